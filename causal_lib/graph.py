@@ -1,0 +1,332 @@
+"""`CausalGraph`: one type and one edge convention for DAGs, CPDAGs and PAGs, with conversions.
+
+The convention: ``marks[i, j]`` is the mark at the end **at j** of the edge between i and j, so that i → j is
+``marks[i, j] == ARROW and marks[j, i] == TAIL``; ``adjacency[i, j]`` is true exactly then. Every package's own
+convention is converted in this module and nowhere else.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import networkx as nx
+import numpy as np
+
+NONE, TAIL, ARROW, CIRCLE = 0, 1, 2, 3
+_LEFT = {TAIL: "-", ARROW: "<", CIRCLE: "o"}
+_RIGHT = {TAIL: "-", ARROW: ">", CIRCLE: "o"}
+_READ_LEFT = {v: k for k, v in _LEFT.items()}
+_READ_RIGHT = {v: k for k, v in _RIGHT.items()}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CausalGraph:
+    """A graph of named variables with endpoint marks: DAG (``→``), CPDAG (``→``, ``—``), PAG (``→``, ``↔``, ``o→``, ``o–o``).
+
+    Parameters
+    ----------
+    names : the d variables.
+    marks : (d, d) int8, see the module's convention; both ends of an edge must be marked.
+    info : how the graph came about (method, settings, seconds, edge probabilities); never compared.
+
+    Raises
+    ------
+    ValueError
+        for names given twice, a marks matrix of another shape, a self-loop or an edge with one end.
+
+    >>> g = CausalGraph.from_edges(["a", "b", "c"], ["a -> b", "b -- c"])
+    >>> g.adjacency[0, 1], g.adjacency[1, 0], g.kind
+    (True, False, 'CPDAG')
+    """
+
+    names: tuple[str, ...]
+    marks: np.ndarray
+    info: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self):
+        names = tuple(map(str, self.names))
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"variable named twice: {', '.join(twice)}")
+        marks = np.array(self.marks, dtype=np.int8)
+        if marks.shape != (len(names), len(names)):
+            raise ValueError(f"marks of shape {marks.shape} do not fit {len(names)} names")
+        if marks.diagonal().any():
+            raise ValueError(f"variable {names[int(marks.diagonal().nonzero()[0][0])]!r} has an edge to itself")
+        half = np.argwhere((marks == NONE) != (marks.T == NONE))
+        if len(half):
+            raise ValueError(f"edge {names[half[0][0]]} ? {names[half[0][1]]} has a mark at one end only")
+        marks.setflags(write=False)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "marks", marks)
+
+    # ---- building -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_edges(cls, names: Iterable[str], edges: Iterable[str | tuple[str, str]] = (), **info) -> "CausalGraph":
+        """A graph from edges written ``"a -> b"``, ``"a -- b"``, ``"a <-> b"``, ``"a o-> b"``, ``"a o-o b"`` or ``("a", "b")``."""
+        names = tuple(names)
+        position = {name: i for i, name in enumerate(names)}
+        marks = np.zeros((len(names), len(names)), dtype=np.int8)
+        for edge in edges:
+            left, sign, right = edge.split() if isinstance(edge, str) else (edge[0], "->", edge[1])
+            sign = {"--": "--", "-": "--", "->": "->", "<-": "<-"}.get(sign, sign)
+            for name in (left, right):
+                if name not in position:
+                    raise ValueError(f"edge {edge!r}: no variable {name!r}; variables: {', '.join(names)}")
+            if sign[0] not in _READ_LEFT or sign[-1] not in _READ_RIGHT:
+                raise ValueError(f"edge {edge!r}: sign {sign!r} is not one of -> <- -- <-> o-> <-o o-o")
+            i, j = position[left], position[right]
+            if marks[i, j]:
+                raise ValueError(f"edge between {left!r} and {right!r} given twice")
+            marks[i, j], marks[j, i] = _READ_RIGHT[sign[-1]], _READ_LEFT[sign[0]]
+        return cls(names, marks, info)
+
+    @classmethod
+    def from_adjacency(cls, adjacency, names: Iterable[str] | None = None, **info) -> "CausalGraph":
+        """A graph from a (d, d) matrix whose entry [i, j] is non-zero for i → j; both [i, j] and [j, i] mean i — j."""
+        directed = np.asarray(adjacency) != 0
+        if directed.ndim != 2 or directed.shape[0] != directed.shape[1]:
+            raise ValueError(f"adjacency must be square, not {directed.shape}")
+        names = names if names is not None else [f"x{i}" for i in range(len(directed))]
+        marks = np.where(directed & ~directed.T, ARROW, NONE) + np.where(directed.T, TAIL, NONE)
+        return cls(tuple(names), marks, info)
+
+    @classmethod
+    def from_networkx(cls, graph: nx.DiGraph, **info) -> "CausalGraph":
+        """A DAG from a networkx ``DiGraph`` (nodes in the graph's own order)."""
+        return cls.from_edges(map(str, graph.nodes), [(str(a), str(b)) for a, b in graph.edges], **info)
+
+    @classmethod
+    def from_causallearn(cls, graph, names: Iterable[str] | None = None, **info) -> "CausalGraph":
+        """A graph from causal-learn's ``GeneralGraph``, whose matrix holds -1 tail, 1 arrow, 2 circle at the end **at i** in [i, j]."""
+        theirs = np.asarray(graph.graph).astype(int)
+        names = names if names is not None else [n.get_name() for n in graph.get_nodes()]
+        translate = {0: NONE, -1: TAIL, 1: ARROW, 2: CIRCLE}
+        unknown = set(np.unique(theirs)) - translate.keys()
+        if unknown:
+            raise ValueError(f"causal-learn endpoint codes not understood: {sorted(unknown)}")
+        return cls(tuple(names), np.vectorize(translate.get, otypes=[np.int8])(theirs.T), info)
+
+    @classmethod
+    def from_pyagrum(cls, net, **info) -> "CausalGraph":
+        """A DAG from the structure of a pyAgrum Bayesian network."""
+        names = [net.variable(n).name() for n in sorted(net.nodes())]
+        return cls.from_edges(names, [(net.variable(a).name(), net.variable(b).name()) for a, b in net.arcs()], **info)
+
+    # ---- reading --------------------------------------------------------------------------------------------
+
+    @property
+    def adjacency(self) -> np.ndarray:
+        """(d, d) bool: [i, j] is true exactly for i → j."""
+        return (self.marks == ARROW) & (self.marks.T == TAIL)
+
+    @property
+    def undirected(self) -> np.ndarray:
+        """(d, d) bool, symmetric: i — j."""
+        return (self.marks == TAIL) & (self.marks.T == TAIL)
+
+    @property
+    def bidirected(self) -> np.ndarray:
+        """(d, d) bool, symmetric: i ↔ j, a hidden common cause."""
+        return (self.marks == ARROW) & (self.marks.T == ARROW)
+
+    @property
+    def skeleton(self) -> np.ndarray:
+        """(d, d) bool, symmetric: i and j are adjacent."""
+        return self.marks != NONE
+
+    @property
+    def kind(self) -> str:
+        """'DAG', 'ADMG' (→ and ↔), 'CPDAG' (→ and —), 'PAG' (a circle somewhere) or 'cyclic'."""
+        if (self.marks == CIRCLE).any():
+            return "PAG"
+        if not nx.is_directed_acyclic_graph(self.to_networkx()):
+            return "cyclic"
+        if self.undirected.any():
+            return "CPDAG"
+        return "ADMG" if self.bidirected.any() else "DAG"
+
+    @property
+    def edges(self) -> list[str]:
+        """Every edge once, written as `from_edges` reads it, directed ones from the cause."""
+        found = []
+        for i, j in np.argwhere(np.triu(self.skeleton)):
+            if self.marks[i, j] == TAIL and self.marks[j, i] != TAIL:
+                i, j = j, i
+            left, right = _LEFT[self.marks[j, i]], _RIGHT[self.marks[i, j]]
+            found.append(f"{self.names[i]} {left}{'' if left == '-' else '-'}{right} {self.names[j]}")
+        return found
+
+    def index(self, name: str) -> int:
+        """Position of a variable, or a ValueError that lists the variables."""
+        if name not in self.names:
+            raise ValueError(f"no variable {name!r} in the graph; variables: {', '.join(self.names)}")
+        return self.names.index(name)
+
+    def parents(self, name: str) -> set[str]:
+        """Variables with a directed edge into ``name``."""
+        return {self.names[i] for i in self.adjacency[:, self.index(name)].nonzero()[0]}
+
+    def children(self, name: str) -> set[str]:
+        """Variables that ``name`` has a directed edge into."""
+        return {self.names[i] for i in self.adjacency[self.index(name)].nonzero()[0]}
+
+    def ancestors(self, name: str) -> set[str]:
+        """Variables with a directed path into ``name``, without ``name``."""
+        self.index(name)
+        return nx.ancestors(self.to_networkx(), name)
+
+    def descendants(self, name: str) -> set[str]:
+        """Variables that ``name`` has a directed path into, without ``name``."""
+        self.index(name)
+        return nx.descendants(self.to_networkx(), name)
+
+    def require_dag(self, purpose: str) -> "CausalGraph":
+        """The graph itself, or a ValueError that shows a cycle or the first edge that is not ``→``."""
+        directed = self.to_networkx()
+        if not nx.is_directed_acyclic_graph(directed):
+            cycle = nx.find_cycle(directed)
+            path = " -> ".join([a for a, *_ in cycle] + [cycle[0][0]])
+            raise ValueError(f"{purpose} needs an acyclic graph; cycle: {path}")
+        if self.kind != "DAG":
+            loose = next(e for e in self.edges if " -> " not in e)
+            raise ValueError(f"{purpose} needs a DAG; edge {loose!r} of this {self.kind} has no direction")
+        return self
+
+    def order(self) -> list[str]:
+        """A topological order of a DAG's variables, ties in the order of ``names``."""
+        self.require_dag("a topological order")
+        return list(nx.lexicographical_topological_sort(self.to_networkx(), key=self.names.index))
+
+    def d_separated(self, first: str, second: str, given: Iterable[str] = ()) -> bool:
+        """Whether a DAG implies that ``first`` and ``second`` are independent given ``given``."""
+        self.require_dag("d-separation")
+        given = set(given)
+        for name in {first, second} | given:
+            self.index(name)
+        return nx.is_d_separator(self.to_networkx(), {first}, {second}, given)
+
+    # ---- changing (always into a new graph) -----------------------------------------------------------------
+
+    def subgraph(self, names: Iterable[str]) -> "CausalGraph":
+        """The graph on ``names`` only, edges to others cut (no projection: see `latent_projection`)."""
+        names = list(names)
+        keep = [self.index(n) for n in names]
+        return CausalGraph(names, self.marks[np.ix_(keep, keep)], self.info)
+
+    def latent_projection(self, hidden: Iterable[str]) -> "CausalGraph":
+        """The graph over the other variables when ``hidden`` are not observed (Verma and Pearl 1990).
+
+        A → B where a directed path has only hidden variables inside; A ↔ B where a hidden variable reaches both
+        through hidden ones. Where both hold, the result has to say both, which marks cannot: that pair is refused.
+        """
+        hidden = set(hidden)
+        for name in hidden:
+            self.index(name)
+        self.require_dag("a latent projection")
+        directed = self.to_networkx()
+        kept = [n for n in self.names if n not in hidden]
+        inside = {n: _reach(directed, n, hidden) for n in self.names}
+        marks = np.zeros((len(kept), len(kept)), dtype=np.int8)
+        for i, a in enumerate(kept):
+            for j, b in enumerate(kept):
+                if b in inside[a]:
+                    marks[i, j], marks[j, i] = ARROW, TAIL
+        for i, a in enumerate(kept):
+            for j, b in enumerate(kept[:i]):
+                if any(a in inside[h] and b in inside[h] for h in hidden):
+                    if marks[i, j]:
+                        raise ValueError(
+                            f"{a} and {b} have both a direct effect and a hidden common cause; keep the cause in the graph"
+                        )
+                    marks[i, j] = marks[j, i] = ARROW
+        return CausalGraph(kept, marks)
+
+    def cpdag(self, knowledge=None) -> "CausalGraph":
+        """The Markov equivalence class of a DAG as a CPDAG; with ``knowledge``, the orientations that it adds too."""
+        self.require_dag("a CPDAG")
+        directed = self.adjacency
+        marks = np.where(self.skeleton, TAIL, NONE).astype(np.int8)
+        for child in range(len(self.names)):
+            parents = directed[:, child].nonzero()[0]
+            for a in parents:
+                if any(b != a and not self.skeleton[a, b] for b in parents):
+                    marks[a, child] = ARROW
+        if knowledge is not None:
+            must = knowledge.orientations(self.names) & self.skeleton
+            marks[must] = ARROW
+        return CausalGraph(self.names, meek(marks))
+
+    # ---- other packages -------------------------------------------------------------------------------------
+
+    def to_networkx(self) -> nx.DiGraph:
+        """The directed edges as a networkx ``DiGraph`` over all variables."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from(self.names)
+        graph.add_edges_from((self.names[i], self.names[j]) for i, j in np.argwhere(self.adjacency))
+        return graph
+
+    def to_pyagrum(self, levels: Mapping[str, int] | int = 2):
+        """A pyAgrum Bayesian network with this DAG's arcs and ``levels`` states a variable (tables not filled)."""
+        import pyagrum as gum
+
+        self.require_dag("a Bayesian network")
+        net = gum.BayesNet()
+        for name in self.names:
+            net.add(gum.RangeVariable(name, name, 0, (levels if isinstance(levels, int) else levels[name]) - 1))
+        for i, j in np.argwhere(self.adjacency):
+            net.addArc(self.names[i], self.names[j])
+        return net
+
+    def to_dict(self) -> dict:
+        """Names and edges as JSON types."""
+        return {"kind": self.kind, "names": list(self.names), "edges": self.edges}
+
+    def __eq__(self, other):
+        if not isinstance(other, CausalGraph) or set(self.names) != set(other.names):
+            return NotImplemented if not isinstance(other, CausalGraph) else False
+        return bool((other.subgraph(self.names).marks == self.marks).all())
+
+    __hash__ = None
+
+    def __repr__(self):
+        how = f" by {self.info['method']}" if "method" in self.info else ""
+        return f"{self.kind}{how} of {len(self.names)} variables, {len(self.edges)} edges: {', '.join(self.edges)}"
+
+
+def meek(marks: np.ndarray) -> np.ndarray:
+    """``marks`` with every undirected edge directed that Meek's rules 1-4 direct (Meek 1995), as a new array.
+
+    A CPDAG stays a CPDAG; with orientations from background knowledge the result is the maximally oriented graph.
+    """
+    marks = marks.copy()
+    while True:
+        directed = (marks == ARROW) & (marks.T == TAIL)
+        open_ = (marks == TAIL) & (marks.T == TAIL)
+        apart = (marks == NONE) & ~np.eye(len(marks), dtype=bool)
+        new = np.zeros_like(open_)
+        for i, j in np.argwhere(open_):
+            into_i = directed[:, i]
+            rule_1 = (into_i & apart[:, j]).any()  # k → i — j, k and j apart
+            rule_2 = (directed[i] & directed[:, j]).any()  # i → k → j
+            spouses = (open_[i] & directed[:, j]).nonzero()[0]  # i — k → j, i — l → j, k and l apart
+            rule_3 = len(spouses) > 1 and apart[np.ix_(spouses, spouses)].any()
+            middle = directed[:, j] & marks[i].astype(bool)  # i — k → l → j with k and j apart, i and l adjacent
+            rule_4 = any((open_[i] & directed[:, m] & apart[:, j]).any() for m in middle.nonzero()[0])
+            # contradictory knowledge may imply both directions: the first found stands, so that the loop ends
+            new[i, j] = not new[j, i] and (rule_1 or rule_2 or rule_3 or rule_4)
+        if not new.any():
+            return marks
+        marks[new] = ARROW
+
+
+def _reach(graph, start, through):
+    """Variables reached from ``start`` by directed paths whose inner variables all lie in ``through``."""
+    found, todo = set(), [start]
+    while todo:
+        for child in graph.successors(todo.pop()):
+            if child not in found:
+                found.add(child)
+                if child in through:
+                    todo.append(child)
+    return found

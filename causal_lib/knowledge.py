@@ -1,0 +1,121 @@
+"""`Knowledge`: what is known before looking at data: tiers, forbidden and required edges."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from causal_lib.graph import CausalGraph
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Background knowledge about the direction of causation.
+
+    Parameters
+    ----------
+    tiers : groups of variables, earliest first; no variable of a later tier causes one of an earlier tier.
+        Variables that stand in no tier are free.
+    forbidden : pairs (cause, effect) that are no edge.
+    required : pairs (cause, effect) that are an edge.
+    within_tiers : whether variables of one tier may cause each other.
+
+    Raises
+    ------
+    ValueError
+        when the pieces contradict each other: a variable in two tiers, a required edge that is also forbidden or runs
+        against the tiers, required edges in a cycle.
+
+    >>> Knowledge(tiers=[["price"], ["clicked"]], required=[("clicked", "price")])
+    Traceback (most recent call last):
+    ValueError: required edge clicked -> price runs against the tiers (1 -> 0)
+    """
+
+    tiers: Sequence[Sequence[str]] = ()
+    forbidden: Iterable[tuple[str, str]] = ()
+    required: Iterable[tuple[str, str]] = ()
+    within_tiers: bool = True
+
+    def __post_init__(self):
+        tiers = tuple(tuple(t) for t in self.tiers)
+        if any(isinstance(t, str) for t in self.tiers):
+            raise TypeError("tiers must be lists of variable names, not single names")
+        object.__setattr__(self, "tiers", tiers)
+        object.__setattr__(self, "forbidden", frozenset(map(tuple, self.forbidden)))
+        object.__setattr__(self, "required", frozenset(map(tuple, self.required)))
+        named = [name for tier in tiers for name in tier]
+        for name in named:
+            if named.count(name) > 1:
+                raise ValueError(f"variable {name!r} stands in two tiers")
+        for cause, effect in sorted(self.required):
+            if (cause, effect) in self.forbidden:
+                raise ValueError(f"edge {cause} -> {effect} is both required and forbidden")
+            if not self.allows(cause, effect):
+                raise ValueError(
+                    f"required edge {cause} -> {effect} runs against the tiers ({self.tier(cause)} -> {self.tier(effect)})"
+                )
+        names = sorted({n for edge in self.required for n in edge})
+        CausalGraph.from_edges(names, sorted(self.required)).require_dag("knowledge: required edges")
+
+    def tier(self, name: str) -> int | None:
+        """Number of the variable's tier, None if it stands in none."""
+        return next((i for i, tier in enumerate(self.tiers) if name in tier), None)
+
+    def allows(self, cause: str, effect: str) -> bool:
+        """Whether cause → effect is compatible with the tiers and not forbidden."""
+        a, b = self.tier(cause), self.tier(effect)
+        if a is not None and b is not None and (a > b or (a == b and not self.within_tiers)):
+            return False
+        return (cause, effect) not in self.forbidden
+
+    def allowed(self, names: Sequence[str]) -> np.ndarray:
+        """(d, d) bool over ``names``: [i, j] is true where names[i] → names[j] may be an edge.
+
+        Raises ValueError for knowledge about a variable that is not in ``names``.
+        """
+        named = {n for tier in self.tiers for n in tier} | {n for e in self.forbidden | self.required for n in e}
+        unknown = sorted(named - set(names))
+        if unknown:
+            raise ValueError(f"knowledge names {', '.join(unknown)}, which the data lack; columns: {', '.join(names)}")
+        allowed = np.array([[a != b and self.allows(a, b) for b in names] for a in names])
+        for cause, effect in self.required:
+            allowed[names.index(effect), names.index(cause)] = False
+        return allowed
+
+    def orientations(self, names: Sequence[str]) -> np.ndarray:
+        """(d, d) bool: where an edge between i and j exists, knowledge alone says that it is i → j."""
+        allowed = self.allowed(list(names))
+        return allowed & ~allowed.T
+
+    def restrict(self, names: Iterable[str]) -> "Knowledge":
+        """The same knowledge about ``names`` only."""
+        names = set(names)
+        return Knowledge(
+            [kept for tier in self.tiers if (kept := [n for n in tier if n in names])],
+            [e for e in self.forbidden if set(e) <= names],
+            [e for e in self.required if set(e) <= names],
+            self.within_tiers,
+        )
+
+    def violations(self, graph: CausalGraph) -> list[str]:
+        """Edges of ``graph`` that contradict the knowledge, and required edges it lacks."""
+        allowed = self.allowed(graph.names)
+        wrong = [f"{graph.names[i]} -> {graph.names[j]}" for i, j in np.argwhere(graph.adjacency & ~allowed)]
+        lacking = [f"{a} -> {b} (required)" for a, b in sorted(self.required) if b not in graph.children(a)]
+        return wrong + lacking
+
+    def to_causallearn(self, names: Sequence[str]):
+        """causal-learn's ``BackgroundKnowledge`` over ``names`` (forbidden pairs spelled out, so that tiers mean the same)."""
+        from causallearn.graph.GraphNode import GraphNode
+        from causallearn.utils.PCUtils.BackgroundKnowledge import BackgroundKnowledge
+
+        nodes = {name: GraphNode(name) for name in names}
+        allowed = self.allowed(list(names))
+        background = BackgroundKnowledge()
+        for i, cause in enumerate(names):
+            for j, effect in enumerate(names):
+                if i != j and not allowed[i, j]:
+                    background.add_forbidden_by_node(nodes[cause], nodes[effect])
+        for cause, effect in sorted(self.required):
+            background.add_required_by_node(nodes[cause], nodes[effect])
+        return background

@@ -1,0 +1,174 @@
+"""Results of notebooks: ``reports/results/NN.json``, written whole or not at all, byte-identical for a seed.
+
+A result row is a `Metric`: a value with its 95% interval and, on simulated data, the truth. Seconds and
+memory never enter (they differ from run to run; see ``causal-lib bench``).
+"""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causal_lib import paths
+
+_DIGITS = 8  # enough for any use, few enough that another processor's rounding does not show
+_VERSIONS = ("numpy", "pandas", "scikit-learn", "tensorflow", "torch", "econml", "causal-learn", "pyagrum")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the headline table: ``value`` in ``[low, high]`` (95%), with the ``truth`` where it is known.
+
+    A number that is exact by construction (a count) has no interval: leave ``low`` and ``high`` out.
+
+    >>> Metric("06 causal inference", "effect of exposure, AIPW", 0.051, 0.048, 0.054, truth=0.052)
+    06 causal inference: effect of exposure, AIPW = 0.051 [0.048, 0.054], truth 0.052
+    """
+
+    stage: str
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    truth: float | None = None
+    unit: str = ""
+
+    def __post_init__(self):
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"metric {self.name!r}: give both ends of the interval or none")
+        for name in ("value", "low", "high", "truth"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"metric {self.name!r}: {name} is {number}; a result must be a finite number")
+        if self.low is not None and not self.low <= self.value <= self.high:
+            raise ValueError(f"metric {self.name!r}: value {self.value} lies outside [{self.low}, {self.high}]")
+
+    def rounded(self) -> tuple[str, str, str]:
+        """Value, interval and truth as text, rounded to the tenth of the interval's width (stable across machines)."""
+        digits = 3
+        if self.low is not None and self.high > self.low:
+            digits = max(0, 1 - math.floor(math.log10(self.high - self.low)))
+        elif float(self.value).is_integer():
+            digits = 0
+
+        def text(number):
+            return "" if number is None else f"{number:.{digits}f}"
+
+        interval = "" if self.low is None else f"[{text(self.low)}, {text(self.high)}]"
+        return text(self.value), interval, text(self.truth)
+
+    def __repr__(self):
+        value, interval, truth = self.rounded()
+        truth = f", truth {truth}" if truth else ""
+        return f"{self.stage}: {self.name} = {' '.join(filter(None, (value, self.unit, interval)))}{truth}"
+
+
+def table(metrics: Iterable[Metric]) -> pd.DataFrame:
+    """The headline table of ``metrics``: columns stage, metric, value, 95% interval, truth, unit (all text)."""
+    rows = [(m.stage, m.name, *m.rounded(), m.unit) for m in metrics]
+    return pd.DataFrame(rows, columns=["stage", "metric", "value", "95% interval", "truth", "unit"])
+
+
+def write(
+    number: str,
+    metrics: Iterable[Metric],
+    *,
+    seed: int,
+    parameters: Mapping[str, object],
+    claims: Mapping[str, bool],
+    skipped: Iterable[str] = (),
+) -> Path:
+    """Write ``results/<number>.json`` under `paths.reports` and return its path.
+
+    Parameters
+    ----------
+    number : two digits, the notebook's.
+    metrics : rows of the headline table; names must be unique.
+    seed : the seed that produced them.
+    parameters : the notebook's parameters (JSON types only).
+    claims : sentence -> whether it held; a claim written down beforehand.
+    skipped : parts that were left out, each with its reason (real data that could not be had).
+
+    Raises
+    ------
+    ValueError
+        if two metrics share a name, or a parameter could hold a secret.
+    """
+    metrics = list(metrics)
+    names = [m.name for m in metrics]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise ValueError(f"results {number}: metric named twice: {', '.join(twice)}")
+    secret = [k for k, v in parameters.items() if "://" in str(v)]
+    if secret:
+        raise ValueError(f"results {number}: parameter {secret[0]!r} holds a URL; URLs come from the environment only")
+    content = {
+        "notebook": number,
+        "seed": seed,
+        "parameters": dict(parameters),
+        "metrics": [_round(asdict(m)) for m in metrics],
+        "claims": {sentence: bool(held) for sentence, held in claims.items()},
+        "skipped": list(skipped),
+        "versions": {name: version(name) for name in _VERSIONS},
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=_plain, allow_nan=False) + "\n"
+    return write_text(paths.reports() / "results" / f"{number}.json", text)
+
+
+def read(number: str) -> dict:
+    """The content of ``results/<number>.json``, its metrics as `Metric` objects; FileNotFoundError names the notebook."""
+    path = paths.reports() / "results" / f"{number}.json"
+    if not path.exists():
+        raise FileNotFoundError(f"no results of notebook {number} yet: run `causal-lib run {number}` first")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["metrics"] = [Metric(**row) for row in content["metrics"]]
+    return content
+
+
+def read_all() -> list[dict]:
+    """`read` for every results file there is, in the order of the notebooks."""
+    return [read(path.stem) for path in sorted((paths.reports() / "results").glob("[0-9][0-9].json"))]
+
+
+def compare(first: Mapping, second: Mapping) -> list[str]:
+    """Sentences that say where two results (as `read` gives them) differ; empty when they agree."""
+    differences = []
+    for key in ("seed", "parameters", "claims", "skipped"):
+        if first[key] != second[key]:
+            differences.append(f"{key}: {first[key]} against {second[key]}")
+    left, right = ({m.name: m for m in side["metrics"]} for side in (first, second))
+    differences += [f"metric {name!r} only on one side" for name in sorted(left.keys() ^ right.keys())]
+    differences += [f"{left[n]} against {right[n]}" for n in left if n in right and left[n] != right[n]]
+    return differences
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write ``text`` to ``path`` through a temporary file and a rename, so that a kill leaves the old file or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _round(row):
+    return {k: float(f"{v:.{_DIGITS}g}") if isinstance(v, float | np.floating) else v for k, v in row.items()}
+
+
+def _plain(value):
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be written as JSON")

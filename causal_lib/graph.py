@@ -34,8 +34,8 @@ class CausalGraph:
         for names given twice, a marks matrix of another shape, a self-loop or an edge with one end.
 
     >>> g = CausalGraph.from_edges(["a", "b", "c"], ["a -> b", "b -- c"])
-    >>> g.adjacency[0, 1], g.adjacency[1, 0], g.kind
-    (True, False, 'CPDAG')
+    >>> g.adjacency.astype(int).tolist(), g.kind
+    ([[0, 1, 0], [0, 0, 0], [0, 0, 0]], 'CPDAG')
     """
 
     names: tuple[str, ...]

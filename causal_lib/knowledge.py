@@ -97,6 +97,16 @@ class Knowledge:
             self.within_tiers,
         )
 
+    def fixing(self, graph: CausalGraph) -> "Knowledge":
+        """The same knowledge and ``graph``: its directed edges required, every pair it leaves apart forbidden.
+
+        For two-stage discovery: the graph of user attributes is learnt from one row a user, then fixed on the log.
+        """
+        pairs = [(a, b) for a in graph.names for b in graph.names if a != b]
+        apart = [(a, b) for a, b in pairs if not graph.skeleton[graph.index(a), graph.index(b)]]
+        directed = [(a, b) for a, b in pairs if graph.adjacency[graph.index(a), graph.index(b)]]
+        return Knowledge(self.tiers, self.forbidden | set(apart), self.required | set(directed), self.within_tiers)
+
     def violations(self, graph: CausalGraph) -> list[str]:
         """Edges of ``graph`` that contradict the knowledge, and required edges it lacks."""
         allowed = self.allowed(graph.names)

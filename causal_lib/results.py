@@ -29,7 +29,7 @@ class Metric:
     A number that is exact by construction (a count) has no interval: leave ``low`` and ``high`` out.
 
     >>> Metric("06 causal inference", "effect of exposure, AIPW", 0.051, 0.048, 0.054, truth=0.052)
-    06 causal inference: effect of exposure, AIPW = 0.051 [0.048, 0.054], truth 0.052
+    06 causal inference: effect of exposure, AIPW = 0.0510 [0.0480, 0.0540], truth 0.0520
     """
 
     stage: str

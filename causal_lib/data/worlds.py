@@ -314,12 +314,12 @@ def _features(users: pd.DataFrame, items: pd.DataFrame) -> Mapping[str, np.ndarr
 
 def _rates(feature, user, item, position) -> _Rates:
     """The structural equations of click and purchase, as probabilities."""
-    burden = feature["sensitivity"][user] * feature["dear"][item]
-    quality = feature["quality"][item]
-    appeal = _sigmoid(-0.7 + 0.7 * quality - 0.5 * burden + _TASTE[feature["age"][user], feature["category"][item]])
-    click = appeal * np.arange(1, 102)[position - 1] ** -0.7
+    sensitivity, dear, quality = feature["sensitivity"][user], feature["dear"][item], feature["quality"][item]
+    burden = 0.4 * sensitivity + 0.3 * dear + 0.5 * sensitivity * dear
+    taste = _TASTE[feature["age"][user], feature["category"][item]]
+    click = _sigmoid(-0.7 + 0.7 * quality - burden + taste) * np.arange(1, 102)[position - 1] ** -0.7
     in_stock = feature["in_stock"][item]
-    buy = in_stock * _sigmoid(-1.6 + 0.5 * quality - 0.4 * feature["dear"][item] - 0.6 * burden)
+    buy = in_stock * _sigmoid(-1.5 + 0.5 * quality - burden)
     demand = feature["activity"][user] + (1.3 * feature["popularity"] - 0.3 * feature["dear"])[item]
     organic = in_stock * _sigmoid(-3.4 + demand)
     return _Rates(click, buy, organic, organic + (1 - organic) * click * buy)

@@ -1,0 +1,173 @@
+"""The edge convention, conversions on an asymmetric 3-node graph, classes and projections against brute force."""
+
+import itertools
+
+import networkx as nx
+import numpy as np
+import pyagrum as gum
+import pytest
+from causallearn.graph.Dag import Dag
+from causallearn.graph.GraphNode import GraphNode
+from causallearn.utils.DAG2CPDAG import dag2cpdag
+from hypothesis import given
+from hypothesis import strategies as st
+
+from causal_lib.graph import ARROW, CIRCLE, TAIL, CausalGraph
+from causal_lib.knowledge import Knowledge
+
+# x causes y, y and x cause z: no two variables play the same part, so a transposed matrix shows.
+ASYMMETRIC = CausalGraph.from_edges("xyz", ["x -> y", "y -> z", "x -> z"])
+
+
+@st.composite
+def dags(draw, most=5):
+    d = draw(st.integers(2, most))
+    order = draw(st.permutations(range(d)))
+    bits = draw(st.lists(st.booleans(), min_size=d * d, max_size=d * d))
+    upper = np.triu(np.array(bits).reshape(d, d), 1)
+    return CausalGraph.from_adjacency(upper[np.ix_(order, order)], [f"v{i}" for i in range(d)])
+
+
+def test_marks_say_what_the_end_looks_like():
+    g = CausalGraph.from_edges("abcd", ["a -> b", "b -- c", "c <-> d", "a o-> d"])
+    assert g.marks[0, 1] == ARROW
+    assert g.marks[1, 0] == TAIL
+    assert g.adjacency[0, 1]
+    assert not g.adjacency[1, 0]
+    assert g.undirected[1, 2]
+    assert g.bidirected[3, 2]
+    assert (g.marks[0, 3], g.marks[3, 0]) == (ARROW, CIRCLE)
+    assert g.edges == ["a -> b", "a o-> d", "b -- c", "c <-> d"]
+    assert CausalGraph.from_edges("abcd", g.edges) == g
+
+
+def test_networkx_and_pyagrum_keep_directions():
+    assert set(ASYMMETRIC.to_networkx().edges) == {("x", "y"), ("y", "z"), ("x", "z")}
+    assert CausalGraph.from_networkx(ASYMMETRIC.to_networkx()) == ASYMMETRIC
+    net = ASYMMETRIC.to_pyagrum()
+    assert {(net.variable(a).name(), net.variable(b).name()) for a, b in net.arcs()} == set(
+        ASYMMETRIC.to_networkx().edges
+    )
+    assert CausalGraph.from_pyagrum(gum.fastBN("x->y->z;x->z")) == ASYMMETRIC
+
+
+def test_causallearn_keeps_directions():
+    nodes = [GraphNode(n) for n in "xyz"]
+    theirs = Dag(nodes)
+    theirs.add_directed_edge(nodes[0], nodes[1])
+    theirs.add_directed_edge(nodes[1], nodes[2])
+    theirs.add_directed_edge(nodes[0], nodes[2])
+    assert CausalGraph.from_causallearn(theirs) == ASYMMETRIC
+
+
+def test_adjacency_is_row_causes_column():
+    assert CausalGraph.from_adjacency([[0, 1, 1], [0, 0, 1], [0, 0, 0]], "xyz") == ASYMMETRIC
+    assert CausalGraph.from_adjacency([[0, 1], [1, 0]], "ab").edges == ["a -- b"]
+
+
+def test_equality_ignores_the_order_of_names():
+    assert CausalGraph.from_edges("zyx", ["x -> y", "y -> z", "x -> z"]) == ASYMMETRIC
+    assert CausalGraph.from_edges("xyz", ["y -> x", "y -> z", "x -> z"]) != ASYMMETRIC
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CausalGraph.from_edges("ab", ["a -> c"]), "no variable 'c'; variables: a, b"),
+        (lambda: CausalGraph.from_edges("ab", ["a => b"]), "sign '=>'"),
+        (lambda: CausalGraph.from_edges("ab", ["a -> b", "b -> a"]), "'b' and 'a' given twice"),
+        (lambda: CausalGraph.from_edges("aa"), "variable named twice: a"),
+        (lambda: CausalGraph.from_edges("ab", ["a -> a"]), "'a' has an edge to itself"),
+        (lambda: CausalGraph("ab", [[0, 2], [0, 0]]), "one end only"),
+        (lambda: CausalGraph("ab", np.zeros((3, 3))), r"shape \(3, 3\)"),
+        (lambda: CausalGraph.from_adjacency(np.zeros((2, 3))), "must be square"),
+        (lambda: CausalGraph.from_edges("abc", ["a -> b", "b -> c", "c -> a"]).order(), "cycle: a -> b -> c -> a"),
+        (lambda: CausalGraph.from_edges("ab", ["a -- b"]).d_separated("a", "b"), "edge 'a -- b' of this CPDAG"),
+        (lambda: ASYMMETRIC.parents("w"), "no variable 'w' in the graph; variables: x, y, z"),
+    ],
+)
+def test_bad_graphs_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_marks_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        ASYMMETRIC.marks[0, 1] = 0
+
+
+def _class_of(graph):
+    """Every DAG with the same skeleton and v-structures, by trying all orientations."""
+    pairs = [(a, b) for a, b in itertools.combinations(range(len(graph.names)), 2) if graph.skeleton[a, b]]
+    members = []
+    for flips in itertools.product([0, 1], repeat=len(pairs)):
+        adjacency = np.zeros(graph.marks.shape, dtype=int)
+        for (a, b), flip in zip(pairs, flips, strict=True):
+            adjacency[(b, a) if flip else (a, b)] = 1
+        member = CausalGraph.from_adjacency(adjacency, graph.names)
+        if member.kind == "DAG" and _colliders(member) == _colliders(graph):
+            members.append(member)
+    return members
+
+
+def _colliders(g):
+    return {
+        (a, c, b)
+        for a, b, c in itertools.permutations(range(len(g.names)), 3)
+        if a < b and g.adjacency[a, c] and g.adjacency[b, c] and not g.skeleton[a, b]
+    }
+
+
+@given(dags())
+def test_cpdag_directs_what_all_members_share(dag):
+    members = _class_of(dag)
+    shared = np.all([m.adjacency for m in members], axis=0)
+    assert (dag.cpdag().adjacency == shared).all()
+    assert (dag.cpdag().skeleton == dag.skeleton).all()
+
+
+@given(dags())
+def test_cpdag_with_tiers_directs_what_the_allowed_members_share(dag):
+    order = dag.order()
+    knowledge = Knowledge(tiers=[order[: len(order) // 2], order[len(order) // 2 :]])
+    members = [m for m in _class_of(dag) if not knowledge.violations(m)]
+    shared = np.all([m.adjacency for m in members], axis=0)
+    assert (dag.cpdag(knowledge).adjacency == shared).all()
+
+
+@given(dags())
+def test_cpdag_agrees_with_causallearn(dag):
+    nodes = [GraphNode(n) for n in dag.names]
+    theirs = Dag(nodes)
+    for i, j in np.argwhere(dag.adjacency):
+        theirs.add_directed_edge(nodes[i], nodes[j])
+    assert CausalGraph.from_causallearn(dag2cpdag(theirs), dag.names) == dag.cpdag()
+
+
+@given(dags(), st.data())
+def test_latent_projection_keeps_separations(dag, data):
+    hidden = data.draw(st.sampled_from(dag.names))
+    if len(dag.names) < 3:
+        return
+    children = dag.children(hidden)
+    if any(b in dag.children(a) for a in children for b in children):
+        with pytest.raises(ValueError, match="hidden common cause"):
+            dag.latent_projection({hidden})
+        return
+    projected = dag.latent_projection({hidden})
+    with_causes = nx.DiGraph(projected.to_networkx())
+    for i, j in np.argwhere(np.triu(projected.bidirected)):
+        pair = (projected.names[i], projected.names[j])
+        with_causes.add_edges_from((pair, end) for end in pair)
+    for a, b in itertools.combinations(projected.names, 2):
+        others = [n for n in projected.names if n not in (a, b)]
+        for size in range(len(others) + 1):
+            for given_ in itertools.combinations(others, size):
+                expected = dag.d_separated(a, b, given_)
+                assert nx.is_d_separator(with_causes, {a}, {b}, set(given_)) == expected
+
+
+@given(dags())
+def test_order_puts_causes_first(dag):
+    order = dag.order()
+    assert all(order.index(a) < order.index(b) for a, b in dag.to_networkx().edges)

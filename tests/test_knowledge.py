@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from causal_lib.graph import CausalGraph
+from causal_lib.knowledge import Knowledge
+
+
+def test_allowed_follows_tiers_and_pairs():
+    k = Knowledge(tiers=[["a", "b"], ["c"]], forbidden=[("a", "c")], required=[("b", "a")])
+    expected = np.array([[0, 0, 0], [1, 0, 1], [0, 0, 0]], dtype=bool)  # a -> b falls to the required b -> a
+    assert (k.allowed(("a", "b", "c")) == expected).all()
+    assert (k.orientations(("a", "b", "c")) == expected).all()
+
+
+def test_tiers_can_forbid_edges_inside():
+    assert not Knowledge(tiers=[["a", "b"]], within_tiers=False).allows("a", "b")
+
+
+def test_fixing_a_graph_leaves_no_other_edge_inside():
+    k = Knowledge(tiers=[["a", "b", "c"], ["y"]]).fixing(CausalGraph.from_edges("abc", ["a -> b", "b -- c"]))
+    assert k.required == {("a", "b")}
+    assert not k.allows("a", "c")
+    assert not k.allows("c", "a")
+    assert k.allows("b", "c")
+    assert k.allows("c", "b")
+    assert k.allows("c", "y")
+
+
+def test_violations_name_the_edges():
+    k = Knowledge(tiers=[["a"], ["b"]], required=[("a", "b")])
+    assert k.violations(CausalGraph.from_edges("ab", ["b -> a"])) == ["b -> a", "a -> b (required)"]
+    assert k.violations(CausalGraph.from_edges("ab", ["a -> b"])) == []
+
+
+def test_causallearn_gets_the_same_directions():
+    names = ("x", "y", "z")
+    k = Knowledge(tiers=[["x"], ["y"]], required=[("x", "z")])
+    background = k.to_causallearn(names)
+    from causallearn.graph.GraphNode import GraphNode
+
+    nodes = {n: GraphNode(n) for n in names}
+    allowed = k.allowed(names)
+    for i, a in enumerate(names):
+        for j, b in enumerate(names):
+            if i != j:
+                assert background.is_forbidden(nodes[a], nodes[b]) == (not allowed[i, j])
+    assert background.is_required(nodes["x"], nodes["z"])
+    assert not background.is_required(nodes["z"], nodes["x"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tiers": [["a"], ["a"]]}, "'a' stands in two tiers"),
+        ({"tiers": [["a"], ["b"]], "required": [("b", "a")]}, r"b -> a runs against the tiers \(1 -> 0\)"),
+        ({"required": [("a", "b")], "forbidden": [("a", "b")]}, "a -> b is both required and forbidden"),
+        ({"required": [("a", "b"), ("b", "a")]}, "given twice|cycle"),
+        ({"required": [("a", "b"), ("b", "c"), ("c", "a")]}, "cycle: a -> b -> c -> a"),
+    ],
+)
+def test_contradictions_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Knowledge(**arguments)
+
+
+def test_unknown_variables_are_named():
+    with pytest.raises(ValueError, match="knowledge names q, which the data lack"):
+        Knowledge(tiers=[["a"], ["q"]]).allowed(("a", "b"))
+    with pytest.raises(TypeError, match="lists of variable names"):
+        Knowledge(tiers=["ab"])

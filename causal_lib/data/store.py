@@ -20,7 +20,8 @@ from causal_lib.data.schema import KEY, check_frame, check_range
 
 CHUNK_ROWS = 20_000  # rows of one INSERT call; the driver cuts it into statements that fit the server's packet size
 
-_INTEGERS = (-(2**31), 2**31 - 1)  # what INTEGER holds on MySQL; SQLite would take more and the two must agree
+_LIMITS = {sa.Integer: 2**31 - 1, sa.BigInteger: 2**53, sa.Double: np.inf}
+"""Largest values: of MySQL's INTEGER (SQLite would take more, the two must agree), of whole numbers exact in float64."""
 
 
 class StoreError(RuntimeError):
@@ -29,22 +30,18 @@ class StoreError(RuntimeError):
 
 def _number(name, kind, low=None, high=None, open_low=False, **options):
     """A column whose range stands once: the CHECK constraint and the check of frames are both made from it."""
-    above = None if low is None else f"{name} {'>' if open_low else '>='} {low}"
-    below = None if high is None else f"{name} <= {high}"
-    rule = " AND ".join(filter(None, (above, below)))
-    checks = [sa.CheckConstraint(rule)] if rule else []
-    bounds = (-np.inf if low is None else low, np.inf if high is None else high, open_low)
+    rules = [] if low is None else [f"{name} {'>' if open_low else '>='} {low}"]
+    rules += [] if high is None else [f"{name} <= {high}"]
+    checks = [sa.CheckConstraint(" AND ".join(rules))] if rules else []
+    most = _LIMITS[kind]
+    bounds = (-most if low is None else low, most if high is None else high, open_low)
     return sa.Column(name, kind, *checks, nullable=False, info={"range": bounds}, **options)
 
 
-def _text(name):
-    return sa.Column(name, sa.String(64), nullable=False)
-
-
 def _table(name, *columns):
-    return sa.Table(
-        name, metadata, *columns, mysql_engine="InnoDB", mysql_charset="utf8mb4", sqlite_with_rowid=False
-    )  # without a row id SQLite keeps rows in the order of the key, as InnoDB does
+    # without a row id SQLite keeps rows in the order of the key, as InnoDB does
+    options = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "sqlite_with_rowid": False}
+    return sa.Table(name, metadata, *columns, **options)
 
 
 def _event(name, *columns):
@@ -54,16 +51,12 @@ def _event(name, *columns):
     return _table(name, *key, *columns, *indexes)
 
 
-def _reference(column):
-    return sa.ForeignKeyConstraint([column], [f"{column.removesuffix('_id')}s.{column}"])
-
-
 metadata = sa.MetaData()
 
 _table(
     "users",
     _number("user_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    _text("age_band"),
+    sa.Column("age_band", sa.String(64), nullable=False),
     _number("city_tier", sa.Integer, 1, 4),
     _number("activity", sa.Double),
     _number("price_sensitivity", sa.Double),
@@ -71,7 +64,7 @@ _table(
 _table(
     "items",
     _number("item_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    _text("category"),
+    sa.Column("category", sa.String(64), nullable=False),
     _number("price", sa.Double, 0, open_low=True),
     _number("stock", sa.Integer, 0),
     _number("quality", sa.Double),
@@ -82,15 +75,15 @@ _event(
     _number("propensity", sa.Double, 0, 1, open_low=True),
     _number("position", sa.Integer, 1),
     _number("clicked", sa.Integer, 0, 1),
-    _reference("user_id"),
-    _reference("item_id"),
+    sa.ForeignKeyConstraint(["user_id"], ["users.user_id"]),
+    sa.ForeignKeyConstraint(["item_id"], ["items.item_id"]),
 )
 _event(
     "purchases",
     _number("price", sa.Double, 0, open_low=True),
     _number("exposed", sa.Integer, 0, 1),
-    _reference("user_id"),
-    _reference("item_id"),
+    sa.ForeignKeyConstraint(["user_id"], ["users.user_id"]),
+    sa.ForeignKeyConstraint(["item_id"], ["items.item_id"]),
 )
 _event(
     "ratings",
@@ -105,7 +98,7 @@ class Store:
     Parameters
     ----------
     url : SQLAlchemy URL, e.g. ``mysql+pymysql://user:password@host/database`` or ``sqlite:///file``. Default: the
-        environment variable ``CAUSAL_LIB_DB`` (the place for a URL with a password), else the file ``data/shop.sqlite``.
+        environment variable ``CAUSAL_LIB_DB`` (a URL with a password belongs there), else ``data/shop.sqlite``.
 
     Raises
     ------
@@ -166,16 +159,15 @@ class Store:
         StoreError
             if the database cannot be reached, or refuses rows (a key that is already there).
         """
-        unknown = sorted(set(tables) - set(metadata.tables))
-        if unknown:
-            raise ValueError(f"tables: no table {unknown[0]!r}; tables there: {', '.join(metadata.tables)}")
+        for name in tables:
+            _known(name)
         order = [table for table in metadata.sorted_tables if table.name in tables]  # parents before children
         for table in order:
             _check_values(tables[table.name], table)
-        for table in order:
             self._check_references(tables, table, replace)
         total = sum(len(tables[table.name]) for table in order)
-        with self._explained(), self._engine.begin() as connection, tqdm(total=total, unit="row", desc="load") as bar:
+        bar = tqdm(total=total, unit="row", desc="load", delay=2)  # a load that is over at once shows none
+        with self._explained(), bar, self._engine.begin() as connection:
             if replace:
                 for table in reversed(metadata.sorted_tables):
                     connection.execute(table.delete())
@@ -193,21 +185,15 @@ class Store:
     def read(self, table: str, columns=None, *, chunk_rows: int = 50_000) -> Iterator[pd.DataFrame]:
         """The table's rows in the order of the key, as frames of at most ``chunk_rows`` rows, held one at a time.
 
-        Parameters
-        ----------
-        columns : names to read; default all.
-
-        Raises
-        ------
-        ValueError
-            if there is no such table or column, or ``chunk_rows`` is below 1.
+        ``columns`` are the names to read, by default all. Raises ValueError for an unknown table or column, or
+        ``chunk_rows`` below 1.
         """
         source = _known(table)
-        columns = list(source.columns.keys() if columns is None else columns)
-        unknown = [column for column in columns if column not in source.columns]
+        there = source.columns.keys()
+        columns = list(there if columns is None else columns)
+        unknown = [column for column in columns if column not in there]
         if unknown or not columns:
-            there = ", ".join(source.columns.keys())
-            raise ValueError(f"{table}: no column {', '.join(map(repr, unknown))}; columns there: {there}")
+            raise ValueError(f"{table}: no column {', '.join(map(repr, unknown))}; columns there: {', '.join(there)}")
         if chunk_rows < 1:
             raise ValueError(f"chunk_rows: {chunk_rows} is below 1")
         return self._stream(source, columns, chunk_rows)
@@ -220,14 +206,12 @@ class Store:
     def counts(self) -> dict[str, int]:
         """Number of rows of each table."""
         with self._explained(), self._engine.connect() as connection:
-            count = sa.func.count()
-            return {
-                name: connection.scalar(sa.select(count).select_from(table)) for name, table in metadata.tables.items()
-            }
+            count = sa.select(sa.func.count())
+            return {name: connection.scalar(count.select_from(table)) for name, table in metadata.tables.items()}
 
     def checksum(self, table: str) -> str:
         """`frame_checksum` of the table's content, computed in one streaming pass."""
-        return _digest(_row_sum(part) for part in self.read(table))
+        return f"{sum(_row_sum(part) for part in self.read(table)) % 2**64:016x}"
 
     def _stream(self, source, columns, chunk_rows):
         selected = [source.columns[column] for column in columns]
@@ -238,21 +222,18 @@ class Store:
                 yield _frame(rows, selected)
 
     def _check_references(self, tables, table, replace):
-        frame = tables[table.name]
-        for constraint in table.foreign_key_constraints:
+        for constraint in sorted(table.foreign_key_constraints, key=lambda c: c.column_keys):  # a set: no order
             columns, parent = constraint.column_keys, constraint.referred_table.name
-            rows = frame[columns]
+            rows = tables[table.name][columns]
             if parent in tables:
-                rows = _without(rows, tables[parent][columns])
+                rows = _without(rows, tables[parent])
             if len(rows) and not replace:
                 for part in self.read(parent, columns):
                     rows = _without(rows, part)
             if len(rows):
-                where = "the tables to load" if replace else "the store or the tables to load"
-                first = ", ".join(str(value) for value in rows.iloc[0])
                 raise ValueError(
-                    f"{table.name}: column {', '.join(map(repr, columns))} has {len(rows)} rows that {parent} of {where} "
-                    f"does not know, first {first}; add them to {parent} or drop the rows"
+                    f"{table.name}: column {', '.join(map(repr, columns))} has {len(rows)} keys that {parent} does not "
+                    f"hold, first {', '.join(map(str, rows.iloc[0]))}; add them to {parent} or drop the rows"
                 )
 
     @contextmanager
@@ -260,7 +241,7 @@ class Store:
         """Turn the database's errors into a StoreError that says what to do and holds no password."""
         try:
             yield
-        except (SQLAlchemyError, UnicodeError, RuntimeError) as error:
+        except (SQLAlchemyError, RuntimeError) as error:
             # PyMySQL asks for the package that MySQL 8's password exchange needs with a bare RuntimeError
             if isinstance(error, RuntimeError) and "cryptography" not in str(error):
                 raise
@@ -279,12 +260,7 @@ def frame_checksum(frame: pd.DataFrame) -> str:
     >>> frame_checksum(frame) == frame_checksum(frame.assign(price=[4.0, 3.5]))
     False
     """
-    check_frame(frame, name="frame_checksum") if not isinstance(frame, pd.DataFrame) else None
-    return _digest([_row_sum(frame)])
-
-
-def _digest(sums):
-    return f"{sum(sums) % 2**64:016x}"
+    return f"{_row_sum(frame):016x}"
 
 
 def _row_sum(frame):
@@ -315,29 +291,23 @@ def _check_values(frame, table):
     for column in table.columns:
         values, label = frame[column.name], f"{name}: column {column.name!r}"
         if isinstance(column.type, sa.String):
-            wrong = values.map(lambda value: not isinstance(value, str) or len(value) > column.type.length)
-            if wrong.any():
-                raise ValueError(
-                    f"{label} has {wrong.sum()} values that are not text of at most {column.type.length} characters"
-                )
+            longest = column.type.length
+            wrong = sum(not isinstance(value, str) or len(value) > longest for value in values)
+            if wrong:
+                raise ValueError(f"{label} has {wrong} values that are not text of at most {longest} characters")
             continue
         if not pd.api.types.is_numeric_dtype(values.dtype):
             raise ValueError(f"{label} must hold numbers, not {values.dtype}; convert it first")
-        if isinstance(column.type, sa.Integer) and not pd.api.types.is_integer_dtype(values.dtype):
-            broken = int((values.astype(float) % 1 != 0).sum())
-            if broken:
-                raise ValueError(f"{label} has {broken} values that are not whole numbers; round or drop them first")
+        broken = int((values.astype(float) % 1 != 0).sum()) if isinstance(column.type, sa.Integer) else 0
+        if broken:
+            raise ValueError(f"{label} has {broken} values that are not whole numbers; round or drop them first")
         low, high, open_low = column.info["range"]
-        if type(column.type) is sa.Integer:
-            low, high = max(low, _INTEGERS[0]), min(high, _INTEGERS[1])
         check_range(values, low, high, name=label, open_low=open_low)
 
 
 def _without(rows, known):
-    """The rows of ``rows`` that ``known`` (the same columns) does not hold."""
-    if rows.shape[1] == 1:
-        return rows[~rows.iloc[:, 0].isin(known.iloc[:, 0])]
-    return rows[~pd.MultiIndex.from_frame(rows).isin(pd.MultiIndex.from_frame(known))]
+    """The rows of ``rows`` (key columns) that ``known`` does not hold."""
+    return rows[~pd.MultiIndex.from_frame(rows).isin(pd.MultiIndex.from_frame(known[rows.columns]))]
 
 
 def _rows(frame, table):
@@ -351,35 +321,39 @@ def _rows(frame, table):
 
 def _frame(rows, columns):
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
-    return pd.DataFrame(
-        {column.name: pd.Series(part, dtype=_dtype(column)) for column, part in zip(columns, values, strict=True)}
-    )
+    parts = zip(columns, values, strict=True)
+    return pd.DataFrame({column.name: pd.Series(part, dtype=_dtype(column)) for column, part in parts})
 
 
 def _dtype(column):
-    return (
-        "str" if isinstance(column.type, sa.String) else "int64" if isinstance(column.type, sa.Integer) else "float64"
-    )
+    return {sa.String: "str", sa.Double: "float64"}.get(type(column.type), "int64")
+
+
+_FORM = "write mysql+pymysql://user:password@host:port/database or sqlite:///file, special characters percent-encoded"
 
 
 def _engine(url):
     """(engine, None), or (None, what is wrong with the URL)."""
-    form = (
-        "write mysql+pymysql://user:password@host:port/database or sqlite:///file, special characters percent-encoded"
-    )
     try:
         parsed = sa.make_url(url)
     except (SQLAlchemyError, ValueError, TypeError):
-        return None, f"the database URL cannot be read (it is not shown: it may hold a password); {form}"
+        return None, f"the database URL cannot be read (it is not shown: it may hold a password); {_FORM}"
     if {"password", "passwd"} & set(parsed.query):
-        return None, f"{_shown(parsed)}: the password stands after the '?', where it cannot be kept out of logs; {form}"
+        return (
+            None,
+            f"{_shown(parsed)}: the password stands after the '?', where it cannot be kept out of logs; {_FORM}",
+        )
+    if max(map(ord, str(parsed.password or " "))) > 255:  # the driver's own error would quote the whole password
+        return None, f"{_shown(parsed)}: the password holds characters beyond Latin-1, which cannot be sent; use others"
     try:
-        # a connection that the server dropped while a notebook lay idle is replaced instead of failing
-        engine = sa.create_engine(parsed, pool_pre_ping=True)
+        # pre-ping: a connection that the server dropped while a notebook lay idle is replaced instead of failing;
+        # paramstyle: `load` sends tuples
+        style = "qmark" if parsed.get_backend_name() == "sqlite" else "format"
+        engine = sa.create_engine(parsed, pool_pre_ping=True, paramstyle=style)
     except ImportError as error:
-        return None, f"{_shown(parsed)}: driver {error.name!r} is not installed; install it, or {form}"
-    except (SQLAlchemyError, ValueError, TypeError) as error:
-        return None, f"{_shown(parsed)}: {_redacted(error, parsed)}; {form}"
+        return None, f"{_shown(parsed)}: driver {error.name!r} is not installed; install it, or {_FORM}"
+    except (SQLAlchemyError, ValueError, TypeError) as error:  # no such dialect, an option that it does not know
+        return None, f"{_shown(parsed)}: {_redacted(error, parsed)}; {_FORM}"
     if engine.dialect.name == "sqlite":
 
         @sa.event.listens_for(engine, "connect")
@@ -390,50 +364,36 @@ def _engine(url):
 
 
 def _shown(url):
-    return url.set(query={}).render_as_string(hide_password=True)
+    shown = url.set(query={}).render_as_string(hide_password=True)
+    return shown.replace(f"{paths.ROOT}{os.sep}", "")  # a notebook's output holds no absolute path
 
 
 def _redacted(error, url):
     """The error's own text, without any spelling of the password (servers and drivers may quote what they got)."""
-    text = str(getattr(error, "orig", None) or error)
-    password = str(url.password or "")
-    for spelling in {password, quote(password), quote(password, safe=""), quote_plus(password)} - {""}:
+    text, password = str(getattr(error, "orig", None) or error), str(url.password or "")
+    for spelling in filter(None, (password, quote(password), quote(password, safe=""), quote_plus(password))):
         text = text.replace(spelling, "***")
     return text
 
 
-_LOST = "the connection was lost; what was being written is rolled back: run it again once the server is up"
-_BUSY = "another session holds the tables; wait for it to end and run it again"
-_CREATE = "a table is missing; call create() first"
-_ADVICE = {
-    1044: "the user has no right to this database; GRANT it, or check the URL",
-    1045: "user or password refused; check the URL in CAUSAL_LIB_DB",
-    1698: "user or password refused; check the URL in CAUSAL_LIB_DB",
-    1049: "there is no such database; CREATE DATABASE it first, or check the URL",
-    1146: _CREATE,
-    1205: _BUSY,
-    1213: _BUSY,
-    2002: "the server cannot be reached; start it, or check host and port",
-    2003: "the server cannot be reached; start it, or check host and port",
-    "no such table": _CREATE,
-    "database is locked": _BUSY,
-    "unable to open database file": "the file cannot be opened; make its folder, and check the rights",
-    "file is not a database": "the file is no SQLite database; name another one",
-    "disk is full": "the disk is full; make room and run it again",
-    "cryptography": "this server's way of sending passwords needs a package more: pip install cryptography",
+_ADVICE = {  # parts of the drivers' texts -> what to do
+    ("(1045,", "(1698,"): "user or password refused; check the URL in CAUSAL_LIB_DB",
+    ("(1044,", "(1142,"): "the user lacks rights on this database; GRANT them, or check the URL",
+    ("(1049,",): "no such database; CREATE DATABASE it first, or check the URL",
+    ("(2002,", "(2003,"): "the server cannot be reached; start it, or check host and port",
+    ("(1146,", "no such table"): "a table is missing; call create() first",
+    ("(1205,", "(1213,", "database is locked"): "another session holds the tables; run it again when that has ended",
+    ("unable to open database file",): "the file cannot be opened; make its folder, or check the rights",
+    ("file is not a database",): "the file holds no SQLite database; name another one",
+    ("disk is full",): "the disk is full; make room and run it again",
+    ("cryptography",): "this server's way of asking for passwords needs one more package: pip install cryptography",
 }
 
 
 def _explain(error, url):
     text = _redacted(error, url)
-    code = next(iter(getattr(getattr(error, "orig", None), "args", ())), None)
-    if isinstance(error, UnicodeError):  # its text quotes what could not be sent
-        return "the password or a text value holds characters that the driver cannot send; use others"
     if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return f"{_LOST} ({text})"
+        return f"the connection was lost; what was being written is rolled back: run it again ({text})"
     if isinstance(error, IntegrityError):
         return f"the database refused the rows, nothing was written ({text}); drop them, or load with replace=True"
-    for sign, advice in _ADVICE.items():
-        if sign == code or (isinstance(sign, str) and sign in text):
-            return f"{advice} ({text})"
-    return text
+    return next((f"{advice} ({text})" for signs, advice in _ADVICE.items() if any(s in text for s in signs)), text)

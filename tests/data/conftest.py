@@ -1,0 +1,120 @@
+"""The database server for the store's tests: a real mariadbd in a temporary directory."""
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from urllib.parse import quote
+
+import pymysql
+import pytest
+
+PASSWORD = "s3cr3t/P@ss:w%rd"  # every character that needs care in a URL
+_PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/usr/local/bin"])
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """Socket and port of a running server with the user ``shop`` (password `PASSWORD`)."""
+    programs = [shutil.which(name, path=_PLACES) for name in ("mariadbd", "mariadb-install-db")]
+    if None in programs:
+        reason = "mariadbd or mariadb-install-db is not installed (Debian: apt-get install mariadb-server)"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="mariadb-"))  # not tmp_path: a socket's path must be under 108 characters
+    server = None
+    try:
+        port, server = _start(*programs, folder)
+        yield {"unix_socket": str(folder / "socket"), "port": port}
+    finally:
+        if server:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait(20)
+        shutil.rmtree(folder)
+
+
+def _start(server, install, folder):
+    user = f"--user={getpass.getuser()}"  # as root the server refuses to run unless it is told to
+    data = f"--datadir={folder / 'data'}"
+    subprocess.run(
+        [install, "--no-defaults", data, user, "--auth-root-authentication-method=normal", "--skip-test-db"],
+        check=True,
+        timeout=120,
+        capture_output=True,
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = [f"--socket={folder / 'socket'}", f"--port={port}", f"--pid-file={folder / 'pid'}", data, user]
+    options += ["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin", "--performance-schema=off"]
+    options += ["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--innodb-flush-log-at-trx-commit=0"]
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen([server, "--no-defaults", *options], stdout=log, stderr=log)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with administrator(folder / "socket") as root:
+                for host in ("localhost", "127.0.0.1"):
+                    root.execute("CREATE USER shop@%s IDENTIFIED BY %s", (host, PASSWORD))
+                    root.execute("GRANT ALL ON `shop\\_%%`.* TO shop@%s", (host,))
+            return port, process
+        except pymysql.err.OperationalError:
+            if process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            process.kill()
+            pytest.fail(f"mariadbd does not answer:\n{(folder / 'log').read_text(errors='replace')[-3000:]}")
+
+
+class administrator:
+    """A cursor of the server's root user; also the second connection that kills a first one."""
+
+    def __init__(self, path):
+        self._connection = pymysql.connect(unix_socket=str(path), user="root", autocommit=True)
+
+    def __enter__(self):
+        return self._connection.cursor()
+
+    def __exit__(self, *error):
+        self._connection.close()
+
+
+@pytest.fixture
+def mysql_url(mariadb):
+    """URL of a fresh, empty database on the server."""
+    name = f"shop_{uuid.uuid4().hex[:12]}"
+    with administrator(mariadb["unix_socket"]) as root:
+        root.execute(f"CREATE DATABASE {name}")
+    yield f"mysql+pymysql://shop:{quote(PASSWORD, safe='')}@127.0.0.1:{mariadb['port']}/{name}"
+    with administrator(mariadb["unix_socket"]) as root:
+        root.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def kill_connection(mariadb):
+    """Function that cuts the server connection of a given id, from outside."""
+
+    def kill(identity):
+        with administrator(mariadb["unix_socket"]) as root:
+            root.execute(f"KILL CONNECTION {int(identity)}")
+
+    return kill
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path / 'shop.sqlite'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mysql", marks=[pytest.mark.mysql, pytest.mark.xdist_group("mysql")])])
+def url(request):
+    """URL of an empty database, once on SQLite and once on MySQL."""
+    return request.getfixturevalue(f"{request.param}_url")

@@ -109,10 +109,10 @@ def intervals(metrics: Iterable[Metric], *, truth: float | None = None, ax: Axes
 
 
 def history(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Training and validation loss by epoch (columns epoch, loss, validation_loss)."""
+    """Training and validation loss by epoch (columns epoch, loss, val_loss)."""
     ax = ax or plt.subplots(figsize=(6, 3.5))[1]
     ax.plot(frame["epoch"], frame["loss"], color=ESTIMATE, label="training")
-    ax.plot(frame["epoch"], frame["validation_loss"], color=NAIVE, label="validation")
+    ax.plot(frame["epoch"], frame["val_loss"], color=NAIVE, label="validation")
     ax.set(xlabel="epoch", ylabel="cross-entropy")
     ax.legend(frameon=False)
     return ax

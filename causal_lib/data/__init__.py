@@ -1,0 +1,1 @@
+"""Data: simulated worlds, real sources, the store, preprocessing."""

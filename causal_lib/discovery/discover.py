@@ -35,8 +35,9 @@ def discover(
     method : 'flop' (score search, flopsearch) or 'pc' (conditional independence tests, causal-learn).
     knowledge : honoured exactly in the result: edges that contradict it are turned or removed, required ones are
         added. PC also uses it while it searches; FLOP cannot.
-    seed : reserved for engines that draw; FLOP and PC give the same graph for any seed.
-    settings : FLOP: ``penalty`` (BIC weight, 2.0), ``restarts`` (20). PC: ``alpha`` (0.01), ``max_condition`` (all).
+    seed : for engines that draw. PC and FLOP without restarts draw nothing; FLOP's restarts cannot be seeded.
+    settings : FLOP: ``penalty`` (BIC weight, 2.0), ``restarts`` (0; more may find a better score, and another graph each
+        time, for flopsearch draws from the system's entropy). PC: ``alpha`` (0.01), ``max_condition`` (all).
 
     Returns
     -------
@@ -163,7 +164,7 @@ def _pc(values, names, knowledge, alpha, max_condition):
 
 
 METHODS: dict[str, tuple[Callable, dict[str, object]]] = {
-    "flop": (_flop, {"penalty": 2.0, "restarts": 20}),
+    "flop": (_flop, {"penalty": 2.0, "restarts": 0}),
     "pc": (_pc, {"alpha": 0.01, "max_condition": None}),
 }
 """Engine name -> (function of values, names, knowledge and settings that gives marks; its settings with defaults)."""

@@ -1,0 +1,1 @@
+"""The article's networks: dense (TensorFlow) and graph (PyTorch Geometric)."""

@@ -1,0 +1,254 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib.data import schema
+from causal_lib.data.preprocess import CATEGORICAL, NUMERIC, preprocess_data
+from causal_lib.data.worlds import shop
+
+
+@pytest.fixture(scope="module")
+def world():
+    return shop(n_users=120, n_items=30, days=6, seed=3)
+
+
+@pytest.fixture(scope="module")
+def raw(world):
+    return world.raw(seed=1)
+
+
+@pytest.fixture
+def log(world):
+    """The clean log; each test may spoil its own copy."""
+    return world.log()
+
+
+def small(**columns):
+    """Three days, two users, two items, one numeric feature."""
+    frame = pd.DataFrame([(u, i, d) for d in range(10) for u in (1, 2) for i in (5, 6)], columns=schema.KEY)
+    frame["x"] = np.arange(40.0)
+    frame["purchased"] = np.arange(40) % 3 == 0
+    return frame.assign(**columns)
+
+
+def run_small(frame, **arguments):
+    return preprocess_data(frame, numeric=["x"], categorical=[], **arguments)
+
+
+def test_duplicates_and_holes_are_counted_and_input_is_unchanged(raw):
+    before = raw.copy(deep=True)
+    prepared = preprocess_data(raw)
+    pd.testing.assert_frame_equal(raw, before)
+    distinct = raw.drop_duplicates()
+    assert prepared.report["duplicates_removed"] == len(raw) - len(distinct) > 0
+    assert prepared.report["rows_read"] == len(raw)
+    assert sum(prepared.report["rows"].values()) == len(distinct)
+    holes = {c: int(distinct[c].isna().sum()) for c in (*NUMERIC, *CATEGORICAL) if distinct[c].isna().any()}
+    assert prepared.report["imputed"] == holes
+    assert set(holes) == {"age_band", "price", "stock", "price_sensitivity"}
+
+
+@pytest.mark.parametrize("impute", ["median", "ffill"])
+@pytest.mark.parametrize("split", ["time", "user"])
+def test_features_are_complete_numbers_and_pieces_share_their_index(raw, split, impute):
+    prepared = preprocess_data(raw, split=split, impute=impute)
+    X, y = prepared
+    assert X.notna().all(axis=None)
+    assert set(X.dtypes) == {np.dtype(float)}
+    assert X.columns.is_unique
+    for part in ("train", "val", "test"):
+        index = getattr(prepared, f"X_{part}").index
+        assert index.equals(getattr(prepared, f"y_{part}").index)
+        rows = getattr(prepared, f"rows_{part}")
+        assert index.equals(rows.index)
+        assert (rows["purchased"] == getattr(prepared, f"y_{part}")).all()
+        assert {"propensity", "user_id"} <= set(rows.columns)
+    assert len(X) == len(y) == len(raw.drop_duplicates())
+
+
+def test_no_day_is_in_two_parts_and_time_runs_forward(raw):
+    p = preprocess_data(raw)
+    assert p.rows_train["day"].max() < p.rows_val["day"].min()
+    assert p.rows_val["day"].max() < p.rows_test["day"].min()
+
+
+def test_no_user_is_in_two_parts_and_seed_draws_them(raw):
+    users = [set(r["user_id"]) for r in _rows(preprocess_data(raw, split="user", seed=0))]
+    n = sum(map(len, users))
+    assert len(set.union(*users)) == n
+    assert [len(u) for u in users[1:]] == [round(0.2 * n)] * 2
+    again = [set(r["user_id"]) for r in _rows(preprocess_data(raw, split="user", seed=0))]
+    other = [set(r["user_id"]) for r in _rows(preprocess_data(raw, split="user", seed=1))]
+    assert users == again != other
+
+
+def _rows(prepared):
+    return prepared.rows_train, prepared.rows_val, prepared.rows_test
+
+
+def test_statistics_are_those_of_the_training_part(log):
+    prepared = preprocess_data(log)
+    train = prepared.rows_train
+    for part, X in ((train, prepared.X_train), (prepared.rows_test, prepared.X_test)):
+        by_hand = (part["price"] - train["price"].mean()) / train["price"].std(ddof=0)
+        np.testing.assert_allclose(X["price"], by_hand, rtol=1e-9)  # two orders of summation
+
+
+def test_later_days_do_not_change_what_was_learnt(raw):
+    last = raw["day"].max()
+    spoilt = raw.assign(price=raw["price"].where(raw["day"] < last, raw["price"] * 1000))
+    a, b = preprocess_data(raw), preprocess_data(spoilt)
+    pd.testing.assert_frame_equal(a.X_train, b.X_train)
+    assert not a.X_test["price"].equals(b.X_test["price"])
+
+
+@pytest.mark.parametrize("impute", ["median", "ffill"])
+def test_the_pipeline_does_the_same_to_new_data(raw, impute):
+    prepared = preprocess_data(raw, impute=impute)
+    clean = raw.drop_duplicates()
+    pd.testing.assert_frame_equal(prepared.pipeline.transform(clean).loc[prepared.X.index], prepared.X)
+
+
+def test_an_unknown_category_has_no_indicator(log):
+    prepared = preprocess_data(log)
+    row = log.head(1).astype({"category": str}).assign(category="garden")
+    columns = [c for c in prepared.X_train if c.startswith("category_")]
+    assert len(columns) == log["category"].nunique()
+    assert (prepared.pipeline.transform(row)[columns] == 0).all(axis=None)
+
+
+def test_median_imputation_marks_what_was_missing():
+    frame = small()
+    frame.loc[[3, 39], "x"] = np.nan
+    prepared = run_small(frame)
+    train = frame.loc[prepared.X_train.index, "x"]
+    at = (train.median() - train.fillna(train.median()).mean()) / train.fillna(train.median()).std(ddof=0)
+    assert prepared.X.loc[3, "x"] == pytest.approx(at)
+    assert prepared.X.loc[39, "x"] == pytest.approx(at)  # a row of the test part gets the training median
+    indicator = prepared.X["missingindicator_x"]
+    assert indicator[indicator == 1].index.tolist() == [3, 39]
+
+
+def test_forward_fill_stays_inside_the_users_past():
+    # user 1 stands in rows 0, 1, 4, 5, ...; user 2 in rows 2, 3, 6, 7, ...
+    frame = small()
+    frame.loc[[0, 5, 6, 36, 37], "x"] = np.nan  # 0: no past; 5 <- 4; 6 <- 3; 36, 37 (last day) <- 33
+    shuffled = frame.sample(frac=1, random_state=0)
+    days = shuffled["day"].sort_values(kind="stable").index  # rows of one day are filled in the order they stand
+    filled = {}
+    for user in (1, 2):
+        value = np.nan
+        for i in [i for i in days if frame.loc[i, "user_id"] == user]:
+            value = frame.loc[i, "x"] if pd.notna(frame.loc[i, "x"]) else value
+            filled[i] = value
+    prepared = run_small(shuffled, impute="ffill")
+    assert list(prepared.X.columns) == ["x"]
+    expected = pd.Series(filled)
+    train = expected[prepared.X_train.index]
+    expected = expected.fillna(train.median())
+    train = train.fillna(train.median())
+    by_hand = (expected[prepared.X.index] - train.mean()) / train.std(ddof=0)
+    np.testing.assert_allclose(prepared.X["x"], by_hand, rtol=1e-9)
+
+
+def test_forward_fill_looks_back_from_a_later_part():
+    frame = small()
+    frame.loc[frame["day"] >= 6, "x"] = np.nan  # validation and test know nothing but the training days
+    prepared = run_small(frame, impute="ffill")
+    scaler = prepared.pipeline.named_steps["encode"].named_transformers_["numeric"][-1]
+    value = prepared.X_test["x"] * scaler.scale_[0] + scaler.mean_[0]
+    last = frame[frame["day"] < 6].groupby("user_id")["x"].last()
+    np.testing.assert_allclose(value, last[prepared.rows_test["user_id"]], rtol=1e-9)
+
+
+def test_the_users_of_one_part_are_not_filled_from_another_user():
+    frame = small()
+    frame.loc[frame["user_id"] == 2, "x"] = np.nan
+    prepared = run_small(frame, impute="ffill")
+    own = frame.loc[prepared.X_train.index, "x"]
+    values = prepared.X.loc[frame["user_id"].reindex(prepared.X.index) == 2, "x"].unique()
+    assert len(values) == 1  # the training median, in every row
+    full = own.fillna(own.median())
+    assert values[0] == pytest.approx((own.median() - full.mean()) / full.std(ddof=0))
+
+
+def test_shares_decide_the_days():
+    prepared = run_small(small(), validation=0.1, test=0.3)
+    assert [sorted(set(r["day"])) for r in _rows(prepared)] == [list(range(6)), [6], [7, 8, 9]]
+
+
+def test_repr_says_what_was_done(raw):
+    text = repr(preprocess_data(raw))
+    assert "exact duplicates (removed)" in text
+    assert "missing values imputed" in text
+
+
+def _one(frame, column, value):
+    frame[column] = frame[column].astype(float)
+    frame.loc[frame.index[0], column] = value
+    return frame
+
+
+def _repeated(frame):
+    return pd.concat([frame, frame.head(2).assign(price=1.25)])
+
+
+BAD_DATA = [
+    (lambda f: f.iloc[:0], "data: has no rows"),
+    (lambda f: f.drop(columns="price"), "data: no column 'price'"),
+    (lambda f: f.drop(columns="user_id"), "data: no column 'user_id'"),
+    (lambda f: f.assign(price=np.nan), "'price' holds only missing values"),
+    (lambda f: _one(f, "price", np.inf), "'price' has 1 infinite value"),
+    (lambda f: f.assign(quality=1.5), "'quality' is constant"),
+    (
+        lambda f: f.assign(quality=np.where(f["day"] < 5, 0.0, 1.0)),
+        "training part of data: column 'quality' is constant",
+    ),
+    (lambda f: _one(f, "price", -3.0), r"'price': 1 value outside \(0, inf\], first -3"),
+    (lambda f: _one(f, "stock", -1), r"'stock': 1 value outside \[0, inf\]"),
+    (lambda f: f.assign(price=f["price"].astype(str)), "'price' is .*, not numeric"),
+    (_repeated, r"4 rows repeat a key \(user_id, item_id, day\) with different content"),
+    (lambda f: _one(f, "day", np.nan), "'day' has 1 missing value"),
+    (lambda f: _one(f, "purchased", 2), "'purchased': must be 0 or 1"),
+    (lambda f: f.assign(purchased=0), "'purchased': only the value 0"),
+    (lambda f: f.assign(purchased=(f["day"] < 4).astype(int)), "in the train part: only the value 1"),
+    (lambda f: f[f["day"] < 2], "leaves the (validation|test) part empty"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD_DATA)
+def test_bad_data_is_refused(log, spoil, message):
+    with pytest.raises(ValueError, match=message):
+        preprocess_data(spoil(log))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"numeric": ["price", "position"]}, r"'position' \(mediator.*would leak"),
+        ({"numeric": ["clicked"]}, "'clicked'.*leave it out"),
+        ({"numeric": ["rating"]}, "'rating' .*leak"),
+        ({"numeric": ["purchased"]}, "'purchased'"),
+        ({"outcome": "exposed", "numeric": ["exposed"]}, "'exposed'"),
+        ({"numeric": ["price"], "categorical": ["price"]}, "'price' is named twice"),
+        ({"numeric": [], "categorical": []}, "name no column"),
+        ({"split": "random"}, "split='random' is unknown; choose from 'time', 'user'"),
+        ({"impute": "zero"}, "impute='zero' is unknown"),
+        ({"validation": 0.0}, "above 0"),
+        ({"validation": 0.6, "test": 0.4}, "together below 1"),
+    ],
+)
+def test_bad_arguments_are_refused(log, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        preprocess_data(log, **arguments)
+
+
+def test_new_rows_without_a_column_are_refused(log):
+    prepared = preprocess_data(log)
+    with pytest.raises(ValueError, match="rows to transform: no column 'price'"):
+        prepared.pipeline.transform(log.drop(columns="price"))
+
+
+def test_not_a_frame():
+    with pytest.raises(TypeError, match="DataFrame"):
+        preprocess_data([1, 2])

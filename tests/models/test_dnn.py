@@ -1,0 +1,177 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from causal_lib import paths
+from causal_lib.models.dnn import build_model, predict, tf, train_model
+
+
+def made(n=3000, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 4))
+    y = (rng.random(n) < 1 / (1 + np.exp(1 - 2 * X[:, 0] * X[:, 1]))).astype(int)
+    return X, y
+
+
+def fit(dtype="float64", seed=0, train=2000, **arguments):
+    X, y = made()
+    model = build_model((4,), dtype=dtype, seed=seed)
+    arguments = {"epochs": 5, "seed": seed, "verbose": False} | arguments
+    return model, train_model(model, X[:train], y[:train], X[2000:], y[2000:], **arguments)
+
+
+def log_loss(y, p):
+    return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+
+def test_the_network_is_the_articles():
+    model = build_model((20,))
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds == ["InputLayer", "Dense", "Dense", "Flatten", "Dense"]
+    dense = [layer for layer in model.layers if hasattr(layer, "units")]
+    assert [(d.units, d.activation.__name__) for d in dense] == [(128, "relu"), (64, "relu"), (1, "sigmoid")]
+    assert model.output_shape == (None, 1)
+    assert {w.dtype for w in model.weights} == {"float32"}
+    assert {w.dtype for w in build_model((20,), dtype="float64").weights} == {"float64"}
+
+
+def test_a_row_may_have_more_than_one_dimension():
+    assert build_model((3, 4)).output_shape == (None, 1)
+    assert build_model((3, 4)).count_params() == 4 * 128 + 128 + 128 * 64 + 64 + 3 * 64 + 1  # Flatten joins 3 x 64
+
+
+def test_the_output_is_the_forward_pass_by_hand():
+    model, _ = fit()
+    X = made()[0][:50]
+    (W1, b1), (W2, b2), (W3, b3) = (layer.get_weights() for layer in model.layers if layer.get_weights())
+    hidden = np.maximum(np.maximum(X @ W1 + b1, 0) @ W2 + b2, 0)
+    np.testing.assert_allclose(predict(model, X), 1 / (1 + np.exp(-(hidden @ W3 + b3)[:, 0])), rtol=1e-10)
+    np.testing.assert_allclose(predict(model, X, batch_size=7), predict(model, X), rtol=1e-12)
+
+
+def test_one_step_is_adams_first_step():
+    X, y = made(64)
+    model = build_model((4,), dtype="float64")
+    before = [w.numpy() for w in model.trainable_variables]
+    with tf.GradientTape() as tape:
+        p = model(X)[:, 0]
+        loss = -tf.reduce_mean(y * tf.math.log(p) + (1 - y) * tf.math.log(1 - p))
+    gradients = [g.numpy() for g in tape.gradient(loss, model.trainable_variables)]
+    history = train_model(model, X, y, X, y, epochs=1, verbose=False)  # one batch holds all rows
+    assert history["loss"].item() == pytest.approx(float(loss), rel=1e-6)  # Keras cuts p at 1e-7
+    for w, w0, g in zip(model.trainable_variables, before, gradients, strict=True):
+        # Bias-corrected moments are g and g^2 after one step. Keras adds its epsilon of 1e-7 to the uncorrected root
+        # of v = 0.001 g^2, and takes the decay from float32, where 1 - 0.999 is off by 1.3e-5: 6.6e-9 of the step.
+        np.testing.assert_allclose(w.numpy(), w0 - 0.001 * g / (np.abs(g) + 1e-7 / np.sqrt(0.001)), rtol=0, atol=1e-8)
+
+
+def test_it_learns_and_the_validation_loss_is_right():
+    model, history = fit(epochs=40, learning_rate=0.005, batch_size=128)
+    X, y = made()
+    best = history["val_loss"].min()
+    assert log_loss(y[2000:], predict(model, X[2000:])) == pytest.approx(best, rel=1e-6)
+    assert best < log_loss(y[2000:], y[:2000].mean()) - 0.05  # an interaction that no constant can know
+
+
+def test_the_last_batch_may_be_smaller_and_every_row_counts_once():
+    model = build_model((4,), dtype="float64")
+    X, y = made(1000)
+    before = log_loss(y, predict(model, X))
+    # at a learning rate of nothing the epoch's loss is that of the initial weights, whatever the batches
+    history = train_model(model, X, y, X, y, epochs=1, batch_size=300, learning_rate=1e-15, verbose=False)
+    assert history["loss"].item() == pytest.approx(before, rel=1e-6)
+    assert history["val_loss"].item() == pytest.approx(before, rel=1e-6)
+
+
+def test_early_stopping_restores_the_best_weights():
+    model, history = fit(train=100, epochs=200, learning_rate=0.01, batch_size=32, patience=3)  # overfits soon
+    best = history["val_loss"].idxmin()
+    assert len(history) == best + 1 + 3 < 200
+    assert history["val_loss"].iloc[-1] > history["val_loss"][best]
+    X, y = made()
+    assert log_loss(y[2000:], predict(model, X[2000:])) == pytest.approx(history["val_loss"][best], rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_weights():
+    (a, first), (b, second), (c, third) = fit(), fit(), fit(seed=1)
+    assert first.equals(second)
+    assert all(np.array_equal(v, w) for v, w in zip(a.get_weights(), b.get_weights(), strict=True))
+    assert not first.equals(third)
+    assert not np.array_equal(a.get_weights()[0], c.get_weights()[0])
+
+
+def test_seeds_are_local():
+    np.random.seed(0)  # noqa: NPY002
+    tf.random.set_seed(0)
+    expected = np.random.random(), float(tf.random.uniform(()))  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002
+    tf.random.set_seed(0)
+    fit(epochs=1)
+    assert (np.random.random(), float(tf.random.uniform(()))) == expected  # noqa: NPY002
+
+
+def test_a_line_every_ten_epochs(capsys):
+    _, history = fit(epochs=25, patience=25, verbose=True)
+    lines = capsys.readouterr().out.splitlines()
+    rows = history.set_index("epoch")
+    expected = [
+        f"Epoch {e}, Loss: {rows.loc[e, 'loss']:.4f}, Val Loss: {rows.loc[e, 'val_loss']:.4f}" for e in (10, 20)
+    ]
+    assert lines[:2] == expected
+    assert len(lines) == 3
+    assert lines[2].startswith("Best epoch ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X_train": np.zeros((8, 3))}, r"X_train has shape \(8, 3\), the model takes rows of shape \(4,\)"),
+        ({"X_val": np.zeros((0, 4)), "y_val": []}, "X_val has shape"),
+        ({"y_train": np.zeros(7)}, r"y_train has shape \(7,\), but X_train has 8 rows"),
+        ({"y_val": np.full(8, 2)}, "y_val has 8 labels other than 0 and 1"),
+        ({"X_train": np.full((8, 4), np.nan)}, "X_train has 32 missing or infinite"),
+        ({"X_val": np.full((8, 4), np.inf)}, "X_val has 32 missing or infinite"),
+        ({"epochs": 0}, "must be positive"),
+        ({"learning_rate": -1}, "must be positive"),
+    ],
+)
+def test_bad_input_is_refused(change, message):
+    good = {"X_train": np.ones((8, 4)), "y_train": np.arange(8) % 2}
+    good |= {"X_val": good["X_train"], "y_val": good["y_train"]}
+    with pytest.raises(ValueError, match=message):
+        train_model(build_model((4,)), **(good | change))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_shape": ()}, "give the shape of one row"),
+        ({"input_shape": (0,)}, "give the shape of one row"),
+        ({"input_shape": (None, 3)}, "give the shape of one row"),
+        ({"input_shape": (3,), "dtype": "int8"}, "dtype='int8' is unknown"),
+    ],
+)
+def test_bad_networks_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(**arguments)
+
+
+def test_importing_and_training_writes_nothing_to_stderr_but_real_errors_pass():
+    code = """
+import numpy as np
+from causal_lib.models.dnn import build_model, train_model
+X = np.ones((8, 2)); y = np.arange(8) % 2
+train_model(build_model((2,)), X, y, X, y, epochs=1, verbose=False)
+"""
+    settings = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=settings, cwd=paths.ROOT, check=True
+    )
+    assert done.stderr == ""
+    hidden = "import sys; sys.modules['tensorflow'] = None; import causal_lib.models.dnn"
+    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, cwd=paths.ROOT, check=False)
+    assert done.returncode == 1
+    assert "import of tensorflow halted" in done.stderr

@@ -1,0 +1,207 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from causal_lib import paths
+from causal_lib.data.worlds import shop
+from causal_lib.models.gnn import EdgePredictor, convert_to_graph, predict_edges, train_gnn
+
+
+@pytest.fixture(scope="module")
+def world():
+    return shop(n_users=300, n_items=60, days=7, seed=0)
+
+
+def days(world, first, last):
+    return world.candidates[world.candidates["day"].between(first, last)]
+
+
+def tiny():
+    users = pd.DataFrame({"user_id": [10, 30, 20], "age": ["a", "b", "a"], "activity": [1.0, 2.0, 6.0]})
+    items = pd.DataFrame({"item_id": [7, 5], "price": [2.0, 4.0]})
+    rows = [(10, 7, 0, 1), (10, 5, 0, 0), (20, 5, 1, 1), (20, 5, 2, 1), (30, 7, 2, 0)]
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "day", "purchased"]), users, items
+
+
+def fit(world, dtype="float64", seed=0, **arguments):
+    graph = convert_to_graph(days(world, 0, 2), world.users, world.items, dtype=dtype)
+    arguments = {"epochs": 60, "verbose": False, "seed": seed} | arguments
+    return graph, *train_gnn(graph, days(world, 3, 4), days(world, 5, 5), **arguments)
+
+
+def test_the_graph_by_hand():
+    interactions, users, items = tiny()
+    graph = convert_to_graph(interactions, users, items, dtype="float64")
+    assert graph.validate()
+    # nodes 0, 1, 2 = users 10, 30, 20; 3, 4 = items 7, 5. Purchases: 10-7 once, 20-5 twice, one edge each.
+    assert graph.edge_index.tolist() == [[0, 2, 3, 4], [3, 4, 0, 2]]
+    assert graph.last_day == 2
+    s = np.sqrt(14 / 3)  # of 1, 2, 6
+    expected = [
+        [-2 / s, 1, 0, 0, 0],
+        [-1 / s, 0, 1, 0, 0],
+        [3 / s, 1, 0, 0, 0],
+        [0, 0, 0, -1, 1],
+        [0, 0, 0, 1, 1],
+    ]
+    np.testing.assert_allclose(graph.x, expected, atol=1e-12)
+
+
+def test_clicks_may_be_the_edges(world):
+    bought = convert_to_graph(days(world, 0, 2), world.users, world.items)
+    clicked = convert_to_graph(days(world, 0, 2), world.users, world.items, edge="clicked")
+    rows = days(world, 0, 2)
+    for graph, column in ((bought, "purchased"), (clicked, "clicked")):
+        pairs = rows.loc[rows[column] == 1, ["user_id", "item_id"]].drop_duplicates()
+        assert graph.num_edges == 2 * len(pairs)
+        assert graph.is_undirected()
+        assert not graph.has_self_loops()
+
+
+def test_the_model_by_hand():
+    graph = convert_to_graph(*tiny(), dtype="float64")
+    torch.manual_seed(0)
+    model = EdgePredictor(graph.num_features, 3).double()
+    adjacency = np.eye(5)
+    adjacency[tuple(graph.edge_index.numpy())] = 1
+    norm = 1 / np.sqrt(adjacency.sum(axis=0))
+    adjacency = norm[:, None] * adjacency * norm  # D^-1/2 (A + I) D^-1/2
+    first, second = model.encoder.convs
+    z = graph.x.numpy()
+    z = np.maximum(adjacency @ z @ first.lin.weight.detach().numpy().T + first.bias.detach().numpy(), 0)
+    z = adjacency @ z @ second.lin.weight.detach().numpy().T + second.bias.detach().numpy()
+    own = z @ model.linear.weight.detach().numpy().T + model.linear.bias.detach().numpy()
+    logit = z[1] @ z[4] + own[1, 0] + own[4, 1]
+    assert predict_edges(model, graph, [30], [5]) == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-10)
+
+
+def test_it_predicts_the_purchases_of_a_later_day(world):
+    graph, model, history = fit(world)
+    test = days(world, 6, 6)
+    score = predict_edges(model, graph, test["user_id"], test["item_id"])
+    y = test["purchased"].to_numpy()
+    n1, n0 = y.sum(), (1 - y).sum()
+    error = np.sqrt((n1 + n0 + 1) / (12 * n1 * n0))  # standard error of the AUC of a score that knows nothing
+    assert roc_auc_score(y, score) > 0.5 + 5 * error
+    assert history["val_loss"].min() < history["val_loss"].iloc[0]
+
+
+def test_the_history_is_that_of_the_model(world):
+    graph, model, history = fit(world, patience=5, epochs=300)
+    rows = days(world, 5, 5)
+    p, y = predict_edges(model, graph, rows["user_id"], rows["item_id"]), rows["purchased"]
+    loss = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+    assert loss == pytest.approx(history["val_loss"].min(), rel=1e-9)
+    best = history["val_loss"].idxmin()
+    assert len(history) == min(best + 1 + 5, 300)
+
+
+def test_labels_of_later_days_reach_the_score_by_no_way(world):
+    graph, model, _ = fit(world, epochs=15)
+    flipped = world.candidates.assign(
+        purchased=world.candidates["purchased"].where(world.candidates["day"] < 6, 1 - world.candidates["purchased"])
+    )
+    other = convert_to_graph(flipped[flipped["day"] <= 2], world.users, world.items, dtype="float64")
+    assert torch.equal(graph.edge_index, other.edge_index)
+    assert torch.equal(graph.x, other.x)
+    test = days(world, 6, 6)
+    a = predict_edges(model, graph, test["user_id"], test["item_id"])
+    assert np.array_equal(a, predict_edges(model, other, test["user_id"], test["item_id"]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_same_seed_gives_the_same_model(world, dtype):
+    (_, a, first), (_, b, second), (_, _, third) = (fit(world, dtype, seed=s, epochs=5) for s in (0, 0, 1))
+    assert first.equals(second)
+    assert not first.equals(third)
+    assert all(torch.equal(v, w) for v, w in zip(a.parameters(), b.parameters(), strict=True))
+    assert {p.dtype for p in a.parameters()} == {getattr(torch, dtype)}
+
+
+def test_the_callers_random_state_stays(world):
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    fit(world, epochs=2)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_line_every_ten_epochs(world, capsys):
+    _, _, history = fit(world, epochs=20, verbose=True)
+    rows = history.set_index("epoch")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        f"Epoch {e}, Loss: {rows.loc[e, 'loss']:.4f}, Val Loss: {rows.loc[e, 'val_loss']:.4f}" for e in (10, 20)
+    ]
+    assert lines[2].startswith("Best epoch ")
+
+
+def test_a_newer_graph_may_predict(world):
+    graph, model, _ = fit(world, epochs=10)
+    newer = convert_to_graph(days(world, 0, 5), world.users, world.items, dtype="float64")
+    test = days(world, 6, 6)
+    a, b = (predict_edges(model, g, test["user_id"], test["item_id"]) for g in (graph, newer))
+    assert a.shape == b.shape == (len(test),)
+    assert not np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "message"),
+    [
+        ((2, 4), (5, 5), r"train: \d+ rows lie on or before day 2"),
+        ((3, 4), (4, 5), r"validation: \d+ rows lie on or before day 4"),
+        ((9, 9), (5, 5), "train: has no rows"),
+    ],
+)
+def test_days_that_overlap_are_refused(world, train, validation, message):
+    graph = convert_to_graph(days(world, 0, 2), world.users, world.items)
+    with pytest.raises(ValueError, match=message):
+        train_gnn(graph, days(world, *train), days(world, *validation), epochs=1)
+
+
+def _hole(table):
+    return table.assign(**{table.columns[-1]: table.iloc[:, -1].where(table.index > 0)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r, u, i: (r.assign(purchased=0), u, i), "no row has purchased = 1"),
+        (lambda r, u, i: (r.drop(columns="day"), u, i), "interactions: no column 'day'"),
+        (lambda r, u, i: (r.assign(purchased=3), u, i), "'purchased': 5 values outside"),
+        (lambda r, u, i: (r, u.iloc[:1], i), "users: column 'activity' is constant"),
+        (lambda r, u, i: (r, u.iloc[:2], i), "user_id: 1 ids are not nodes of the graph, first 20"),
+        (lambda r, u, i: (r, _hole(u), i), "users: column 'activity' has 1 missing value"),
+        (lambda r, u, i: (r, u, pd.concat([i, i])), "items: 2 rows repeat the key"),
+        (lambda r, u, i: (r, u.drop(columns="user_id"), i), "users: no column 'user_id'"),
+        (lambda r, u, i: (r, u, i.assign(price=1.0)), "items: column 'price' is constant"),
+    ],
+)
+def test_bad_tables_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        convert_to_graph(*change(*tiny()))
+
+
+def test_other_bad_input_is_refused(world):
+    graph, model, _ = fit(world, epochs=1)
+    with pytest.raises(ValueError, match="item_id: 1 ids are not nodes of the graph, first 999"):
+        predict_edges(model, graph, [0, 1], [0, 999])
+    with pytest.raises(ValueError, match="one length"):
+        predict_edges(model, graph, [0, 1], [0])
+    with pytest.raises(ValueError, match="dtype='half' is unknown"):
+        convert_to_graph(*tiny(), dtype="half")
+    with pytest.raises(ValueError, match="must be positive"):
+        train_gnn(graph, days(world, 3, 4), days(world, 5, 5), epochs=0)
+    with pytest.raises(ValueError, match="train: column 'purchased': only the value 0"):
+        train_gnn(graph, days(world, 3, 4).assign(purchased=0), days(world, 5, 5))
+
+
+def test_importing_writes_nothing_to_stderr():
+    code = "import causal_lib.models.gnn"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT, check=True)
+    assert done.stderr == ""

@@ -1,0 +1,185 @@
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from causal_lib import bench, cli, paths
+from causal_lib.data import sources
+
+FIRST = """# 01 Effects · 因果推断
+
+What does exposing an item do to purchases?
+
+Runtime: quick 1 s, full 2 s
+
+摘要:曝光的效应。更多。"""
+README = "# T\n<!-- headline:start -->\nold\n<!-- headline:end -->\nmiddle\n<!-- notebooks:start --><!-- notebooks:end -->\nend\n"
+
+
+@pytest.fixture
+def house(tmp_path):
+    cells = [new_markdown_cell(FIRST), new_code_cell("days = 3", metadata={"tags": ["parameters"]})]
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / "01_effects.ipynb")
+    (tmp_path / "results").mkdir()
+    metric = {"stage": "01", "name": "P(a|b)", "value": 0.5, "low": 0.4, "high": 0.6, "truth": None, "unit": ""}
+    (tmp_path / "results" / "01.json").write_text(json.dumps({"metrics": [metric]}))
+    return tmp_path
+
+
+def updated(text, house, name="README.md"):
+    return cli.updated(text, name, notebooks=house / "notebooks", reports=house)
+
+
+def test_help_is_quick_because_heavy_modules_are_imported_late():
+    code = (
+        "import sys\nfrom causal_lib.cli import main\ntry:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
+    )
+    code += (
+        "print([m for m in ('numpy', 'pandas', 'nbformat', 'papermill', 'tensorflow', 'torch') if m in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.ROOT
+    ).stdout
+    assert out.startswith("usage: causal-lib run")
+    assert out.endswith("[]\n")
+
+
+def test_the_module_runs_as_a_program_and_without_a_command_shows_its_help():
+    done = subprocess.run(
+        [sys.executable, "-m", "causal_lib.cli"], capture_output=True, text=True, check=False, cwd=paths.ROOT
+    )
+    assert done.returncode == 2
+    for command in ("run", "data", "report", "bench"):
+        assert f"  {command} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "77"], "unknown notebook 77; known: "),
+        (["run", "-p", "hunter2"], "-p takes name=value\n"),
+        (["run", "-p", "a=1", "-p", "a=2"], "parameter 'a' is given twice"),
+        (["run", "--jobs", "0"], "jobs is 0; at least 1"),
+        (["bench", "nothing"], "unknown benchmark nothing; known: shop_world"),
+    ],
+)
+def test_a_wrong_request_exits_with_2_and_says_why(arguments, message, house, monkeypatch, capsys):
+    from causal_lib import run
+
+    real = run.run
+    monkeypatch.setattr(
+        run, "run", lambda *a, **k: real(*a, notebooks=house / "notebooks", reports=house / "reports", **k)
+    )
+    assert cli.main(arguments) == 2
+    assert f"causal-lib: {message}" in capsys.readouterr().err
+    assert not (house / "reports").exists()
+
+
+@pytest.mark.parametrize("arguments", [["run", "--profile", "slow"], ["data", "burn"], ["fly"]])
+def test_argparse_refuses_what_it_knows_nothing_of(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "invalid choice" in capsys.readouterr().err
+
+
+def test_run_passes_its_options_on_and_exits_with_1_when_a_notebook_failed(monkeypatch, capsys, tmp_path):
+    from causal_lib import run
+
+    seen = []
+    monkeypatch.setattr(run, "run", lambda *a, **k: seen.append((a, k)) or tmp_path)
+    for good in (True, False):
+        monkeypatch.setattr(run, "summary", lambda folder, good=good: (f"look at {folder}", good))
+        assert cli.main(["run", "01", "02", "-p", "a=b=c", "--jobs", "2", "--resume"]) == (0 if good else 1)
+    options = {"profile": "quick", "jobs": 2, "resume": True, "in_place": False}
+    assert seen[0] == ((["01", "02"], {"a": "b=c"}), options)
+    assert capsys.readouterr().out == f"look at {tmp_path}\n" * 2
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run", interrupted)
+    assert cli.main(["run"]) == 130
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_data_lists_fetches_and_checks(monkeypatch, capsys):
+    import pandas as pd
+
+    states = pd.DataFrame({"state": ["ok", "absent"]}, index=["obd", "nsw"])
+    monkeypatch.setattr(sources, "listing", lambda: states)
+    monkeypatch.setattr(sources, "check", lambda names: states.loc[names or states.index])
+    monkeypatch.setattr(sources, "fetch", lambda names: list(names or []))
+    assert cli.main(["data", "list"]) == 0
+    assert cli.main(["data", "check"]) == 1
+    assert cli.main(["data", "check", "obd"]) == 0
+    assert cli.main(["data", "fetch", "nsw"]) == 0
+    assert "fetched: nsw" in capsys.readouterr().out
+
+    def fails(names):
+        raise sources.SourceError("package obp could not be had")
+
+    monkeypatch.setattr(sources, "fetch", fails)
+    assert cli.main(["data", "fetch"]) == 1
+    assert "causal-lib: package obp could not be had" in capsys.readouterr().err
+
+
+def test_readme_blocks_are_made_from_results_and_notebooks(house):
+    text = updated(README, house)
+    assert text == updated(text, house)
+    assert "| 01 | P(a\\|b) | 0.50 | [0.40, 0.60] |  |  |" in text
+    row = "| [01 Effects](notebooks/01_effects.ipynb) | What does exposing an item do to purchases? | quick 1 s, full 2 s |"
+    assert row in text
+    assert "old" not in text
+    assert text.startswith("# T\n<!-- headline:start -->\n| Stage |")
+    assert text.endswith("<!-- notebooks:end -->\nend\n")
+    chinese = updated(README, house, "README.zh-CN.md")
+    assert "| [01 因果推断](notebooks/01_effects.ipynb) | 曝光的效应。 | quick 1 s, full 2 s |" in chinese
+    assert "| 阶段 |" in chinese
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        README.replace("<!-- headline:end -->", ""),
+        README + README,
+        README.replace(":start", ":x").replace(":end", ":start").replace(":x", ":end"),
+    ],
+)
+def test_a_readme_without_its_markers_is_refused(house, text):
+    with pytest.raises(ValueError, match=r"README.md: needs <!-- headline:start --> and, after it"):
+        updated(text, house)
+
+
+def test_report_says_when_the_readme_is_not_there_and_writes_it_when_it_is(house, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "ROOT", house)
+    assert cli.main(["report"]) == 1
+    assert "README.md is not there" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "updated", lambda text, name: text + name)
+    for name in ("README.md", "README.zh-CN.md"):
+        (house / name).write_text("text of ")
+    assert cli.main(["report"]) == 0
+    assert (house / "README.zh-CN.md").read_text() == "text of README.zh-CN.md"
+
+
+def test_bench_takes_the_ratio_within_each_pair(tmp_path, monkeypatch):
+    numbers = iter([8.0, 2.0, 30.0, 3.0, 5.0, 1.0])
+    monkeypatch.setattr(bench, "measure", lambda **code: {"rows": 5, "seconds": next(numbers), "peak_mb": 7.0})
+    content = json.loads(bench.write("shop_world", reports=tmp_path).read_text())
+    assert content["ratio"] == {"seconds": 5.0, "peak_mb": 1.0}  # of 4, 10 and 5
+    assert content["own"]["seconds"] == 8.0
+    assert content["machine"]["cores"] >= 1
+
+
+def test_measure_runs_in_a_fresh_process_and_reports_its_errors():
+    found = bench.measure("import time", "time.sleep(0.2)\nrows = len(bytearray(200_000_000))")
+    assert found["rows"] == 200_000_000
+    assert 0.2 <= found["seconds"] < 20
+    assert found["peak_mb"] > 190  # the array alone has 190.7 binary megabytes
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        bench.measure("", "1 / 0")

@@ -1,0 +1,209 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import mutual_info_score
+
+from causal_lib.data import schema
+from causal_lib.data.worlds import shop
+from causal_lib.features import causal_roles, combine, importance, purchase_history, select_features
+from causal_lib.graph import CausalGraph
+
+
+@pytest.fixture(scope="module")
+def world():
+    return shop(n_users=300, n_items=60, days=7, seed=0)
+
+
+def history_by_loop(log):
+    rows = []
+    for _, row in log.iterrows():
+        past = log[(log["user_id"] == row["user_id"]) & (log["day"] < row["day"]) & (log["purchased"] == 1)]
+        in_category = (past["category"] == row["category"]).sum()
+        rows.append((len(past), in_category, row["day"] - past["day"].max() if len(past) else np.nan))
+    columns = ["user_purchases", "category_purchases", "days_since_purchase"]
+    return pd.DataFrame(rows, columns=columns, index=log.index)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_history_equals_the_loop(seed):
+    rng = np.random.default_rng(seed)
+    keys = [(u, i, d) for u in range(4) for i in range(5) for d in range(8)]
+    chosen = rng.choice(len(keys), size=60, replace=False)  # not sorted: rows may stand in any order
+    log = pd.DataFrame([keys[c] for c in chosen], columns=schema.KEY)
+    log["category"] = np.array(["a", "b"])[log["item_id"] % 2]
+    log["purchased"] = (rng.random(60) < 0.4).astype("int8")
+    log.index = rng.permutation(60) * 7
+    expected = history_by_loop(log)
+    pd.testing.assert_frame_equal(purchase_history(log), expected, check_dtype=False)
+    as_category = log.assign(category=log["category"].astype("category"), day=log["day"].astype("int16"))
+    pd.testing.assert_frame_equal(purchase_history(as_category), expected, check_dtype=False)
+
+
+def test_history_never_looks_at_the_same_or_later_days(world):
+    log = world.log()
+    history = purchase_history(log)
+    later = log["day"] >= 3
+    flipped = log.assign(purchased=log["purchased"].where(~later, 1 - log["purchased"]))
+    upto = log["day"] <= 3
+    pd.testing.assert_frame_equal(purchase_history(flipped)[upto], history[upto])
+    assert not purchase_history(flipped)[~upto].equals(history[~upto])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: f.drop(columns="category"), "log: no column 'category'"),
+        (lambda f: pd.concat([f, f.head(1)]), "1 row repeat the key"),
+        (lambda f: f.assign(purchased=2), "'purchased': .* outside"),
+        (lambda f: f.assign(category=f["category"].where(f.index != 0)), "'category' has 1 missing value"),
+    ],
+)
+def test_bad_logs_are_refused(world, spoil, message):
+    with pytest.raises(ValueError, match=message):
+        purchase_history(spoil(world.log()))
+
+
+def test_crosses():
+    frame = pd.DataFrame(
+        {"n": [1.0, 2.0, np.nan], "m": [3, 4, 5], "c": ["x", "y", None], "d": pd.Categorical(["p", "q", "q"])}
+    )
+    crosses = combine(frame, [("n", "m"), ("c", "m"), ("n", "d"), ("c", "d")])
+    expected = pd.DataFrame(
+        {
+            "n x m": [3, 8, np.nan],
+            "m x c=x": [3, 0, np.nan],
+            "m x c=y": [0, 4, np.nan],
+            "n x d=p": [1, 0, np.nan],
+            "n x d=q": [0, 2, np.nan],
+            "c x d": ["x x p", "y x q", None],
+        }
+    )
+    pd.testing.assert_frame_equal(crosses, expected, check_dtype=False)
+    with pytest.raises(ValueError, match="no column 'z'"):
+        combine(frame, [("n", "z")])
+
+
+def made(n=4000, seed=0):
+    """`strong` and `label` drive y, `weak` a little, `noise` not."""
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(rng.normal(size=(n, 3)), columns=["strong", "weak", "noise"])
+    X["label"] = rng.choice(["a", "b", "c"], size=n)
+    logit = 1.5 * X["strong"] + 0.5 * X["weak"] + (X["label"] == "a") - 1
+    return X, (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(int)
+
+
+@pytest.mark.parametrize("method", ["permutation", "mutual_info"])
+def test_importance_ranks_by_what_drives_the_outcome(method):
+    X, y = made()
+    table = importance(X, y, method=method)
+    assert table.index[0] == "strong"
+    assert table.loc["strong", "low"] > table.loc["weak", "high"]
+    assert table.loc["noise", "low"] < 0.01  # AUC or nats; `strong` has ten times as much
+    assert table.loc["strong", "importance"] > 0.1
+    assert (table["low"] <= table["importance"]).all()
+    assert (table["importance"] <= table["high"]).all()
+    pd.testing.assert_frame_equal(table, importance(X, y, method=method))
+    assert not table.equals(importance(X, y, method=method, seed=1))
+
+
+def test_permutation_importance_agrees_with_scikit_learn():
+    X, y = made()
+    X = X[["strong", "weak", "noise"]]
+    table = importance(X, y, n_repeats=20)
+    cut = 2800
+    model = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=15, early_stopping=False).fit(X[:cut], y[:cut])
+    theirs = permutation_importance(model, X[cut:], y[cut:], scoring="roc_auc", n_repeats=20, random_state=5)
+    # Another draw of held-out rows: an AUC of 1200 rows has a standard error of about 0.013.
+    np.testing.assert_allclose(table.loc[X.columns, "importance"], theirs.importances_mean, atol=3 * 0.013)
+
+
+def test_mutual_information_of_categories_is_the_plug_in_value():
+    X, y = made()
+    table = importance(X.assign(two=X["label"] == "a"), y, method="mutual_info", n_repeats=10)
+    assert table.loc["two", "importance"] == pytest.approx(mutual_info_score(X["label"] == "a", y), abs=0.005)
+    assert table.loc["label", "importance"] >= table.loc["two", "importance"] - 0.005  # `two` is a function of it
+
+
+def test_importance_of_named_columns_only():
+    X, y = made(1000)
+    assert importance(X, y, columns=["weak"]).index.tolist() == ["weak"]
+
+
+def test_a_missing_value_may_inform_the_permutation():
+    X, y = made(2000)
+    X["told"] = X["noise"].where(y == 1)
+    assert importance(X, y).index[0] == "told"
+    with pytest.raises(ValueError, match=r"'told' has \d+ missing values"):
+        importance(X, y, method="mutual_info")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "shap"}, "method='shap' is unknown"),
+        ({"n_repeats": 1}, "n_repeats=1 gives no interval"),
+        ({"columns": ["zzz"]}, "no column 'zzz'"),
+        ({"groups": [1, 2]}, "groups 2; they must agree"),
+        ({"y": np.zeros(1000)}, "y: only the value 0"),
+        ({"y": np.arange(1000) % 3}, "y: must be 0 or 1"),
+    ],
+)
+def test_importance_refuses(arguments, message):
+    X, y = made(1000)
+    with pytest.raises(ValueError, match=message):
+        importance(**({"X": X, "y": y} | arguments))
+    with pytest.raises(ValueError, match="'weak' is constant"):
+        importance(X.assign(weak=0.0), y)
+
+
+def test_roles_from_a_graph():
+    # W -> T, Y: confounder. I -> T: instrument. T -> M -> Y. P -> Y. G -> P. Y -> R. T -> E. W -> X: proxy.
+    edges = ["W -> T", "W -> Y", "I -> T", "T -> M", "M -> Y", "P -> Y", "G -> P", "Y -> R", "T -> E", "W -> X"]
+    graph = CausalGraph.from_edges(["W", "I", "T", "M", "Y", "P", "G", "R", "E", "X"], edges)
+    assert causal_roles(graph, "T", "Y") == {
+        "W": "confounder",
+        "I": "instrument",
+        "T": "treatment",
+        "M": "mediator",
+        "Y": "outcome",
+        "P": "parent of the outcome",
+        "G": "ancestor of the outcome",
+        "R": "descendant of the outcome",
+        "E": "descendant of the treatment",
+        "X": "proxy: no ancestor of the outcome",
+    }
+    with pytest.raises(ValueError, match="treatment 'Z' is not in the graph"):
+        causal_roles(graph, "Z", "Y")
+
+
+def test_a_cause_of_the_treatment_that_reaches_the_outcome_around_it_is_a_confounder():
+    graph = CausalGraph.from_edges(["A", "B", "T", "Y"], ["A -> T", "A -> B", "B -> Y", "T -> Y"])
+    assert causal_roles(graph, "T", "Y")["A"] == "confounder"
+
+
+@pytest.mark.parametrize("with_graph", [False, True])
+def test_selection_contrasts_prediction_and_cause(world, with_graph):
+    table = select_features(world.log(), graph=world.graph if with_graph else None)
+    assert not {"user_id", "item_id", "day", "purchased"} & set(table.index)
+    assert table["importance"].is_monotonic_decreasing
+    told = ["clicked", "position", "rating", "exposed", "propensity"]
+    assert not table.loc[told, "selected"].any()
+    assert (table.loc[["clicked", "rating"], "low"] > 0).all()  # predictive all the same
+    eligible = table.drop(index=told)
+    assert (eligible["selected"] == (eligible["low"] > 0)).all()
+    assert {"popularity", "activity", "stock"} <= set(table.index[table["selected"]])
+    assert table.loc[["popularity", "activity", "stock"], "role"].str.startswith("confounder").all()
+    assert table.loc["clicked", "role"].startswith("mediator")
+
+
+def test_k_selects_the_best_eligible(world):
+    log = world.log()[["user_id", "price", "stock", "popularity", "clicked", "purchased"]]
+    table = select_features(log, k=2)
+    eligible = table.drop(index="clicked")
+    assert table.index[table["selected"]].tolist() == eligible.index[:2].tolist()
+    with pytest.raises(ValueError, match="k=9 must lie between 1 and 3"):
+        select_features(log, k=9)
+    with pytest.raises(ValueError, match="no column of frame is fixed before 'exposed'"):
+        select_features(log[["user_id", "clicked", "purchased"]])

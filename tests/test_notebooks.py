@@ -1,0 +1,88 @@
+"""Structure of every notebook; what its cells compute is checked by nbval and by its own asserts."""
+
+import ast
+import re
+
+import nbformat
+import pytest
+
+from causal_lib import paths
+from causal_lib.notebooks import defaults, hygiene, opening, plan
+
+BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+each_notebook = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(book):
+    return [cell for cell in book.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def tree(cell):
+    """The cell's syntax tree, IPython's own lines (%magic, !command) left out."""
+    return ast.parse(re.sub(r"(?m)^\s*[%!].*$", "", cell.source))
+
+
+def test_there_are_notebooks_and_their_parameters_fit_both_profiles():
+    assert BOOKS, "no notebook found: every other test here would pass on nothing"
+    results = paths.ROOT / "reports" / "results"
+    assert len(plan(results=results)) == len(plan(profile="full", results=results)) == len(BOOKS)
+
+
+@each_notebook
+def test_the_first_cell_opens_the_notebook(path):
+    first = read(path).cells[0]
+    assert first.cell_type == "markdown"
+    assert len(re.findall(r"(?m)^# ", first.source)) == 1
+    assert opening(path)["title"].startswith(path.name[:2] + " ")
+
+
+@each_notebook
+def test_one_cell_of_literal_parameters(path):
+    assert "seed" in defaults(path)  # fails itself unless one cell is tagged and holds literals only
+
+
+@each_notebook
+def test_at_most_40_cells(path):
+    assert len(read(path).cells) <= 40
+
+
+@each_notebook
+def test_executed_in_order_by_the_runner(path):
+    counts = [cell.execution_count for cell in code(read(path))]
+    assert counts == list(range(1, len(counts) + 1)), "run `make notebooks`"
+
+
+@each_notebook
+def test_outputs_are_fit_to_commit(path):
+    assert hygiene(read(path)) == []
+
+
+@each_notebook
+def test_claims_are_asserted_and_the_last_cell_is_compared(path):
+    cells = code(read(path))
+    assert any(isinstance(node, ast.Assert) for cell in cells for node in ast.walk(tree(cell)))
+    assert cells[-1].source.startswith("# NBVAL_CHECK_OUTPUT")
+    assert read(path).cells[-1].cell_type == "code"
+    assert cells[-1].outputs, "the compared cell shows nothing"
+
+
+@each_notebook
+def test_the_kernel_is_python3_and_no_papermill_metadata_is_left(path):
+    book = read(path)
+    assert book.metadata.kernelspec.name == "python3"
+    assert "papermill" not in book.metadata
+    assert not [cell for cell in book.cells if {"papermill", "execution"} & set(cell.metadata)]
+
+
+@each_notebook
+def test_only_a_lesson_defines_functions_and_nothing_is_silenced(path):
+    for number, cell in enumerate(code(read(path)), 1):
+        nodes = list(ast.walk(tree(cell)))
+        if "lesson" not in cell.metadata.get("tags", []):
+            defined = [n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+            assert defined == [], f"code cell {number}"
+        assert not re.search(r"(filterwarnings|simplefilter)\(\s*[\"']ignore", cell.source), f"code cell {number}"

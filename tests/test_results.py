@@ -1,0 +1,104 @@
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from causal_lib import cli, paths, results
+from causal_lib.results import Metric
+
+ONE = Metric("06", "effect", 0.0512345678912, 0.048, 0.054, truth=0.052)
+
+
+@pytest.fixture
+def reports(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(tmp_path))
+    return tmp_path
+
+
+def write(number="06", metrics=(ONE,), *, seed=0, parameters=None, claims=None, **options):
+    return results.write(number, metrics, seed=seed, parameters=parameters or {}, claims=claims or {}, **options)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_generated_blocks_of_the_readme_are_up_to_date(name):
+    text = (paths.ROOT / name).read_text(encoding="utf-8")
+    assert cli.updated(text, name) == text, "run `causal-lib report`"
+
+
+def test_committed_results_hold_their_claims_and_belong_to_a_notebook():
+    files = sorted((paths.ROOT / "reports" / "results").glob("*.json"))
+    assert files, "no committed results: run `make notebooks`"
+    for path in files:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        assert content["notebook"] == path.stem
+        assert list(paths.NOTEBOOKS.glob(f"{path.stem}_*.ipynb")), f"{path.name}: no such notebook"
+        assert [sentence for sentence, held in content["claims"].items() if not held] == []
+        assert content["skipped"] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"value": math.nan}, "'effect': value is nan"),
+        ({"value": 0.1, "truth": math.inf}, "truth is inf"),
+        ({"value": 0.1, "low": 0.0}, "both ends"),
+        ({"value": 0.1, "low": 0.2, "high": 0.3}, r"0.1 lies outside \[0.2, 0.3\]"),
+    ],
+)
+def test_a_metric_must_be_finite_and_inside_its_interval(values, message):
+    with pytest.raises(ValueError, match=message):
+        Metric("06", "effect", **values)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"metrics": (ONE, ONE)}, ValueError, "results 06: metric named twice: effect"),
+        ({"parameters": {"db": "mysql://root:hunter2@host"}}, ValueError, "'db' holds a URL"),
+        ({"parameters": {"db": {1, 2}}}, TypeError, "cannot be written as JSON"),
+    ],
+)
+def test_bad_results_are_refused_and_nothing_is_written(reports, arguments, error, message):
+    with pytest.raises(error, match=message) as caught:
+        write(**arguments)
+    assert "hunter2" not in str(caught.value)
+    assert not list(reports.rglob("*.json"))
+
+
+def test_results_come_back_as_written_and_byte_identical(reports):
+    path = write(parameters={"days": 3}, claims={"holds": True}, skipped=["obd: no network"])
+    first = path.read_bytes()
+    assert write(parameters={"days": 3}, claims={"holds": True}, skipped=["obd: no network"]).read_bytes() == first
+    content = results.read("06")
+    assert content["metrics"] == [Metric("06", "effect", 0.051234568, 0.048, 0.054, truth=0.052)]
+    assert (content["seed"], content["parameters"], content["skipped"]) == (0, {"days": 3}, ["obd: no network"])
+    assert results.read_all() == [content]
+    assert results.compare(content, content) == []
+    write(seed=1, metrics=(Metric("06", "effect", 0.05, 0.048, 0.054), Metric("06", "new", 1)))
+    differences = " | ".join(results.compare(content, results.read("06")))
+    for part in ("seed: 0 against 1", "metric 'new' only on one side", "effect = 0.0512", "claims"):
+        assert part in differences
+    with pytest.raises(FileNotFoundError, match="causal-lib run 05"):
+        results.read("05")
+
+
+def test_a_write_that_dies_leaves_the_old_file_and_no_other(tmp_path):
+    path = results.write_text(tmp_path / "a.json", "old")
+    with pytest.raises(UnicodeEncodeError):
+        results.write_text(path, "new \ud800")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_text() == "old"
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_rounding_moves_a_number_by_less_than_a_tenth_of_the_interval(value, below, above):
+    metric = Metric("06", "effect", value, value - below, value + above)
+    text, interval, truth = metric.rounded()
+    width = metric.high - metric.low
+    allowed = max(width / 10, 5e-4) if width else 0.5  # half a unit of the last digit that is shown
+    assert abs(float(text) - value) <= allowed * (1 + 1e-9)
+    assert interval.startswith("[")
+    assert truth == ""
+    assert results.table([metric]).iloc[0].tolist() == ["06", "effect", text, interval, "", ""]

@@ -46,7 +46,7 @@ def graph(
     ``status`` (from `discovery.edge_status`) colours the edges by right, direction open, reversed, extra and missing,
     and adds the missing ones.
     """
-    ax = ax or plt.subplots(figsize=(11, 5.5))[1]
+    ax = ax or plt.subplots(figsize=(10.5, 5), dpi=72)[1]
     position = _layout(graph, knowledge)
     if status is None:
         links = [(e.split()[0], e.split()[2], e.split()[1], "#444444", "-") for e in graph.edges]

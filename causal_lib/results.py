@@ -98,6 +98,7 @@ def write(
     seed: int,
     parameters: Mapping[str, object],
     claims: Mapping[str, bool],
+    headline: Iterable[str] = (),
     skipped: Iterable[str] = (),
 ) -> Path:
     """Write ``results/<number>.json`` under `paths.reports` and return its path.
@@ -109,15 +110,19 @@ def write(
     seed : the seed that produced them.
     parameters : the notebook's parameters (JSON types only).
     claims : sentence -> whether it held; a claim written down beforehand.
+    headline : names of the metrics that the README and the end of a run show; one may be lacking when parts were skipped.
     skipped : parts that were left out, each with its reason (real data that could not be had).
 
     Raises
     ------
     ValueError
-        if two metrics share a name, or a parameter could hold a secret.
+        if two metrics share a name, ``headline`` names none of them, or a parameter could hold a secret.
     """
-    metrics = list(metrics)
+    metrics, headline = list(metrics), list(headline)
     names = [m.name for m in metrics]
+    skipped, unknown = list(skipped), [name for name in headline if name not in names]
+    if unknown and not skipped:
+        raise ValueError(f"results {number}: headline {unknown[0]!r} is no metric; metrics: {', '.join(names)}")
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise ValueError(f"results {number}: metric named twice: {', '.join(twice)}")
@@ -129,8 +134,9 @@ def write(
         "seed": seed,
         "parameters": dict(parameters),
         "metrics": [_round(asdict(m)) for m in metrics],
+        "headline": [name for name in headline if name in names],
         "claims": {sentence: bool(held) for sentence, held in claims.items()},
-        "skipped": list(skipped),
+        "skipped": skipped,
         "versions": {name: version(name) for name in _VERSIONS},
     }
     text = json.dumps(content, indent=1, ensure_ascii=False, default=_plain, allow_nan=False) + "\n"
@@ -155,7 +161,7 @@ def read_all() -> list[dict]:
 def compare(first: Mapping, second: Mapping) -> list[str]:
     """Sentences that say where two results (as `read` gives them) differ; empty when they agree."""
     differences = []
-    for key in ("seed", "parameters", "claims", "skipped"):
+    for key in ("seed", "parameters", "headline", "claims", "skipped"):
         if first[key] != second[key]:
             differences.append(f"{key}: {first[key]} against {second[key]}")
     left, right = ({m.name: m for m in side["metrics"]} for side in (first, second))

@@ -266,8 +266,8 @@ def headline(reports: Path, numbers: Iterable[str] | None = None) -> pd.DataFram
     """The headline table of the results in a folder, of all notebooks or of those with these ``numbers``."""
     files = sorted((Path(reports) / "results").glob("[0-9][0-9].json"))
     wanted = [path for path in files if numbers is None or path.stem in numbers]
-    rows = [row for path in wanted for row in json.loads(path.read_text(encoding="utf-8"))["metrics"]]
-    return table(Metric(**row) for row in rows)
+    contents = [json.loads(path.read_text(encoding="utf-8")) for path in wanted]
+    return table(Metric(**row) for c in contents for row in c["metrics"] if row["name"] in c["headline"])
 
 
 def summary(folder: Path) -> tuple[str, bool]:

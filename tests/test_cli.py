@@ -26,7 +26,7 @@ def house(tmp_path):
     nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / "01_effects.ipynb")
     (tmp_path / "results").mkdir()
     metric = {"stage": "01", "name": "P(a|b)", "value": 0.5, "low": 0.4, "high": 0.6, "truth": None, "unit": ""}
-    (tmp_path / "results" / "01.json").write_text(json.dumps({"metrics": [metric]}))
+    (tmp_path / "results" / "01.json").write_text(json.dumps({"metrics": [metric], "headline": [metric["name"]]}))
     return tmp_path
 
 

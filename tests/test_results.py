@@ -56,6 +56,7 @@ def test_a_metric_must_be_finite_and_inside_its_interval(values, message):
     ("arguments", "error", "message"),
     [
         ({"metrics": (ONE, ONE)}, ValueError, "results 06: metric named twice: effect"),
+        ({"headline": ["size"]}, ValueError, "headline 'size' is no metric; metrics: effect"),
         ({"parameters": {"db": "mysql://root:hunter2@host"}}, ValueError, "'db' holds a URL"),
         ({"parameters": {"db": {1, 2}}}, TypeError, "cannot be written as JSON"),
     ],

@@ -19,7 +19,7 @@ folder = pathlib.Path(os.environ["CAUSAL_LIB_REPORTS"])
 for sub in ("results", "figures"):
     (folder / sub).mkdir(parents=True, exist_ok=True)
 metric = dict(stage="{number} stage", name="days", value=days, low=None, high=None, truth=None, unit="")
-(folder / "results" / "{number}.json").write_text(json.dumps(dict(metrics=[metric], seen=len(os.listdir(folder / "results")))))
+(folder / "results" / "{number}.json").write_text(json.dumps(dict(metrics=[metric], headline=["days"], seen=len(os.listdir(folder / "results")))))
 (folder / "figures" / "{number}_plot.txt").write_text(str(days))
 print("days", days)"""
 PARAMETERS = "days = 3  # length\nrate: float = 0.5\nfast = True\nlabel = 'a'\nsizes = [1, 2]"

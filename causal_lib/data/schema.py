@@ -90,7 +90,7 @@ def check_frame(
                 )
         if varying and values.nunique(dropna=True) < 2:
             raise ValueError(
-                f"{name}: column {column!r} is constant ({values.dropna().iloc[0]!r} in {len(values)} rows); leave it out"
+                f"{name}: column {column!r} is constant ({values.dropna().iloc[0]} in {len(values)} rows); leave it out"
             )
     if key:
         duplicated = int(frame.duplicated(key).sum())

@@ -58,6 +58,24 @@ def test_same_data_same_graph_whatever_the_scale_and_order(log):
     assert discover(scaled) == found
 
 
+def test_flop_on_few_rows_of_the_same_covariance_is_flop_on_all(log):
+    from flopsearch import flop
+
+    from causal_lib.discovery.discover import _flop
+
+    values, _ = encode(log[["activity", "price", "quality", "popularity", "stock", "exposed", "clicked", "purchased"]])
+    theirs = np.asarray(flop(values, 2.0, restarts=200))
+    ours = CausalGraph(map(str, range(8)), _flop(values, None, None, penalty=2.0, restarts=200))
+    assert (ours.adjacency == (theirs == 1)).all()
+    assert (ours.undirected == (theirs == 2)).all()
+
+
+def test_the_same_call_gives_the_same_graph(log):
+    columns = [*schema.ATTRIBUTES, "exposed", "clicked", "purchased"]
+    first = discover(log[columns])
+    assert all(discover(log[columns]) == first for _ in range(5))
+
+
 def test_users_table_gives_the_worlds_edges(world):
     truth = world.graph.subgraph(schema.USER_ATTRIBUTES).cpdag()
     found = discover(world.users[schema.USER_ATTRIBUTES])

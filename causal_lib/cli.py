@@ -1,4 +1,4 @@
-"""The command ``causal-lib``. Heavy modules are imported by the sub-command that needs them, so that --help is quick."""
+"""The command ``causal-lib``; heavy modules are imported by the sub-command that needs them: --help is quick."""
 
 import argparse
 import os
@@ -8,43 +8,23 @@ from pathlib import Path
 
 from causal_lib import paths
 
-_HEADINGS = {
-    "README.md": (
-        ["Stage", "Metric", "Value", "95% interval", "Truth", "Unit"],
-        ["Notebook", "Question", "Runtime"],
-    ),
-    "README.zh-CN.md": (
-        ["阶段", "指标", "数值", "95% 区间", "真值", "单位"],
-        ["笔记本", "摘要", "运行时间"],
-    ),
+_READMES = {  # heads of the headline table and of the table of notebooks, with what the latter shows of a notebook
+    "README.md": (["Stage", "Metric", "Value", "95% interval", "Truth", "Unit"], ["Notebook", "Question", "Runtime"]),
+    "README.zh-CN.md": (["阶段", "指标", "数值", "95% 区间", "真值", "单位"], ["笔记本", "摘要", "运行时间"]),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 something failed, 2 the request itself is wrong."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return 2
-    return {"run": _run, "data": _data, "report": _report, "bench": _bench}[options.command](options)
-
-
-def _parser():
     parser = argparse.ArgumentParser(prog="causal-lib", description="Causal learning in recommender systems.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     run = commands.add_parser("run", help="execute notebooks, write reports/runs/<run-id>")
     run.add_argument("numbers", nargs="*", metavar="NN", help="notebooks by number; all when left out")
-    run.add_argument(
-        "-p", dest="given", action="append", default=[], metavar="name=value", help="a parameter; may be repeated"
-    )
-    run.add_argument(
-        "--profile",
-        choices=["quick", "full"],
-        default="quick",
-        help="full: the article's sizes, of notebooks/full.yaml",
-    )
+    given = {"action": "append", "default": [], "metavar": "name=value", "help": "a parameter; may be repeated"}
+    run.add_argument("-p", dest="given", **given)
+    profile = "full: the article's sizes, of notebooks/full.yaml"
+    run.add_argument("--profile", choices=["quick", "full"], default="quick", help=profile)
     run.add_argument("--jobs", type=int, default=1, metavar="K", help="notebooks at a time (default 1)")
     run.add_argument("--resume", action="store_true", help="finish the newest unfinished run with the same parameters")
     run.add_argument("--in-place", action="store_true", help="write the outputs back into notebooks/")
@@ -57,7 +37,12 @@ def _parser():
 
     bench = commands.add_parser("bench", help="measure speed and memory into reports/benchmarks/NAME.json")
     bench.add_argument("names", nargs="*", metavar="NAME", help="benchmarks; all when left out")
-    return parser
+
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 2
+    return {"run": _run, "data": _data, "report": _report, "bench": _bench}[options.command](options)
 
 
 def _run(options):
@@ -72,14 +57,8 @@ def _run(options):
             if name in given:
                 raise UsageError(f"parameter {name!r} is given twice")
             given[name] = value
-        folder = run(
-            options.numbers,
-            given,
-            profile=options.profile,
-            jobs=options.jobs,
-            resume=options.resume,
-            in_place=options.in_place,
-        )
+        chosen = {name: getattr(options, name) for name in ("profile", "jobs", "resume", "in_place")}
+        folder = run(options.numbers, given, **chosen)
     except UsageError as error:
         return _fail(error, 2)
     except KeyboardInterrupt:
@@ -107,17 +86,14 @@ def _data(options):
 
 
 def _report(options):
-    for name in _HEADINGS:
-        path = paths.ROOT / name
-        if not path.exists():
-            return _fail(f"{name} is not there; write it with the marker comments first", 1)
-        try:
-            text = updated(path.read_text(encoding="utf-8"), name)
-        except ValueError as error:
-            return _fail(error, 1)
-        from causal_lib.results import write_text
+    from causal_lib.results import write_text
 
-        write_text(path, text)
+    for name in _READMES:
+        path = paths.ROOT / name
+        try:
+            write_text(path, updated(path.read_text(encoding="utf-8"), name))
+        except (FileNotFoundError, ValueError) as error:
+            return _fail(error, 1)
         print(f"{name}: blocks are up to date")
     return 0
 
@@ -141,40 +117,29 @@ def _fail(message, status):
 def updated(text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports: Path = paths.ROOT / "reports") -> str:
     """The README ``text`` with its generated blocks made anew from the committed results and the notebooks.
 
-    Parameters
-    ----------
-    text : holds the comments ``<!-- headline:start -->``, ``<!-- headline:end -->`` and the same for ``notebooks``.
-    name : "README.md" or "README.zh-CN.md", which decides the language.
-
-    Raises
-    ------
-    ValueError
-        if a marker is not there exactly once, or a notebook's first cell lacks what the table shows.
+    ``text`` holds the comments ``<!-- headline:start -->``, ``<!-- headline:end -->`` and the same for ``notebooks``,
+    each once (ValueError otherwise); ``name``, "README.md" or "README.zh-CN.md", decides the language.
     """
     from causal_lib.notebooks import find, opening
     from causal_lib.run import headline
 
-    metrics, table = _HEADINGS[name]
+    metrics, books = _READMES[name]
     rows = []
     for path in find(notebooks).values():
         said = opening(path)
-        english = name == "README.md"
-        title = said["title"] if english else f"{said['title'][:2]} {said['chinese']}"
-        link = f"[{title}](notebooks/{path.name})"
-        rows.append([link, said["question" if english else "summary"], said["runtime"]])
-    blocks = {"headline": _markdown(metrics, headline(reports).to_numpy()), "notebooks": _markdown(table, rows)}
-    for block, content in blocks.items():
+        if name == "README.md":
+            title, about = said["title"], said["question"]
+        else:
+            title, about = f"{path.name[:2]} {said['chinese']}", said["summary"]
+        rows.append([f"[{title}](notebooks/{path.name})", about, said["runtime"]])
+    for block, table in (("headline", [metrics, *headline(reports).to_numpy()]), ("notebooks", [books, *rows])):
         start, end = f"<!-- {block}:start -->", f"<!-- {block}:end -->"
         if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
             raise ValueError(f"{name}: needs {start} and, after it, {end}, each once")
-        before, _, rest = text.partition(start)
-        text = f"{before}{start}\n{content}\n{end}{rest.partition(end)[2]}"
+        lines = [f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in table]
+        lines.insert(1, "| --- " * len(table[0]) + "|")
+        text = "\n".join([text[: text.index(start)] + start, *lines, text[text.index(end) :]])
     return text
-
-
-def _markdown(headings, rows):
-    lines = [headings, ["---"] * len(headings), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

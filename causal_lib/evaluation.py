@@ -21,10 +21,13 @@ class Evaluation:
 
     ``table`` is indexed by (weighting, metric), weighting "naive" or "ips", with the columns value, low, high and
     replicates (bootstrap replicates in which the metric was defined). ``effective_sample_size`` is
-    (sum w)^2 / sum w^2 and ``largest_weight`` the greatest share of one row in all weight.
+    (sum w)^2 / sum w^2 and ``largest_weight`` the greatest share of one row in all weight. ``draws`` holds the
+    bootstrap replicates (rows) of each (weighting, metric): those of two models evaluated on the same rows, ``groups``
+    and ``seed`` are of the same users, so that their difference has an interval of its own.
     """
 
     table: pd.DataFrame
+    draws: pd.DataFrame
     rows: int
     positives: int
     users: int | None
@@ -37,18 +40,10 @@ class Evaluation:
 
     def to_dict(self) -> dict:
         """Plain numbers for JSON; an undefined metric is None."""
-        metrics: dict = {}
-        for (weighting, metric), row in self.table.iterrows():
-            numbers = {c: None if math.isnan(row[c]) else float(row[c]) for c in ("value", "low", "high")}
-            metrics.setdefault(weighting, {})[metric] = numbers
-        return {
-            "rows": self.rows,
-            "positives": self.positives,
-            "users": self.users,
-            "effective_sample_size": self.effective_sample_size,
-            "largest_weight": self.largest_weight,
-            "metrics": metrics,
-        }
+        metrics: dict = {way: {} for way in self.table.index.unique("weighting")}
+        for (way, metric), row in self.table[["value", "low", "high"]].iterrows():
+            metrics[way][metric] = {name: None if math.isnan(x) else float(x) for name, x in row.items()}
+        return {name: x for name, x in vars(self).items() if name not in ("table", "draws")} | {"metrics": metrics}
 
     def _headline(self):
         users = "" if self.users is None else f" of {self.users:,} users"
@@ -76,7 +71,6 @@ def evaluate(
     *,
     groups=None,
     propensity=None,
-    weights=None,
     threshold: float = 0.5,
     k: int = 10,
     n_boot: int = 200,
@@ -90,9 +84,9 @@ def evaluate(
     Weighted metrics are the same averages with weight w = 1/propensity per row, divided by the sum of the weights
     (self-normalised). Ranking metrics are averages over the users who have a positive row. With d(r) = 1 / log2(1 + r)
     for ranks r <= k, else 0, a user's recall@k is sum(w y [r <= k]) / sum(w y) and his NDCG@k is sum(w y d(r)) /
-    sum(w y d(r+)), where r+ is the rank among his positive rows: the place the row would hold were no negative above
-    it. With equal weights this is the usual NDCG; a perfect ranking has 1 whatever the weights. Rows with equal scores
-    share the mean over their ranks. Ranks are those among the rows given.
+    sum(w y d(r+)), where r+ is the rank among his positive rows. With equal weights this is the usual NDCG; a perfect
+    ranking has 1 whatever the weights. Rows with equal scores share the mean over their ranks. Ranks are those among
+    the rows given. A metric without a defined value is NaN (precision when no score reaches ``threshold``).
 
     Parameters
     ----------
@@ -100,11 +94,7 @@ def evaluate(
     score : (n,) predicted probabilities in [0, 1]. The predicted class is 1 where score >= ``threshold``.
     groups : (n,) user ids; without them there are no ranking metrics.
     propensity : (n,) in (0, 1], probability with which the row was exposed.
-    weights : (n,) finite, not negative; instead of ``propensity``.
-    k : length of the recommended list.
     n_boot : bootstrap replicates, at least 20.
-
-    A metric without a defined value is NaN (precision when no score reaches ``threshold``).
 
     References
     ----------
@@ -114,214 +104,145 @@ def evaluate(
     >>> evaluate([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9]).to_frame().loc[("naive", "ROC AUC"), "value"]
     np.float64(0.75)
     """
-    y, score, weights = _checked(y, score, weights, propensity)
+    y, score, w, unit = _checked(y, score, propensity, groups)
     if n_boot < 20 or k < 1 or not 0 <= threshold <= 1:
-        raise ValueError(
-            f"evaluate: n_boot={n_boot}, k={k}, threshold={threshold}: need n_boot >= 20, k >= 1, 0 <= threshold <= 1"
-        )
-    unit, n_units = _units(groups, len(y))
-    ones = np.ones(len(y))
-    schemes = {"naive": ones} if weights is None else {"naive": ones, "ips": weights}
-    ranked = None if groups is None else (unit, n_units, k)
-    measures = {name: _Measures(y, score, w, threshold, ranked) for name, w in schemes.items()}
-    totals = {name: m.per_unit(unit, n_units) for name, m in measures.items()}
-
-    def all_metrics(count):
-        return np.concatenate([m.metrics(count @ totals[name], count[unit]) for name, m in measures.items()])
-
-    value = all_metrics(np.ones(n_units))
-    replicates = np.array([all_metrics(count) for count in _draws(n_units, n_boot, seed)])
-    index = pd.MultiIndex.from_tuples(
-        [(name, metric) for name, m in measures.items() for metric in m.names], names=["weighting", "metric"]
-    )
-    used = ones if weights is None else weights
+        given = f"n_boot={n_boot}, k={k}, threshold={threshold}"
+        raise ValueError(f"evaluate: {given}: need n_boot >= 20, k >= 1, 0 <= threshold <= 1")
+    ways = {"naive": np.ones(len(y))} | ({} if propensity is None else {"ips": w})
+    tables, draws = {}, {}
+    for way, weight in ways.items():
+        names, metrics = _metrics(y, score, weight, unit, threshold, None if groups is None else k)
+        value = metrics(np.ones(unit.max() + 1))
+        replicates = pd.DataFrame([metrics(count) for count in _draws(unit, n_boot, seed)], columns=names)
+        noisy = replicates["calibration error"]
+        replicates["calibration error"] = (noisy - noisy.mean() + value[names.index("calibration error")]).clip(lower=0)
+        tables[way], draws[way] = _intervals(value, replicates), replicates
     return Evaluation(
-        table=_intervals(value, replicates, index),
+        table=pd.concat(tables, names=["weighting", "metric"]),
+        draws=pd.concat(draws, axis=1, names=["weighting", "metric"]),
         rows=len(y),
         positives=int(y.sum()),
-        users=None if groups is None else n_units,
-        effective_sample_size=float(used.sum() ** 2 / (used**2).sum()),
-        largest_weight=float(used.max() / used.sum()),
+        users=None if groups is None else int(unit.max()) + 1,
+        effective_sample_size=float(w.sum() ** 2 / (w**2).sum()),
+        largest_weight=float(w.max() / w.sum()),
     )
 
 
 def calibration_table(
-    y, score, *, groups=None, propensity=None, weights=None, bins: int = _BINS, n_boot: int = 200, seed: int = 0
+    y, score, *, groups=None, propensity=None, bins: int = _BINS, n_boot: int = 200, seed: int = 0
 ) -> pd.DataFrame:
     """Predicted against observed rate in ``bins`` bins of equal mass: columns rows, predicted, observed, low, high.
 
     The interval of the observed rate is a 95% bootstrap interval by group; the arguments are those of `evaluate`.
     Bins that ties make equal are merged. Made for plots.
     """
-    y, score, weights = _checked(y, score, weights, propensity)
-    unit, n_units = _units(groups, len(y))
-    weights = np.ones(len(y)) if weights is None else weights
+    y, score, w, unit = _checked(y, score, propensity, groups)
     bin_of, n_bins = _bin(score, bins)
-    columns = [_sum_by(unit * n_bins + bin_of, v, n_units * n_bins) for v in (weights, weights * y)]
-    mass, positive = (c.reshape(n_units, n_bins) for c in columns)
-    total = mass.sum(axis=0)
-    replicates = np.array([_ratio(c @ positive, c @ mass) for c in _draws(n_units, n_boot, seed)])
-    observed = _ratio(positive.sum(axis=0), total)
-    table = _intervals(observed, replicates, pd.RangeIndex(n_bins, name="bin"))
-    return pd.DataFrame(
-        {
-            "rows": np.bincount(bin_of, minlength=n_bins),
-            "predicted": _ratio(_sum_by(bin_of, weights * score, n_bins), total),
-            "observed": observed,
-            "low": table["low"],
-            "high": table["high"],
-        }
-    )
+    mass, positive = (_by_unit_and_bin(v, unit, bin_of, n_bins) for v in (w, w * y))
+    observed = _ratio(positive.sum(axis=0), mass.sum(axis=0))
+    table = _intervals(observed, pd.DataFrame([_ratio(c @ positive, c @ mass) for c in _draws(unit, n_boot, seed)]))
+    table.insert(0, "rows", np.bincount(bin_of))
+    table.insert(1, "predicted", _ratio(np.bincount(bin_of, w * score), mass.sum(axis=0)))
+    return table.rename(columns={"value": "observed"}).rename_axis("bin").drop(columns="replicates")
 
 
-class _Measures:
-    """All metrics of one weighting, as functions of sums per user, so that a bootstrap replicate costs little."""
+def _metrics(y, score, w, unit, threshold, k):
+    """Names of the metrics, and a function from how often each user is drawn to their values.
 
-    def __init__(self, y, score, w, threshold, ranked):
-        chosen = score >= threshold
-        # as scikit-learn does: a score of exactly 0 or 1 that is wrong costs much, not infinitely much
-        p = np.clip(score, np.finfo(float).eps, 1 - np.finfo(float).eps)
-        loss = -np.where(y == 1, np.log(p), np.log1p(-p))
-        hit, alarm, miss = chosen & (y == 1), chosen & (y == 0), ~chosen & (y == 1)
-        self.bin_of, self.n_bins = _bin(score, _BINS)
-        self.columns = [w, w * hit, w * alarm, w * miss, w * loss]
-        self.gap = w * (score - y)
-        self.by_unit = []  # of users, not rows: recall, NDCG, whether they are defined
-        self.names = ["accuracy", "precision", "recall", "F1", "ROC AUC", "log loss", "calibration error"]
-        if ranked:
-            unit, n_units, k = ranked
-            self.by_unit = _ranking(w * y, score, unit, n_units, k)
-            self.names += [f"recall@{k}", f"NDCG@{k}"]
-        self.order = np.argsort(score, kind="stable")
-        self.starts = np.flatnonzero(np.r_[True, np.diff(score[self.order]) > 0])  # first row of each tied score
-        self.positive, self.negative = (w * y)[self.order], (w * (1 - y))[self.order]
+    All but the AUC come from sums per user, taken once, so that a bootstrap replicate costs little.
+    """
+    names = ["accuracy", "precision", "recall", "F1", "ROC AUC", "log loss", "calibration error"]
+    chosen = score >= threshold
+    # as scikit-learn does: a score of exactly 0 or 1 that is wrong costs much, not infinitely much
+    p = np.clip(score, np.finfo(float).eps, 1 - np.finfo(float).eps)
+    loss = -np.where(y == 1, np.log(p), np.log1p(-p))
+    parts = [w, w * (chosen & (y == 1)), w * (chosen & (y == 0)), w * (~chosen & (y == 1)), w * loss]
+    bin_of, n_bins = _bin(score, _BINS)
+    sums = [*(np.bincount(unit, part) for part in parts), _by_unit_and_bin(w * (score - y), unit, bin_of, n_bins)]
+    if k is not None:
+        names += [f"recall@{k}", f"NDCG@{k}"]
+        sums += _ranking(w * y, score, unit, k)
+    sums = np.column_stack(sums)
+    order = np.argsort(score, kind="stable")
+    ties = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])  # first row of each tied score
+    positive, negative = (w * y)[order], (w * (1 - y))[order]
 
-    def per_unit(self, unit, n_units):
-        """(n_units, m) sums whose totals, weighted by a replicate's counts, are all that `metrics` needs."""
-        columns = [_sum_by(unit, c, n_units) for c in self.columns]
-        gaps = _sum_by(unit * self.n_bins + self.bin_of, self.gap, n_units * self.n_bins).reshape(n_units, self.n_bins)
-        return np.column_stack([*columns, gaps, *self.by_unit])
-
-    def metrics(self, total, row_count):
-        """The metrics from the ``total`` of `per_unit` and the number of times each row was drawn."""
-        mass, hit, alarm, miss, loss = total[:5]
-        gaps = total[5 : 5 + self.n_bins]
-        values = [
-            1 - (alarm + miss) / mass,
+    def values(count):
+        mass, hit, alarm, miss, loss, *rest = count @ sums
+        rows = count[unit[order]]
+        up, down = np.add.reduceat(positive * rows, ties), np.add.reduceat(negative * rows, ties)
+        found = [
+            1 - _ratio(alarm + miss, mass),
             _ratio(hit, hit + alarm),
             _ratio(hit, hit + miss),
             _ratio(2 * hit, 2 * hit + alarm + miss),
-            self.auc(row_count[self.order]),
-            loss / mass,
-            np.abs(gaps).sum() / mass,
+            _ratio(up @ (np.cumsum(down) - down / 2), up.sum() * down.sum()),  # pairs in the right order, ties half
+            _ratio(loss, mass),
+            _ratio(np.abs(rest[:n_bins]).sum(), mass),
         ]
-        if self.by_unit:
-            recall, ndcg, defined = total[-3:]
-            values += [_ratio(recall, defined), _ratio(ndcg, defined)]
-        return np.array(values, dtype=float)
+        if k is not None:
+            recall, ndcg, defined = rest[n_bins:]
+            found += [_ratio(recall, defined), _ratio(ndcg, defined)]
+        return np.array(found)
 
-    def auc(self, count):
-        """Weighted share of (positive, negative) pairs in the right order, ties counting half."""
-        positive = np.add.reduceat(self.positive * count, self.starts)
-        negative = np.add.reduceat(self.negative * count, self.starts)
-        below = np.cumsum(negative) - negative / 2
-        return _ratio(positive @ below, positive.sum() * negative.sum())
+    return names, values
 
 
-def _ranking(gain, score, unit, n_units, k):
+def _ranking(gain, score, unit, k):
     """Per user: recall@k, NDCG@k, and 1 where the user has a gain (0 and zeros elsewhere)."""
     seen = np.minimum(np.arange(len(gain) + 1), k)  # how many of the first 0, 1, 2, ... ranks count
     discount = np.r_[0.0, np.cumsum(1 / np.log2(np.arange(2, k + 2)))][seen]
     bought = gain > 0
-    unit_bought, gain, score_bought = unit[bought], gain[bought], score[bought]
-    total = _sum_by(unit_bought, gain, n_units)
-    found = _sum_by(unit_bought, gain * _at_rank(unit, score, seen)[bought], n_units)
-    actual = _sum_by(unit_bought, gain * _at_rank(unit, score, discount)[bought], n_units)
-    ideal = _sum_by(unit_bought, gain * _at_rank(unit_bought, score_bought, discount), n_units)
+
+    def per_user(values):
+        return np.bincount(unit[bought], values, minlength=unit.max() + 1)
+
+    def at_rank(unit, score, cumulative):  # worth of each row's rank; rows of a user with one score share the mean
+        ranks = pd.Series(-score).groupby(unit)
+        first, last = (ranks.rank(method=end).to_numpy(dtype=int) for end in ("min", "max"))
+        return (cumulative[last] - cumulative[first - 1]) / (last - first + 1)
+
+    total = per_user(gain[bought])
+    found = per_user((gain * at_rank(unit, score, seen))[bought])
+    actual = per_user((gain * at_rank(unit, score, discount))[bought])
+    ideal = per_user(gain[bought] * at_rank(unit[bought], score[bought], discount))
     # 0 / 0 for users without gain, whom the last array leaves out of the average
     return [np.nan_to_num(_ratio(found, total)), np.nan_to_num(_ratio(actual, ideal)), (total > 0).astype(float)]
 
 
-def _at_rank(unit, score, cumulative):
-    """What each row's rank in its user's list is worth, by the worth of all ranks up to 0, 1, 2, ... (``cumulative``).
-
-    Rows of one user with one score share the mean over their ranks, as if ties were broken at random.
-    """
-    order = np.lexsort((-score, unit))
-    new_unit = np.r_[True, np.diff(unit[order]) > 0]
-    starts = np.flatnonzero(new_unit | np.r_[True, np.diff(score[order]) != 0])
-    size = np.diff(np.r_[starts, len(order)])
-    above = starts - np.maximum.accumulate(np.where(new_unit, np.arange(len(order)), 0))[starts]
-    worth = np.empty(len(order))
-    worth[order] = np.repeat((cumulative[above + size] - cumulative[above]) / size, size)
-    return worth
-
-
-def _checked(y, score, weights, propensity):
-    """Arrays of one length: int8 labels, float scores, float weights or None."""
-    y, score = np.asarray(y), np.asarray(score, dtype=float)
-    if score.ndim == 2 and score.shape[1] == 1:
-        score = score[:, 0]  # what a network with one output unit gives
-    if y.ndim != 1 or score.shape != y.shape:
-        raise ValueError(f"y and score must be of one length, got shapes {y.shape} and {score.shape}")
-    if len(y) == 0:
-        raise ValueError("y: has no rows")
-    y = schema.check_binary(y, name="y")
-    missing = int(np.isnan(score).sum())
-    if missing:
-        raise ValueError(f"score: {missing} of {len(score)} are NaN; predict every row or leave the rows out")
+def _checked(y, score, propensity, groups):
+    """Labels, scores, weights (ones without ``propensity``) and the number of each row's user (without: of the row)."""
+    given = {"y": y, "score": score, "propensity": propensity, "groups": groups}
+    given = {name: np.asarray(values) for name, values in given.items() if values is not None}
+    if given["score"].ndim == 2 and given["score"].shape[1] == 1:
+        given["score"] = given["score"][:, 0]  # what a network with one output unit gives
+    shapes = {name: values.shape for name, values in given.items()}
+    if given["y"].ndim != 1 or len(set(shapes.values())) > 1:
+        raise ValueError(f"evaluate: the arguments must be of one length; shapes: {shapes}")
+    schema.check_frame(pd.DataFrame(given), given, name="evaluate", complete=True)
+    y, score = schema.check_binary(y, name="y"), given["score"].astype(float)
     schema.check_range(score, 0, 1, name="score (a probability; take the sigmoid of a raw score)")
-    if weights is not None and propensity is not None:
-        raise ValueError("give weights or propensity, not both (weights = 1 / propensity)")
-    if weights is None and propensity is None:
-        return y, score, None
-    name = "weights" if propensity is None else "propensity"
-    given = np.asarray(weights if propensity is None else propensity, dtype=float)
-    if given.shape != y.shape:
-        raise ValueError(f"{name}: shape {given.shape}, but y has {y.shape}")
-    if not np.isfinite(given).all():
-        raise ValueError(f"{name}: {int((~np.isfinite(given)).sum())} values are missing or infinite")
-    if propensity is not None:
-        schema.check_range(given, 0, 1, name=name, open_low=True)
-        return y, score, 1 / given
-    schema.check_range(given, 0, np.inf, name=name)
-    if not (given[y == 1].any() and given[y == 0].any()):
-        raise ValueError("weights: all rows of one class have weight 0")
-    return y, score, given
-
-
-def _units(groups, n):
-    if groups is None:
-        return np.arange(n), n
-    groups = pd.Series(np.asarray(groups))
-    if len(groups) != n or groups.isna().any():
-        raise ValueError(
-            f"groups: {len(groups)} ids, {int(groups.isna().sum())} missing, for {n} rows; one id a row is needed"
-        )
-    codes, levels = pd.factorize(groups)
-    if len(levels) < 2:
+    propensity = given.get("propensity", np.ones(len(y)))
+    schema.check_range(propensity, 0, 1, name="propensity", open_low=True)
+    unit, users = pd.factorize(given.get("groups", np.arange(len(y))))
+    if len(users) < 2:
         raise ValueError("groups: only one user; an interval by user needs at least two")
-    return codes, len(levels)
+    return y, score, 1 / propensity.astype(float), unit
 
 
-def _draws(n_units, n_boot, seed):
-    """How often each unit is drawn, one array per replicate."""
-    rng = np.random.default_rng(seed)
+def _draws(unit, n_boot, seed):
+    """How often each user is drawn, one array per replicate."""
+    rng, n = np.random.default_rng(seed), unit.max() + 1
     for _ in range(n_boot):
-        yield np.bincount(rng.integers(n_units, size=n_units), minlength=n_units).astype(float)
+        yield np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
 
 
-def _intervals(value, replicates, index):
-    defined = np.isfinite(replicates).sum(axis=0)
-    low, high = np.full(len(value), np.nan), np.full(len(value), np.nan)
-    for j in np.flatnonzero((defined > 0) & np.isfinite(value)):
-        draws = replicates[np.isfinite(replicates[:, j]), j]
-        if isinstance(index, pd.MultiIndex) and index[j][1] == "calibration error":
-            draws = np.maximum(draws - draws.mean() + value[j], 0)
-        low[j], high[j] = np.percentile(draws, [2.5, 97.5])
-        # sums in another order differ in the last digit, which may put a degenerate interval beside its value
-        low[j], high[j] = min(low[j], value[j]), max(high[j], value[j])
-    return pd.DataFrame({"value": value, "low": low, "high": high, "replicates": defined}, index=index)
+def _intervals(value, replicates):
+    """Each value with the percentiles of its column of ``replicates``, undefined ones left out."""
+    low, high = replicates.quantile([0.025, 0.975]).to_numpy()
+    # sums in another order differ in the last digit, which may put a degenerate interval beside its value
+    ends = {"low": np.minimum(low, value), "high": np.maximum(high, value)}
+    return pd.DataFrame({"value": value, **ends, "replicates": replicates.count()}, index=replicates.columns)
 
 
 def _bin(score, bins):
@@ -332,8 +253,9 @@ def _bin(score, bins):
     return bin_of, len(used)
 
 
-def _sum_by(code, values, n):
-    return np.bincount(code, weights=values, minlength=n)
+def _by_unit_and_bin(values, unit, bin_of, n_bins):
+    n_units = unit.max() + 1
+    return np.bincount(unit * n_bins + bin_of, values, minlength=n_units * n_bins).reshape(n_units, n_bins)
 
 
 def _ratio(a, b):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_float_dtype, is_numeric_dtype
 from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_selection import mutual_info_classif
@@ -36,25 +37,20 @@ def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.Dat
     schema.check_frame(log, [*schema.KEY, "category", outcome], name="log", key=schema.KEY, complete=True)
     schema.check_range(log[outcome], 0, 1, name=f"log: column {outcome!r}")
 
-    def before(keys):
-        daily = log.groupby([*keys, "day"])[outcome].sum()  # sorted by day inside a key
-        counts = daily.groupby(level=keys).cumsum() - daily
-        return daily, counts.reindex(pd.MultiIndex.from_frame(log[[*keys, "day"]])).to_numpy()
+    def at_rows(by_day, keys):
+        return by_day.reindex(pd.MultiIndex.from_frame(log[[*keys, "day"]])).to_numpy()
 
-    daily, user = before(["user_id"])
-    _, category = before(["user_id", "category"])
-    days = daily.index.get_level_values("day").to_series(index=daily.index).where(daily > 0)
-    by_user = days.groupby(level="user_id")
-    last = by_user.shift().groupby(level="user_id").ffill()
-    last = last.reindex(pd.MultiIndex.from_frame(log[["user_id", "day"]])).to_numpy(dtype=float)
-    return pd.DataFrame(
-        {
-            "user_purchases": user,
-            "category_purchases": category,
-            "days_since_purchase": log["day"].to_numpy() - last,
-        },
-        index=log.index,
-    )
+    def bought_before(keys):
+        daily = log.groupby([*keys, "day"])[outcome].sum()  # sorted by day inside a key
+        return daily, at_rows(daily.groupby(level=keys).cumsum() - daily, keys)
+
+    daily, by_user = bought_before(["user_id"])
+    _, by_category = bought_before(["user_id", "category"])
+    bought_on = daily.index.get_level_values("day").to_series(index=daily.index).where(daily > 0)
+    last = bought_on.groupby(level="user_id").shift().groupby(level="user_id").ffill()
+    since = log["day"] - at_rows(last, ["user_id"]).astype(float)
+    columns = {"user_purchases": by_user, "category_purchases": by_category, "days_since_purchase": since}
+    return pd.DataFrame(columns, index=log.index)
 
 
 def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
@@ -73,12 +69,12 @@ def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFra
     schema.check_frame(frame, [c for pair in pairs for c in pair], name="frame")
     crosses = {}
     for a, b in pairs:
-        if not _is_number(frame[a]) and _is_number(frame[b]):
+        if is_numeric_dtype(frame[b]) and not is_numeric_dtype(frame[a]):
             a, b = b, a
         known = frame[a].notna() & frame[b].notna()
-        if _is_number(frame[b]):
+        if is_numeric_dtype(frame[b]):
             crosses[f"{a} x {b}"] = frame[a] * frame[b]
-        elif _is_number(frame[a]):
+        elif is_numeric_dtype(frame[a]):
             for level in sorted(frame[b].dropna().unique()):
                 crosses[f"{a} x {b}={level}"] = (frame[a] * (frame[b] == level)).astype(float).where(known)
         else:
@@ -121,41 +117,37 @@ def importance(
         raise ValueError(f"importance: method={method!r} is unknown; choose 'permutation' or 'mutual_info'")
     if n_repeats < 2:
         raise ValueError(f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed")
-    schema.check_frame(X, columns or (), name="X")
+    columns = list(X.columns if columns is None else columns)
+    schema.check_frame(X, columns, name="X")
     schema.check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
     y = schema.check_binary(y, name="y")
     groups = np.arange(len(y)) if groups is None else np.asarray(groups)
     if not len(X) == len(y) == len(groups):
         raise ValueError(f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree")
 
-    measured = X.columns.get_indexer(X.columns if columns is None else columns)
     rng = np.random.default_rng(seed)
-    text = [not _is_number(X[c]) for c in X.columns]
-    codes = np.column_stack(
-        [_codes(X[c]) if t else X[c].to_numpy(float, na_value=np.nan) for c, t in zip(X.columns, text, strict=True)]
-    )
+    text = [c for c in X.columns if not is_numeric_dtype(X[c])]
+    codes = X.assign(**{c: pd.Series(pd.factorize(X[c], sort=True)[0], X.index).where(X[c].notna()) for c in text})
     if method == "permutation":
         rows = np.sort(rng.permutation(len(X))[:max_rows])
-        codes, y, groups = codes[rows], y[rows], groups[rows]
+        codes, y, groups = codes.to_numpy(float, na_value=np.nan)[rows], y[rows], groups[rows]
         fit, held_out = next(GroupShuffleSplit(1, test_size=0.3, random_state=seed).split(codes, y, groups))
         for name, part in (("fitted", fit), ("held-out", held_out)):
             schema.check_binary(y[part], name=f"y of the {name} rows")
         # small trees: as good as the default size on purchases and twice as fast
-        model = HistGradientBoostingClassifier(
-            max_iter=50, max_leaf_nodes=15, categorical_features=text, early_stopping=False, random_state=seed
-        ).fit(codes[fit], y[fit])
-        repeats = _auc_falls(model, codes[held_out], y[held_out], measured, n_repeats, rng)
+        small = {"max_iter": 50, "max_leaf_nodes": 15, "early_stopping": False, "random_state": seed}
+        model = HistGradientBoostingClassifier(categorical_features=X.columns.isin(text), **small)
+        model.fit(codes[fit], y[fit])
+        repeats = _auc_falls(model, codes[held_out], y[held_out], X.columns.get_indexer(columns), n_repeats, rng)
     else:
-        size = min(_MI_ROWS, max_rows, len(X) // 2)
-        codes = codes[:, measured]
-        discrete = np.array([not pd.api.types.is_float_dtype(X[c].dtype) for c in X.columns[measured]])
+        codes, size = codes[columns].to_numpy(float), min(_MI_ROWS, max_rows, len(X) // 2)
+        discrete = np.array([not is_float_dtype(X[c]) for c in columns])
+        how = {"discrete_features": discrete, "random_state": seed}
         draws = (rng.permutation(len(X))[:size] for _ in range(n_repeats))
-        repeats = np.array(
-            [mutual_info_classif(codes[r], y[r], discrete_features=discrete, random_state=seed) for r in draws]
-        )
+        repeats = np.array([mutual_info_classif(codes[rows], y[rows], **how) for rows in draws])
     mean = repeats.mean(axis=0)
     half = stats.t.ppf(0.975, n_repeats - 1) * repeats.std(axis=0, ddof=1) / np.sqrt(n_repeats)
-    table = pd.DataFrame({"importance": mean, "low": mean - half, "high": mean + half}, index=X.columns[measured])
+    table = pd.DataFrame({"importance": mean, "low": mean - half, "high": mean + half}, index=columns)
     return table.rename_axis("feature").sort_values("importance", ascending=False, kind="stable")
 
 
@@ -166,17 +158,8 @@ def causal_roles(graph, treatment: str, outcome: str) -> dict[str, str]:
     through the treatment. mediator: lies between them. parent / ancestor of the outcome: causes the outcome, not
     the treatment. descendant of the outcome / of the treatment. proxy: no ancestor of the outcome.
     """
-    for name, argument in ((treatment, "treatment"), (outcome, "outcome")):
-        if name not in graph.names:
-            raise ValueError(
-                f"causal_roles: {argument} {name!r} is not in the graph; names there: {', '.join(graph.names)}"
-            )
-    causes, effects = set(graph.ancestors(outcome)), set(graph.descendants(treatment))
-    around, waiting = set(), [outcome]  # ancestors of the outcome on ways that avoid the treatment
-    while waiting:
-        new = set(graph.parents(waiting.pop())) - around - {treatment}
-        around |= new
-        waiting.extend(new)
+    causes, effects = graph.ancestors(outcome), graph.descendants(treatment)
+    around = graph.subgraph(n for n in graph.names if n != treatment).ancestors(outcome)
 
     def role(name):
         if name in (treatment, outcome):
@@ -221,53 +204,33 @@ def select_features(
     roles : column -> role; a column without one is "unknown" and eligible.
     """
     schema.check_frame(frame, [outcome], name="frame", complete=True)
-    role = dict(roles)
-    if graph is not None:
-        role |= causal_roles(graph, treatment, outcome)
+    role = dict(roles) | ({} if graph is None else causal_roles(graph, treatment, outcome))
     names = [c for c in frame.columns if c != outcome and not role.get(c, "").startswith("key")]
     eligible = [c for c in names if not role.get(c, "").startswith(_NOT_BEFORE)]
     if not eligible:
-        raise ValueError(
-            f"select_features: no column of frame is fixed before {treatment!r}; columns: {', '.join(names)}"
-        )
+        raise ValueError(f"select_features: no column of frame is fixed before {treatment!r}: {', '.join(names)}")
     if k is not None and not 1 <= k <= len(eligible):
-        raise ValueError(
-            f"select_features: k={k} must lie between 1 and {len(eligible)}, the number of eligible columns"
-        )
-    groups = frame.get("user_id")
+        raise ValueError(f"select_features: k={k} must lie between 1 and {len(eligible)}, the eligible columns")
 
-    table = importance(frame[eligible], frame[outcome], groups=groups, seed=seed)
-    ranked = list(table.index)
-    selected = set(ranked[:k] if k is not None else table.index[table["low"] > 0])
-    others = [
-        importance(frame[[*eligible, c]], frame[outcome], columns=[c], groups=groups, seed=seed)
-        for c in names
-        if c not in eligible
-    ]
-    table = pd.concat([table, *others])
+    how = {"groups": frame.get("user_id"), "seed": seed}
+    table = importance(frame[eligible], frame[outcome], **how)
+    selected = table.index[:k] if k is not None else table.index[table["low"] > 0]
+    others = [c for c in names if c not in eligible]
+    found = [importance(frame[[*eligible, c]], frame[outcome], columns=[c], **how) for c in others]
+    table = pd.concat([table, *found])
     table["role"] = [role.get(c, "unknown") for c in table.index]
-    table["selected"] = table.index.isin(list(selected))
+    table["selected"] = table.index.isin(selected)
     return table.sort_values("importance", ascending=False, kind="stable")
-
-
-def _is_number(column):
-    return pd.api.types.is_numeric_dtype(column.dtype) and not isinstance(column.dtype, pd.CategoricalDtype)
-
-
-def _codes(column):
-    """Category numbers as floats, NaN where missing."""
-    codes, _ = pd.factorize(column, sort=True)
-    return np.where(codes < 0, np.nan, codes)
 
 
 def _auc_falls(model, X, y, columns, n_repeats, rng):
     """(n_repeats, columns) falls of the ROC AUC when one column is shuffled."""
+
     # scikit-learn's permutation_importance always shuffles all columns; here often only one is asked for
-    whole = roc_auc_score(y, model.predict_proba(X)[:, 1])
-    falls = np.empty((n_repeats, len(columns)))
-    for at, column in enumerate(columns):
+    def auc_of_shuffled(column):
         shuffled = X.copy()
-        for repeat in range(n_repeats):
-            shuffled[:, column] = rng.permutation(X[:, column])
-            falls[repeat, at] = whole - roc_auc_score(y, model.predict_proba(shuffled)[:, 1])
-    return falls
+        shuffled[:, column] = rng.permutation(X[:, column])
+        return roc_auc_score(y, model.predict_proba(shuffled)[:, 1])
+
+    whole = roc_auc_score(y, model.predict_proba(X)[:, 1])
+    return whole - np.array([[auc_of_shuffled(c) for _ in range(n_repeats)] for c in columns]).T

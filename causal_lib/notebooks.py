@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import nbformat
@@ -23,11 +23,7 @@ from causal_lib import paths
 PNG_BYTES = 100_000
 """Largest picture a committed notebook may hold."""
 
-_LOCAL = {
-    f"{place}/"
-    for place in (paths.ROOT, paths.ROOT.parent, Path.home(), tempfile.gettempdir(), sys.prefix)
-    if len(str(place)) > 1
-}
+_LOCAL = [f"{p}/" for p in (paths.ROOT, paths.ROOT.parent, Path.home(), tempfile.gettempdir(), sys.prefix)]
 
 
 class UsageError(ValueError):
@@ -35,14 +31,11 @@ class UsageError(ValueError):
 
 
 def find(notebooks: Path = paths.NOTEBOOKS) -> dict[str, Path]:
-    """The notebooks ``NN_name.ipynb`` in a folder, by number; UsageError if there are none or a number stands twice."""
-    found = sorted(Path(notebooks).glob("[0-9][0-9]_*.ipynb"))
-    by_number = {path.name[:2]: path for path in found}
+    """The notebooks ``NN_name.ipynb`` in a folder, by number; UsageError if there are none."""
+    found = {path.name[:2]: path for path in sorted(Path(notebooks).glob("[0-9][0-9]_*.ipynb"))}
     if not found:
         raise UsageError(f"no notebook NN_name.ipynb in {notebooks}")
-    if len(by_number) < len(found):
-        raise UsageError(f"two notebooks share a number: {', '.join(path.name for path in found)}")
-    return by_number
+    return found
 
 
 def defaults(path: Path) -> dict[str, object]:
@@ -57,9 +50,8 @@ def defaults(path: Path) -> dict[str, object]:
             values[target.id] = ast.literal_eval(node.value)
             json.dumps(values[target.id])  # a run writes its parameters down
         except (AttributeError, TypeError, ValueError):
-            raise UsageError(
-                f"{Path(path).name}: line {node.lineno} of the parameters cell is not `name = literal` (JSON types)"
-            ) from None
+            where = f"{Path(path).name}: line {node.lineno} of the parameters cell"
+            raise UsageError(f"{where} is not `name = literal` (JSON types)") from None
     return values
 
 
@@ -67,8 +59,8 @@ def defaults(path: Path) -> dict[str, object]:
 class Job:
     """One notebook of a plan: its effective ``parameters``, those ``changed`` from the defaults, what it ``needs``.
 
-    ``clean`` says that neither it nor a selected notebook that it needs has a changed parameter; ``source`` is a
-    digest of the code, by which a resumed run sees that a finished notebook was edited since.
+    ``clean``: neither it nor a selected notebook that it needs has a changed parameter. ``source``: a digest of its
+    cells, by which a resumed run sees an edit.
     """
 
     number: str
@@ -88,7 +80,7 @@ def plan(
     notebooks: Path = paths.NOTEBOOKS,
     results: Path | None = None,
 ) -> list[Job]:
-    """The jobs of a run in an order that respects what they need.
+    """The jobs of a run, each after those it needs; UsageError where the request cannot be run.
 
     Parameters
     ----------
@@ -96,70 +88,54 @@ def plan(
     given : parameter -> value, or its text as typed; goes to every selected notebook that declares it.
     profile : "quick" (defaults) or "full" (overrides of ``full.yaml`` beside the notebooks; ``given`` wins over it).
     results : folder with the results of notebooks that are needed but not selected.
-
-    Raises
-    ------
-    UsageError
-        for an unknown notebook, parameter or profile, a wrong type, or a need that cannot be met.
     """
     found = find(notebooks)
-    selected = [str(n).zfill(2) for n in numbers] or list(found)
-    unknown = [n for n in selected if n not in found]
-    if unknown:
-        raise UsageError(f"unknown notebook {', '.join(unknown)}; known: {', '.join(p.stem for p in found.values())}")
-    if profile not in ("quick", "full"):
-        raise UsageError(f"unknown profile {profile!r}; known: quick, full")
+    selected = sorted({str(n).zfill(2) for n in numbers} or found)
+    _known("notebook", selected, found, [path.stem for path in found.values()])
+    _known("profile", [profile], ("quick", "full"))
     declared = {number: defaults(path) for number, path in found.items()}
-    chosen = _overrides(Path(notebooks) / "full.yaml", declared) if profile == "full" else {}
-    given = dict(given or {})
-    known = {name for number in selected for name in declared[number]}
-    for name in given:
-        if name not in known:
-            where = {n: [k for k in sorted(set(selected)) if n in declared[k]] for n in sorted(known)}
-            listed = ", ".join(f"{n} ({' '.join(numbers)})" for n, numbers in where.items()) or "none"
-            raise UsageError(f"unknown parameter {name!r}; the selected notebooks declare: {listed}")
-    needs = {number: _needs(found[number], found, selected, results) for number in dict.fromkeys(selected)}
-    try:
-        order = list(TopologicalSorter({n: [k for k in needs[n] if k in needs] for n in needs}).static_order())
-    except CycleError as error:
-        raise UsageError(f"notebooks need each other in a circle: {' -> '.join(error.args[1])}") from None
+    full = Path(notebooks) / "full.yaml"
+    overrides = _overrides(full, declared) if profile == "full" and full.exists() else {}
+    given = given or {}
+    where = {name: [k for k in selected if name in declared[k]] for k in selected for name in declared[k]}
+    _known("parameter", given, where, [f"{name} ({' '.join(where[name])})" for name in sorted(where)])
+    needs = {number: _needs(found[number], selected, results) for number in selected}
     jobs = {}
-    for number in order:
-        own = {name: value for name, value in given.items() if name in declared[number]}
-        asked = {**chosen.get(number, {}), **own}
+    for number in TopologicalSorter({n: [k for k in needs[n] if k in needs] for n in needs}).static_order():
+        asked = overrides.get(number, {}) | {name: value for name, value in given.items() if number in where[name]}
         values = {name: _typed(name, value, declared[number][name], found[number]) for name, value in asked.items()}
         changed = {name: value for name, value in values.items() if value != declared[number][name]}
+        cells = [(c.cell_type, c.source) for c in nbformat.read(found[number], as_version=4).cells]
         jobs[number] = Job(
             number=number,
             path=found[number],
-            parameters={**declared[number], **values},
+            parameters=declared[number] | values,
             changed=changed,
             needs=needs[number],
             clean=not changed and all(jobs[k].clean for k in needs[number] if k in jobs),
-            source=_digest(found[number]),
+            source=hashlib.sha256(json.dumps(cells).encode()).hexdigest(),
         )
     return list(jobs.values())
 
 
+def _known(kind, names, known, shown=None):
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"unknown {kind} {unknown[0]!r}; known: {', '.join(shown or known) or 'none'}")
+
+
 def _overrides(path, declared):
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
-    overrides = {str(number).zfill(2): dict(values or {}) for number, values in (content or {}).items()}
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    overrides = {str(number).zfill(2): values or {} for number, values in content.items()}
+    _known(f"notebook in {path.name}", overrides, declared)
     for number, values in overrides.items():
-        if number not in declared:
-            raise UsageError(f"{path.name}: unknown notebook {number}; known: {', '.join(declared)}")
-        for name in values:
-            if name not in declared[number]:
-                raise UsageError(
-                    f"{path.name}: notebook {number} declares no {name!r}; known: {', '.join(declared[number])}"
-                )
+        _known(f"parameter of notebook {number} in {path.name}", values, declared[number])
     return overrides
 
 
-def _needs(path, found, selected, results):
+def _needs(path, selected, results):
     needs = tuple(nbformat.read(path, as_version=4).metadata.get("causal_lib", {}).get("needs", ()))
     for number in needs:
-        if number not in found:
-            raise UsageError(f"{path.name} needs notebook {number}, which does not exist; known: {', '.join(found)}")
         if number not in selected and not (results and (results / f"{number}.json").exists()):
             raise UsageError(f"{path.name} needs the results of notebook {number}: run {number} too")
     return needs
@@ -175,44 +151,27 @@ def _typed(name, value, default, path):
     if wanted is float and type(value) is int:
         value = float(value)
     if default is not None and type(value) is not wanted:
-        raise UsageError(
-            f"parameter {name!r} of {path.name} must be {wanted.__name__} (default {default!r}), not {shown}"
-        )
+        expected = f"{wanted.__name__} (default {default!r})"
+        raise UsageError(f"parameter {name!r} of {path.name} must be {expected}, not {shown}")
     return value
-
-
-def _digest(path):
-    cells = [(c.cell_type, c.source) for c in nbformat.read(path, as_version=4).cells]
-    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
 
 def with_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """``notebook`` with the outputs and execution counts of ``executed`` and nothing else of it.
 
-    No papermill metadata, timings or interpreter versions come along, and pieces of one stream are joined (how a
-    stream is cut depends on timing), so that a committed notebook changes only when its content does.
+    Pieces of one stream are joined (how a stream is cut depends on timing), so that a committed notebook changes only
+    when its content does.
     """
-    cells = []
-    for cell, ran in zip(notebook.cells, executed.cells, strict=True):
-        cell = nbformat.from_dict(cell)
-        for noise in ("execution", "papermill", "ExecuteTime"):
-            cell.metadata.pop(noise, None)
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    written, executed = nbformat.from_dict(notebook), nbformat.from_dict(executed)
+    for cell, ran in zip(written.cells, executed.cells, strict=True):
+        cell.metadata.pop("execution", None)  # JupyterLab's timings
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = _joined(ran.outputs), ran.execution_count
-        cells.append(cell)
-    metadata = {k: v for k, v in notebook.metadata.items() if k not in ("papermill", "widgets")}
-    metadata["language_info"] = {"name": "python"}
-    return nbformat.from_dict({**notebook, "metadata": metadata, "cells": cells})
-
-
-def _joined(outputs):
-    joined = []
-    for output in outputs:
-        if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
-            joined[-1] = nbformat.from_dict({**joined[-1], "text": joined[-1].text + output.text})
-        else:
-            joined.append(output)
-    return joined
+            cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+            CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
+    written.metadata["language_info"] = {"name": "python"}
+    return written
 
 
 def hygiene(notebook: nbformat.NotebookNode) -> list[str]:
@@ -225,7 +184,7 @@ def hygiene(notebook: nbformat.NotebookNode) -> list[str]:
                 problems.append(f"cell {index} holds an error ({output.ename})")
             if output.get("name") == "stderr":
                 problems.append(f"cell {index} holds stderr output ({output.text.strip()[:80]!r}): fix what warns")
-            if any(place in body for place in _LOCAL) or re.search(r"/(home|Users)/\w", body):
+            if any(place in body for place in _LOCAL if len(place) > 2) or re.search(r"/(home|Users)/\w", body):
                 problems.append(f"cell {index} output holds a local path: print names instead")
             if re.search(r"\bat 0x[0-9a-f]{6,}", body):
                 problems.append(f"cell {index} output holds a memory address, which differs from run to run")
@@ -279,28 +238,21 @@ def notebook_html(notebook: nbformat.NotebookNode, title: str) -> str:
     for area in soup.select(".jp-RenderedMarkdown, .jp-RenderedLatex, .jp-RenderedHTMLCommon"):
         for node in area.find_all(string=_MATH):
             if not node.find_parent(["code", "pre", "script", "style"]):
-                node.replace_with(BeautifulSoup(_drawn(str(node)), "html.parser"))
+                drawn = _MATH.sub(_formula, html.escape(node, quote=False))
+                node.replace_with(BeautifulSoup(drawn, "html.parser"))
     return str(soup)
-
-
-def _drawn(text):
-    pieces, end = [], 0
-    for match in _MATH.finditer(text):
-        pieces += [html.escape(text[end : match.start()]), _formula(match)]
-        end = match.end()
-    return "".join([*pieces, html.escape(text[end:])])
 
 
 def _formula(match):
     from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import math_to_image
 
-    tex = " ".join((match["block"] or match["inline"]).replace("\\displaystyle", "").split())
+    tex = " ".join(html.unescape(match["block"] or match["inline"]).replace("\\displaystyle", "").split())
     picture = io.BytesIO()
     try:
         depth = math_to_image(f"${tex}$", picture, prop=FontProperties(size=11), format="svg")
     except ValueError:  # outside mathtext's subset of TeX: the source says it too
-        return html.escape(match.group())
+        return match.group()
     style = "display:block;margin:auto" if match["block"] else f"vertical-align:-{depth}pt"
     data = base64.b64encode(picture.getvalue()).decode()
     return f'<img style="{style}" alt="{html.escape(tex)}" src="data:image/svg+xml;base64,{data}"/>'

@@ -46,7 +46,7 @@ def graph(
     ``status`` (from `discovery.edge_status`) colours the edges by right, direction open, reversed, extra and missing,
     and adds the missing ones.
     """
-    ax = ax or plt.subplots(figsize=(10.5, 5), dpi=72)[1]
+    ax = ax or plt.subplots(figsize=(10.5, 4.6), dpi=80)[1]
     position = _layout(graph, knowledge)
     if status is None:
         links = [(e.split()[0], e.split()[2], e.split()[1], "#444444", "-") for e in graph.edges]
@@ -75,7 +75,7 @@ def graph(
         )
     for name, (x, y) in position.items():
         ax.text(
-            x, y, name.replace("_", "\n"), ha="center", va="center", fontsize=8,
+            x, y, name.replace("_", "\n"), ha="center", va="center", fontsize=9,
             bbox={"boxstyle": "round,pad=0.35", "fc": "white", "ec": "#444444"},
         )  # fmt: skip
     if status is not None:
@@ -84,7 +84,7 @@ def graph(
         labels = [f"{s} ({(status['status'] == s).sum()})" for s in shown]
         ax.legend(lines, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=len(shown), frameon=False)
     xs, ys = zip(*position.values(), strict=True)
-    ax.set(xlim=(min(xs) - 0.5, max(xs) + 0.5), ylim=(min(ys) - 0.8, max(ys) + 0.6))
+    ax.set(xlim=(min(xs) - 0.5, max(xs) + 0.5), ylim=(min(ys) - 0.7, max(ys) + 0.4))
     ax.axis("off")
     return ax
 
@@ -141,6 +141,6 @@ def _layout(graph, knowledge):
             column = sorted(column, key=graph.names.index)
             for row, name in enumerate(column):
                 # A slant keeps the edges between distant columns from running through the boxes between them.
-                position[name] = (x, 1.1 * ((len(column) - 1) / 2 - row) + 0.45 * np.sin(1.9 * x))
+                position[name] = (x, 1.1 * ((len(column) - 1) / 2 - row) + 0.7 * np.sin(1.9 * x))
             x += 1.0
     return position

@@ -1,4 +1,4 @@
-"""Runs the notebooks through papermill: checked before it starts, several at a time, and able to be finished after a kill.
+"""Runs notebooks through papermill: checked before it starts, several at a time, and able to be finished after a kill.
 
 Every run writes into its own folder ``reports/runs/<run-id>``. Only a notebook that ran at its default parameters, on
 results that came from default parameters, is copied on to the committed ``reports/results`` and ``reports/figures``.
@@ -13,32 +13,32 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
+import jinja2
 import nbformat
 import pandas as pd
+import yaml
 from tqdm.auto import tqdm
 
 from causal_lib import paths
 from causal_lib.notebooks import UsageError, hygiene, notebook_html, plan, with_outputs
 from causal_lib.results import Metric, table, write_text
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _INDEX = """<!DOCTYPE html><meta charset="utf-8"><title>run {{ name }}</title>
 <style>body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}</style>
 <h1>Run {{ name }}</h1><p>Profile {{ request.profile }}.</p>
 <table><tr><th>notebook<th>status<th>seconds<th>parameters (changed ones in bold)</tr>
 {% for number, e in entries|dictsort %}<tr><td>
-{%- if e.status in ("ok", "failed") %}<a href="{{ e.name }}.html">{{ e.name }}</a>{% else %}{{ e.name }}{% endif -%}
-<td>{{ e.status }}<td>{{ e.seconds }}<td>
-{%- for k, v in request.parameters[number].items() -%}
-{% if k in e.changed %}<b>{{ k }}={{ v }}</b>{% else %}{{ k }}={{ v }}{% endif %} {% endfor -%}
-</tr>{% endfor %}</table>
-<h2>Headline</h2>{{ rows|safe }}
+{% if e.seconds %}<a href="{{ e.name }}.html">{{ e.name }}</a>{% else %}{{ e.name }}{% endif %}
+<td>{{ e.status }}<td>{{ e.seconds }}<td>{% for k, v in request.parameters[number].items() -%}
+{% if k in e.changed %}<b>{{ k }}={{ v }}</b>{% else %}{{ k }}={{ v }}{% endif %} {% endfor %}</tr>
+{% endfor %}</table><h2>Headline</h2>{{ headline|safe }}
 """
-_CHILD = "from causal_lib.run import _child; _child()"
+_DRAWING = Lock()  # matplotlib, which draws a page's formulas, is not made for threads
 
 
 def run(
@@ -52,21 +52,15 @@ def run(
     notebooks: Path = paths.NOTEBOOKS,
     reports: Path | None = None,
 ) -> Path:
-    """Execute notebooks and return the run's folder, whose ``run.json`` says how each of them ended.
+    """Execute notebooks and return the run's folder, whose ``run.json`` says how each of them ended (see `summary`).
 
     Parameters
     ----------
-    numbers, given, profile, notebooks : as in `plan`.
-    jobs : notebooks executed at a time, at least 1.
+    numbers, given, profile, notebooks : as in `plan`, whose UsageError comes before anything runs.
+    jobs : notebooks executed at a time.
     resume : finish the newest unfinished run of the same request; where there is none, start a new one.
     in_place : write the outputs back into the notebooks (default parameters only).
     reports : folder of results, figures and runs; `paths.reports` when left out.
-
-    Raises
-    ------
-    UsageError
-        before anything runs, see `plan`; also for ``in_place`` with changed parameters. A notebook that fails does
-        not raise: see `summary`.
     """
     reports = Path(reports or paths.reports()).resolve()
     if jobs < 1:
@@ -77,11 +71,17 @@ def run(
         raise UsageError(f"--in-place needs default parameters; changed in {', '.join(dirty)}")
     folder, state, lock = _open(planned, profile, resume, reports / "runs")
     with lock:
-        _prepare(planned, folder, reports)
-        _schedule(planned, jobs, folder, state, reports)
+        for leftover in [*folder.rglob(".*.*"), *reports.glob("*/.[0-9][0-9]*")]:  # what a kill left half-written
+            leftover.unlink()
+        for sub in ("results", "figures"):
+            (folder / sub).mkdir(exist_ok=True)
+        for number in {k for job in planned for k in job.needs} - {job.number for job in planned}:
+            _copy(reports / "results" / f"{number}.json", folder / "results")
+        _execute_all(planned, jobs, folder, state, reports)
         if in_place:
             for job in planned:
-                _write_back(job, folder, state)
+                if state["notebooks"][job.number]["status"] == "ok":
+                    _write_back(job, folder, state["notebooks"][job.number])
         _save(folder, state)
     return folder
 
@@ -89,28 +89,26 @@ def run(
 def _open(planned, profile, resume, runs):
     """The run's folder, its state and a lock on it, which the system lets go of when the process is killed."""
     request = json.loads(json.dumps({"profile": profile, "parameters": {j.number: j.parameters for j in planned}}))
-    old = sorted(runs.glob("*/run.json"), reverse=True) if resume else []
-    for path in old:
+    for path in sorted(runs.glob("*/run.json"), reverse=True) if resume else ():
         state = json.loads(path.read_text(encoding="utf-8"))
         unfinished = any(entry["status"] != "ok" for entry in state["notebooks"].values())
         if state["request"] == request and unfinished and (lock := _lock(path.parent)):
+            folder = path.parent
             break
     else:
-        folder = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        folder.mkdir(parents=True)
-        state, path, lock = {"request": request, "notebooks": {}}, folder / "run.json", _lock(folder)
         if resume:
             print("nothing to resume: no unfinished run with these parameters, so a new one starts", file=sys.stderr)
-    done = set()
-    for job in planned:  # finished means: with this code, and on results that did not have to be made again
-        entry = state["notebooks"].get(job.number, {})
-        again = any(k in state["notebooks"] and k not in done for k in job.needs)
-        if entry.get("status") == "ok" and entry["source"] == job.source and not again:
-            done.add(job.number)
-        else:
+        folder = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        folder.mkdir(parents=True)
+        state, lock = {"request": request, "notebooks": {}}, _lock(folder)
+    entries = state["notebooks"]
+    for job in planned:  # finished means: with this code, and on results that do not have to be made again
+        entry = entries.get(job.number, {"status": "new"})
+        again = any(entries[k]["status"] != "ok" for k in job.needs if k in entries)
+        if entry["status"] != "ok" or entry["source"] != job.source or again:
             fresh = {"name": job.path.stem, "status": "pending", "source": job.source}
-            state["notebooks"][job.number] = fresh | {"changed": job.changed, "copied": False}
-    return path.parent, state, lock
+            entries[job.number] = fresh | {"changed": job.changed, "clean": job.clean}
+    return folder, state, lock
 
 
 def _lock(folder):
@@ -123,21 +121,6 @@ def _lock(folder):
     return file
 
 
-def _prepare(planned, folder, reports):
-    """Make the run's folders, remove what a kill left half-written, bring the results of notebooks not selected."""
-    for sub in ("results", "figures"):
-        (folder / sub).mkdir(exist_ok=True)
-        for place in (folder / sub, reports / sub):
-            for leftover in place.glob(".[0-9][0-9]*"):
-                leftover.unlink()
-    for leftover in folder.glob(".*"):
-        if leftover.name != ".lock":
-            leftover.unlink()
-    selected = {job.number for job in planned}
-    for number in {k for job in planned for k in job.needs} - selected:
-        _copy(reports / "results" / f"{number}.json", folder / "results")
-
-
 def _copy(path, folder):
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{path.name}.{secrets.token_hex(4)}"
@@ -145,46 +128,42 @@ def _copy(path, folder):
     os.replace(temporary, folder / path.name)
 
 
-def _schedule(planned, jobs, folder, state, reports):
-    entries = state["notebooks"]
-    waiting = [job for job in planned if entries[job.number]["status"] != "ok"]
-    active = {}
-    pool = ThreadPoolExecutor(jobs)
-    bar = tqdm(total=len(planned), initial=len(planned) - len(waiting), unit="notebook", desc="notebooks")
-    try:
-        while waiting or active:
-            for job in list(waiting):
-                before = [entries[k]["status"] for k in job.needs if k in entries]
-                if "failed" in before or "blocked" in before:
-                    entries[job.number]["status"] = "blocked"
-                    bar.update()
-                elif len(active) < jobs and all(status == "ok" for status in before):
-                    entries[job.number]["status"] = "running"
-                    active[pool.submit(_execute, job, folder, jobs)] = job
-                else:
-                    continue
-                waiting.remove(job)
+def _execute_all(planned, jobs, folder, state, reports):
+    entries, futures, one_at_a_time = state["notebooks"], {}, Lock()
+
+    def note(job, **outcome):
+        with one_at_a_time:
+            entries[job.number].update(outcome)
             _save(folder, state)
-            bar.set_postfix_str(" ".join(job.number for job in active.values()))
-            for future in wait(active, return_when=FIRST_COMPLETED).done:
-                job = active.pop(future)
-                outcome = future.result()
-                if outcome["status"] == "ok" and job.clean:
-                    for path in sorted((folder / "figures").glob(f"{job.number}_*")):
-                        _copy(path, reports / "figures")
-                    if (folder / "results" / f"{job.number}.json").exists():
-                        _copy(folder / "results" / f"{job.number}.json", reports / "results")
-                    outcome["copied"] = True
-                entries[job.number].update(outcome)
-                bar.update()
-                _save(folder, state)
+        return outcome["status"] == "ok"
+
+    def settle(job):
+        # What a job needs stands before it in the plan and so started before it: waiting here always ends.
+        if not all(futures[k].result() for k in job.needs if k in futures):
+            return note(job, status="blocked")
+        if entries[job.number]["status"] == "ok":  # of a resumed run
+            return True
+        note(job, status="running")
+        outcome = _execute(job, folder, jobs)
+        if outcome["status"] == "ok" and job.clean:
+            for path in sorted((folder / "figures").glob(f"{job.number}_*")):
+                _copy(path, reports / "figures")
+            for path in (folder / "results").glob(f"{job.number}.json"):
+                _copy(path, reports / "results")
+        return note(job, **outcome)
+
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for job in planned:
+            futures[job.number] = pool.submit(settle, job)
+        for future in tqdm(as_completed(futures.values()), total=len(futures), unit="notebook", desc="notebooks"):
+            future.result()
     finally:
-        bar.close()
         pool.shutdown(cancel_futures=True)
 
 
 def _execute(job, folder, jobs):
-    """Run one notebook in a process of its own, so that a dead kernel or a full memory takes only this one down."""
+    """Run one notebook in a process of its own and keep what came of it, copy and page, also when it failed."""
     environment = {
         **os.environ,
         "CAUSAL_LIB_REPORTS": str(folder),
@@ -193,67 +172,31 @@ def _execute(job, folder, jobs):
         "JUPYTER_PREFER_ENV_PATH": "1",  # the `python3` kernel of this environment, not one of the user's
     }
     if jobs > 1:  # each notebook would start a thread a core, and together they would be slower than one by one
-        environment |= dict.fromkeys(_ONE_THREAD, "1")
-    task = {"input": str(job.path.resolve()), "folder": str(folder), "changed": job.changed}
+        environment |= {f"{pool}_NUM_THREADS": "1" for pool in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
+    copy, partial = folder / job.path.name, folder / f".{job.path.name}"
+    command = [sys.executable, "-m", "papermill", job.path.resolve(), partial, "--cwd", job.path.resolve().parent]
+    command += ["--no-progress-bar", "--log-level", "ERROR", "--parameters_yaml", yaml.safe_dump(job.changed)]
     started = time.monotonic()
-    child = subprocess.run(
-        [sys.executable, "-c", _CHILD],
-        input=json.dumps(task),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    outcome = {"status": "ok" if child.returncode == 0 else "failed", "seconds": round(time.monotonic() - started, 1)}
-    if child.returncode:
-        lines = child.stdout.splitlines()
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    outcome = {"status": "failed" if child.returncode else "ok", "seconds": round(time.monotonic() - started, 1)}
+    errors = []
+    if partial.exists():
+        os.replace(partial, copy)
+        book = nbformat.read(copy, as_version=4)
+        with _DRAWING:
+            write_text(copy.with_suffix(".html"), notebook_html(book, copy.stem))
+        errors = [(c.source, o) for c in book.cells for o in c.get("outputs", ()) if o.output_type == "error"]
+    if child.returncode and errors:
+        cell, output = errors[0]
+        outcome["error"] = {"cell": cell, "message": f"{output.ename}: {output.evalue}"}
+    elif child.returncode:
         stderr = "\n".join(child.stderr.splitlines()[-8:])
-        silent = {"cell": "", "message": f"the process ended with status {child.returncode}\n{stderr}"}
-        outcome["error"] = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else silent
+        outcome["error"] = {"cell": "", "message": f"the process ended with status {child.returncode}\n{stderr}"}
     return outcome
 
 
-def _child():
-    import papermill  # here: the parent does without
-    from papermill.exceptions import PapermillExecutionError
-
-    task = json.load(sys.stdin)
-    source, folder = Path(task["input"]), Path(task["folder"])
-    copy, partial = folder / source.name, folder / f".{source.stem}.{os.getpid()}.ipynb"
-    try:
-        papermill.execute_notebook(source, partial, parameters=task["changed"], cwd=source.parent, progress_bar=False)
-    except PapermillExecutionError as error:
-        print(json.dumps({"cell": error.source, "message": f"{error.ename}: {error.evalue}"}))
-        raise SystemExit(1) from None
-    finally:
-        if partial.exists():
-            os.replace(partial, copy)
-            write_text(copy.with_suffix(".html"), notebook_html(nbformat.read(copy, as_version=4), source.stem))
-
-
-def _save(folder, state):
-    import jinja2
-
-    write_text(folder / "run.json", json.dumps(state, indent=1, ensure_ascii=False) + "\n")
-    page = jinja2.Environment(autoescape=True).from_string(_INDEX)
-    rows = headline(folder, _ended_well(state["notebooks"]))
-    write_text(
-        folder / "index.html",
-        page.render(
-            name=folder.name, request=state["request"], entries=state["notebooks"], rows=rows.to_html(index=False)
-        ),
-    )
-
-
-def _ended_well(entries):
-    return [number for number, entry in entries.items() if entry["status"] == "ok"]
-
-
-def _write_back(job, folder, state):
+def _write_back(job, folder, entry):
     """Put the outputs of the executed copy into the notebook itself, unless they would not be fit to commit."""
-    entry = state["notebooks"][job.number]
-    if entry["status"] != "ok":
-        return
     notebook = with_outputs(nbformat.read(job.path, as_version=4), nbformat.read(folder / job.path.name, as_version=4))
     problems = hygiene(notebook)
     if problems:
@@ -262,37 +205,44 @@ def _write_back(job, folder, state):
         write_text(job.path, nbformat.writes(notebook).rstrip("\n") + "\n")
 
 
+def _save(folder, state):
+    write_text(folder / "run.json", json.dumps(state, indent=1, ensure_ascii=False) + "\n")
+    entries = state["notebooks"]
+    rows = headline(folder, _with_status(entries, "ok")).to_html(index=False)
+    page = jinja2.Environment(autoescape=True).from_string(_INDEX)
+    text = page.render(name=folder.name, request=state["request"], entries=entries, headline=rows)
+    write_text(folder / "index.html", text)
+
+
 def headline(reports: Path, numbers: Iterable[str] | None = None) -> pd.DataFrame:
     """The headline table of the results in a folder, of all notebooks or of those with these ``numbers``."""
     files = sorted((Path(reports) / "results").glob("[0-9][0-9].json"))
-    wanted = [path for path in files if numbers is None or path.stem in numbers]
-    contents = [json.loads(path.read_text(encoding="utf-8")) for path in wanted]
+    contents = [json.loads(p.read_text(encoding="utf-8")) for p in files if numbers is None or p.stem in numbers]
     return table(Metric(**row) for c in contents for row in c["metrics"] if row["name"] in c["headline"])
 
 
 def summary(folder: Path) -> tuple[str, bool]:
     """The closing words of a run (failures, headline table, where to look) and whether every notebook ended well."""
-    entries = json.loads((folder / "run.json").read_text(encoding="utf-8"))["notebooks"]
-    lines = []
-    for number, entry in sorted(entries.items()):
-        if entry["status"] == "blocked":
-            lines.append(f"{number} blocked: a notebook that it needs failed")
-        elif entry["status"] != "ok":
-            error = entry.get("error", {"cell": "", "message": "was not finished"})
-            lines += [
-                f"{number} {entry['status']} in {entry['name']}:",
-                *(f"    | {x}" for x in error["cell"].splitlines()),
-            ]
-            lines.append(f"    {error['message']}")
-    rows = headline(folder, _ended_well(entries))
+    entries = dict(sorted(json.loads((folder / "run.json").read_text(encoding="utf-8"))["notebooks"].items()))
+    well = _with_status(entries, "ok")
+    lines = [f"{number} blocked: a notebook that it needs failed" for number in _with_status(entries, "blocked")]
+    for number in _with_status(entries, "failed"):
+        error = entries[number]["error"]
+        lines += [f"{number} failed in {entries[number]['name']}:"]
+        lines += [*(f"    | {line}" for line in error["cell"].splitlines()), f"    {error['message']}"]
+    rows = headline(folder, well)
     lines += ["", rows.to_string(index=False) if len(rows) else "(no results were written)", ""]
-    copied = " ".join(sorted(number for number, entry in entries.items() if entry["copied"]))
-    alone = " ".join(sorted(number for number in _ended_well(entries) if not entries[number]["copied"]))
+    copied = [number for number in well if entries[number]["clean"]]
+    alone = [number for number in well if not entries[number]["clean"]]
     if copied:
-        lines.append(f"reports/results and reports/figures: updated from {copied} (default parameters)")
+        lines.append(f"reports/results and reports/figures: updated from {' '.join(copied)} (default parameters)")
     if alone:
-        lines.append(f"reports/results and reports/figures: left alone by {alone} (changed parameters)")
-    good = len(_ended_well(entries)) == len(entries)
-    if not good:
+        lines.append(f"reports/results and reports/figures: left alone by {' '.join(alone)} (changed parameters)")
+    if len(well) < len(entries):
         lines.append("finish it with the same command and --resume")
-    return "\n".join([*lines, f"look at {os.path.relpath(folder / 'index.html')}"]), good
+    lines.append(f"look at {os.path.relpath(folder / 'index.html')}")
+    return "\n".join(lines), len(well) == len(entries)
+
+
+def _with_status(entries, status):
+    return [number for number, entry in entries.items() if entry["status"] == status]

@@ -11,12 +11,15 @@ from causal_lib.data import sources
 
 FIRST = """# 01 Effects · 因果推断
 
-What does exposing an item do to purchases?
+**Question.** What does exposing an item do to purchases?
 
-Runtime: quick 1 s, full 2 s
+Runtime: quick 1 s, full 2 s.
 
-摘要:曝光的效应。更多。"""
-README = "# T\n<!-- headline:start -->\nold\n<!-- headline:end -->\nmiddle\n<!-- notebooks:start --><!-- notebooks:end -->\nend\n"
+**摘要。** 曝光的效应。更多。"""
+README = (
+    "# T\n<!-- headline:start -->\nold\n<!-- headline:end -->\nmiddle\n"
+    "<!-- notebooks:start --><!-- notebooks:end -->\nend\n"
+)
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def test_the_module_runs_as_a_program_and_without_a_command_shows_its_help():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "77"], "unknown notebook 77; known: "),
+        (["run", "77"], "unknown notebook '77'; known: "),
         (["run", "-p", "hunter2"], "-p takes name=value\n"),
         (["run", "-p", "a=1", "-p", "a=2"], "parameter 'a' is given twice"),
         (["run", "--jobs", "0"], "jobs is 0; at least 1"),
@@ -132,8 +135,8 @@ def test_readme_blocks_are_made_from_results_and_notebooks(house):
     text = updated(README, house)
     assert text == updated(text, house)
     assert "| 01 | P(a\\|b) | 0.50 | [0.40, 0.60] |  |  |" in text
-    row = "| [01 Effects](notebooks/01_effects.ipynb) | What does exposing an item do to purchases? | quick 1 s, full 2 s |"
-    assert row in text
+    question = "What does exposing an item do to purchases?"
+    assert f"| [01 Effects](notebooks/01_effects.ipynb) | {question} | quick 1 s, full 2 s |" in text
     assert "old" not in text
     assert text.startswith("# T\n<!-- headline:start -->\n| Stage |")
     assert text.endswith("<!-- notebooks:end -->\nend\n")
@@ -159,7 +162,7 @@ def test_a_readme_without_its_markers_is_refused(house, text):
 def test_report_says_when_the_readme_is_not_there_and_writes_it_when_it_is(house, monkeypatch, capsys):
     monkeypatch.setattr(paths, "ROOT", house)
     assert cli.main(["report"]) == 1
-    assert "README.md is not there" in capsys.readouterr().err
+    assert "README.md" in capsys.readouterr().err
     monkeypatch.setattr(cli, "updated", lambda text, name: text + name)
     for name in ("README.md", "README.zh-CN.md"):
         (house / name).write_text("text of ")

@@ -46,12 +46,10 @@ def test_classification_metrics_equal_scikit_learn(ties, threshold):
             assert values(e, weighting)[name] == pytest.approx(expected, abs=EXACT), (weighting, name)
 
 
-def test_weights_and_propensity_are_two_ways_to_say_one_thing():
+def test_weighted_metrics_are_self_normalised():
     y, score, user, propensity = sample()
     a = evaluate(y, score, groups=user, propensity=propensity, n_boot=20)
-    b = evaluate(y, score, groups=user, weights=1 / propensity, n_boot=20)
-    pd.testing.assert_frame_equal(a.to_frame(), b.to_frame())
-    scaled = evaluate(y, score, groups=user, weights=7 / propensity, n_boot=20)  # self-normalised
+    scaled = evaluate(y, score, groups=user, propensity=propensity / 7, n_boot=20)
     pd.testing.assert_frame_equal(a.to_frame(), scaled.to_frame(), rtol=EXACT)
 
 
@@ -69,10 +67,10 @@ def test_calibration_error_equals_scikit_learns_curve():
 
 def test_weighted_calibration_by_hand():
     y, score, weights = np.array([0, 1, 0, 1]), np.array([0.1, 0.1, 0.8, 0.8]), np.array([3.0, 1, 1, 3])
-    table = calibration_table(y, score, weights=weights, n_boot=20)
+    table = calibration_table(y, score, propensity=1 / (3 * weights), n_boot=20)
     assert table["observed"].tolist() == [0.25, 0.75]
     np.testing.assert_allclose(table["predicted"], [0.1, 0.8], rtol=1e-12)
-    e = evaluate(y, score, weights=weights, n_boot=20)
+    e = evaluate(y, score, propensity=1 / (3 * weights), n_boot=20)
     assert values(e, "ips")["calibration error"] == pytest.approx(0.5 * 0.15 + 0.5 * 0.05)
     assert values(e)["calibration error"] == pytest.approx(0.5 * 0.4 + 0.5 * 0.3)
 
@@ -112,11 +110,11 @@ def test_ndcg_equals_scikit_learn_with_ties(k):
 
 
 def test_recall_with_ties_is_the_mean_over_random_orders():
-    y, score, user, weights = sample(n=60, users=4, ties=True)
-    score = score.round(1)
+    y, score, user, propensity = sample(n=60, users=4, ties=True)
+    score, weights = score.round(1), 1 / propensity
     rng = np.random.default_rng(0)
     draws = [ranking_by_loop(y, score + rng.random(60) * 1e-6, user, weights, 3)[0] for _ in range(400)]
-    exact = values(evaluate(y, score, groups=user, weights=weights, k=3, n_boot=20), "ips")["recall@3"]
+    exact = values(evaluate(y, score, groups=user, propensity=propensity, k=3, n_boot=20), "ips")["recall@3"]
     assert exact == pytest.approx(np.mean(draws), abs=4 * np.std(draws) / np.sqrt(400))
 
 
@@ -142,17 +140,17 @@ def test_rows_of_users_without_a_purchase_do_not_enter_the_ranking():
 @given(st.integers(0, 10_000))
 def test_rank_metrics_do_not_change_under_monotone_transforms(seed):
     y, score, user, w = sample(n=200, users=10, seed=seed)
-    a = evaluate(y, score, groups=user, weights=w, n_boot=20).to_frame()["value"]
-    b = evaluate(y, score**2 / 2, groups=user, weights=w, n_boot=20).to_frame()["value"]
+    a = evaluate(y, score, groups=user, propensity=w, n_boot=20).to_frame()["value"]
+    b = evaluate(y, score**2 / 2, groups=user, propensity=w, n_boot=20).to_frame()["value"]
     ranked = a.index.get_level_values("metric").isin(["ROC AUC", "recall@10", "NDCG@10"])
     np.testing.assert_allclose(a[ranked], b[ranked], rtol=1e-12)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.floats(0.01, 100))
-def test_equal_weights_are_no_weights(seed, weight):
+@given(st.integers(0, 10_000), st.floats(0.01, 1))
+def test_equal_weights_are_no_weights(seed, propensity):
     y, score, user, _ = sample(n=200, users=10, seed=seed)
-    table = evaluate(y, score, groups=user, weights=np.full(200, weight), n_boot=20).to_frame()
+    table = evaluate(y, score, groups=user, propensity=np.full(200, propensity), n_boot=20).to_frame()
     pd.testing.assert_frame_equal(table.loc["naive"], table.loc["ips"], rtol=1e-9)
 
 
@@ -162,15 +160,15 @@ def test_order_of_rows_and_names_of_users_do_not_matter(seed):
     y, score, user, w = sample(n=200, users=10, seed=seed)
     order = np.random.default_rng(seed).permutation(200)
     names = np.array([f"u{9 - u}" for u in user])
-    a = evaluate(y, score, groups=user, weights=w, n_boot=20).to_frame()["value"]
-    b = evaluate(y[order], score[order], groups=names[order], weights=w[order], n_boot=20).to_frame()["value"]
+    a = evaluate(y, score, groups=user, propensity=w, n_boot=20).to_frame()["value"]
+    b = evaluate(y[order], score[order], groups=names[order], propensity=w[order], n_boot=20).to_frame()["value"]
     pd.testing.assert_series_equal(a, b, rtol=1e-9)
 
 
 def test_swapping_the_classes_mirrors_the_auc():
     y, score, _, w = sample()
-    a = values(evaluate(y, score, weights=w, n_boot=20), "ips")["ROC AUC"]
-    assert values(evaluate(1 - y, score, weights=w, n_boot=20), "ips")["ROC AUC"] == pytest.approx(1 - a)
+    a = values(evaluate(y, score, propensity=w, n_boot=20), "ips")["ROC AUC"]
+    assert values(evaluate(1 - y, score, propensity=w, n_boot=20), "ips")["ROC AUC"] == pytest.approx(1 - a)
 
 
 def test_a_replicate_is_scikit_learn_on_the_rows_drawn():
@@ -236,7 +234,7 @@ def test_inverse_propensity_weighting_recovers_what_all_rows_would_show():
 
 
 def test_effective_sample_size_and_largest_weight():
-    e = evaluate([0, 1, 1], [0.2, 0.3, 0.9], weights=[1, 1, 2], n_boot=20)
+    e = evaluate([0, 1, 1], [0.2, 0.3, 0.9], propensity=[1, 1, 0.5], n_boot=20)
     assert e.effective_sample_size == pytest.approx(16 / 6)
     assert e.largest_weight == 0.5
     assert evaluate([0, 1, 1], [0.2, 0.3, 0.9], n_boot=20).effective_sample_size == 3
@@ -294,24 +292,20 @@ def test_it_prints_as_a_table():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"y": [], "score": []}, "y: has no rows"),
+        ({"y": [], "score": []}, "evaluate: has no rows"),
         ({"y": [1, 1, 1, 1]}, "y: only the value 1 occurs in 4 rows"),
         ({"y": [0, 1, 2, 1]}, "y: must be 0 or 1"),
-        ({"y": [0, 1, np.nan, 1]}, "y: must be 0 or 1"),
-        ({"score": [0.1, 0.2, 0.3]}, r"one length, got shapes \(4,\) and \(3,\)"),
-        ({"score": [0.1, np.nan, 0.3, 0.4]}, "score: 1 of 4 are NaN"),
+        ({"y": [0, 1, np.nan, 1]}, "column 'y' has 1 missing value"),
+        ({"score": [0.1, 0.2, 0.3]}, r"one length; shapes: .*\(4,\), 'score': \(3,\)"),
+        ({"score": [0.1, np.nan, 0.3, 0.4]}, "column 'score' has 1 missing value"),
         ({"score": [0.1, 0.2, 3.0, 0.4]}, "score .*: 1 value outside"),
         ({"propensity": [0.5, 0.0, 0.5, 1]}, r"propensity: 1 value outside \(0, 1\]"),
         ({"propensity": [0.5, 1.5, 0.5, 1]}, r"propensity: 1 value outside \(0, 1\]"),
-        ({"propensity": [0.5, np.nan, 0.5, 1]}, "propensity: 1 values are missing"),
-        ({"propensity": [0.5]}, r"propensity: shape \(1,\)"),
-        ({"weights": [1, -1, 1, 1]}, "weights: 1 value outside"),
-        ({"weights": [1, 0, 1, 0]}, "all rows of one class have weight 0"),
-        ({"weights": [1, np.inf, 1, 1]}, "weights: 1 values are missing or infinite"),
-        ({"weights": [1] * 4, "propensity": [1] * 4}, "not both"),
+        ({"propensity": [0.5, np.nan, 0.5, 1]}, "column 'propensity' has 1 missing value"),
+        ({"propensity": [0.5]}, r"one length; .*'propensity': \(1,\)"),
         ({"groups": [1, 1, 1, 1]}, "groups: only one user"),
-        ({"groups": [1, 2]}, "groups: 2 ids, 0 missing, for 4 rows"),
-        ({"groups": [1, 2, None, 1]}, "1 missing"),
+        ({"groups": [1, 2]}, r"one length; .*'groups': \(2,\)"),
+        ({"groups": [1, 2, None, 1]}, "column 'groups' has 1 missing value"),
         ({"k": 0}, "k >= 1"),
         ({"n_boot": 5}, "n_boot >= 20"),
         ({"threshold": 2}, "threshold <= 1"),
@@ -320,3 +314,19 @@ def test_it_prints_as_a_table():
 def test_bad_input_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         evaluate(**({"y": [0, 1, 0, 1], "score": [0.1, 0.2, 0.3, 0.4]} | arguments))
+
+
+def test_draws_of_two_scores_are_of_the_same_users():
+    rng = np.random.default_rng(0)
+    users, y = np.repeat(np.arange(40), 5), rng.integers(2, size=200)
+    first, second = (evaluate(y, score, groups=users, n_boot=50, seed=3) for score in rng.random((2, 200)))
+    assert first.draws.shape == (50, 9)
+    same = evaluate(y, 1 - 0.5 * (1 - first_score(y)), groups=users, n_boot=50, seed=3)
+    raised = evaluate(y, first_score(y), groups=users, n_boot=50, seed=3)
+    pd.testing.assert_series_equal(same.draws[("naive", "ROC AUC")], raised.draws[("naive", "ROC AUC")])
+    assert not first.draws[("naive", "ROC AUC")].equals(second.draws[("naive", "ROC AUC")])
+
+
+def first_score(y):
+    """Scores that rise with ``y`` and are fixed: a monotone change of them keeps every replicate's AUC."""
+    return np.clip(0.3 + 0.2 * y + 0.001 * np.arange(len(y)), 0, 1)

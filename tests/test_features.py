@@ -174,7 +174,7 @@ def test_roles_from_a_graph():
         "E": "descendant of the treatment",
         "X": "proxy: no ancestor of the outcome",
     }
-    with pytest.raises(ValueError, match="treatment 'Z' is not in the graph"):
+    with pytest.raises(ValueError, match="no variable 'Z' in the graph"):
         causal_roles(graph, "Z", "Y")
 
 

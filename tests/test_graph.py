@@ -12,6 +12,7 @@ from causallearn.utils.DAG2CPDAG import dag2cpdag
 from hypothesis import given
 from hypothesis import strategies as st
 
+from causal_lib.data.sources import bayes_net, load_or_skip
 from causal_lib.graph import ARROW, CIRCLE, TAIL, CausalGraph
 from causal_lib.knowledge import Knowledge
 
@@ -49,6 +50,15 @@ def test_networkx_and_pyagrum_keep_directions():
         ASYMMETRIC.to_networkx().edges
     )
     assert CausalGraph.from_pyagrum(gum.fastBN("x->y->z;x->z")) == ASYMMETRIC
+
+
+def test_networks_of_the_sources_keep_directions():
+    network = load_or_skip("network-asia", [])
+    if network is None:
+        pytest.skip("network-asia has not been fetched")
+    graph = CausalGraph.from_edges(network.nodes, network.edges)
+    assert graph.parents("lung") == {"smoke"}
+    assert graph == CausalGraph.from_pyagrum(bayes_net("network-asia"))
 
 
 def test_causallearn_keeps_directions():

@@ -19,7 +19,8 @@ folder = pathlib.Path(os.environ["CAUSAL_LIB_REPORTS"])
 for sub in ("results", "figures"):
     (folder / sub).mkdir(parents=True, exist_ok=True)
 metric = dict(stage="{number} stage", name="days", value=days, low=None, high=None, truth=None, unit="")
-(folder / "results" / "{number}.json").write_text(json.dumps(dict(metrics=[metric], headline=["days"], seen=len(os.listdir(folder / "results")))))
+content = dict(metrics=[metric], headline=["days"], seen=len(os.listdir(folder / "results")))
+(folder / "results" / "{number}.json").write_text(json.dumps(content))
 (folder / "figures" / "{number}_plot.txt").write_text(str(days))
 print("days", days)"""
 PARAMETERS = "days = 3  # length\nrate: float = 0.5\nfast = True\nlabel = 'a'\nsizes = [1, 2]"
@@ -79,9 +80,9 @@ def test_defaults_reads_literals_and_find_reads_the_folder(house):
 @pytest.mark.parametrize(
     ("numbers", "given", "message"),
     [
-        (["09"], {}, r"unknown notebook 09; known: 01_a, 02_b"),
-        ([], {"dayz": "4"}, r"unknown parameter 'dayz'; .* days \(01 02\), fast \(01\), label \(01\)"),
-        (["02"], {"rate": "1"}, r"unknown parameter 'rate'; the selected notebooks declare: days \(02\)$"),
+        (["09"], {}, r"unknown notebook '09'; known: 01_a, 02_b"),
+        ([], {"dayz": "4"}, r"unknown parameter 'dayz'; known: days \(01 02\), fast \(01\), label \(01\)"),
+        (["02"], {"rate": "1"}, r"unknown parameter 'rate'; known: days \(02\)$"),
         ([], {"days": "1.5"}, r"'days' of 01_a.ipynb must be int \(default 3\), not '1.5'"),
         ([], {"days": "many"}, "must be int"),
         ([], {"days": True}, "must be int .* not True"),
@@ -106,8 +107,8 @@ def test_a_bad_request_is_refused_before_anything_runs(house, numbers, given, me
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
-        ("'01': {dayz: 4}", "full.yaml: notebook 01 declares no 'dayz'; known: days"),
-        ("'07': {days: 4}", "full.yaml: unknown notebook 07; known: 01"),
+        ("'01': {dayz: 4}", "unknown parameter of notebook 01 in full.yaml 'dayz'; known: days"),
+        ("'07': {days: 4}", "unknown notebook in full.yaml '07'; known: 01"),
         ("'01': {days: long}", "must be int"),
     ],
 )
@@ -145,16 +146,13 @@ def test_parameters_must_be_literals(house, parameters, message):
         defaults(add(house, "01_a", parameters=parameters))
 
 
-def test_needs_must_exist_be_had_and_make_no_circle(house):
+def test_needs_must_be_had_and_make_no_circle(house):
     add(house, "01_a", needs=["02"])
     add(house, "02_b", needs=["01"])
-    with pytest.raises(UsageError, match="in a circle"):
+    with pytest.raises(ValueError, match="cycle"):
         start(house)
     with pytest.raises(UsageError, match=r"01_a.ipynb needs the results of notebook 02: run 02 too"):
         start(house, ["01"])
-    add(house, "01_a", needs=["05"])
-    with pytest.raises(UsageError, match="needs notebook 05, which does not exist"):
-        start(house)
     with pytest.raises(UsageError, match="no notebook"):
         find(house / "reports")
     with pytest.raises(UsageError, match="jobs is 0"):
@@ -396,8 +394,8 @@ def test_opening_reads_the_first_cell_or_says_what_is_missing(house):
     with pytest.raises(ValueError, match=r"01_a.ipynb: the first cell gives no .*question, runtime, summary"):
         opening(path)
     book.cells[0].source = (
-        "# 01 Data, and cleaning it · 数据预处理\n\n**Question.** What does a leak cost,\nand who pays? More.\n\nCovers 3.2.1. "
-        "Runtime: 20 seconds quick, 5 minutes\nfull.\n\n**摘要。** 本文说明,泄漏的代价。第二句。"
+        "# 01 Data, and cleaning it · 数据预处理\n\n**Question.** What does a leak cost,\nand who pays? More.\n\n"
+        "Covers 3.2.1. Runtime: 20 seconds quick, 5 minutes\nfull.\n\n**摘要。** 本文说明,泄漏的代价。第二句。"
     )
     nbformat.write(book, path)
     assert opening(path) == {

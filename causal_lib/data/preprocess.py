@@ -27,12 +27,11 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, repr=False)
 class Prepared:
-    """Features, labels and rows of the training, validation and test part, and what made them.
+    """The training, validation and test part; ``X, y = prepared`` gives all rows in this order, as the article does.
 
     ``X_*`` are float frames with named columns, ``y_*`` int8 series, ``rows_*`` the cleaned rows themselves (keys,
-    propensities, ...); the three share their index. ``pipeline`` is the fitted scikit-learn `Pipeline`:
-    ``pipeline.transform(new_rows)`` treats new data the same way. ``report`` counts what was read, removed, imputed.
-    ``X, y = prepared`` gives all rows (training, validation, test, in this order), as the article writes it.
+    propensities, ...); the three share their index. ``pipeline.transform(new_rows)`` treats new data the same way.
+    ``report`` counts what was read, removed and imputed.
     """
 
     X_train: pd.DataFrame
@@ -47,18 +46,9 @@ class Prepared:
     pipeline: Pipeline
     report: dict
 
-    @property
-    def X(self) -> pd.DataFrame:
-        """Features of all rows: training, validation, test."""
-        return pd.concat([self.X_train, self.X_val, self.X_test])
-
-    @property
-    def y(self) -> pd.Series:
-        """Labels of all rows: training, validation, test."""
-        return pd.concat([self.y_train, self.y_val, self.y_test])
-
     def __iter__(self):
-        return iter((self.X, self.y))
+        yield pd.concat([self.X_train, self.X_val, self.X_test])
+        yield pd.concat([self.y_train, self.y_val, self.y_test])
 
     def __repr__(self):
         rows = ", ".join(f"{n:,} {part}" for part, n in self.report["rows"].items())
@@ -95,7 +85,6 @@ def preprocess_data(
         for each column with holes in training. ``"ffill"``: the article's forward fill, inside a user's history in
         the order of days (rows of one day in the order they stand), what is left by the training median. It fills
         an item's price with the price of whatever the user saw before: kept for comparison.
-    seed : draws the users of ``split="user"``.
 
     Raises
     ------
@@ -105,10 +94,28 @@ def preprocess_data(
         repeat a key with different content; if a part is empty or holds one class only.
     """
     features = [*numeric, *categorical]
-    _check_arguments(features, outcome, split, validation, test, impute)
+    for column in features:
+        role = "outcome" if column == outcome else schema.ROLES.get(column, "")
+        if role.startswith(("mediator", "outcome")):
+            raise ValueError(
+                f"preprocess_data: feature {column!r} ({role}) is not known before the outcome and would leak it; leave it out"
+            )
+    if not features:
+        raise ValueError("preprocess_data: numeric and categorical name no column")
+    for name, value, known in (("split", split, ("time", "user")), ("impute", impute, ("median", "ffill"))):
+        if value not in known:
+            raise ValueError(f"preprocess_data: {name}={value!r} is unknown; choose from {', '.join(map(repr, known))}")
+    if not (validation > 0 and test > 0 and validation + test < 1):
+        raise ValueError(f"preprocess_data: {validation=} and {test=} must be above 0 and together below 1")
+
     schema.check_frame(data, [*schema.KEY, outcome], name="data", complete=True)
     schema.check_frame(data, features, name="data", varying=True)
-    _check_values(data, numeric)
+    for column in numeric:
+        values, name = data[column], f"data: column {column!r}"
+        if not pd.api.types.is_numeric_dtype(values.dtype):
+            raise ValueError(f"{name} is {values.dtype}, not numeric; name it in categorical")
+        if column in ("price", "stock"):
+            schema.check_range(values.astype(float), 0, np.inf, name=name, open_low=column == "price")
 
     clean = data.drop_duplicates()
     conflicting = int(clean.duplicated(schema.KEY, keep=False).sum())
@@ -123,48 +130,18 @@ def preprocess_data(
     training = clean[part == "train"]
     schema.check_frame(training, features, name="training part of data", varying=True)
 
-    pipeline = _pipeline(tuple(numeric), tuple(categorical), impute).fit(training)
+    pipeline = _pipeline(list(numeric), list(categorical), impute).fit(training)
     # All rows at once: a forward fill in a later part may look back into the user's training days.
     X = pipeline.transform(clean)
     holes = clean[features].isna().sum()
     report = {
         "rows_read": len(data),
         "duplicates_removed": len(data) - len(clean),
-        "imputed": {c: int(n) for c, n in holes[holes > 0].items()},
+        "imputed": holes[holes > 0].to_dict(),
         "rows": {name: int((part == name).sum()) for name in PARTS},
     }
     pieces = [table[part == name] for table in (X, y, clean) for name in PARTS]
     return Prepared(*pieces, pipeline=pipeline, report=report)
-
-
-def _check_arguments(features, outcome, split, validation, test, impute):
-    if not features:
-        raise ValueError("preprocess_data: numeric and categorical name no column")
-    twice = sorted({c for c in features if features.count(c) > 1})
-    if twice:
-        raise ValueError(f"preprocess_data: column {twice[0]!r} is named twice in numeric and categorical")
-    leaking = [c for c in features if c == outcome or schema.ROLES.get(c, "").startswith(("mediator", "outcome"))]
-    if leaking:
-        raise ValueError(
-            f"preprocess_data: feature {leaking[0]!r} ({schema.ROLES.get(leaking[0], 'the outcome')}) is not known "
-            "before the outcome and would leak it; leave it out"
-        )
-    for name, value, known in (("split", split, ("time", "user")), ("impute", impute, ("ffill", "median"))):
-        if value not in known:
-            raise ValueError(f"preprocess_data: {name}={value!r} is unknown; choose from {', '.join(map(repr, known))}")
-    if not (validation > 0 and test > 0 and validation + test < 1):
-        raise ValueError(
-            f"preprocess_data: validation={validation} and test={test} must be above 0 and together below 1"
-        )
-
-
-def _check_values(data, numeric):
-    for column in numeric:
-        if not pd.api.types.is_numeric_dtype(data[column].dtype):
-            raise ValueError(f"data: column {column!r} is {data[column].dtype}, not numeric; name it in categorical")
-        if column in ("price", "stock"):
-            values = data[column].to_numpy(dtype=float, na_value=np.nan)
-            schema.check_range(values, 0, np.inf, name=f"data: column {column!r}", open_low=column == "price")
 
 
 def _split(frame, split, validation, test, seed):
@@ -178,36 +155,31 @@ def _split(frame, split, validation, test, seed):
         shares = pd.Series(np.arange(1, len(users) + 1) / len(users))
     first, second = (shares.index[np.abs(shares - s).argmin()] for s in (1 - validation - test, 1 - test))
     part = np.select([order <= first, order <= second], PARTS[:2], PARTS[2])
-    empty = [name for name in PARTS if not (part == name).any()]
-    if empty:
-        raise ValueError(
-            f"data: split={split!r} leaves the {empty[0]} part empty ({len(shares)} {'days' if split == 'time' else 'users'}); "
-            "bring more of them or change validation and test"
-        )
+    for name in PARTS:
+        if name not in part:
+            raise ValueError(
+                f"data: split={split!r} leaves the {name} part empty ({len(shares)} {'days' if split == 'time' else 'users'}); "
+                "bring more of them or change validation and test"
+            )
     return part
 
 
 def _pipeline(numeric, categorical, impute):
     """The unfitted transformation; its output is a float frame."""
+    scale = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     steps = [
-        ("numeric", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), list(numeric)),
-        (
-            "categorical",
-            make_pipeline(
-                SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-            ),
-            list(categorical),
-        ),
+        ("numeric", scale, numeric),
+        ("categorical", make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot), categorical),
     ]
     if impute == "median":
-        indicator = MissingIndicator(features="missing-only", error_on_new=False)
-        steps.append(("missing", indicator, [*numeric, *categorical]))
+        steps.append(("missing", MissingIndicator(error_on_new=False), [*numeric, *categorical]))
     arguments = {"numeric": numeric, "categorical": categorical, "ffill": impute == "ffill"}
     pipeline = Pipeline(
         [
             ("columns", FunctionTransformer(_columns, kw_args=arguments)),
             ("encode", ColumnTransformer(steps, verbose_feature_names_out=False)),
-            ("float", FunctionTransformer(_as_float)),
+            ("float", FunctionTransformer(pd.DataFrame.astype, kw_args={"dtype": float})),
         ]
     )
     return pipeline.set_output(transform="pandas")
@@ -217,16 +189,11 @@ def _columns(frame, numeric, categorical, ffill):
     """The feature columns with one missing value (NaN), forward-filled inside a user's history if asked."""
     needed = [*numeric, *categorical, *(("user_id", "day") if ffill else ())]
     schema.check_frame(frame, needed, name="rows to transform")
-    values = {c: frame[c].to_numpy(dtype=float, na_value=np.nan) for c in numeric}
-    # scikit-learn's encoders want Python objects and NaN, not pandas' own missing value.
-    values |= {c: frame[c].astype(object).where(frame[c].notna(), np.nan) for c in categorical}
-    chosen = pd.DataFrame(values, index=frame.index)
+    # scikit-learn's encoders want Python objects and NaN, not pandas' own missing value
+    labels = frame[categorical].astype(object).where(frame[categorical].notna(), np.nan)
+    chosen = pd.concat([frame[numeric].astype(float), labels], axis=1)
     if ffill:
         order = np.argsort(frame["day"].to_numpy(), kind="stable")
         filled = chosen.iloc[order].groupby(frame["user_id"].to_numpy()[order]).ffill()
         chosen = filled.iloc[np.argsort(order)]
     return chosen
-
-
-def _as_float(frame):
-    return frame.astype(float)

@@ -75,7 +75,7 @@ def discover(
     found = CausalGraph(names, search(values, names, knowledge, **settings))
     seconds = time.perf_counter() - start
     graph, overruled = impose(found, knowledge) if knowledge is not None else (found, [])
-    graph, dropped = _without_cycles(graph)
+    graph, dropped = without_cycles(graph, knowledge)
     info = {"method": method, "settings": settings, "rows": len(frame), "seed": seed, "seconds": seconds}
     return CausalGraph(names, graph.marks, info | {"encoding": encoding, "overruled": overruled + dropped})
 
@@ -134,16 +134,17 @@ def impose(graph: CausalGraph, knowledge: Knowledge) -> tuple[CausalGraph, list[
     return CausalGraph(names, meek(marks)), overruled
 
 
-def _without_cycles(graph):
-    """``graph`` with the edges inside a directed cycle left undirected, and a sentence for each."""
+def without_cycles(graph: CausalGraph, knowledge: Knowledge | None = None) -> tuple[CausalGraph, list[str]]:
+    """``graph`` with the edges inside a directed cycle left undirected, but for those that ``knowledge`` directs."""
     marks, dropped = graph.marks.copy(), []
+    known = knowledge.orientations(graph.names) if knowledge is not None else np.zeros(marks.shape, dtype=bool)
     for component in nx.strongly_connected_components(graph.to_networkx()):
         for cause, effect in itertools.permutations(sorted(component), 2):
             i, j = graph.index(cause), graph.index(effect)
-            if graph.adjacency[i, j]:
+            if graph.adjacency[i, j] and not known[i, j]:
                 dropped.append(f"{cause} -> {effect} undirected, it stood in a cycle")
                 marks[i, j] = TAIL
-    return CausalGraph(graph.names, marks), dropped
+    return CausalGraph(graph.names, marks, graph.info), dropped
 
 
 def _flop(values, names, knowledge, penalty, restarts):

@@ -11,12 +11,13 @@ import tempfile
 import numpy as np
 import pandas as pd
 
+from causal_lib.data import schema
+
 # TensorFlow's C++ core writes to stderr what is no news to a reader: level 1 hides its information lines (processor
 # features). A user's own setting wins.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
-_NO_GPU = (b"Could not find cuda drivers on your machine", b"failed call to cuInit")
-_BEFORE_LOGGING = b"WARNING: All log messages before absl::InitializeLog()"
+_NO_NEWS = (b"Could not find cuda drivers", b"failed call to cuInit", b"All log messages before absl::InitializeLog()")
 
 
 def _import_tensorflow():
@@ -36,9 +37,7 @@ def _import_tensorflow():
             os.dup2(stderr, 2)
             os.close(stderr)
             caught.seek(0)
-            lines = [line for line in caught.read().splitlines(keepends=True) if not any(m in line for m in _NO_GPU)]
-            if any(not line.startswith(_BEFORE_LOGGING) for line in lines):
-                os.write(2, b"".join(lines))
+            os.write(2, b"".join(line for line in caught if not any(known in line for known in _NO_NEWS)))
     return tensorflow
 
 
@@ -48,11 +47,8 @@ tf = _import_tensorflow()
 def build_model(input_shape: tuple[int, ...], *, dtype: str = "float32", seed: int = 0):
     """The article's network (5.2): Dense 128 relu, Dense 64 relu, Flatten, Dense 1 sigmoid, as a `keras.Model`.
 
-    Parameters
-    ----------
-    input_shape : shape of one row, ``X_train.shape[1:]``.
-    dtype : ``"float32"``, or ``"float64"`` where printed digits must agree between processors.
-    seed : of the Glorot-uniform initial weights.
+    ``input_shape`` is that of one row, ``X_train.shape[1:]``; ``dtype`` ``"float32"``, or ``"float64"`` where printed
+    digits must agree between processors; ``seed`` that of the Glorot-uniform initial weights.
 
     >>> build_model((20,)).count_params() == 20 * 128 + 128 + 128 * 64 + 64 + 64 + 1
     True
@@ -66,12 +62,10 @@ def build_model(input_shape: tuple[int, ...], *, dtype: str = "float32", seed: i
         start = tf.keras.initializers.GlorotUniform(seed=3 * seed + number)  # a seed of its own for each layer
         return tf.keras.layers.Dense(units, activation=activation, kernel_initializer=start, dtype=dtype)
 
+    flatten = tf.keras.layers.Flatten(dtype=dtype)
     inputs = tf.keras.layers.Input(shape=input_shape, dtype=dtype)
-    x = dense(128, "relu", 0)(inputs)
-    x = dense(64, "relu", 1)(x)
-    x = tf.keras.layers.Flatten(dtype=dtype)(x)
-    outputs = dense(1, "sigmoid", 2)(x)
-    return tf.keras.Model(inputs=inputs, outputs=outputs)
+    hidden = dense(64, "relu", 1)(dense(128, "relu", 0)(inputs))
+    return tf.keras.Model(inputs=inputs, outputs=dense(1, "sigmoid", 2)(flatten(hidden)))
 
 
 def train_model(
@@ -93,18 +87,8 @@ def train_model(
     ``model`` is trained in place: own gradient step (`GradientTape`), Adam, binary cross-entropy. ``loss`` is the mean
     over the epoch's mini-batches as they are passed, ``val_loss`` that of all validation rows after the epoch. When
     ``val_loss`` has not fallen for ``patience`` epochs training stops; the weights of the best epoch are restored in
-    any case. Every 10 epochs a line is printed.
-
-    Parameters
-    ----------
-    X_train, X_val : (n, ...) features, finite.
-    y_train, y_val : (n,) zeros and ones.
-    seed : of the order of the rows. The same seed gives the same weights on the same machine and number of threads.
-
-    Raises
-    ------
-    ValueError
-        for rows that do not fit together, NaN or infinite features, labels other than 0 and 1, a loss that diverges.
+    any case. Every 10 epochs a line is printed. ``seed`` gives the order of the rows: the same seed gives the same
+    weights on the same machine and number of threads. A loss that diverges is a ValueError.
     """
     dtype = model.inputs[0].dtype
     X_train, y_train = _tensors(X_train, y_train, model, "train")
@@ -112,8 +96,8 @@ def train_model(
     if min(epochs, batch_size, patience) < 1 or not learning_rate > 0:
         raise ValueError("train_model: epochs, batch_size, patience and learning_rate must be positive")
     loss_fn = tf.keras.losses.BinaryCrossentropy(reduction="sum", dtype=dtype)
-    optimizer = tf.keras.optimizers.Adam(learning_rate=learning_rate)
-    optimizer.build(model.trainable_variables)
+    weights, optimizer = model.trainable_variables, tf.keras.optimizers.Adam(learning_rate=learning_rate)
+    optimizer.build(weights)
     n = len(X_train)
 
     @tf.function  # one graph for a whole epoch: a step of this small network is cheaper than a call from Python
@@ -125,8 +109,7 @@ def train_model(
             with tf.GradientTape() as tape:
                 batch_loss = loss_fn(y, model(X, training=True))
                 loss = batch_loss / tf.cast(tf.size(rows), dtype)
-            gradients = tape.gradient(loss, model.trainable_variables)
-            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
             total += batch_loss
         return total / n
 
@@ -138,7 +121,7 @@ def train_model(
             total += loss_fn(y_val[rows], model(X_val[rows], training=False))
         return total / len(X_val)
 
-    # Traced here, once: called directly, the functions of several short trainings look like retracing and are warned of.
+    # Traced once, here: called directly, the functions of several short trainings look like retracing, with a warning.
     train_epoch = train_epoch.get_concrete_function(tf.TensorSpec([n], tf.int64))
     validate = validate.get_concrete_function()
     rng = np.random.default_rng(seed)
@@ -147,9 +130,7 @@ def train_model(
         loss = float(train_epoch(tf.constant(rng.permutation(n))))
         val_loss = float(validate())
         if not np.isfinite(loss + val_loss):
-            raise ValueError(
-                f"train_model: the loss is {loss} (validation {val_loss}) in epoch {epoch}; lower learning_rate"
-            )
+            raise ValueError(f"train_model: loss {loss}, validation {val_loss} in epoch {epoch}; lower learning_rate")
         history.append((epoch, loss, val_loss))
         if verbose and epoch % 10 == 0:
             print(f"Epoch {epoch}, Loss: {loss:.4f}, Val Loss: {val_loss:.4f}")
@@ -172,15 +153,13 @@ def predict(model, X, *, batch_size: int = 8192) -> np.ndarray:
 
 
 def _tensors(X, y, model, part):
-    X, y = np.asarray(X, dtype=model.inputs[0].dtype), np.asarray(y, dtype=float)
-    expected = model.input_shape[1:]
+    X, expected = np.asarray(X, dtype=model.inputs[0].dtype), model.input_shape[1:]
     if X.shape[1:] != expected or len(X) == 0:
         raise ValueError(f"train_model: X_{part} has shape {X.shape}, the model takes rows of shape {expected}")
-    if y.shape != (len(X),):
-        raise ValueError(f"train_model: y_{part} has shape {y.shape}, but X_{part} has {len(X)} rows")
+    if np.shape(y) != (len(X),):
+        raise ValueError(f"train_model: y_{part} has shape {np.shape(y)}, but X_{part} has {len(X)} rows")
     bad = int((~np.isfinite(X)).sum())
     if bad:
         raise ValueError(f"train_model: X_{part} has {bad} missing or infinite values; impute (preprocess_data) first")
-    if not np.isin(y, (0, 1)).all():
-        raise ValueError(f"train_model: y_{part} has {int((~np.isin(y, (0, 1))).sum())} labels other than 0 and 1")
+    y = schema.check_binary(y, name=f"train_model: y_{part}")
     return tf.constant(X), tf.constant(y[:, None], dtype=X.dtype)

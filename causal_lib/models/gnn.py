@@ -12,6 +12,7 @@ GCN fits well says nothing about causes (the article's heading promises more).
 import numpy as np
 import pandas as pd
 import torch
+from scipy.linalg import block_diag
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
 
@@ -31,27 +32,23 @@ def convert_to_graph(
     Nodes are the users, then the items, in the order of their tables. ``x`` (nodes, features) holds the standardised
     numeric and one-hot text attributes, a user's zero in the items' columns and the other way round, and a column
     that is 1 for items. ``edge_index`` has each pair once in both directions. ``user_ids``, ``item_ids`` and
-    ``last_day`` (of ``interactions``) go along.
+    ``last_day`` (of ``interactions``) go along. The model takes over ``dtype``, ``"float32"`` or ``"float64"``.
 
     Parameters
     ----------
     interactions : rows of the history days with `schema.KEY` and ``edge`` (0/1): ``"purchased"`` or ``"clicked"``.
     users, items : ``user_id`` / ``item_id`` and attributes, each id once, without missing values.
-    dtype : ``"float32"`` or ``"float64"``; the model takes it over.
     """
     if dtype not in ("float32", "float64"):
         raise ValueError(f"convert_to_graph: dtype={dtype!r} is unknown; choose 'float32' or 'float64'")
     schema.check_frame(interactions, [*schema.KEY, edge], name="interactions", complete=True)
     schema.check_range(interactions[edge], 0, 1, name=f"interactions: column {edge!r}")
-    blocks = [_features(users, "user_id", "users"), _features(items, "item_id", "items")]
-    x = np.zeros((len(users) + len(items), sum(b.shape[1] for b in blocks) + 1))
-    x[: len(users), : blocks[0].shape[1]] = blocks[0]
-    x[len(users) :, blocks[0].shape[1] : -1] = blocks[1]
-    x[len(users) :, -1] = 1
+    of_users, of_items = _features(users, "user_id", "users"), _features(items, "item_id", "items")
+    x = block_diag(of_users, np.column_stack([of_items, np.ones(len(items))]))
     graph = Data(
         x=torch.tensor(x, dtype=getattr(torch, dtype)),
-        user_ids=torch.tensor(users["user_id"].to_numpy(dtype=np.int64)),
-        item_ids=torch.tensor(items["item_id"].to_numpy(dtype=np.int64)),
+        user_ids=torch.tensor(users["user_id"].to_numpy()),
+        item_ids=torch.tensor(items["item_id"].to_numpy()),
         last_day=int(interactions["day"].max()),
     )
     pairs = interactions.loc[interactions[edge] == 1, ["user_id", "item_id"]].drop_duplicates()
@@ -104,16 +101,10 @@ def train_gnn(
 
     Parameters
     ----------
-    graph : `convert_to_graph` of the history days.
-    train, validation : candidate rows (`schema.KEY`, ``outcome``) of days after the graph's, validation after train.
+    train, validation : candidate rows (`schema.KEY`, ``outcome``). The days of train must follow the graph's (else
+        the outcome would be among the edges) and those of validation train's; ValueError otherwise.
     hidden : width of both layers.
     seed : of the initial weights; the same seed gives the same weights on the same machine.
-
-    Raises
-    ------
-    ValueError
-        if a row's day is not after those it must follow (its outcome would be among the edges, or the model would be
-        chosen on days it has learnt from), if an id is not in the graph, if an outcome has one class.
     """
     if min(epochs, patience, hidden) < 1 or not learning_rate > 0:
         raise ValueError("train_gnn: epochs, patience, hidden and learning_rate must be positive")
@@ -123,10 +114,7 @@ def train_gnn(
         schema.check_frame(rows, [*schema.KEY, outcome], name=name, complete=True)
         early = int((rows["day"] <= after).sum())
         if early:
-            raise ValueError(
-                f"{name}: {early} rows lie on or before day {after}, the last day of what comes before (graph, then "
-                "train, then validation); cut the log by day"
-            )
+            raise ValueError(f"{name}: {early} rows lie on or before day {after}, already learnt from; cut by day")
         after = int(rows["day"].max())
         y = schema.check_binary(rows[outcome], name=f"{name}: column {outcome!r}")
         data.append((*_nodes(graph, rows["user_id"], rows["item_id"]), torch.tensor(y, dtype=graph.x.dtype)))
@@ -177,29 +165,23 @@ def predict_edges(model: EdgePredictor, graph: Data, users, items) -> np.ndarray
 
 def _features(table, key, name):
     """(rows, features) standardised numbers and one-hot categories."""
-    schema.check_frame(table, [key, *table.columns.drop(key, errors="ignore")], name=name, key=[key], complete=True)
+    schema.check_frame(table, table.columns, name=name, key=[key], complete=True)
     attributes = table.drop(columns=key)
-    text = [c for c in attributes if not pd.api.types.is_numeric_dtype(attributes[c].dtype)]
-    numbers = attributes.columns.drop(text)
+    numbers = attributes.select_dtypes(["number", "bool"]).astype(float)
     schema.check_frame(table, numbers, name=name, varying=True)
-    values = attributes[numbers].astype(float)
-    scaled = (values - values.mean()) / values.std(ddof=0)
-    return pd.get_dummies(attributes.assign(**scaled), columns=text, dtype=float).to_numpy(dtype=float)
+    scaled = (numbers - numbers.mean()) / numbers.std(ddof=0)
+    return pd.get_dummies(attributes.assign(**scaled), dtype=float).to_numpy(dtype=float)
 
 
 def _nodes(graph, users, items):
     """Node numbers of user and item ids."""
-    users, items = np.asarray(users), np.asarray(items)
-    if users.shape != items.shape or users.ndim != 1:
-        raise ValueError(f"users and items must be of one length, got shapes {users.shape} and {items.shape}")
+    if np.shape(users) != np.shape(items):
+        raise ValueError(f"users and items must be of one length, got shapes {np.shape(users)} and {np.shape(items)}")
     nodes = []
-    for name, ids, wanted, offset in (
-        ("user", graph.user_ids, users, 0),
-        ("item", graph.item_ids, items, len(graph.user_ids)),
-    ):
-        position = pd.Index(ids.numpy()).get_indexer(wanted)
-        unknown = np.unique(wanted[position < 0])
+    for name, known, ids in (("user", graph.user_ids, users), ("item", graph.item_ids, items)):
+        position = pd.Index(known.numpy()).get_indexer(ids)
+        unknown = np.unique(np.asarray(ids)[position < 0])
         if len(unknown):
             raise ValueError(f"{name}_id: {len(unknown)} ids are not nodes of the graph, first {unknown[0]}")
-        nodes.append(torch.tensor(position + offset))
-    return nodes
+        nodes.append(torch.tensor(position))
+    return nodes[0], nodes[1] + len(graph.user_ids)

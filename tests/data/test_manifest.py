@@ -117,10 +117,9 @@ def test_what_is_there_is_not_fetched_again_and_what_is_spoilt_is_restored(place
     assert len(place.downloads) == 1
     (place.raw / "toy/a.csv").write_bytes(b"x,y\n1,2\n3,5\n")  # as long as the right one
     assert place.check().loc["toy", ["state", "file"]].tolist() == ["wrong checksum", "a.csv"]
-    (place.raw / "toy/a.csv").write_bytes(b"x,y\n")
-    assert place.check().loc["toy", "state"] == "wrong size"
+    assert place.fetch("toy") == ["toy"]
     (place.raw / "toy/sub/b.csv").unlink()
-    assert place.check().loc["toy", ["state", "file"]].tolist() == ["incomplete", "sub/b.csv"]
+    assert place.check().loc["toy", ["state", "file"]].tolist() == ["absent", "sub/b.csv"]
     assert place.fetch("toy") == ["toy"]
     assert place.check().loc["toy", "state"] == "ok"
 
@@ -174,8 +173,8 @@ def test_a_damaged_archive_is_named_and_nothing_is_written(place, build, spoil):
             {"toy/data/sub/b.csv": b"x\n2\n"},
             r"toy/data/sub/b\.csv of toy 1\.0 has the wrong checksum; nothing was written",
         ),
-        ({"toy/data/sub/b.csv": b"x\n1\n" * 99}, "has the wrong size"),
-        ({"toy/data/sub/b.csv": b""}, "has the wrong size"),
+        ({"toy/data/sub/b.csv": b"x\n1\n" * 99}, "has the wrong checksum"),
+        ({"toy/data/sub/b.csv": b""}, "has the wrong checksum"),
         ({"toy/data/sub/b.csv": None}, r"does not hold what the manifest names: .*toy/data/sub/b\.csv"),
     ],
 )
@@ -226,7 +225,7 @@ def test_a_kill_while_writing_leaves_whole_files_only_and_fetch_finishes_the_wor
         place.fetch()
     monkeypatch.setattr(m.os, "replace", replace)
     assert place.written() == ["toy/a.csv"]
-    assert place.check().loc["toy", "state"] == "incomplete"
+    assert place.check().loc["toy", ["state", "file"]].tolist() == ["absent", "sub/b.csv"]
     assert place.fetch() == ["toy"]
     assert place.check().loc["toy", "state"] == "ok"
 
@@ -246,21 +245,19 @@ OWN = '[mine]\nkind = "table"\npath = "mine.csv"\n'
         (entry("toy", {"C:/a.csv": b""}), "member 'C:/a.csv' is refused"),
         (entry("toy", {"toy\\a.csv": b""}), "is refused"),
         (entry("toy", {"toy/": b""}), "member 'toy/' is refused"),
-        (entry("../toy", FILES), r"entry '\.\./toy': a name is made of"),
-        (entry("toy", FILES, package="--index-url=x"), "package '--index-url=x' is not the package of a package"),
-        (entry("toy", FILES, version="1.0 @ file:x"), "is not the version of a package"),
-        (entry("toy", FILES, kind="movie"), "kind 'movie' is not one of bandit, ratings"),
-        (entry("toy", FILES, extra='artifact = "exe"'), "artifact 'exe' is neither wheel nor sdist"),
+        (entry("../toy", FILES), r"entry '\.\./toy': must be a table, its name made of"),
+        (entry("toy", FILES, package="--index-url=x"), "package '--index-url=x' does not match"),
+        (entry("toy", FILES, version="1.0 @ file:x"), "version '1.0 @ file:x' does not match"),
+        (entry("toy", FILES, kind="movie"), r"kind 'movie' does not match bandit\|ratings"),
+        (entry("toy", FILES, extra='artifact = "exe"'), r"artifact 'exe' does not match wheel\|sdist"),
         (entry("toy", FILES, extra='licens = "MIT"'), "unknown key 'licens'; known: kind"),
-        (entry("toy", FILES, extra='path = "a.csv"'), "path and package exclude each other"),
-        (entry("toy", {}), "no members; give package, version and members, or the path"),
-        ('[toy]\nkind = "table"\n', "no package"),
-        ('[toy]\nkind = "table"\npath = ""\n', "path must be a text that is not empty"),
-        ('[toy]\nkind = "table"\npath = 3\n', "path must be a text"),
+        (entry("toy", FILES, extra='path = "a.csv"'), "give kind, and either path or package, version and members"),
+        (entry("toy", {}), "either path or package, version and members"),
+        ('[toy]\nkind = "table"\n', "either path or package"),
+        ('[toy]\nkind = "table"\npath = ""\n', "path '' does not match"),
+        ('[toy]\nkind = "table"\npath = 3\n', "path 3 does not match"),
         ("toy = 3\n", "entry 'toy': must be a table"),
-        (GOOD.replace(sha(FILES["toy/data/a.csv"]), "abc"), "sha256 must be 64 hexadecimal digits"),
         (GOOD.replace("shape", "form"), "needs sha256, bytes and shape"),
-        (GOOD.replace("[2, 2]", "[2]"), "shape two numbers"),
         (GOOD + "[", "cannot be read"),
         (GOOD + GOOD, "cannot be read"),
     ],

@@ -4,7 +4,7 @@ import pytest
 
 from causal_lib.data import schema
 from causal_lib.discovery import METHODS, compare_graphs, discover, edge_status
-from causal_lib.discovery.discover import encode, impose
+from causal_lib.discovery.discover import encode, impose, without_cycles
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 
@@ -99,6 +99,13 @@ def test_impose_reports_what_it_changed():
     graph, overruled = impose(found, knowledge)
     assert set(graph.edges) == {"a -> b", "a -> c", "b -> d"}
     assert sorted(overruled) == ["b -> a turned", "b -> d added", "c -> d removed"]
+
+
+def test_cycles_are_undone_but_not_what_is_known():
+    found = CausalGraph.from_edges("abcd", ["a -> b", "b -> c", "c -> a", "c -> d"])
+    graph, dropped = without_cycles(found, Knowledge(required=[("a", "b")]))
+    assert graph.edges == ["a -> b", "a -- c", "b -- c", "c -> d"]
+    assert dropped == ["b -> c undirected, it stood in a cycle", "c -> a undirected, it stood in a cycle"]
 
 
 def test_edge_status_names_each_case():

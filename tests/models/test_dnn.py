@@ -131,7 +131,7 @@ def test_a_line_every_ten_epochs(capsys):
         ({"X_train": np.zeros((8, 3))}, r"X_train has shape \(8, 3\), the model takes rows of shape \(4,\)"),
         ({"X_val": np.zeros((0, 4)), "y_val": []}, "X_val has shape"),
         ({"y_train": np.zeros(7)}, r"y_train has shape \(7,\), but X_train has 8 rows"),
-        ({"y_val": np.full(8, 2)}, "y_val has 8 labels other than 0 and 1"),
+        ({"y_val": np.full(8, 2)}, "y_val: must be 0 or 1 in every row; found 1 levels \\(2\\)"),
         ({"X_train": np.full((8, 4), np.nan)}, "X_train has 32 missing or infinite"),
         ({"X_val": np.full((8, 4), np.inf)}, "X_val has 32 missing or infinite"),
         ({"epochs": 0}, "must be positive"),

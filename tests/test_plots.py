@@ -1,0 +1,69 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib import plots
+from causal_lib.discovery import edge_status
+from causal_lib.graph import CausalGraph
+from causal_lib.knowledge import Knowledge
+from causal_lib.results import Metric
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def boxes(ax):
+    """Variable -> horizontal place of its box."""
+    return {t.get_text().replace("\n", "_"): t.get_position()[0] for t in ax.texts if t.get_text()}
+
+
+def test_tiers_run_from_left_to_right(world):
+    ax = plots.graph(world.graph, knowledge=world.knowledge)
+    place = boxes(ax)
+    assert set(place) == set(world.graph.names)
+    for cause, effect in world.graph.to_networkx().edges:
+        assert place[cause] < place[effect]
+
+
+def test_edges_are_coloured_by_what_became_of_them():
+    truth = CausalGraph.from_edges("abc", ["a -> b", "b -> c"])
+    found = CausalGraph.from_edges("abc", ["b -> a", "a -> c"])
+    ax = plots.graph(found, status=edge_status(found, truth))
+    arrows = [t.arrow_patch.get_edgecolor() for t in ax.texts if getattr(t, "arrow_patch", None)]
+    assert len(arrows) == 3
+    labels = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert labels == ["reversed (1)", "extra (1)", "missing (1)"]
+
+
+def test_a_cyclic_tier_and_axes_that_are_given():
+    figure, ax = plt.subplots()
+    graph = CausalGraph.from_edges("ab", ["a <-> b"])
+    assert plots.graph(graph, knowledge=Knowledge(tiers=[["a"], ["b"]]), ax=ax) is ax
+    assert plots.graph(CausalGraph.from_edges("abc", ["a -> b", "b -> c", "c -> a"])) is not ax
+    assert figure is ax.figure
+
+
+def test_an_interval_that_misses_the_truth_has_another_colour():
+    good, bad = Metric("s", "good", 1.0, 0.5, 1.5, truth=1.2), Metric("s", "bad", 1.0, 0.5, 1.5, truth=2.0)
+    ax = plots.intervals([good, bad])
+    colours = [line.get_color() for line in ax.lines if line.get_marker() == "o"]
+    assert sorted(colours) == sorted([plots.ESTIMATE, plots.NAIVE])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["bad", "good"]
+
+
+def test_history_and_bars():
+    frame = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.4], "val_loss": [0.6, 0.5]})
+    assert len(plots.history(frame).lines) == 2
+    ax = plots.bars(pd.Series({"a": 1.0, "b": 2.0}), errors=np.ones((2, 2)))
+    assert [p.get_width() for p in ax.patches] == [1.0, 2.0]
+
+
+def test_save_writes_under_the_reports_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(tmp_path))
+    path = plots.save(plt.figure(), "05_graph")
+    assert path == tmp_path / "figures" / "05_graph.png"
+    assert path.read_bytes().startswith(b"\x89PNG")

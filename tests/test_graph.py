@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from causal_lib.data.sources import bayes_net, load_or_skip
-from causal_lib.graph import ARROW, CIRCLE, TAIL, CausalGraph
+from causal_lib.graph import ARROW, CIRCLE, TAIL, CausalGraph, meek
 from causal_lib.knowledge import Knowledge
 
 # x causes y, y and x cause z: no two variables play the same part, so a transposed matrix shows.
@@ -143,6 +143,55 @@ def test_cpdag_with_tiers_directs_what_the_allowed_members_share(dag):
     members = [m for m in _class_of(dag) if not knowledge.violations(m)]
     shared = np.all([m.adjacency for m in members], axis=0)
     assert (dag.cpdag(knowledge).adjacency == shared).all()
+
+
+@pytest.fixture(scope="module")
+def classes_of_five():
+    """Every Markov equivalence class of DAGs over five variables: the (members, 5, 5) adjacencies of each."""
+    pairs = list(itertools.combinations(range(5), 2))
+    every = np.array(list(itertools.product([0, 1, 2], repeat=len(pairs))))  # apart, first to second, second to first
+    adjacency = np.zeros((len(every), 5, 5), dtype=np.int64)
+    for k, (a, b) in enumerate(pairs):
+        adjacency[:, a, b], adjacency[:, b, a] = every[:, k] == 1, every[:, k] == 2
+    walks = adjacency @ adjacency @ adjacency
+    adjacency = adjacency[~(walks @ adjacency @ adjacency).any(axis=(1, 2))]  # no walk of five steps: no cycle
+    joined = adjacency | adjacency.transpose(0, 2, 1)
+    features = [joined[:, a, b] for a, b in pairs]
+    for c in range(5):
+        features += [adjacency[:, a, c] & adjacency[:, b, c] & (1 - joined[:, a, b]) for a, b in pairs if c not in (a, b)]
+    _, number = np.unique(np.stack(features, axis=1), axis=0, return_inverse=True)
+    order = np.argsort(number, kind="stable")
+    return np.split(adjacency[order].astype(bool), np.flatnonzero(np.diff(number[order])) + 1)
+
+
+def test_all_graphs_of_five_variables_against_enumeration(classes_of_five):
+    assert len(classes_of_five) == 8782  # Gillispie and Perlman 2002
+    assert sum(map(len, classes_of_five)) == 29281  # Robinson 1973
+    rng = np.random.default_rng(0)
+    for members in classes_of_five:
+        dag = CausalGraph.from_adjacency(members[rng.integers(len(members))])
+        found = dag.cpdag()
+        assert (found.adjacency == members.all(axis=0)).all()
+        assert (found.skeleton == dag.skeleton).all()
+        assert (found.extension().adjacency == members).all(axis=(1, 2)).any()
+        # one or two edges known beforehand: Meek's rules direct what the members that agree with them share
+        loose = np.argwhere(dag.adjacency & found.undirected)
+        if len(loose):
+            known = loose[rng.choice(len(loose), size=min(2, len(loose)), replace=False)]
+            marks = found.marks.copy()
+            marks[tuple(known.T)] = ARROW
+            agreeing = members[members[:, known[:, 0], known[:, 1]].all(axis=1)]
+            closed = CausalGraph(dag.names, meek(marks))
+            assert (closed.adjacency == agreeing.all(axis=0)).all()
+            assert (closed.extension().adjacency == agreeing).all(axis=(1, 2)).any()
+
+
+def test_a_graph_without_extension_names_what_is_stuck():
+    square = CausalGraph.from_edges("abcd", ["a -- b", "b -- c", "c -- d", "a -- d"])  # any DAG has a new v-structure
+    with pytest.raises(ValueError, match="look at a, b, c, d"):
+        square.extension()
+    with pytest.raises(ValueError, match="PAG graph has no extension"):
+        CausalGraph.from_edges("ab", ["a o-o b"]).extension()
 
 
 @given(dags())

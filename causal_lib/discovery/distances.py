@@ -4,7 +4,7 @@ import gadjid
 import numpy as np
 import pandas as pd
 
-from causal_lib.graph import CausalGraph
+from causal_lib.graph import ARROW, CausalGraph
 
 
 def shd(estimate: CausalGraph, truth: CausalGraph) -> int:
@@ -47,15 +47,22 @@ def compare_graphs(estimate: CausalGraph, truth: CausalGraph) -> dict[str, float
     - ``shd``: see `shd`;
     - ``skeleton_precision``, ``skeleton_recall``, ``skeleton_f1``: adjacencies, whatever their direction;
     - ``direction_accuracy``: share right among the adjacencies that both have (nan when there are none);
+    - ``arrowhead_precision``, ``arrowhead_recall``, ``arrowhead_f1``: arrowheads, that is ordered pairs (i, j) with an
+      arrow at j. A reversed edge is one wrong and one missing, an undirected edge has none;
     - ``aid``: parent adjustment identification distance, the share of ordered pairs of variables for which adjusting
-      for the parents that the estimate names does not give the effect that the truth has (0 best, 1 worst).
+      for the parents that the estimate names does not give the effect that the truth has (0 best, 1 worst);
+    - ``sid``: structural intervention distance as such a share. It is defined between DAGs, where it equals ``aid``,
+      which extends it to classes; nan when one of the graphs is a CPDAG.
+
+    A precision without anything found, and a recall without anything to find, is 1. A DAG is scored as it stands:
+    compare CPDAGs (``truth.cpdag(knowledge)``) where only the class can be known.
 
     Raises
     ------
     ValueError
         when the variables differ or a graph has a cycle or hidden-confounder edges.
 
-    Source: Henckel, Würtzen and Weichwald 2024 (gadjid), arXiv 2402.08616.
+    Source: Henckel, Würtzen and Weichwald 2024 (gadjid), arXiv 2402.08616; Peters and Bühlmann 2015 (SID).
 
     >>> truth = CausalGraph.from_edges("abc", ["a -> b", "b -> c"])
     >>> scores = compare_graphs(CausalGraph.from_edges("abc", ["b -> a", "b -> c"]), truth)
@@ -65,17 +72,25 @@ def compare_graphs(estimate: CausalGraph, truth: CausalGraph) -> dict[str, float
     estimate = _aligned(estimate, truth)
     status = edge_status(estimate, truth)["status"]
     common = int(status.isin(["right", "reversed", "direction open"]).sum())
-    extra, missing = int((status == "extra").sum()), int((status == "missing").sum())
-    precision = common / (common + extra) if common + extra else 1.0
-    recall = common / (common + missing) if common + missing else 1.0
+    matrices = _gadjid(truth), _gadjid(estimate)
+    by_rows = {"edge_direction": "from row to column"}
+    dags = truth.kind == estimate.kind == "DAG"
     return {
         "shd": shd(estimate, truth),
-        "skeleton_precision": precision,
-        "skeleton_recall": recall,
-        "skeleton_f1": 2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+        **_scores("skeleton", np.triu(estimate.skeleton), np.triu(truth.skeleton)),
         "direction_accuracy": float((status == "right").sum() / common) if common else float("nan"),
-        "aid": gadjid.parent_aid(_gadjid(truth), _gadjid(estimate), edge_direction="from row to column")[0],
+        **_scores("arrowhead", estimate.marks == ARROW, truth.marks == ARROW),
+        "aid": gadjid.parent_aid(*matrices, **by_rows)[0],
+        "sid": gadjid.sid(*matrices, **by_rows)[0] if dags else float("nan"),
     }
+
+
+def _scores(what, found, true):
+    """Precision, recall and F1 of the (d, d) bool ``found`` against ``true``, named after ``what``."""
+    both, n_found, n_true = int((found & true).sum()), int(found.sum()), int(true.sum())
+    precision, recall = both / n_found if n_found else 1.0, both / n_true if n_true else 1.0
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return {f"{what}_precision": precision, f"{what}_recall": recall, f"{what}_f1": f1}
 
 
 def _gadjid(graph):

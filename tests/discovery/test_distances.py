@@ -41,3 +41,60 @@ def test_gadjid_reads_rows_as_causes():
     missing = CausalGraph.from_edges("xyz", ["x -> y", "y -> z"])
     # Without x -> z, the only wrong claim by parent adjustment is y on z, which needs x: 1 of 6 ordered pairs.
     assert compare_graphs(missing, truth)["aid"] == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "truth", "expected"),
+    [
+        # right, reversed, open, extra, missing: arrowheads at b, b, e found, at b, c, d, e true, one of them the same
+        (["a -> b", "c -> b", "c -- d", "d -> e"], ["a -> b", "b -> c", "c -> d", "a -> e"], (1 / 3, 1 / 4)),
+        (["a -> b", "b -> c"], ["a -> b", "b -- c"], (1 / 2, 1.0)),
+        (["a -- b"], ["a -> b"], (1.0, 0.0)),
+        (["a -> b"], [], (0.0, 1.0)),
+        ([], [], (1.0, 1.0)),
+        (["a -> b", "c -> b"], ["c -> b", "a -> b"], (1.0, 1.0)),
+    ],
+)
+def test_arrowheads_counted_by_hand(estimate, truth, expected):
+    scores = compare_graphs(CausalGraph.from_edges("abcde", estimate), CausalGraph.from_edges("abcde", truth))
+    precision, recall = expected
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    assert [scores[f"arrowhead_{s}"] for s in ("precision", "recall", "f1")] == pytest.approx([precision, recall, f1])
+
+
+@given(dags(), dags())
+def test_skeleton_and_arrowhead_scores_are_those_of_edge_sets(first, second):
+    first, second = first.cpdag(), second.cpdag()
+    scores = compare_graphs(first, second)
+    for what, edges in (
+        ("skeleton", lambda g: {frozenset((a, b)) for a in NAMES for b in NAMES if g.skeleton[g.index(a), g.index(b)]}),
+        ("arrowhead", lambda g: {(a, b) for b in NAMES for a in g.parents(b)}),
+    ):
+        found, true = edges(first), edges(second)
+        assert scores[f"{what}_precision"] == (len(found & true) / len(found) if found else 1.0)
+        assert scores[f"{what}_recall"] == (len(found & true) / len(true) if true else 1.0)
+
+
+@given(dags(), dags())
+def test_aid_and_sid_are_the_share_of_wrong_effects_in_a_linear_model(estimate, truth):
+    # With weights in general position, an adjustment is valid exactly when the population regression gives the effect.
+    weights = truth.adjacency * np.random.default_rng(0).uniform(0.5, 1.5, (4, 4))
+    total = np.linalg.inv(np.eye(4) - weights)
+    covariance = total.T @ total
+    wrong = 0
+    for i, j in itertools.permutations(range(4), 2):
+        parents = [NAMES.index(p) for p in estimate.parents(NAMES[i])]
+        given_ = [i, *parents]
+        adjusted = 0.0  # a parent is no effect
+        if j not in parents:
+            adjusted = np.linalg.solve(covariance[np.ix_(given_, given_)], covariance[given_, j])[0]
+        wrong += abs(adjusted - total[i, j]) > 1e-9
+    scores = compare_graphs(estimate, truth)
+    assert scores["aid"] == scores["sid"] == pytest.approx(wrong / 12)
+
+
+def test_sid_is_of_dags_only():
+    chain = CausalGraph.from_edges("abc", ["a -> b", "b -> c"])
+    assert np.isnan(compare_graphs(chain.cpdag(), chain)["sid"])
+    assert np.isnan(compare_graphs(chain, chain.cpdag())["sid"])
+    assert compare_graphs(chain, chain)["sid"] == 0

@@ -130,7 +130,10 @@ def bars(
 
 
 def _layout(graph, knowledge):
-    """Name -> (x, y): tiers from left to right, generations of the directed part inside each tier."""
+    """Name -> (x, y): tiers from left to right, generations of the directed part inside each tier; a ring if neither helps."""
+    if knowledge is None and graph.undirected.sum() > graph.adjacency.sum():
+        angles = np.linspace(0, 2 * np.pi, len(graph.names), endpoint=False)
+        return {n: (2.2 * np.cos(a), 1.8 * np.sin(a)) for n, a in zip(graph.names, angles, strict=True)}
     tiers = [list(t) for t in knowledge.tiers] if knowledge is not None else []
     free = [n for n in graph.names if not any(n in t for t in tiers)]
     directed, position, x = graph.to_networkx(), {}, 0.0

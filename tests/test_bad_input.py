@@ -139,7 +139,7 @@ CASES = {
         ValueError,
         "knowledge names q",
     ),
-    "unknown method": (lambda p, m: discover(rows(), method="magic"), ValueError, "'magic'; known: flop, pc"),
+    "unknown method": (lambda p, m: discover(rows(), method="magic"), ValueError, "'magic'; known: order, flop, pc"),
     # inference
     "treatment not binary": (
         lambda p, m: effect(rows(t=2.5), "t", "y", adjustment=["z"]),

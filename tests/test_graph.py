@@ -158,7 +158,9 @@ def classes_of_five():
     joined = adjacency | adjacency.transpose(0, 2, 1)
     features = [joined[:, a, b] for a, b in pairs]
     for c in range(5):
-        features += [adjacency[:, a, c] & adjacency[:, b, c] & (1 - joined[:, a, b]) for a, b in pairs if c not in (a, b)]
+        features += [
+            adjacency[:, a, c] & adjacency[:, b, c] & (1 - joined[:, a, b]) for a, b in pairs if c not in (a, b)
+        ]
     _, number = np.unique(np.stack(features, axis=1), axis=0, return_inverse=True)
     order = np.argsort(number, kind="stable")
     return np.split(adjacency[order].astype(bool), np.flatnonzero(np.diff(number[order])) + 1)

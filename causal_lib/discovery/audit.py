@@ -1,7 +1,7 @@
 """Pre-flight audit: `audit` says what in a table would break or mislead a discovery method, before any method runs."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
 
@@ -38,9 +38,9 @@ class Audit:
     rows: int
     width: int
 
-    def raise_errors(self, name: str = "frame") -> "Audit":
-        """The audit itself, or a ValueError that lists every finding of severity 'error'."""
-        errors = [f.message for f in self.findings if f.severity == "error"]
+    def raise_errors(self, name: str = "frame", *, allow: Sequence[str] = ()) -> "Audit":
+        """The audit itself, or a ValueError that lists every finding of severity 'error', codes in ``allow`` left out."""
+        errors = [f.message for f in self.findings if f.severity == "error" and f.code not in allow]
         if errors:
             raise ValueError(f"{name}: {errors[0]}" if len(errors) == 1 else "\n- ".join([f"{name}:", *errors]))
         return self

@@ -1,57 +1,82 @@
-"""`discover`: a frame and what is known beforehand in, a `CausalGraph` out, whatever the engine."""
+"""`discover`: data and what is known beforehand in, a `CausalGraph` out, whatever the method."""
 
 import itertools
 import time
-from collections.abc import Callable
 
 import networkx as nx
 import numpy as np
 import pandas as pd
-from scipy.linalg import cholesky, qr
 
-from causal_lib.data.schema import check_frame
-from causal_lib.graph import ARROW, NONE, TAIL, CausalGraph, meek
+from causal_lib.discovery.audit import audit
+from causal_lib.discovery.engines import METHODS, need_rows, those
+from causal_lib.discovery.statistics import Statistics
+from causal_lib.graph import ARROW, CIRCLE, NONE, TAIL, CausalGraph, meek
 from causal_lib.knowledge import Knowledge
+
+_LIMITS = {
+    "alpha": (1e-12, 0.5), "penalty": (0.0, np.inf), "l1": (0.0, np.inf), "threshold": (0.0, np.inf), "restarts": (0, 10**9),
+    "bins": (2, 10**6), "max_condition": (0, 10**6), "depth": (1, 100), "hidden": (1, 10**4), "steps": (1, 10**9),
+}  # fmt: skip
+"""Setting -> smallest and largest value, whole numbers where these are."""
 
 
 def discover(
-    frame: pd.DataFrame,
+    data: pd.DataFrame | Statistics,
     *,
-    method: str = "flop",
+    method: str = "order",
     knowledge: Knowledge | None = None,
     seed: int = 0,
     **settings,
 ) -> CausalGraph:
-    """The CPDAG of ``frame``'s columns that ``method`` finds, with every orientation that ``knowledge`` implies.
+    """The causal graph of ``data``'s columns that ``method`` finds, with every orientation that ``knowledge`` implies.
 
-    Assumes that no common cause is hidden, that rows are independent, and that dependence shows in correlations of
-    the encoded, standardised columns (linear Gaussian score or test). Encoding: numbers as they are; ordered
-    categories by rank; unordered ones by the scores of their levels that correlate most with the other columns
-    (optimal scaling), which loses whatever is not along those scores.
+    | method | graph | assumes, beside independent rows | settings and defaults |
+    |---|---|---|---|
+    | order | CPDAG | linear Gaussian, categories as blocks; no hidden cause | penalty=2 (textbook BIC: 1), restarts=50 |
+    | flop, ges | CPDAG | linear Gaussian, no hidden cause | penalty=2; flop: restarts=200 |
+    | boss, grasp | CPDAG | the same | penalty=2, restarts=5 (causal-learn's own: 0); grasp: depth=3 |
+    | pc | CPDAG | faithful, no hidden cause | test='fisherz', 'chisq', 'gsq' or 'mixed', alpha=0.01, max_condition, bins |
+    | fci | PAG | faithful, no selection | as pc |
+    | cdnod | CPDAG | as pc, mechanisms change with ``context`` | context=, else as pc with test='mixed' |
+    | lingam | DAG | linear, non-Gaussian noise, no hidden cause | |
+    | dagma | DAG | additive noise of equal variance | model='linear' or 'mlp', l1=0.01, threshold=0.2, hidden=10, steps=500, standardise |
+    | miic | CPDAG, also ↔ | levels | correction='nml', 'mdl' or 'none', bins |
+    | greedy | CPDAG | levels, no hidden cause | score='bic' or 'bdeu', restarts=10, bins |
+
+    A column that is a function of others is refused by all but chisq, gsq, miic and greedy; order, pc and fci (both with
+    test='mixed') run on ``Statistics.from_frame(frame).shrunk(0.001)`` there. Columns are standardised; `encode` says how
+    flop, ges, boss, grasp, dagma and Fisher's z read categories. ``bins=k`` cuts numbers into k quantile bins where levels
+    are needed (chisq, gsq, miic, greedy; cdnod: the context, whose influence is seen in means only). Equal variances hold
+    on a raw scale if at all, so standardised DAGMA turns edges.
 
     Parameters
     ----------
-    frame : rows are observations, columns variables (numbers, booleans or categories), nothing missing.
-    method : 'flop' (score search, flopsearch) or 'pc' (conditional independence tests, causal-learn).
-    knowledge : honoured exactly in the result: edges that contradict it are turned or removed, required ones are
-        added. PC also uses it while it searches; FLOP cannot.
-    seed : for engines that can be seeded. PC draws nothing. flopsearch draws from the system's entropy: it gives the same
-        graph again because it restarts until it finds the same best score (checked up to 12 columns); for many more
-        columns raise ``restarts``.
-    settings : FLOP: ``penalty`` (BIC weight, 2.0), ``restarts`` (200). PC: ``alpha`` (0.01), ``max_condition`` (all).
+    data : rows are observations, columns variables (numbers, booleans, categories or text), nothing missing; or
+        `Statistics`, for all but lingam, miic, greedy, model='mlp', chisq, gsq.
+    method : a key of `METHODS`.
+    knowledge : honoured exactly in the result: edges that contradict it are turned or removed, required ones are added.
+        FLOP cannot use it while it searches, the others do. ges, boss and grasp refuse it, and fci forbidden edges.
+    seed : of boss, grasp, order, greedy, dagma's mlp; pc, fci, cdnod, ges, lingam, miic, dagma draw nothing. flopsearch
+        draws from the system's entropy: it gives the same graph again because it restarts until it finds the same best
+        score (checked up to 12 columns); for many more columns raise ``restarts``.
 
     Returns
     -------
-    `CausalGraph` with ``info``: method, settings, rows, seed, seconds, encoding, and overruled: what had to be changed
-    in the engine's own answer, against ``knowledge`` or because its directions ran in a circle (PC on finite data).
+    `CausalGraph` with ``info``: method, settings, rows, seed, seconds, encoding, score (the method's own, smaller is
+    better; None where it tells none), and overruled: what had to be changed in the method's own answer, against
+    ``knowledge`` or because its directions ran in a circle (PC on finite data).
 
     Raises
     ------
     ValueError
-        for an unknown method or setting, missing or infinite values, a constant column, columns that determine each
-        other (named), fewer rows than columns, or knowledge about absent columns.
+        for an unknown method, setting or choice, a setting out of range, data that `audit` finds an error in (missing,
+        infinite, constant, collinear, identifiers, too few rows, ...), columns of a kind that the method does not take,
+        rows or knowledge that it needs or cannot honour; the message names what can.
 
-    Source: FLOP, arXiv 2510.04970; PC, Spirtes, Glymour and Scheines 2000; order-independent, Colombo and Maathuis 2014.
+    Source: the order search, see its module; FLOP, arXiv 2510.04970; PC, Spirtes, Glymour and Scheines 2000,
+    order-independent by Colombo and Maathuis 2014; FCI, Zhang 2008; CD-NOD, Huang and others 2020; GES, Chickering 2002;
+    BOSS, arXiv 2310.17679; GRaSP, Lam and others 2022; DirectLiNGAM, Shimizu and others 2011; DAGMA, arXiv 2209.08037;
+    MIIC, Verny and others 2017.
 
     >>> rng = np.random.default_rng(0)
     >>> x, y = rng.normal(size=(2, 500))
@@ -60,51 +85,39 @@ def discover(
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-    search, defaults = METHODS[method]
-    unknown = sorted(settings.keys() - defaults.keys())
-    if unknown:
-        raise ValueError(f"method {method!r} has no setting {unknown[0]!r}; settings: {', '.join(defaults)}")
-    settings = defaults | settings
-    check_frame(frame, frame.columns, complete=True, varying=True)
-    names = tuple(map(str, frame.columns))
-    if knowledge is not None:
-        knowledge.allowed(names)  # says at once which variable is absent
-    values, encoding = encode(frame)
-    _check_rank(values, names)
+    chosen, settings = METHODS[method], _settings(method, settings)
+    if chosen.rows:
+        need_rows(data, f"method {method!r}")
+    if isinstance(data, pd.DataFrame):
+        data = data.set_axis(data.columns.map(str), axis=1)
+    by_tables = chosen.variables == "discrete" or settings.get("test") in ("chisq", "gsq")
+    audit(data, knowledge=knowledge).raise_errors(allow=("function", "collinear") if by_tables else ())
+    names = tuple(data.names if isinstance(data, Statistics) else data.columns)
+    if not names:
+        raise ValueError("frame: has no columns")
+    for name, column in data.items() if chosen.variables == "numeric" else ():
+        if not pd.api.types.is_numeric_dtype(column.dtype):
+            able = those(lambda other: other.variables != "numeric")
+            raise ValueError(f"method {method!r} takes numbers, column {name!r} is a category; others take it: {able}")
+    if knowledge is not None and chosen.knowledge == "none":
+        able = those(lambda other: other.knowledge != "none")
+        raise ValueError(f"method {method!r} cannot honour knowledge; methods that can: {able}")
     start = time.perf_counter()
-    found = CausalGraph(names, search(values, names, knowledge, **settings))
+    found = chosen.search(data, knowledge, seed, **settings) if len(names) > 1 else CausalGraph.from_edges(names)
     seconds = time.perf_counter() - start
     graph, overruled = impose(found, knowledge) if knowledge is not None else (found, [])
-    graph, dropped = without_cycles(graph, knowledge)
-    info = {"method": method, "settings": settings, "rows": len(frame), "seed": seed, "seconds": seconds}
-    return CausalGraph(names, graph.marks, info | {"encoding": encoding, "overruled": overruled + dropped})
-
-
-def encode(frame: pd.DataFrame) -> tuple[np.ndarray, dict[str, str]]:
-    """``frame`` as an (n, d) float matrix of standardised columns, and how each category was turned into numbers."""
-    columns, nominal, encoding = [], [], {}
-    for position, name in enumerate(frame.columns):
-        column = frame[name]
-        if pd.api.types.is_numeric_dtype(column.dtype):  # booleans too
-            columns.append(column.to_numpy(dtype=float))
-            continue
-        category = column.astype("category").cat.remove_unused_categories()
-        columns.append(category.cat.codes.to_numpy(dtype=float))
-        encoding[str(name)] = "ordered levels" if category.cat.ordered else "optimal scaling"
-        if not category.cat.ordered and len(category.cat.categories) > 2:
-            nominal.append(position)
-    values = _standardise(np.column_stack(columns))
-    others = np.delete(values, nominal, axis=1)
-    for position in nominal if others.shape[1] else ():
-        codes = values[:, position]
-        levels, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
-        sums = np.zeros((len(levels), others.shape[1]))
-        np.add.at(sums, inverse, others)
-        # Leading left singular vector of the weighted level means: the scores of largest squared correlation in sum.
-        scores = np.linalg.svd(sums / np.sqrt(counts)[:, None], full_matrices=False)[0][:, 0] / np.sqrt(counts)
-        scores *= np.sign(scores[np.abs(scores).argmax()])
-        values[:, position] = scores[inverse]
-    return _standardise(values), encoding
+    graph, dropped = without_cycles(graph, knowledge, CIRCLE if method == "fci" else TAIL)
+    info = {
+        "method": method,
+        "settings": settings,
+        "rows": data.rows if isinstance(data, Statistics) else len(data),
+        "seed": seed,
+        "seconds": seconds,
+    }
+    info |= {"encoding": found.info.get("encoding", {}), "score": found.info.get("score")}
+    return CausalGraph(
+        names, graph.marks, info | {"overruled": [*found.info.get("overruled", []), *overruled, *dropped]}
+    )
 
 
 def impose(graph: CausalGraph, knowledge: Knowledge) -> tuple[CausalGraph, list[str]]:
@@ -114,7 +127,7 @@ def impose(graph: CausalGraph, knowledge: Knowledge) -> tuple[CausalGraph, list[
     """
     marks, names = graph.marks.copy(), graph.names
     allowed, overruled = knowledge.allowed(names), []
-    for i, j in np.argwhere(np.triu(graph.skeleton)):
+    for i, j in np.argwhere(np.triu(graph.adjacency | graph.adjacency.T | graph.undirected)):
         if graph.adjacency[j, i]:
             i, j = j, i
         if allowed[i, j]:
@@ -134,8 +147,10 @@ def impose(graph: CausalGraph, knowledge: Knowledge) -> tuple[CausalGraph, list[
     return CausalGraph(names, meek(marks)), overruled
 
 
-def without_cycles(graph: CausalGraph, knowledge: Knowledge | None = None) -> tuple[CausalGraph, list[str]]:
-    """``graph`` with the edges inside a directed cycle left undirected, but for those that ``knowledge`` directs."""
+def without_cycles(
+    graph: CausalGraph, knowledge: Knowledge | None = None, mark: int = TAIL
+) -> tuple[CausalGraph, list[str]]:
+    """``graph`` with a ``mark`` at both ends of the edges inside a directed cycle, but for those ``knowledge`` directs."""
     marks, dropped = graph.marks.copy(), []
     known = knowledge.orientations(graph.names) if knowledge is not None else np.zeros(marks.shape, dtype=bool)
     for component in nx.strongly_connected_components(graph.to_networkx()):
@@ -143,57 +158,23 @@ def without_cycles(graph: CausalGraph, knowledge: Knowledge | None = None) -> tu
             i, j = graph.index(cause), graph.index(effect)
             if graph.adjacency[i, j] and not known[i, j]:
                 dropped.append(f"{cause} -> {effect} undirected, it stood in a cycle")
-                marks[i, j] = TAIL
+                marks[i, j] = marks[j, i] = mark
     return CausalGraph(graph.names, marks, graph.info), dropped
 
 
-def _flop(values, names, knowledge, penalty, restarts):
-    from flopsearch import flop
-
-    # FLOP sees the data through their covariance only. A few rows with the same covariance, and the penalty per row
-    # kept, give the same search at a cost that does not grow with the log.
-    n, d = values.shape
-    few = min(n, max(2 * d, 50))
-    waves = np.cos(np.outer(np.arange(few) + 0.5, np.arange(1, d + 1)) * np.pi / few)  # mean 0, orthogonal
-    rows = np.sqrt(few) * qr(waves, mode="economic")[0] @ cholesky(values.T @ values / n)
-    penalty *= few / n * np.log(n) / np.log(few)
-    theirs = np.asarray(flop(rows, penalty, restarts=restarts))  # [i, j]: 1 for i -> j, 2 on both sides for i - j
-    return np.select([theirs == 1, theirs.T == 1, theirs == 2], [ARROW, TAIL, TAIL], NONE)
-
-
-def _pc(values, names, knowledge, alpha, max_condition):
-    from causallearn.search.ConstraintBased.PC import pc
-
-    background = knowledge.to_causallearn(names) if knowledge is not None else None
-    found = pc(
-        values, alpha, "fisherz", stable=True, background_knowledge=background, node_names=list(names),
-        max_k=max_condition, show_progress=False,
-    )  # fmt: skip
-    return CausalGraph.from_causallearn(found.G, names).marks
-
-
-METHODS: dict[str, tuple[Callable, dict[str, object]]] = {
-    "flop": (_flop, {"penalty": 2.0, "restarts": 200}),
-    "pc": (_pc, {"alpha": 0.01, "max_condition": None}),
-}
-"""Engine name -> (function of values, names, knowledge and settings that gives marks; its settings with defaults)."""
-
-
-def _standardise(values):
-    return (values - values.mean(axis=0)) / values.std(axis=0)
-
-
-def _check_rank(values, names):
-    n, d = values.shape
-    if n <= d + 3:
-        raise ValueError(f"{n} rows are too few for {d} columns: at least {d + 4} are needed")
-    _, r, order = qr(values / np.sqrt(n), mode="economic", pivoting=True)
-    diagonal = np.abs(np.diag(r))
-    if diagonal[-1] < 1e-6:
-        rank = int((diagonal >= 1e-6).sum())
-        dependent, basis = order[rank], order[:rank]
-        weights = np.linalg.lstsq(values[:, basis], values[:, dependent], rcond=None)[0]
-        culprits = [names[k] for k, w in zip(basis, weights, strict=True) if abs(w) > 1e-6]
-        raise ValueError(
-            f"column {names[dependent]!r} is a linear function of {', '.join(map(repr, culprits))}; leave one of them out"
-        )
+def _settings(method, given):
+    """All settings of ``method``, those ``given`` checked against its choices and the limits of their kind."""
+    defaults = METHODS[method].settings
+    unknown = sorted(given.keys() - defaults.keys())
+    if unknown:
+        raise ValueError(f"method {method!r} has no setting {unknown[0]!r}; settings: {', '.join(defaults)}")
+    for name, value in given.items():
+        if isinstance(defaults[name], tuple) and value not in defaults[name]:
+            raise ValueError(f"{name}={value!r}: choose one of {', '.join(map(repr, defaults[name]))}")
+        if name in _LIMITS and value is not None:
+            low, high = _LIMITS[name]
+            if not low <= value <= high or type(low)(value) != value:
+                kind = "a whole number" if isinstance(low, int) else "a number"
+                raise ValueError(f"{name}={value!r} must be {kind} from {low} to {high}")
+            given = given | {name: type(low)(value)}
+    return {name: value[0] if isinstance(value, tuple) else value for name, value in defaults.items()} | given

@@ -42,7 +42,7 @@ def edge_status(estimate: CausalGraph, truth: CausalGraph) -> pd.DataFrame:
 
 
 def compare_graphs(estimate: CausalGraph, truth: CausalGraph) -> dict[str, float]:
-    """Distances of a DAG or CPDAG ``estimate`` from ``truth``: a dict of
+    """Distances of ``estimate`` from ``truth``: a dict of
 
     - ``shd``: see `shd`;
     - ``skeleton_precision``, ``skeleton_recall``, ``skeleton_f1``: adjacencies, whatever their direction;
@@ -50,7 +50,8 @@ def compare_graphs(estimate: CausalGraph, truth: CausalGraph) -> dict[str, float
     - ``arrowhead_precision``, ``arrowhead_recall``, ``arrowhead_f1``: arrowheads, that is ordered pairs (i, j) with an
       arrow at j. A reversed edge is one wrong and one missing, an undirected edge has none;
     - ``aid``: parent adjustment identification distance, the share of ordered pairs of variables for which adjusting
-      for the parents that the estimate names does not give the effect that the truth has (0 best, 1 worst);
+      for the parents that the estimate names does not give the effect that the truth has (0 best, 1 worst); nan unless
+      both are DAGs or CPDAGs;
     - ``sid``: structural intervention distance as such a share. It is defined between DAGs, where it equals ``aid``,
       which extends it to classes; nan when one of the graphs is a CPDAG.
 
@@ -60,7 +61,7 @@ def compare_graphs(estimate: CausalGraph, truth: CausalGraph) -> dict[str, float
     Raises
     ------
     ValueError
-        when the variables differ or a graph has a cycle or hidden-confounder edges.
+        when the variables differ or a graph has a directed cycle.
 
     Source: Henckel, Würtzen and Weichwald 2024 (gadjid), arXiv 2402.08616; Peters and Bühlmann 2015 (SID).
 
@@ -72,16 +73,17 @@ def compare_graphs(estimate: CausalGraph, truth: CausalGraph) -> dict[str, float
     estimate = _aligned(estimate, truth)
     status = edge_status(estimate, truth)["status"]
     common = int(status.isin(["right", "reversed", "direction open"]).sum())
-    matrices = _gadjid(truth), _gadjid(estimate)
-    by_rows = {"edge_direction": "from row to column"}
-    dags = truth.kind == estimate.kind == "DAG"
+    kinds = {truth.kind, estimate.kind}
+    if "cyclic" in kinds:
+        raise ValueError("a graph has a directed cycle; compare acyclic graphs")
+    matrices, by_rows = (_gadjid(truth), _gadjid(estimate)), {"edge_direction": "from row to column"}
     return {
         "shd": shd(estimate, truth),
         **_scores("skeleton", np.triu(estimate.skeleton), np.triu(truth.skeleton)),
         "direction_accuracy": float((status == "right").sum() / common) if common else float("nan"),
         **_scores("arrowhead", estimate.marks == ARROW, truth.marks == ARROW),
-        "aid": gadjid.parent_aid(*matrices, **by_rows)[0],
-        "sid": gadjid.sid(*matrices, **by_rows)[0] if dags else float("nan"),
+        "aid": gadjid.parent_aid(*matrices, **by_rows)[0] if kinds <= {"DAG", "CPDAG"} else float("nan"),
+        "sid": gadjid.sid(*matrices, **by_rows)[0] if kinds == {"DAG"} else float("nan"),
     }
 
 
@@ -95,8 +97,6 @@ def _scores(what, found, true):
 
 def _gadjid(graph):
     """gadjid's matrix: 1 in [i, j] for i → j, 2 in one of [i, j], [j, i] for i — j."""
-    if graph.kind not in ("DAG", "CPDAG"):
-        raise ValueError(f"adjustment distance needs a DAG or CPDAG, not a {graph.kind} graph")
     return graph.adjacency.astype(np.int8) + 2 * np.triu(graph.undirected).astype(np.int8)
 
 

@@ -256,6 +256,22 @@ class Statistics:
         stack = take(_stack(self), keep)
         return _unstack(names, [self.levels[i] for i in at], stack, self.rows, self.dropped, self.seeds)
 
+    def shrunk(self, share: float) -> "Statistics":
+        """The same with every covariance between two columns made smaller by ``share`` (0 to 1), in the draws too.
+
+        The way to run linear methods where columns determine each other (a category that is a function of others): no
+        variance is explained to more than about 1 - ``share`` then, and such columns count as very strongly related.
+
+        >>> twins = Statistics.from_frame(pd.DataFrame({"x": [0.0, 1.0, 2.0], "y": [0.0, 1.0, 2.0]}))
+        >>> twins.shrunk(0.01).correlation.round(2).tolist()
+        [[1.0, 0.99], [0.99, 1.0]]
+        """
+        if not 0 <= share < 1:
+            raise ValueError(f"share is {share}: it must be at least 0 and less than 1")
+        factor = np.where(np.eye(len(self.mean), dtype=bool), 1.0, 1.0 - share)
+        counts, means, covs = self.draws
+        return replace(self, cov=self.cov * factor, draws=(counts, means, covs * factor))
+
     def __repr__(self):
         categories = sum(v is not None for v in self.levels)
         text = f"Statistics of {len(self.names)} variables in {len(self.mean)} columns"

@@ -136,7 +136,8 @@ def test_the_score_is_not_worse_than_flops(d, degree):
         theirs = np.asarray(flop(frame.to_numpy(), 2.0, restarts=20))
         marks = np.select([theirs == 1, theirs.T == 1, theirs == 2], [2, 1, 1], 0)
         differences.append(
-            order_search(stats, seed=seed, restarts=20).info["score"] - bic(stats, CausalGraph(tuple(frame.columns), marks))
+            order_search(stats, seed=seed, restarts=20).info["score"]
+            - bic(stats, CausalGraph(tuple(frame.columns), marks))
         )
     assert np.mean(differences) <= 0.5
 

@@ -1,0 +1,254 @@
+"""How often an edge is found again when the rows are drawn anew, and whether such frequencies can be believed."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import joblib
+import networkx as nx
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from tqdm.auto import tqdm
+
+from causal_lib.data.schema import check_range
+from causal_lib.discovery.discover import METHODS, discover
+from causal_lib.discovery.statistics import Statistics
+from causal_lib.graph import ARROW, NONE, TAIL, CausalGraph
+from causal_lib.knowledge import Knowledge
+from causal_lib.results import write_text
+
+SAMPLINGS = ("bootstrap", "effective", "subsample")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stability:
+    """Shares of the draws in which each pair of variables had each edge.
+
+    Parameters
+    ----------
+    names : the d variables.
+    directed : (d, d), [i, j] the share of draws with i → j.
+    undirected : (d, d), symmetric, the share with i — j.
+    none : (d, d), symmetric, the share without an edge. What is left to 1 are ↔ and edges with circles.
+    draws : their number.
+    info : method, settings, sampling, seed.
+    """
+
+    names: tuple[str, ...]
+    directed: np.ndarray
+    undirected: np.ndarray
+    none: np.ndarray
+    draws: int
+    info: Mapping[str, object] = field(default_factory=dict)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each pair, the more frequent first, cause and effect in the more frequent direction."""
+        rows = []
+        for i, j in np.argwhere(np.triu(np.ones_like(self.none), 1)):
+            i, j = (j, i) if self.directed[j, i] > self.directed[i, j] else (i, j)
+            shares = self.directed[i, j], self.directed[j, i], self.undirected[i, j], self.none[i, j]
+            rows.append((self.names[i], self.names[j], *shares))
+        table = pd.DataFrame(rows, columns=["cause", "effect", "P(i->j)", "P(j->i)", "P(i-j)", "P(none)"])
+        return table.sort_values("P(none)", kind="stable", ignore_index=True)
+
+    def graph(self, threshold: float = 0.5) -> CausalGraph:
+        """The pairs that are adjacent in at least ``threshold`` of the draws, without a directed cycle.
+
+        An edge is directed where more than half of the draws that have the edge direct it so. Directions are given in
+        the order of their frequency; one that would close a directed cycle is left open (i — j). The result is a
+        summary: it need not be the CPDAG of any DAG. Its ``info`` holds edge_probabilities, the share of draws of each
+        edge as it is drawn (of adjacency, where it is undirected).
+        """
+        check_range([threshold], 0, 1, name="threshold", open_low=True)
+        adjacent = np.triu(1 - self.none >= threshold - 1e-12, 1)
+        marks = np.where(adjacent | adjacent.T, TAIL, NONE).astype(np.int8)
+        clear = (self.directed > (1 - self.none) / 2 + 1e-12) & (marks == TAIL)
+        order = nx.DiGraph()
+        order.add_nodes_from(range(len(self.names)))
+        for i, j in sorted(np.argwhere(clear).tolist(), key=lambda edge: -self.directed[*edge]):
+            if not nx.has_path(order, j, i):
+                order.add_edge(i, j)
+                marks[i, j] = ARROW
+        pairs = [(j, i) if marks[j, i] == ARROW else (i, j) for i, j in np.argwhere(np.triu(marks))]
+        shares = [float(self.directed[i, j] if marks[i, j] == ARROW else 1 - self.none[i, j]) for i, j in pairs]
+        edges = CausalGraph(self.names, marks).edges  # in the order of the pairs
+        info = {
+            "draws": self.draws,
+            "threshold": threshold,
+            "edge_probabilities": dict(zip(edges, shares, strict=True)),
+        }
+        return CausalGraph(self.names, marks, {**self.info, **info})
+
+    def to_dict(self) -> dict:
+        """Number of draws and the pairs that had an edge in some draw, as JSON types."""
+        table = self.to_frame()
+        return {"draws": self.draws, "pairs": table[table["P(none)"] < 1].to_dict("records")}
+
+    def __repr__(self):
+        found = int(np.triu(self.none <= 0.5, 1).sum())
+        text = f"Stability of {len(self.names)} variables over {self.draws} draws, {found} pair{'s' * (found != 1)}"
+        return f"{text} adjacent in at least half of them"
+
+
+def edge_stability(
+    data: pd.DataFrame | Statistics,
+    *,
+    method: str = "order",
+    knowledge: Knowledge | None = None,
+    n_boot: int | None = None,
+    seed: int = 0,
+    sampling: str = "bootstrap",
+    n_jobs: int = 1,
+    resume: str | Path | None = None,
+    progress: bool = True,
+    search: Callable[[Statistics | pd.DataFrame], CausalGraph] | None = None,
+    **settings,
+) -> Stability:
+    """How often each edge is found in ``n_boot`` draws of the rows.
+
+    A frequency is not the probability that an edge is true: it says how far sampling noise moves this method's answer,
+    and a method that errs does so in every draw. Measure what it is worth in simulation: `calibration`. The bootstrap
+    also favours denser graphs: n rows drawn with repetition carry the information of about n / 2 (a spurious squared
+    correlation is 2 / n on average, not 1 / n), while the penalty is that of n. ``sampling='effective'`` scores each
+    draw as n / 2 rows, ``'subsample'`` takes half of the rows without repetition; both lose power instead.
+
+    Parameters
+    ----------
+    data : `Statistics` with draws, or a frame, whose draws are made here: bootstrap covariances for methods that need no
+        rows, else rows (a whole number of times each).
+    method, knowledge, settings : as in `discover`, which also gets ``seed`` for each draw.
+    n_boot : number of draws: of a frame 100, of `Statistics` all it has.
+    seed : of the draws of a frame's rows.
+    sampling : one of `SAMPLINGS`; 'subsample' needs a frame, 'effective' a method that needs no rows.
+    n_jobs : joblib's; `joblib.parallel_config` moves the work to another backend.
+    resume : a folder. Each graph is kept there, under a hash of all it came from, once it is found; what is there is not
+        searched again. With a ``search`` of your own, empty the folder when you change it: its name is all that counts.
+    progress : whether a bar is shown.
+    search : a function of one draw that gives its graph, instead of `discover`.
+
+    A variable that is constant in a draw (a rare event) has no edge there.
+
+    Raises
+    ------
+    ValueError
+        for an unknown sampling, `Statistics` without enough draws, or where `discover` raises one.
+
+    Source: Friedman, Goldszmidt and Wyner 1999; Steck and Jaakkola 2003 (the bias); Meinshausen and Bühlmann 2010.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x, y, u = rng.normal(size=(3, 200))
+    >>> stable = edge_stability(pd.DataFrame({"x": x, "y": y, "z": x + y + u}), n_boot=20)
+    >>> stable.graph(0.9).edges
+    ['x -> z', 'y -> z']
+    """
+    if sampling not in SAMPLINGS:
+        raise ValueError(f"sampling: {sampling!r} is not one of {', '.join(SAMPLINGS)}")
+    given = isinstance(data, Statistics)
+    rows = sampling == "subsample" or (search is None and method in METHODS and METHODS[method].rows)
+    if rows and (given or sampling == "effective"):
+        able = [name for name, other in METHODS.items() if not other.rows]
+        raise ValueError(
+            f"sampling={sampling!r} by method {method!r} needs {'a frame' if given else 'no rows'}; "
+            f"methods for Statistics, by 'bootstrap' or 'effective': {', '.join(able)}"
+        )
+    draws = (data.n_draws if given else 100) if n_boot is None else n_boot
+    most = data.n_draws if given else np.inf
+    if not 1 <= draws <= most:
+        raise ValueError(f"n_boot: {draws} draws wanted, at least 1 and at most {most} can be had")
+    names = data.names if given else tuple(map(str, data.columns))
+    if knowledge is not None:
+        knowledge.allowed(names)  # says at once which variable is absent
+    if search is None:
+        search, what = partial(_discovered, method=method, knowledge=knowledge, seed=seed, settings=settings), method
+    else:
+        what = f"{search.__module__}.{search.__qualname__}"
+    if not rows and not given:
+        data = Statistics.from_frame(data, n_boot=draws, seed=seed)
+    k = knowledge
+    known = k and (k.tiers, sorted(k.forbidden), sorted(k.required), k.within_tiers)
+    content = pd.util.hash_pandas_object(data, index=False).to_numpy() if rows else None
+    common = _hash(what, sorted(settings.items()), known, seed, sampling, names, content)
+    tasks = (
+        joblib.delayed(_marks)(data if rows else data.draw(b), names, b, sampling, seed, search, common, resume)
+        for b in tqdm(range(draws), desc="draws", unit="graph", delay=2, disable=not progress)
+    )
+    marks = np.array(joblib.Parallel(n_jobs)(tasks))
+    arrow, tail, info = marks == ARROW, marks == TAIL, {"method": what, "settings": settings, "sampling": sampling}
+    shares = arrow & tail.swapaxes(1, 2), tail & tail.swapaxes(1, 2), marks == NONE
+    return Stability(names, *(share.mean(axis=0) for share in shares), draws, info | {"seed": seed})
+
+
+def _hash(*parts):
+    """The same for equal parts in every process; joblib's hash also sees which equal parts are one object."""
+    parts = (part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode() for part in parts)
+    return sha256(b"\0".join(parts)).hexdigest()
+
+
+def _discovered(sample, *, method, knowledge, seed, settings):
+    names = sample.names if isinstance(sample, Statistics) else sample.columns
+    knowledge = knowledge and knowledge.restrict(names)
+    return discover(sample, method=method, knowledge=knowledge, seed=seed, **settings)
+
+
+def _marks(sample, names, b, sampling, seed, search, common, folder):
+    """(d, d) marks of the graph of one draw, of the folder where it is there already."""
+    if isinstance(sample, Statistics):
+        key = _hash(common, sample.levels, sample.count, sample.mean, sample.cov)
+        sample = replace(sample, count=sample.count / 2) if sampling == "effective" else sample
+        varying = [name for name in names if sample.subset([name]).cov.any()]
+    else:
+        key, n, rng = _hash(common, b), len(sample), np.random.default_rng([seed, b])
+        drawn = rng.permutation(n)[: n // 2] if sampling == "subsample" else rng.integers(n, size=n)
+        sample = sample.set_axis(names, axis=1).iloc[drawn].reset_index(drop=True)
+        varying = [name for name in names if (sample[name] != sample[name].iloc[0]).any()]
+    path = folder and Path(folder) / f"{key}.json"
+    if path and path.exists():
+        return np.array(json.loads(path.read_text(encoding="utf-8")), dtype=np.int8)
+    found = search(sample.subset(varying) if isinstance(sample, Statistics) else sample[varying])
+    at = [names.index(name) for name in found.names]
+    marks = np.zeros((len(names), len(names)), dtype=np.int8)
+    marks[np.ix_(at, at)] = found.marks
+    if path:
+        write_text(path, json.dumps(marks.tolist()))
+    return marks
+
+
+def calibration(stabilities: Sequence[Stability], truths: Sequence[CausalGraph], bins: int = 10) -> pd.DataFrame:
+    """How often claims of a given frequency are true: one row for each of ``bins`` ranges of frequency that has claims.
+
+    A claim is i → j, or i — j, of a pair; it is true when ``truths``, the CPDAGs that belong to ``stabilities``, have
+    just that edge. Claims that no draw made are left out: they are many, and trivially right in sparse graphs.
+
+    Returns
+    -------
+    columns low, high (the range, high included), predicted (mean frequency), true (share), count, and the 95% Wilson
+    interval ci_low, ci_high of the share. Claims of one graph depend on each other, so the interval is rather narrow.
+    Raises ValueError when variables differ or no draw made any claim.
+    """
+    check_range([bins], 1, np.inf, name="bins")
+    claims = []
+    for stability, truth in zip(stabilities, truths, strict=True):
+        if set(truth.names) != set(stability.names):
+            different = ", ".join(sorted(set(truth.names) ^ set(stability.names)))
+            raise ValueError(f"the variables of truth and stability differ: {different}")
+        truth = truth.subgraph(stability.names)
+        for shares, there in [(stability.directed, truth.adjacency), (np.triu(stability.undirected), truth.undirected)]:
+            claims.append(np.column_stack([shares[shares > 0], there[shares > 0]]))
+    frequency, true = np.concatenate(claims).T
+    if not len(frequency):
+        raise ValueError("no draw found any edge, so there is nothing to calibrate")
+    place, rows = np.ceil(frequency * bins - 1e-9).astype(int), []
+    for k in np.unique(place):
+        hit, count = int(true[place == k].sum()), int((place == k).sum())
+        interval = binomtest(hit, count).proportion_ci(method="wilson")
+        rows.append(((k - 1) / bins, k / bins, frequency[place == k].mean(), hit / count, count, *interval))
+    return pd.DataFrame(rows, columns=["low", "high", "predicted", "true", "count", "ci_low", "ci_high"])
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Expected calibration error of a `calibration` table: the mean of abs(predicted - true), weighted by count."""
+    return float(np.average((table["predicted"] - table["true"]).abs(), weights=table["count"]))

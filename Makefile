@@ -9,7 +9,7 @@ SCRATCH := reports/runs/nbval
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help data run full test lab report notebooks bench lock lint clean
+.PHONY: help data run full test lab report notebooks bench peers lock lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
@@ -46,8 +46,17 @@ lab: $(STAMP) ## open JupyterLab on this machine only
 report: $(STAMP) ## regenerate the generated blocks of the READMEs
 	$(BIN)/causal-lib report
 
-bench: $(STAMP) ## measure speed and memory, e.g. make bench ARGS=shop_world
+bench: $(STAMP) ## measure speed, memory and accuracy, e.g. make bench ARGS="discovery.speed discovery.tiers"
 	$(BIN)/causal-lib bench $(ARGS)
+
+# They need not live with the versions of .venv; discovery.peers says what it skipped when they are not there.
+peers: .peers/.installed ## install the packages that discovery is measured against, apart, in .peers
+
+.peers/.installed:
+	$(PYTHON) -m venv .peers
+	echo '*' > .peers/.gitignore
+	.peers/bin/python -m pip install --quiet gcastle==1.0.4 dagma==1.1.1 torch==2.13.0
+	touch $@
 
 # A local version such as +cpu names one machine's build and is cut, so that pip finds the release everywhere.
 lock: ## write the versions of .venv to requirements.lock
@@ -59,4 +68,4 @@ lint: $(STAMP) ## ruff over package, tests and notebooks
 	$(BIN)/ruff format --check causal_lib tests notebooks
 
 clean: ## remove .venv, runs and caches (fetched data stays)
-	rm -rf .venv reports/runs data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .peers reports/runs data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,26 +1,60 @@
-"""Speed and memory of the library against a plain peer, as medians of paired ratios; never part of the results."""
+"""Speed, memory and accuracy of the library against its peers, measured side by side; never part of the results.
+
+Two kinds of benchmark, one report: code against a peer's code in pairs of fresh processes (`measure`), or a function of
+`discovery.benchmark` that compares methods on the same data in one process. Either way one thread, compiling and imports
+apart, and claims whose truth is computed (`claim`).
+"""
 
 import json
+import operator
 import os
 import platform
 import re
 import statistics
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from causal_lib import paths
-from causal_lib.results import write_text
+from causal_lib.results import Metric, write_text
 
 _MEASURE = """
 import json, resource, time
 {imports}
-start = time.perf_counter()
+start, cpu = time.perf_counter(), time.process_time()
 {work}
-seconds = time.perf_counter() - start
+seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
-print(json.dumps({{"rows": rows, "seconds": seconds, "peak_mb": peak}}))
+print(json.dumps({{"rows": rows, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak}}))
 """
+_REPORT = """
+import json
+from causal_lib.discovery import benchmark
+print(json.dumps(benchmark.{function}(), allow_nan=False))
+"""
+_TABLE = """
+import numpy as np, pandas as pd
+rng, rows = np.random.default_rng(0), 1_000_000
+table = {f"number{i}": rng.standard_normal(rows) for i in range(25)}
+table |= {f"count{i}": rng.poisson(3, rows) for i in range(5)}
+table |= {f"flag{i}": rng.random(rows) < 0.3 for i in range(8)}
+levels = np.array([f"level {i}" for i in range(20)])
+table |= {f"text{i}": levels[rng.integers(3 + i, size=rows)] for i in range(12)}
+pd.DataFrame(table).to_parquet("table.parquet")
+"""
+_STATISTICS = {
+    "description": "count, mean and covariance of 10^6 rows of 50 mixed columns (12 of them text) in a Parquet file",
+    "prepare": _TABLE,
+    "own_code": {
+        "imports": "from causal_lib.discovery.statistics import Statistics",
+        "work": "rows = Statistics.from_parquet('table.parquet').rows",
+    },
+    "targets": {"ratio of cpu_seconds": 1.5, "own peak_mb": 1000},
+    "pairs": 15,  # a run is short, and the ratio of three pairs lay on either side of the target by chance
+}
+_READ = "import pyarrow.parquet as pq"
 BENCHMARKS = {
     "shop_world": {
         "description": "1 million impressions of worlds.shop",
@@ -36,37 +70,119 @@ rows = 3_240_000  # a third of the candidates are exposed
 kept = [rng.random(rows) for _ in range(5)]  # exposed, clicked, bought organically, bought after a click, rated
 kept += [rng.gumbel(size=rows), rng.standard_normal(rows), rng.integers(1_000, size=rows, dtype=np.int32)]""",
         },
-    }
+    },
+    "discovery.statistics": _STATISTICS
+    | {
+        "peer": "pyarrow reading the same columns in batches, its defaults",
+        "peer_code": {
+            "imports": _READ,
+            "work": "rows = sum(batch.num_rows for batch in pq.ParquetFile('table.parquet').iter_batches())",
+        },
+    },
+    "discovery.statistics_reader": _STATISTICS
+    | {
+        "peer": "pyarrow reading the same columns in batches, by the options that Statistics.from_parquet uses",
+        "peer_code": {
+            "imports": _READ + "\ntext = [f'text{i}' for i in range(12)]",
+            "work": """file = pq.ParquetFile("table.parquet", read_dictionary=text, pre_buffer=False, buffer_size=1 << 20)
+rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
+        },
+    },
+    "discovery.speed": {
+        "description": "order search without knowledge, standardised linear Gaussian data of 1,000 rows, 20 restarts each",
+        "peer": "flopsearch, called on the same array",
+        "report": "speed",
+    },
+    "discovery.tiers": {
+        "description": "order search with 4 tiers of the true order, 50 variables, 1,000 rows, 20 restarts each",
+        "peer": "flopsearch without the tiers, and with the tiers imposed on its answer",
+        "report": "tiers",
+    },
+    "discovery.peers": {
+        "description": "order search on standardised linear Gaussian data, ER2, 50 variables, 1,000 rows",
+        "peer": "causal-learn's BOSS and PC, gCastle's NOTEARS, the package dagma, our own dagma, baselines that sort",
+        "report": "peers",
+    },
+    "discovery.mixed": {
+        "description": "a third each binary, categorical with 3-6 levels, numeric; ER2, 30 variables, 2,000 rows",
+        "peer": "PC with each test, greedy search and MIIC of pyAgrum on quantile bins",
+        "report": "mixed",
+    },
+    "discovery.stability": {
+        "description": "order search on 100 bootstrap draws of 100,000 rows of 50 variables, 2 processes, wall time",
+        "peer": "an absolute limit",
+        "report": "stability",
+    },
+    "discovery.settings": {
+        "description": "every method on small simulations of each kind: 20 variables, 1,000 rows, standardised",
+        "peer": "each other; also drawn in figures/bench_discovery.png",
+        "report": "settings",
+    },
 }
-"""Name -> what is measured and against what; both sides are code that sets ``rows``, run in fresh processes."""
+"""Name -> what is measured and against what.
+
+Either ``own_code`` and ``peer_code`` set ``rows``, run in fresh processes in a folder where ``prepare`` has run, with
+``targets`` for what comes out, or ``report`` names a function of `discovery.benchmark`.
+"""
 
 
-def measure(imports: str, work: str) -> dict[str, float]:
-    """Rows, seconds and peak memory (MB) of ``work`` in a fresh process on one thread, imports not timed."""
-    command = [sys.executable, "-c", _MEASURE.format(imports=imports, work=work)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if child.returncode:
-        raise RuntimeError(f"the benchmark ended with status {child.returncode}:\n{child.stderr[-2000:]}")
-    return json.loads(child.stdout)
+def claim(name: str, values: Iterable[float], target: str, *, statistic: str = "mean") -> dict:
+    """Whether the mean or median of ``values``, one for each pair, meets ``target``, as JSON types.
 
+    ``target`` is a comparison and a number: 'at most', 'at least', 'below' or 'above'. A mean has its 95% t-interval, a
+    median, for times that are skewed by whatever else the machine does, the range of the values.
 
-def write(name: str, *, pairs: int = 3, reports: Path | None = None) -> Path:
-    """Measure one of `BENCHMARKS` in ``pairs`` of runs (own, peer) and return the path of its JSON report.
-
-    The ratio is taken within a pair, whose two runs follow each other and so meet the same load of the machine.
+    >>> claim("time", [0.2, 0.1, 0.5], "at most 0.25", statistic="median")["held"]
+    True
     """
-    benchmark = BENCHMARKS[name]
-    runs = [(measure(**benchmark["own_code"]), measure(**benchmark["peer_code"])) for _ in range(pairs)]
+    comparison, number = target.rsplit(" ", 1)
+    compare = {"at most": operator.le, "at least": operator.ge, "below": operator.lt, "above": operator.gt}[comparison]
+    values = [float(value) for value in values]
+    value, interval = getattr(statistics, statistic)(values), {"range": [min(values), max(values)]}
+    if statistic == "mean" and len(values) > 1:
+        mean = Metric.mean_of("", name, values)
+        interval = {"interval": [mean.low, mean.high]}
+    held = compare(value, float(number))
+    return {
+        "claim": name,
+        "statistic": statistic,
+        "value": value,
+        **interval,
+        "pairs": len(values),
+        "target": target,
+        "held": held,
+    }
+
+
+def known(name: str) -> list[str]:
+    """The benchmarks that ``name`` stands for: itself, or all its parts (discovery: discovery.speed, ...)."""
+    return [other for other in BENCHMARKS if other == name or other.startswith(f"{name}.")]
+
+
+def measure(imports: str, work: str, *, folder: str | Path = ".") -> dict[str, float]:
+    """Rows, seconds (wall, CPU) and peak memory (MB) of ``work`` in a fresh process on one thread, imports not timed."""
+    return json.loads(_fresh(_MEASURE.format(imports=imports, work=work), stderr=subprocess.PIPE, cwd=folder))
+
+
+def write(name: str, *, pairs: int | None = None, reports: Path | None = None) -> Path:
+    """Measure one of `BENCHMARKS` and return the path of its JSON report.
+
+    Code against code is run in ``pairs`` (own, peer), by default the benchmark's own number or 3. The ratio is taken
+    within a pair, whose two runs follow each other and so meet the same load of the machine.
+    """
+    benchmark, reports = BENCHMARKS[name], Path(reports or paths.reports()).resolve()
+    if "report" in benchmark:
+        environment = {"CAUSAL_LIB_REPORTS": str(reports)}
+        measured = json.loads(_fresh(_REPORT.format(function=benchmark["report"]), **environment).splitlines()[-1])
+    else:
+        measured = _pairs(benchmark, pairs or benchmark.get("pairs", 3))
     info = Path("/proc/cpuinfo")
     models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
     content = {
         "benchmark": name,
         "description": benchmark["description"],
         "peer": benchmark["peer"],
-        "pairs": [{"own": own, "peer": peer} for own, peer in runs],
-        "own": {key: statistics.median(own[key] for own, _ in runs) for key in runs[0][0]},
-        "ratio": {key: statistics.median(own[key] / peer[key] for own, peer in runs) for key in ("seconds", "peak_mb")},
+        **measured,
         "machine": {
             "processor": models[0] if models else platform.machine(),
             "cores": os.cpu_count(),
@@ -74,5 +190,35 @@ def write(name: str, *, pairs: int = 3, reports: Path | None = None) -> Path:
             "python": platform.python_version(),
         },
     }
-    path = Path(reports or paths.reports()) / "benchmarks" / f"{name}.json"
+    path = reports / "benchmarks" / f"{name}.json"
     return write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def _pairs(benchmark, pairs):
+    with tempfile.TemporaryDirectory() as folder:
+        if "prepare" in benchmark:
+            _fresh(benchmark["prepare"], stderr=subprocess.PIPE, cwd=folder)
+        sides = benchmark["own_code"], benchmark["peer_code"]
+        runs = [[measure(**side, folder=folder) for side in sides] for _ in range(pairs)]
+    keys = [key for key in runs[0][0] if key != "rows"]
+    values = {f"ratio of {key}": [own[key] / peer[key] for own, peer in runs] for key in keys}
+    values |= {f"own {key}": [own[key] for own, _ in runs] for key in keys}
+    targets = benchmark.get("targets", {}).items()
+    return {
+        "claims": [claim(what, values[what], f"at most {most}", statistic="median") for what, most in targets],
+        "pairs": [{"own": own, "peer": peer} for own, peer in runs],
+        "own": {key: statistics.median(own[key] for own, _ in runs) for key in runs[0][0]},
+        "ratio": {key: statistics.median(values[f"ratio of {key}"]) for key in keys},
+    }
+
+
+def _fresh(code, *, stderr=None, cwd=".", **environment):
+    """What ``code`` prints in a process of its own on one thread; its progress bars are seen unless ``stderr`` is kept."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, "-c", code]
+    child = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=cwd, check=False
+    )
+    if child.returncode:
+        raise RuntimeError(f"the benchmark ended with status {child.returncode}:\n{(child.stderr or '')[-2000:]}")
+    return child.stdout

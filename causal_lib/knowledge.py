@@ -77,9 +77,15 @@ class Knowledge:
         unknown = sorted(named - set(names))
         if unknown:
             raise ValueError(f"knowledge names {', '.join(unknown)}, which the data lack; columns: {', '.join(names)}")
-        allowed = np.array([[a != b and self.allows(a, b) for b in names] for a in names])
+        number = {name: i for i, tier in enumerate(self.tiers) for name in tier}
+        tiers = np.array([number.get(name, -1) for name in names])
+        later = tiers[:, None] > tiers if self.within_tiers else tiers[:, None] >= tiers
+        allowed = ~np.eye(len(names), dtype=bool) & ~(later & (tiers[:, None] >= 0) & (tiers >= 0))
+        at = {name: i for i, name in enumerate(names)}
+        for cause, effect in self.forbidden:
+            allowed[at[cause], at[effect]] = False
         for cause, effect in self.required:
-            allowed[names.index(effect), names.index(cause)] = False
+            allowed[at[effect], at[cause]] = False
         return allowed
 
     def orientations(self, names: Sequence[str]) -> np.ndarray:

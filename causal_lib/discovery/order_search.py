@@ -18,7 +18,6 @@ PMLR 104 (2019).
 
 import itertools
 
-import networkx as nx
 import numpy as np
 from numba import njit
 
@@ -52,7 +51,7 @@ from causal_lib.knowledge import Knowledge
 
 MAX_ROWS = 64  # columns of all parents of a variable, at most
 MAX_SWEEPS = 100
-PATIENCE = 8  # a walk ends where it has cost more than so many parameters; twice as many in the first descent
+PATIENCE = 6  # a walk ends where it has cost more than so many parameters; twice as many in the first descent
 
 
 def order_search(
@@ -103,7 +102,8 @@ def order_search(
     may[ALLOWED] = ~np.eye(d, dtype=bool)
     if knowledge is not None:
         may[ALLOWED] = knowledge.allowed(names).T
-        may[REQUIRED] = [[(cause, effect) in knowledge.required for cause in names] for effect in names]
+        for cause, effect in knowledge.required:
+            may[REQUIRED, names.index(effect), names.index(cause)] = True
         may[BEFORE] = _before(knowledge, names)
     first = np.concatenate([[0], np.cumsum(stats.widths)])
     packed = np.concatenate([[0], np.cumsum(stats.widths * (stats.widths + 1) // 2)])
@@ -143,14 +143,16 @@ def bic(statistics: Statistics, graph: CausalGraph, *, penalty: float = 2.0) -> 
 
 def _before(knowledge, names):
     """[a, b]: a must precede b in any order, by tiers and required edges, also through others."""
-    precedes = nx.DiGraph(list(knowledge.required))
-    precedes.add_nodes_from(names)
-    for earlier, later in itertools.pairwise(tier for tier in knowledge.tiers if tier):
-        precedes.add_edges_from(itertools.product(earlier, later))
-    if not nx.is_directed_acyclic_graph(precedes):
-        cycle = [a for a, _ in nx.find_cycle(precedes)]
-        raise ValueError(f"knowledge: required edges and tiers contradict each other around {', '.join(cycle)}")
-    return nx.to_numpy_array(nx.transitive_closure_dag(precedes), nodelist=names, dtype=bool)
+    tiers = np.array([-1 if (t := knowledge.tier(name)) is None else t for name in names])
+    before = (tiers[:, None] < tiers) & (tiers[:, None] >= 0)
+    for cause, effect in knowledge.required:
+        before[names.index(cause), names.index(effect)] = True
+    for through in range(len(names)):  # Warshall's transitive closure
+        before |= before[:, through, None] & before[through]
+    around = [name for name, itself in zip(names, before.diagonal(), strict=True) if itself]
+    if around:
+        raise ValueError(f"knowledge: required edges and tiers contradict each other around {', '.join(around)}")
+    return before
 
 
 @njit(cache=True)
@@ -214,12 +216,13 @@ def _accept(s):
 
 
 @njit(cache=True)
-def _descend(p, s, patience):
+def _descend(p, s, patience, goal):
     """Move each variable to its best place until no move improves anything; the score.
 
-    First only those near a change, then all of them once more. Moves that change nothing are made as well.
+    First only those near a change, then, if the score has come to ``goal``, all of them once more. Moves that change nothing
+    are made as well.
     """
-    checked = False
+    checked, total = False, 0.0
     for _ in range(MAX_SWEEPS):
         again = False
         for v in s.v[ORDER].copy():
@@ -244,13 +247,13 @@ def _descend(p, s, patience):
             else:
                 s.v[MARKED] = 0
         if not again:
-            if checked:
+            total = 0.0
+            for z in range(len(s.v[0])):
+                total += s.f[s.v[SLOT, z], p.score]
+            if checked or total > goal:
                 break
             s.v[DIRTY] = 1
             checked = True
-    total = 0.0
-    for z in range(len(s.v[0])):
-        total += s.f[s.v[SLOT, z], p.score]
     return total
 
 
@@ -385,9 +388,10 @@ def _search(p, rng, restarts):
             s.v[SLOT] = s.v[BEST]
             s.v[DIRTY] = 0
             _perturb(p, s, (1 + attempt % 3) * max(1, int(np.rint(np.log(d)))), rng)
-        score = _descend(p, s, patience)
+        goal = best + 2 * p.price
+        score = _descend(p, s, patience, goal)
         while _polish(p, s):
-            score = _descend(p, s, patience)
+            score = _descend(p, s, patience, goal)
         if score <= best + p.tolerance:
             best = score
             order[:] = s.v[ORDER]

@@ -9,7 +9,8 @@ from causal_lib.discovery.discover import discover
 from causal_lib.discovery.distances import compare_graphs, edge_status, shd
 from causal_lib.discovery.engines import METHODS
 from causal_lib.discovery.lagged import lagged
-from causal_lib.discovery.order_search import bic, order_search
+from causal_lib.discovery.order_search import order_search
+from causal_lib.discovery.score import bic
 from causal_lib.discovery.sortability import r2_sortability, sort_and_regress, varsortability
 from causal_lib.discovery.stability import calibration, calibration_error, edge_stability
 from causal_lib.discovery.statistics import Statistics

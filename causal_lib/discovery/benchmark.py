@@ -28,7 +28,8 @@ from causal_lib.bench import claim
 from causal_lib.data.simulate import random_dag, simulate
 from causal_lib.discovery.discover import discover
 from causal_lib.discovery.distances import shd
-from causal_lib.discovery.order_search import bic, order_search
+from causal_lib.discovery.order_search import order_search
+from causal_lib.discovery.score import bic
 from causal_lib.discovery.sortability import r2_sortability, sort_and_regress, varsortability
 from causal_lib.discovery.stability import edge_stability
 from causal_lib.discovery.statistics import Statistics

@@ -17,6 +17,7 @@ from scipy.linalg import cholesky, qr
 
 from causal_lib.discovery import constraint
 from causal_lib.discovery.order_search import order_search
+from causal_lib.discovery.score import gaussian_bic
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import ARROW, NONE, TAIL, CausalGraph
 from causal_lib.knowledge import Knowledge
@@ -138,18 +139,6 @@ def those(which: Callable[[Method], bool]) -> str:
 
 
 # ---- scores over Gaussian correlations ----------------------------------------------------------------------
-
-
-def gaussian_bic(graph: CausalGraph, correlation: np.ndarray, count: float, penalty: float = 2.0) -> float:
-    """Σ n ln var(z | parents) + penalty · ln n · (number of edges) of a DAG, or of any member of a CPDAG.
-
-    The textbook BIC has ``penalty`` 1. Raises ValueError for a graph without such a member.
-    """
-    parents, total = graph.extension().adjacency, 0.0
-    for z, column in enumerate(parents.T):
-        among, own = correlation[np.ix_(column, column)], correlation[column, z]
-        total += count * np.log(correlation[z, z] - own @ np.linalg.solve(among, own))
-    return float(total + penalty * np.log(count) * parents.sum())
 
 
 def _few_rows(correlation, count, penalty):

@@ -7,9 +7,11 @@ A column is (float64 values, None, gaps) for numbers or (codes, levels, gaps); g
 from math import inf, prod
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numba import njit
 from scipy.linalg import block_diag
+from scipy.special import ndtri
 
 BOOLEAN = (False, True)
 _CACHED = 4_096  # rows whose numbers stay in the processor's cache while they are laid out and multiplied
@@ -21,6 +23,38 @@ _EM_STEPS = 2_000
 def is_text(kind) -> bool:
     """Whether an Arrow type is text."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def row_weights(values, n):
+    """(n,) weights of the rows; ValueError unless they are non-negative and finite."""
+    w = pd.Series(values).to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = ~(np.isfinite(w) & (w >= 0))
+    if len(w) != n or bad.any():
+        raise ValueError(f"weights: {len(w)} for {n} rows, {int(bad.sum())} of them negative, missing or infinite")
+    return w
+
+
+def normal_scores(frame, w):
+    """``frame`` with each number replaced by Φ⁻¹ of the middle of its rank's (weighted) mass."""
+    frame = frame.copy(deep=False)
+    for name in frame.select_dtypes("number"):
+        values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
+        there = ~np.isnan(values)
+        place = np.unique(values[there], return_inverse=True)[1]
+        mass = np.bincount(place, None if w is None else w[there])
+        middle = np.where(mass > 0, (np.cumsum(mass) - mass / 2) / mass.sum(), 0.5)  # what has no mass does not count
+        values[there] = ndtri(middle)[place]
+        frame[name] = values
+    return frame
+
+
+def arrow_batch(frame):
+    """``frame`` as one Arrow record batch; ValueError for columns that Arrow cannot hold."""
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError) as error:
+        raise ValueError(f"{'; '.join(map(str, error.args))}: make the column numbers, text or a category") from None
+    return pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], table.column_names)
 
 
 def read_column(name, column):

@@ -123,24 +123,6 @@ def order_search(
     return CausalGraph(dag.names, dag.cpdag(knowledge).marks, {"score": float(score - alone)})
 
 
-def bic(statistics: Statistics, graph: CausalGraph, *, penalty: float = 2.0) -> float:
-    """The score of `order_search` for a DAG, or for any DAG of a CPDAG's class (they share it), over the same variables."""
-    dag, stats = graph.extension(), statistics.subset(graph.names)
-    first = np.concatenate([[0], np.cumsum(stats.widths)])
-    of = [list(range(a, b)) for a, b in itertools.pairwise(first)]
-
-    def log_det(variables):
-        columns = [c for v in variables for c in of[v]]
-        return np.linalg.slogdet(stats.correlation[np.ix_(columns, columns)])[1] if columns else 0.0
-
-    score = 0.0
-    for z, parents in enumerate(dag.adjacency.T):
-        parents = list(np.flatnonzero(parents))
-        score += stats.count * (log_det([z, *parents]) - log_det(parents) - log_det([z]))
-        score += penalty * np.log(stats.count) * stats.widths[z] * stats.widths[parents].sum()
-    return float(score)
-
-
 def _before(knowledge, names):
     """[a, b]: a must precede b in any order, by tiers and required edges, also through others."""
     tiers = np.array([-1 if (t := knowledge.tier(name)) is None else t for name in names])

@@ -22,9 +22,7 @@ class Problem(NamedTuple):
     S: np.ndarray  # (D, D) correlations of the columns
     first: np.ndarray  # (d + 1,) first column of each variable
     packed: np.ndarray  # (d + 1,) first entry of each variable's block in V
-    may: (
-        np.ndarray
-    )  # (3, d, d) bool: ALLOWED [z, r], r may be a parent of z; REQUIRED, it is one; BEFORE [a, b], in the order
+    may: np.ndarray  # (3, d, d) bool: ALLOWED [z, r], r may be a parent of z; REQUIRED, it is; BEFORE [a, b], in order
     n: float  # rows
     price: float  # of a parameter, in units of the score: penalty · ln n
     keep: np.ndarray  # [m] = exp(-price · m / n): a parent of m parameters must cut det var(z | P) to less than this
@@ -43,16 +41,14 @@ class State(NamedTuple):
     neither a step back nor a return to the best order copies a number.
     """
 
-    v: (
-        np.ndarray
-    )  # (7, d) ORDER first to last; per variable POSITION in it; SLOT in use; BEST slot, of the best order so
-    #                far; PAST slot, before the walk that goes on; MARKED, changed in that walk; DIRTY, to be moved again
-    w: np.ndarray  # (3d, 2 + 2 max_rows) number of parents, number K of their columns, parents as they came, columns
-    f: (
-        np.ndarray
-    )  # (3d, _) C (q, D): covariances of the variable's own columns with all columns, given P; V: those inside
-    #                of each variable's block, given P, lower triangles packed; G (max_rows, D): K rows inv(L) S[P, :] with
-    #                L L' = S[P, P]; R (max_rows, max_rows): inv(L'), upper triangular; n ln det var(z | P) + price · parameters
+    # v (7, d): ORDER first to last; per variable POSITION in it, SLOT in use, BEST slot, PAST slot (before the walk that
+    # goes on), MARKED (changed in that walk), DIRTY (to be moved again)
+    v: np.ndarray
+    # w (3d, _): number of parents, number K of their columns, the parents as they came, their columns
+    w: np.ndarray
+    # f (3d, _): C (q, D), covariances of the variable's own columns with all, given P; V, those inside each variable's
+    # block, given P, lower triangles packed; G (max_rows, D), K rows in use; R (max_rows, max_rows), upper triangular; the score
+    f: np.ndarray
 
 
 ALLOWED, REQUIRED, BEFORE = range(3)
@@ -63,10 +59,8 @@ PARENTS, ROWS = range(2)
 @njit(cache=True)
 def new_state(p):
     """Memory for the state of all variables, not yet filled (`clear`)."""
-    d = len(p.first) - 1
-    s = State(
-        np.zeros((7, d), np.int64), np.zeros((3 * d, 2 + 2 * p.max_rows), np.int64), np.empty((3 * d, p.score + 1))
-    )
+    d, width = len(p.first) - 1, 2 + 2 * p.max_rows
+    s = State(np.zeros((7, d), np.int64), np.zeros((3 * d, width), np.int64), np.empty((3 * d, p.score + 1)))
     s.v[SLOT] = s.v[BEST] = 3 * np.arange(d)
     s.v[DIRTY] = 1
     return s
@@ -76,9 +70,7 @@ def new_state(p):
 def clear(p, s, z):
     """No parents."""
     t, D = s.v[SLOT, z], len(p.S)
-    s.w[t, PARENTS] = 0
-    s.w[t, ROWS] = 0
-    f = s.f[t]
+    f, s.w[t, :2] = s.f[t], 0
     for a in range(p.first[z + 1] - p.first[z]):
         for j in range(D):
             f[a * D + j] = p.S[p.first[z] + a, j]
@@ -93,6 +85,8 @@ def clear(p, s, z):
 @njit(cache=True)
 def touch(p, s, z):
     """z is about to change in the walk that goes on: from now on in a free slot, so that the old one can come back."""
+    if s.v[MARKED, z]:
+        return
     old = s.v[SLOT, z]
     new = 3 * z
     while new == old or new == s.v[BEST, z]:
@@ -138,8 +132,7 @@ def _det_given(p, s, z):
         return f[jz]
     A = np.empty((q, q))
     for a in range(q):
-        for b in range(a + 1):
-            A[a, b] = f[a * D + jz + b]
+        A[a] = f[a * D + jz : a * D + jz + q]
     return _det(A, q)
 
 
@@ -167,10 +160,8 @@ def _ratio_added(p, s, z, r):
         if A[a, a] < TINY:
             return 1.0
     for a in range(qz):
-        for b in range(qr):
-            A[qr + a, b] = f[a * D + jr + b]
-        for b in range(a + 1):
-            A[qr + a, qr + b] = f[a * D + jz + b]
+        A[qr + a, :qr] = f[a * D + jr : a * D + jr + qr]
+        A[qr + a, qr:] = f[a * D + jz : a * D + jz + qz]
     if _det(A, qr + qz) == 0.0:
         return 1.0
     det = 1.0
@@ -284,21 +275,18 @@ def _ratio_removed(p, s, z, first, width):
             w = f[p.start_R + (first + a) * p.max_rows + j]
             for b in range(a + 1):
                 Q[a, b] += w * f[p.start_R + (first + b) * p.max_rows + j]
-            for b in range(qz):
-                B[a, b] += w * f[p.start_G + j * D + jz + b]
+            B[a] += w * f[p.start_G + j * D + jz : p.start_G + j * D + jz + qz]
     if _det(Q, width) == 0.0:
         return np.inf
-    for b in range(qz):  # B <- inv(chol(Q)) B
-        for a in range(width):
-            for j in range(a):
-                B[a, b] -= Q[a, j] * B[j, b]
-            B[a, b] /= Q[a, a]
+    for a in range(width):  # B <- inv(chol(Q)) B
+        for j in range(a):
+            B[a] -= Q[a, j] * B[j]
+        B[a] /= Q[a, a]
     A = np.empty((qz, qz))
     for a in range(qz):
-        for b in range(a + 1):
-            A[a, b] = f[a * D + jz + b]
-            for j in range(width):
-                A[a, b] += B[j, a] * B[j, b]
+        A[a] = f[a * D + jz : a * D + jz + qz]
+        for j in range(width):
+            A[a] += B[j, a] * B[j]
     return _det(A, qz) / _det_given(p, s, z)
 
 
@@ -384,28 +372,25 @@ def exchange(p, s, loser, gainer):
     t = s.v[SLOT, loser]
     for i in range(s.w[t, PARENTS]):
         if s.w[t, 2 + i] == gainer:
-            if not s.v[MARKED, loser]:
-                touch(p, s, loser)
-                t = s.v[SLOT, loser]
+            touch(p, s, loser)
+            t = s.v[SLOT, loser]
             change -= s.f[t, p.score]
             _remove(p, s, loser, gainer)
             settle(p, s, loser)
             change += s.f[t, p.score]
             break
-    if not p.may[ALLOWED, gainer, loser]:
-        return change
     t, D, z, r = s.v[SLOT, gainer], len(p.S), gainer, loser
+    qr = p.first[r + 1] - p.first[r]
+    if not p.may[ALLOWED, z, r] or s.w[t, ROWS] + qr > p.max_rows:
+        return change
     if len(s.v[0]) == D:
         c, v = s.f[t, r], s.f[t, D + r]
         if v <= TINY or c * c <= (1.0 - p.keep[1]) * v * s.f[t, z] * MORE:
             return change
-    elif _ratio_added(p, s, z, r) * MORE >= p.keep[(p.first[z + 1] - p.first[z]) * (p.first[r + 1] - p.first[r])]:
+    elif _ratio_added(p, s, z, r) * MORE >= p.keep[(p.first[z + 1] - p.first[z]) * qr]:
         return change
-    if s.w[t, ROWS] + p.first[r + 1] - p.first[r] > p.max_rows:
-        return change
-    if not s.v[MARKED, z]:
-        touch(p, s, z)
-        t = s.v[SLOT, z]
+    touch(p, s, z)
+    t = s.v[SLOT, z]
     change -= s.f[t, p.score]
     add(p, s, z, r)
     shrink(p, s, z)

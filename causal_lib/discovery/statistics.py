@@ -13,21 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
-from scipy.special import ndtri
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from causal_lib.data.schema import check_frame
 from causal_lib.discovery.moments import (
     along,
+    arrow_batch,
     chunk_moments,
     em_moments,
     is_text,
+    normal_scores,
     pool,
     read_column,
+    row_weights,
     sorted_levels,
     take,
 )
@@ -131,10 +132,10 @@ class Statistics:
             check_frame(frame, [weights])
             weights, frame = frame[weights], frame.drop(columns=weights)
         check_frame(frame, frame.columns, complete=missing == "raise")
-        w = None if weights is None else _weights(weights, len(frame))
+        w = None if weights is None else row_weights(weights, len(frame))
         if transform == "normal":
-            frame = _normal_scores(frame, w)
-        batch = _batch(frame)
+            frame = normal_scores(frame, w)
+        batch = arrow_batch(frame)
         if missing == "em" and any(column.null_count for column in batch.columns):
             ((names, columns, _),) = _columns([(batch, w)])
             levels, stack = em_moments(names, columns, w, n_boot, np.random.default_rng([seed, 0]))
@@ -178,7 +179,7 @@ class Statistics:
         _check_options(missing, transform, n_boot, chunk_rows, streamed=True)
         # stream_results asks for a server-side cursor, else the MySQL driver would fetch the whole result first
         query = (sa.text(query) if isinstance(query, str) else query).execution_options(stream_results=True)
-        batches = map(_batch, pd.read_sql(query, connection, chunksize=chunk_rows))
+        batches = map(arrow_batch, pd.read_sql(query, connection, chunksize=chunk_rows))
         return _fold(_columns(_weighted(batches, weights, categories)), missing, n_boot, seed, None)
 
     @staticmethod
@@ -321,35 +322,6 @@ def _check_options(missing, transform, n_boot, rows, streamed=False):
         raise ValueError(f"{option} needs all rows at once: read a sample of the rows and use Statistics.from_frame")
 
 
-def _weights(values, n):
-    w = pd.Series(values).to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = ~(np.isfinite(w) & (w >= 0))
-    if len(w) != n or bad.any():
-        raise ValueError(f"weights: {len(w)} for {n} rows, {int(bad.sum())} of them negative, missing or infinite")
-    return w
-
-
-def _normal_scores(frame, w):
-    frame = frame.copy(deep=False)
-    for name in frame.select_dtypes("number"):
-        values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-        there = ~np.isnan(values)
-        place = np.unique(values[there], return_inverse=True)[1]
-        mass = np.bincount(place, None if w is None else w[there])
-        middle = np.where(mass > 0, (np.cumsum(mass) - mass / 2) / mass.sum(), 0.5)  # what has no mass does not count
-        values[there] = ndtri(middle)[place]
-        frame[name] = values
-    return frame
-
-
-def _batch(frame):
-    try:
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-    except (pa.ArrowException, TypeError) as error:
-        raise ValueError(f"{'; '.join(map(str, error.args))}: make the column numbers, text or a category") from None
-    return pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], table.column_names)
-
-
 def _parquet_batches(files, wanted, rows):
     for path in files:
         schema = pq.read_schema(path)
@@ -378,7 +350,7 @@ def _weighted(batches, weights, categories):
                 raise ValueError(f"categories or weights: no column {name!r}; columns there: {', '.join(names)}")
         for name in categories:
             batch = batch.set_column(names.index(name), name, batch.column(name).dictionary_encode())
-        w = None if weights is None else _weights(batch.column(weights).to_pandas(), batch.num_rows)
+        w = None if weights is None else row_weights(batch.column(weights).to_pandas(), batch.num_rows)
         yield batch.select([name for name in names if name != weights]), w
 
 

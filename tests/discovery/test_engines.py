@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from causal_lib.discovery import METHODS, compare_graphs, discover
-from causal_lib.discovery.engines import discretise, encode, gaussian_bic
+from causal_lib.discovery.engines import discretise, encode
+from causal_lib.discovery.score import gaussian_bic
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge

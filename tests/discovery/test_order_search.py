@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from causal_lib.data.simulate import random_dag, simulate
 from causal_lib.discovery import parents as kernel
-from causal_lib.discovery.order_search import bic, order_search
+from causal_lib.discovery.order_search import order_search
+from causal_lib.discovery.score import bic
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge

@@ -17,11 +17,16 @@ from causal_lib.data import schema
 # features). A user's own setting wins.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
-_NO_NEWS = (b"Could not find cuda drivers", b"failed call to cuInit", b"All log messages before absl::InitializeLog()")
+_NO_NEWS = (
+    b"Could not find cuda drivers",
+    b"failed call to cuInit",
+    b"All log messages before absl::InitializeLog()",
+    b"oneDNN custom operations are on",  # said on some processors only
+)
 
 
 def _import_tensorflow():
-    """The module; on a machine without GPU the lines that say so are left out, every other line is passed on.
+    """The module; the lines that tell of no GPU, or of oneDNN, are left out, every other line is passed on.
 
     They come before the log level is read, so no setting reaches them, and would stand as errors in a notebook.
     """

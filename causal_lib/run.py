@@ -177,7 +177,11 @@ def _execute(job, folder, jobs):
     command = [sys.executable, "-m", "papermill", job.path.resolve(), partial, "--cwd", job.path.resolve().parent]
     command += ["--no-progress-bar", "--log-level", "ERROR", "--parameters_yaml", yaml.safe_dump(job.changed)]
     started = time.monotonic()
-    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    for _ in range(3):
+        child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        # Two kernels that start at once may choose the same free port; the one that lost has run nothing yet.
+        if not child.returncode or "Kernel died before replying to kernel_info" not in child.stderr:
+            break
     outcome = {"status": "failed" if child.returncode else "ok", "seconds": round(time.monotonic() - started, 1)}
     errors = []
     if partial.exists():

@@ -262,6 +262,24 @@ def test_a_dead_kernel_is_a_failure_that_says_so(house):
     assert (folder / "01_a.ipynb").exists()
 
 
+@pytest.mark.parametrize(("deaths", "status"), [(1, "ok"), (3, "failed")])
+def test_a_kernel_that_dies_before_it_ran_anything_is_started_again_twice(house, monkeypatch, deaths, status):
+    add(house, "01_a")
+    started, real = [], subprocess.run
+
+    def dying(command, **options):
+        started.append(command)
+        if len(started) <= deaths:
+            return subprocess.CompletedProcess(
+                command, 1, "", "RuntimeError: Kernel died before replying to kernel_info"
+            )
+        return real(command, **options)
+
+    monkeypatch.setattr("causal_lib.run.subprocess.run", dying)
+    assert statuses(start(house)) == {"01": status}
+    assert len(started) == min(deaths + 1, 3)
+
+
 def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(house):
     add(house, "01_a")
     slow = add(

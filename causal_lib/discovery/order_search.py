@@ -86,6 +86,7 @@ def order_search(
         for a constant or linearly dependent column (named), fewer rows than columns, knowledge about absent variables or
         in contradiction with itself, a penalty that is not positive or restarts below 0.
 
+    >>> import pandas as pd
     >>> rng = np.random.default_rng(0)
     >>> x, y = rng.normal(size=(2, 500))
     >>> frame = pd.DataFrame({"x": x, "y": y, "z": x + y + rng.normal(size=500)})

@@ -99,7 +99,11 @@ def plan(
     given = given or {}
     where = {name: [k for k in selected if name in declared[k]] for k in selected for name in declared[k]}
     _known("parameter", given, where, [f"{name} ({' '.join(where[name])})" for name in sorted(where)])
-    needs = {number: _needs(found[number], selected, results) for number in selected}
+    needs = {number: _needs(found[number]) for number in selected}
+    for number in selected:
+        for k in needs[number]:
+            if k not in selected and not (results and (results / f"{k}.json").exists()):
+                raise UsageError(f"{found[number].name} needs the results of notebook {k}: run {k} too")
     jobs = {}
     for number in TopologicalSorter({n: [k for k in needs[n] if k in needs] for n in needs}).static_order():
         asked = overrides.get(number, {}) | {name: value for name, value in given.items() if number in where[name]}
@@ -118,6 +122,15 @@ def plan(
     return list(jobs.values())
 
 
+def with_dependents(numbers: Iterable[str], notebooks: Path = paths.NOTEBOOKS) -> set[str]:
+    """These notebooks and all that read their results, directly or through others; no number stands for all of them."""
+    wanted = {str(n).zfill(2) for n in numbers}
+    needs = {number: set(_needs(path)) for number, path in find(notebooks).items()}
+    while more := {number for number in needs if needs[number] & wanted} - wanted:
+        wanted |= more
+    return wanted
+
+
 def _known(kind, names, known, shown=None):
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -133,12 +146,8 @@ def _overrides(path, declared):
     return overrides
 
 
-def _needs(path, selected, results):
-    needs = tuple(nbformat.read(path, as_version=4).metadata.get("causal_lib", {}).get("needs", ()))
-    for number in needs:
-        if number not in selected and not (results and (results / f"{number}.json").exists()):
-            raise UsageError(f"{path.name} needs the results of notebook {number}: run {number} too")
-    return needs
+def _needs(path):
+    return tuple(nbformat.read(path, as_version=4).metadata.get("causal_lib", {}).get("needs", ()))
 
 
 def _typed(name, value, default, path):

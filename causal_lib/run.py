@@ -25,7 +25,7 @@ import yaml
 from tqdm.auto import tqdm
 
 from causal_lib import paths
-from causal_lib.notebooks import UsageError, hygiene, notebook_html, plan, with_outputs
+from causal_lib.notebooks import UsageError, hygiene, notebook_html, plan, with_dependents, with_outputs
 from causal_lib.results import Metric, table, write_text
 
 _INDEX = """<!DOCTYPE html><meta charset="utf-8"><title>run {{ name }}</title>
@@ -59,12 +59,14 @@ def run(
     numbers, given, profile, notebooks : as in `plan`, whose UsageError comes before anything runs.
     jobs : notebooks executed at a time.
     resume : finish the newest unfinished run of the same request; where there is none, start a new one.
-    in_place : write the outputs back into the notebooks (default parameters only).
+    in_place : write the outputs back into the notebooks (default parameters only), and into those that read their
+        results, which therefore run too.
     reports : folder of results, figures and runs; `paths.reports` when left out.
     """
     reports = Path(reports or paths.reports()).resolve()
     if jobs < 1:
         raise UsageError(f"jobs is {jobs}; at least 1")
+    numbers = with_dependents(numbers, notebooks) if in_place else numbers
     planned = plan(numbers, given, profile=profile, notebooks=notebooks, results=reports / "results")
     dirty = [job.path.name for job in planned if job.changed]
     if in_place and dirty:

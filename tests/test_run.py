@@ -349,6 +349,14 @@ def test_in_place_writes_outputs_and_nothing_else(house):
     assert path.read_text() == text
 
 
+def test_in_place_also_runs_those_that_read_the_results(house):
+    for number, needs in (("00", ["01", "02"]), ("01", []), ("02", []), ("03", ["00"])):
+        add(house, f"{number}_a", needs=needs)
+    start(house)
+    assert sorted(statuses(start(house, ["01"], in_place=True))) == ["00", "01", "03"]
+    assert sorted(statuses(start(house, ["1"]))) == ["01"]
+
+
 def test_in_place_refuses_outputs_that_are_not_fit_to_commit(house):
     path = add(house, "01_a", "print(os.getcwd())\nprint('warned', file=__import__('sys').stderr)\nobject()")
     before = path.read_text()

@@ -7,6 +7,7 @@ results that came from default parameters, is copied on to the committed ``repor
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -38,6 +39,7 @@ _INDEX = """<!DOCTYPE html><meta charset="utf-8"><title>run {{ name }}</title>
 {% if k in e.changed %}<b>{{ k }}={{ v }}</b>{% else %}{{ k }}={{ v }}{% endif %} {% endfor %}</tr>
 {% endfor %}</table><h2>Headline</h2>{{ headline|safe }}
 """
+_LOST_PORT = re.compile(r"Kernel died before replying to kernel_info|Kernel didn't respond in \d+ seconds")
 _DRAWING = Lock()  # matplotlib, which draws a page's formulas, is not made for threads
 
 
@@ -182,7 +184,7 @@ def _execute(job, folder, jobs):
     for _ in range(3):
         child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         # Two kernels that start at once may choose the same free port; the one that lost has run nothing yet.
-        if not child.returncode or "Kernel died before replying to kernel_info" not in child.stderr:
+        if not child.returncode or not _LOST_PORT.search(child.stderr):
             break
     outcome = {"status": "failed" if child.returncode else "ok", "seconds": round(time.monotonic() - started, 1)}
     errors = []

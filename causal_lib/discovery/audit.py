@@ -312,18 +312,26 @@ class _Moments:
 
     def explain(self, target, pool, tolerance) -> set[int]:
         """Variables of ``pool``, few, whose columns leave ``target`` at most ``tolerance`` of its variance (greedy, then pruned)."""
-        swept, chosen = self.correlation[np.ix_([*pool, target], [*pool, target])].copy(), []
-        while swept[-1, -1] > tolerance and len(chosen) < len(pool):
-            own = swept.diagonal()[:-1]
-            gain = np.where(own > 1e-3 * _EXACT, swept[:-1, -1] ** 2, 0) / np.maximum(own, 1e-3 * _EXACT)
+        pool, R, floor, chosen = np.asarray(pool), self.correlation, 1e-3 * _EXACT, []
+        own, cross, left = R.diagonal()[pool].copy(), R[pool, target].copy(), R[target, target]
+        rows = np.empty((len(pool), len(pool)))  # of the Cholesky factor of the chosen
+        while left > tolerance and len(chosen) < len(pool):
+            gain = np.where(own > floor, cross**2, 0) / np.maximum(own, floor)
             best = int(gain.argmax())
             if not gain[best] > 0:
                 break
-            chosen.append(int(pool[best]))
-            swept -= np.outer(swept[:, best], swept[best]) / swept[best, best]
-        for column in list(chosen):
-            rest = [c for c in chosen if c != column]
-            cross = self.correlation[rest, target]
-            solved = np.linalg.lstsq(self.correlation[np.ix_(rest, rest)], cross, rcond=None)[0] if rest else cross
-            chosen = rest if 1 - cross @ solved <= tolerance else chosen
-        return {int(self.owner[c]) for c in chosen}
+            done = rows[: len(chosen)]
+            row = rows[len(chosen)] = (R[pool[best], pool] - done[:, best] @ done) / np.sqrt(own[best])
+            step = cross[best] / np.sqrt(own[best])
+            own, cross, left = own - row**2, cross - row * step, left - step**2
+            chosen.append(best)
+        chosen = pool[chosen]
+        inverse = np.linalg.inv(R[np.ix_(chosen, chosen)])
+        slopes, kept = inverse @ R[chosen, target], np.ones(len(chosen), dtype=bool)
+        for k in range(len(chosen)):  # what the target's variance grows by where column k goes
+            more = slopes[k] ** 2 / inverse[k, k]
+            if left + more <= tolerance:
+                row = inverse[k] / inverse[k, k]
+                left, slopes, inverse = left + more, slopes - row * slopes[k], inverse - np.outer(inverse[k], row)
+                kept[k] = False
+        return {int(self.owner[c]) for c in chosen[kept]}

@@ -98,7 +98,7 @@ def order_search(
     audit(statistics, knowledge=knowledge).raise_errors("statistics")
     names = sorted(statistics.names)
     stats = statistics.subset(names)
-    d, D, n = len(names), len(stats.columns), stats.count
+    d, D, n, correlation = len(names), len(stats.columns), stats.count, stats.correlation
     may = np.zeros((3, d, d), dtype=bool)
     may[ALLOWED] = ~np.eye(d, dtype=bool)
     if knowledge is not None:
@@ -115,11 +115,11 @@ def order_search(
     start_R = start_G + rows * D
     keep = np.exp(-price / n * np.arange(widest**2 + 1))
     problem = Problem(
-        np.ascontiguousarray(stats.correlation), first, packed, may, float(n), float(price), keep, 1e-10 * n * d, rows,
+        np.ascontiguousarray(correlation), first, packed, may, float(n), float(price), keep, 1e-10 * n * d, rows,
         int(start_V), int(start_G), int(start_R), int(start_R + rows * rows),
     )  # fmt: skip
     parents, score = _search(problem, np.random.default_rng(seed), restarts)
-    alone = sum(n * np.linalg.slogdet(stats.correlation[a:b, a:b])[1] for a, b in itertools.pairwise(first))
+    alone = sum(n * np.linalg.slogdet(correlation[a:b, a:b])[1] for a, b in itertools.pairwise(first))
     dag = CausalGraph.from_adjacency(parents.T, names).subgraph(statistics.names)
     return CausalGraph(dag.names, dag.cpdag(knowledge).marks, {"score": float(score - alone)})
 

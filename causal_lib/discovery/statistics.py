@@ -7,7 +7,7 @@ that workers can each take files (map-reduce). Bootstrap covariances are made in
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cache, reduce
 from math import inf
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import sqlalchemy as sa
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from tqdm.auto import tqdm
 
 from causal_lib.data.schema import check_frame
@@ -78,9 +78,7 @@ class Statistics:
     def __post_init__(self):
         names, levels = tuple(map(str, self.names)), tuple(None if v is None else tuple(v) for v in self.levels)
         if not len(levels) == len(names) == len(set(names)):
-            raise ValueError(
-                f"{len(names)} names ({len(set(names))} different) do not fit {len(levels)} sets of levels"
-            )
+            raise ValueError(f"{len(names)} names ({len(set(names))} different) for {len(levels)} sets of levels")
         count, rows = float(self.count), round(self.count) if self.rows is None else self.rows
         for name, value in {"names": names, "levels": levels, "count": count, "rows": rows}.items():
             object.__setattr__(self, name, value)
@@ -131,12 +129,14 @@ class Statistics:
         if isinstance(weights, str):
             check_frame(frame, [weights])
             weights, frame = frame[weights], frame.drop(columns=weights)
-        check_frame(frame, frame.columns, complete=missing == "raise")
+        check_frame(frame, frame.columns if transform else ())  # else infinite values are found on the way
         w = None if weights is None else row_weights(weights, len(frame))
         if transform == "normal":
             frame = normal_scores(frame, w)
         batch = arrow_batch(frame)
-        if missing == "em" and any(column.null_count for column in batch.columns):
+        holes = any(column.null_count for column in batch.columns)
+        check_frame(frame, frame.columns if missing == "raise" and holes else (), complete=True)
+        if missing == "em" and holes:
             ((names, columns, _),) = _columns([(batch, w)])
             levels, stack = em_moments(names, columns, w, n_boot, np.random.default_rng([seed, 0]))
             rows = len(frame) if w is None else np.count_nonzero(w)
@@ -360,12 +360,15 @@ def _columns(batches):
         yield names, [read_column(name, column) for name, column in zip(names, batch.columns, strict=True)], w
 
 
+_pools = cache(ThreadpoolController)  # looking for the libraries takes longer than a small table
+
+
 def _fold(chunks, missing, n_boot, seed, total):
     """The statistics of all ``chunks`` (names, columns, weights), held one at a time."""
     whole, names, seen, dropped, holes = None, [], 0, 0, 0
     bar = tqdm(total=total, unit="row", desc="statistics", delay=2)
     # products this small only make more threads wait for each other; an overflow is found in the result
-    with bar, threadpool_limits(1, "blas"), np.errstate(over="ignore", invalid="ignore"):
+    with bar, _pools().limit(limits=1, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
         for number, (names, columns, w) in enumerate(chunks):
             n = len(columns[0][0])
             holes = holes + np.array([0 if gap is None else np.count_nonzero(gap) for *_, gap in columns])

@@ -375,7 +375,7 @@ _OWN = ("a",), (None,), 3.0, [0.0], [[1.0]]
             "'a' and 'd' are never observed in the same row",
         ),
         (lambda: Statistics.from_frame(_bad(d=pd.Timestamp("2020-01-01"))), "column 'd' is of type timestamp"),
-        (lambda: Statistics.from_frame(_bad(d=[1, "x", 2, "y", 3, "z"])), "column d .* text or a category"),
+        (lambda: Statistics.from_frame(_bad(d=[1, "x", 2, "y", 3, "z"])), "column 'd': .* text or a category"),
         (
             lambda: Statistics.from_frame(_bad(d=[[1]] * 6)),
             r"column 'd' is of type list.* make it a number or a category",

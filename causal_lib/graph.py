@@ -183,15 +183,16 @@ class CausalGraph:
 
     def require_dag(self, purpose: str) -> "CausalGraph":
         """The graph itself, or a ValueError that shows a cycle or the first edge that is not ``→``."""
+        kind = self.kind
+        if kind == "DAG":
+            return self
         directed = self.to_networkx()
         if not nx.is_directed_acyclic_graph(directed):
             cycle = nx.find_cycle(directed)
             path = " -> ".join([a for a, *_ in cycle] + [cycle[0][0]])
             raise ValueError(f"{purpose} needs an acyclic graph; cycle: {path}")
-        if self.kind != "DAG":
-            loose = next(e for e in self.edges if " -> " not in e)
-            raise ValueError(f"{purpose} needs a DAG; edge {loose!r} of this {self.kind} has no direction")
-        return self
+        loose = next(e for e in self.edges if " -> " not in e)
+        raise ValueError(f"{purpose} needs a DAG; edge {loose!r} of this {kind} has no direction")
 
     def order(self) -> list[str]:
         """A topological order of a DAG's variables, ties in the order of ``names``."""
@@ -243,7 +244,10 @@ class CausalGraph:
         return CausalGraph(kept, marks)
 
     def cpdag(self, knowledge=None) -> "CausalGraph":
-        """The Markov equivalence class of a DAG as a CPDAG; with ``knowledge``, the orientations that it adds too."""
+        """The Markov equivalence class of a DAG as a CPDAG; with ``knowledge``, the orientations that it adds too.
+
+        Raises ValueError for a graph that is no DAG, or has an edge the way that ``knowledge`` forbids.
+        """
         self.require_dag("a CPDAG")
         directed = self.adjacency
         marks = np.where(self.skeleton, TAIL, NONE).astype(np.int8)
@@ -254,6 +258,10 @@ class CausalGraph:
                     marks[a, child] = ARROW
         if knowledge is not None:
             must = knowledge.orientations(self.names) & self.skeleton
+            if (must & directed.T).any():
+                i, j = np.argwhere(must & directed.T)[0]
+                edge = f"{self.names[j]} -> {self.names[i]}"
+                raise ValueError(f"knowledge forbids {edge}, an edge of this DAG; drop one or the other")
             marks[must] = ARROW
         return CausalGraph(self.names, meek(marks))
 

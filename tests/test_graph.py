@@ -145,6 +145,12 @@ def test_cpdag_with_tiers_directs_what_the_allowed_members_share(dag):
     assert (dag.cpdag(knowledge).adjacency == shared).all()
 
 
+def test_cpdag_refuses_knowledge_that_the_dag_contradicts():
+    dag = CausalGraph.from_edges(["a", "b", "c"], [("a", "b"), ("b", "c")])
+    with pytest.raises(ValueError, match="knowledge forbids b -> c, an edge of this DAG"):
+        dag.cpdag(Knowledge(tiers=[["a", "c"], ["b"]]))
+
+
 @pytest.fixture(scope="module")
 def classes_of_five():
     """Every Markov equivalence class of DAGs over five variables: the (members, 5, 5) adjacencies of each."""

@@ -280,15 +280,18 @@ class _Moments:
                 yield _finding(code, "error", named, f"is a linear function of {others}; leave one of them out")
         owner = self.owner[basis]
         precision = np.linalg.inv(self.correlation[np.ix_(basis, basis)])
-        for i in np.unique(owner):
+        left = 1 / precision.diagonal()  # of each column's variance, given all others; below, given the other variables
+        for i in np.flatnonzero(np.bincount(owner) > 1):
             block = (owner == i).nonzero()[0]
-            left = np.linalg.inv(precision[np.ix_(block, block)]).diagonal()  # of variance, given the other variables
-            column = basis[block[left.argmin()]]
-            group = {i, *self.explain(column, basis[owner != i], near)} if left.min() < near else {i}
+            left[block] = np.linalg.inv(precision[np.ix_(block, block)]).diagonal()
+        for i in np.unique(owner[left < near]):
+            block = (owner == i).nonzero()[0]
+            least = block[left[block].argmin()]
+            group = {i, *self.explain(basis[least], basis[owner != i], near)}
             if len(group) > 1 and frozenset(group) not in reported:
                 reported.add(frozenset(group))
                 named = [self.names[i], *(self.names[k] for k in sorted(group - {i}))]
-                what = f"is determined by {', '.join(map(repr, named[1:]))} but for noise (R² = {1 - left.min():.6f})"
+                what = f"is determined by {', '.join(map(repr, named[1:]))} but for noise (R² = {1 - left[least]:.6f})"
                 yield _finding("near-deterministic", "warning", named, f"{what}; leave one of them out")
 
     def leakage(self, knowledge, near):

@@ -119,7 +119,8 @@ def order_search(
         int(start_V), int(start_G), int(start_R), int(start_R + rows * rows),
     )  # fmt: skip
     parents, score = _search(problem, np.random.default_rng(seed), restarts)
-    alone = sum(n * np.linalg.slogdet(correlation[a:b, a:b])[1] for a, b in itertools.pairwise(first))
+    blocks = [slice(a, b) for a, b in itertools.pairwise(first) if b > a + 1]
+    alone = sum(n * np.linalg.slogdet(correlation[block, block])[1] for block in blocks)  # ln 1 = 0 for the others
     dag = CausalGraph.from_adjacency(parents.T, names).subgraph(statistics.names)
     return CausalGraph(dag.names, dag.cpdag(knowledge).marks, {"score": float(score - alone)})
 

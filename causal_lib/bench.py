@@ -118,6 +118,11 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
         "peer": "each other; also drawn in figures/bench_discovery.png",
         "report": "settings",
     },
+    "discovery.networks": {
+        "description": "every method on 4 samples of 2,000 rows of each of four networks of categories, and on Sachs' cells",
+        "peer": "each other; the graphs are scored in notebook 05 too, all but those of FLOP, which cannot be seeded",
+        "report": "networks",
+    },
 }
 """Name -> what is measured and against what.
 

@@ -266,3 +266,14 @@ def _terms(encoded, parents, outputs, rng, weights, raw):
 def _positive(deviation):
     """``deviation`` with 1 where it is 0: a parent that happens to be constant in few rows adds nothing."""
     return np.where(deviation > 0, deviation, 1.0)
+
+
+def sample_network(net, n: int, *, seed: int = 0) -> pd.DataFrame:
+    """``n`` rows of a pyAgrum Bayesian network as categories, without the variables that are constant in them."""
+    import pyagrum as gum
+
+    gum.initRandom(seed)
+    sampler = gum.BNDatabaseGenerator(net)
+    sampler.drawSamples(n)
+    frame = sampler.to_pandas()[[net.variable(node).name() for node in net.nodes()]].astype("category")
+    return frame.loc[:, [frame[name].cat.categories.size > 1 for name in frame]]

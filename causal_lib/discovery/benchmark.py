@@ -2,12 +2,13 @@
 
 Packages of another environment run in a process of their own that reads the same rows and tells its own CPU seconds.
 
-Each part (`speed`, `tiers`, `peers`, `mixed`, `stability`, `settings`) returns what `causal-lib bench discovery.PART`
+Each part (`speed`, `tiers`, `peers`, `mixed`, `stability`, `settings`, `networks`) returns what `causal-lib bench discovery.PART`
 writes: ``claims`` (`bench.claim`), ``means``, and ``rows``, one for each graph and method. Seeds are 0, 1, 2, ... as they
 come; numeric columns are standardised. ``seconds`` are the CPU's on one thread (wall time would count what else the machine
 does) from the frame to the graph; ``search_seconds`` leave the pass over the rows out. Graphs are compared as CPDAGs.
 """
 
+import itertools
 import json
 import random
 import subprocess
@@ -25,7 +26,9 @@ from tqdm.auto import tqdm
 
 from causal_lib import paths, plots
 from causal_lib.bench import claim
-from causal_lib.data.simulate import random_dag, simulate
+from causal_lib.data.simulate import random_dag, sample_network, simulate
+from causal_lib.data.sources import bayes_net, load
+from causal_lib.discovery.audit import audit
 from causal_lib.discovery.discover import discover
 from causal_lib.discovery.distances import shd
 from causal_lib.discovery.order_search import order_search
@@ -54,7 +57,7 @@ np.save("adjacency.npy", np.asarray(model.causal_matrix if found is None else fo
 print(json.dumps(seconds))
 """
 _VERSIONS = ("numpy", "numba", "flopsearch", "causal-learn", "pyagrum", "pyarrow")
-_SIZES = ((20, 2, 20), (20, 4, 20), (50, 2, 10), (50, 4, 10), (100, 2, 5), (100, 4, 5), (200, 2, 5), (200, 4, 5))
+_SIZES = ((20, 2, 20), (20, 4, 20), (50, 2, 20), (50, 4, 20), (100, 2, 10), (100, 4, 10), (200, 2, 10), (200, 4, 5))
 
 
 class Skipped(Exception):
@@ -111,13 +114,13 @@ def tiers(degrees: Sequence[int] = (2, 4), *, d: int = 50, n: int = 1000, graphs
 def peers(*, d: int = 50, n: int = 1000, graphs: int = 5, python: Path | None = None) -> dict:
     """Order search against causal-learn's BOSS and PC (their defaults), NOTEARS, DAGMA and sorting."""
     rows, setting, named = _Rows(), f"ER2, d={d}", ("boss (causal-learn)", "pc (causal-learn)", "notears (gcastle)")
-    searches = {"order": _order(20), named[0]: _boss, named[1]: _pc, "dagma": _discover("dagma")}
-    rows.compare(setting, graphs, searches | _packages(python) | _BASELINES, d=d, n=n)
+    searches = {"order": _order(20), "order, 5 restarts": _order(5), named[0]: _boss, named[1]: _pc}
+    rows.compare(setting, graphs, searches | {"dagma": _discover("dagma")} | _packages(python) | _BASELINES, d=d, n=n)
     claims = []
-    for peer in named:
+    for peer, own in itertools.product(named, list(searches)[:2]):
         if peer not in rows.skipped:
-            claims += rows.ratios(setting, peer, "order", "at least 100")
-            claims.append(rows.difference(setting, "shd", "order", peer, "below 0"))
+            claims += rows.ratios(setting, peer, own, "at least 100")
+            claims.append(rows.difference(setting, "shd", own, peer, "below 0"))
     return rows.report(claims)
 
 
@@ -170,6 +173,30 @@ def settings(*, d: int = 20, n: int = 1000, graphs: int = 3, python: Path | None
     return rows.report([])
 
 
+def networks(*, n: int = 2000, samples: int = 4) -> dict:
+    """The methods of notebook 05 on samples of known networks of categories, and on Sachs' cells; FLOP too."""
+    rows = _Rows()
+    tables = {"pc, chisq": _discover("pc", test="chisq"), "miic": _discover("miic"), "greedy": _discover("greedy")}
+    blocks = {"order": {"method": "order"}, "pc, mixed": {"method": "pc", "test": "mixed"}}
+    blocks |= {"fci, mixed": {"method": "fci", "test": "mixed"}}
+    blocks = {name: _discover(shrunk=0.001, **call) for name, call in blocks.items()}
+    scored = {name: _discover(name) for name in ("flop", "ges", "boss", "grasp", "dagma")}
+    for network in ("asia", "child", "insurance", "alarm"):
+        net = bayes_net(f"network-{network}")
+        graph, cases = CausalGraph.from_pyagrum(net), []
+        for seed in range(samples):
+            frame = sample_network(net, n, seed=seed + 1)
+            cases.append(Case(frame, frame, seed, None, graph.cpdag().subgraph(frame.columns)))
+        broken = any(f.severity == "error" for case in cases for f in audit(case.frame).findings)
+        rows.measure(network, cases, tables | blocks | ({} if broken else scored))
+    cells, network = np.log(load("sachs") + 1), load("network-sachs")
+    numeric = {name: _discover(name) for name in ("order", "pc", "fci", *scored, "lingam")}
+    numeric |= {name: _discover(name, bins=3) for name in ("miic", "greedy")}
+    true = CausalGraph.from_edges(network.nodes, network.edges).cpdag()
+    rows.measure("sachs", [Case(cells, cells, 0, None, true.subgraph(cells.columns))], numeric)
+    return rows.report([])
+
+
 def figure(table: pd.DataFrame) -> plt.Figure:
     """A panel for each setting of ``table`` (setting, method, seconds, shd, skeleton_shd): mean SHD against median seconds.
 
@@ -201,8 +228,12 @@ def figure(table: pd.DataFrame) -> plt.Figure:
 # ---- methods: a case in, a graph out, whose info may hold what it measured itself -----------------------
 
 
-def _discover(method, **given):
-    return lambda case: discover(case.frame, method=method, seed=case.seed, knowledge=case.knowledge, **given)
+def _discover(method, shrunk=0.0, **given):
+    def search(case):  # shrunken statistics, where categories are functions of others
+        data = Statistics.from_frame(case.frame).shrunk(shrunk) if shrunk else case.frame
+        return discover(data, method=method, seed=case.seed, knowledge=case.knowledge, **given)
+
+    return search
 
 
 def _order(restarts, informed=True):
@@ -287,15 +318,20 @@ class _Rows:
         self, setting: str, graphs: int, searches: dict[str, Callable[[Case], CausalGraph]], *, d, n, kind="er", degree=2,
         tiers=None, scored=False, **how,
     ):  # fmt: skip
-        """Run every search on the simulations of seeds 0 to ``graphs`` - 1, after a small one for new searches: compiling, imports."""
-        for seed in tqdm(range(-1, graphs), desc=setting, unit="graph"):
-            dag = random_dag(d if seed >= 0 else 6, kind=kind, degree=degree if seed >= 0 else 1, seed=abs(seed))
-            sim = simulate(dag, n if seed >= 0 else 300, seed=abs(seed), **how)
-            numbers = sim.frame.select_dtypes("number")
-            frame = sim.frame.assign(**(numbers - numbers.mean()) / numbers.std(ddof=0))
-            case = Case(frame, sim.frame, abs(seed), sim.knowledge_of_tiers(tiers) if tiers else None, sim.graph)
+        """Run every search on the simulations of seeds 0 to ``graphs`` - 1; new searches on a small one before."""
+        small = _simulation(0, 6, 300, kind, 1, tiers, how)
+        cases = [_simulation(seed, d, n, kind, degree, tiers, how) for seed in range(graphs)]
+        self.measure(setting, cases, searches, small=small, scored=scored)
+        for case in cases if searches.keys() >= _BASELINES.keys() else ():
+            raw, r2 = varsortability(case.raw, case.graph), r2_sortability(case.frame, case.graph)
+            about = {"setting": setting, "seed": case.seed}
+            self.sortability.append({**about, "raw varsortability": raw, "r2_sortability": r2})
+
+    def measure(self, setting, cases, searches, *, small=None, scored=False):
+        """Run every search on every case, and before that new ones on ``small`` (or the first case): compiling, imports."""
+        for number, case in enumerate(tqdm([small or cases[0], *cases], desc=setting, unit="graph")):
             for method, search in searches.items():
-                if method in self.skipped or (seed < 0 and method in self.warm):
+                if method in self.skipped or (number == 0 and method in self.warm):
                     continue
                 try:
                     start = time.process_time()
@@ -305,17 +341,11 @@ class _Rows:
                     self.skipped[method] = str(reason)
                     continue
                 self.warm.add(method)
-                if seed >= 0:
+                if number:
                     measured = {"seconds": seconds, **found.info.get("measured", {})}
-                    measured |= {"bic": bic(Statistics.from_frame(frame), found)} if scored else {}
-                    self.rows.append(
-                        {"setting": setting, "seed": seed, "method": method, **_scores(found, case), **measured}
-                    )
-            if seed >= 0 and searches.keys() >= _BASELINES.keys():
-                raw, r2 = varsortability(sim.frame, sim.graph), r2_sortability(frame, sim.graph)
-                self.sortability.append(
-                    {"setting": setting, "seed": seed, "raw varsortability": raw, "r2_sortability": r2}
-                )
+                    measured |= {"bic": bic(Statistics.from_frame(case.frame), found)} if scored else {}
+                    about = {"setting": setting, "seed": case.seed, "method": method}
+                    self.rows.append({**about, **_scores(found, case), **measured})
 
     def of(self, setting: str, method: str, what: str) -> np.ndarray:
         """The values of one method, in the order of the seeds."""
@@ -343,6 +373,13 @@ class _Rows:
         about = {"skipped": self.skipped, "sortability": self.sortability}
         versions = {package: version(package) for package in _VERSIONS}
         return {"claims": claims, **about, "means": plain[0], "rows": plain[1], "versions": versions}
+
+
+def _simulation(seed, d, n, kind, degree, tiers, how):
+    sim = simulate(random_dag(d, kind=kind, degree=degree, seed=seed), n, seed=seed, **how)
+    numbers = sim.frame.select_dtypes("number")
+    frame = sim.frame.assign(**(numbers - numbers.mean()) / numbers.std(ddof=0))
+    return Case(frame, sim.frame, seed, sim.knowledge_of_tiers(tiers) if tiers else None, sim.graph)
 
 
 def _scores(found, case):

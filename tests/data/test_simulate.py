@@ -3,13 +3,14 @@ import itertools
 import networkx as nx
 import numpy as np
 import pandas as pd
+import pyagrum as gum
 import pytest
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from causal_lib.data.simulate import NOISES, random_dag, simulate
+from causal_lib.data.simulate import NOISES, random_dag, sample_network, simulate
 from causal_lib.graph import CausalGraph
 
 DIAMOND = CausalGraph.from_edges("abcd", ["a -> b", "a -> c", "b -> d", "c -> d"])
@@ -223,3 +224,18 @@ def test_bad_input(case):
     call, message = CASES[case]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_rows_of_a_network_follow_its_tables():
+    net = gum.fastBN("b->a->c")
+    net.cpt("b").fillWith([0.3, 0.7])
+    net.cpt("a").fillWith([0.9, 0.1, 0.2, 0.8])  # of a = 0, 1 where b = 0, then where b = 1
+    net.cpt("c").fillWith([1.0, 0.0, 1.0, 0.0])  # constant
+    frame = sample_network(net, 20_000, seed=1)
+    assert list(frame) == ["b", "a"]
+    assert (frame.dtypes == "category").all()
+    b, a = (frame[name].astype(int) for name in frame)
+    assert b.mean() == pytest.approx(0.7, abs=0.02)
+    assert a.groupby(b).mean().tolist() == pytest.approx([0.1, 0.8], abs=0.02)
+    assert frame.equals(sample_network(net, 20_000, seed=1))
+    assert not frame.equals(sample_network(net, 20_000, seed=2))

@@ -1,10 +1,12 @@
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
 import pandas as pd
+import pyagrum as gum
 import pytest
 
 from causal_lib import bench
@@ -37,7 +39,7 @@ def value_of(report, setting, what, first, second):
 
 def test_every_part_is_a_benchmark_and_every_benchmark_a_part():
     named = {entry["report"] for entry in bench.BENCHMARKS.values() if "report" in entry}
-    assert named == {"speed", "tiers", "peers", "mixed", "stability", "settings"}
+    assert named == {"speed", "tiers", "peers", "mixed", "stability", "settings", "networks"}
     assert all(callable(getattr(benchmark, name)) for name in named)
 
 
@@ -86,8 +88,8 @@ def test_without_their_environment_peers_are_skipped_with_the_reason(tmp_path, q
     assert report["skipped"].keys() == benchmark.PACKAGES.keys()
     assert "make peers" in report["skipped"]["notears (gcastle)"]
     assert not {row["method"] for row in report["rows"]} & benchmark.PACKAGES.keys()
-    assert {claim["claim"].split()[-1] for claim in report["claims"]} <= {"order", "(causal-learn)"}
-    assert len(report["claims"]) == 4
+    assert {claim["claim"].split()[-1] for claim in report["claims"]} <= {"order", "restarts", "(causal-learn)"}
+    assert len(report["claims"]) == 8
     assert {entry["seed"] for entry in report["sortability"]} == {0, 1}
 
 
@@ -157,3 +159,22 @@ def test_settings_draw_a_panel_for_each_setting(tmp_path, monkeypatch, quick_eng
         assert axes.get_xlim()[0] < min(rows["seconds"])
         assert axes.get_xlim()[1] > max(rows["seconds"])
     assert [text.get_text() for text in drawn[0].axes[-1].get_legend().get_texts()] == list(table["method"].unique())
+
+
+def test_networks_are_scored_by_every_method_that_can(monkeypatch):
+    gum.initRandom(0)
+    nets = {name: gum.fastBN("a{x|y|z}->b{x|y|z}<-c") for name in ("child", "insurance", "alarm")}
+    nets["asia"] = gum.fastBN("a{x|y|z}->b->c")
+    nets["asia"].cpt("b").fillWith([1.0, 0.0, 0.0, 1.0, 0.0, 1.0])  # a function of a
+    cells = pd.DataFrame(np.random.default_rng(0).exponential(size=(300, 3)), columns=list("xyz"))
+    network = SimpleNamespace(nodes=list("xyz"), edges=[("x", "y")])
+    monkeypatch.setattr(benchmark, "bayes_net", lambda name: nets[name.removeprefix("network-")])
+    monkeypatch.setattr(benchmark, "load", {"sachs": cells, "network-sachs": network}.get)
+    table = pd.DataFrame(benchmark.networks(n=300, samples=2)["rows"])
+    assert not table.duplicated(["setting", "method", "seed"]).any()
+    methods = table.groupby("setting")["method"].agg(set)
+    by_levels = {"pc, chisq", "miic", "greedy", "order", "pc, mixed", "fci, mixed"}
+    assert methods["asia"] == by_levels
+    assert methods["child"] == by_levels | {"flop", "ges", "boss", "grasp", "dagma"}
+    assert methods["sachs"] >= {"order", "flop", "pc", "fci", "lingam", "miic"}
+    assert (table["seconds"] > 0).all()

@@ -140,8 +140,12 @@ class CausalGraph:
         """'DAG', 'ADMG' (→ and ↔), 'CPDAG' (→ and —), 'PAG' (a circle somewhere) or 'cyclic'."""
         if (self.marks == CIRCLE).any():
             return "PAG"
-        if not nx.is_directed_acyclic_graph(self.to_networkx()):
-            return "cyclic"
+        directed, left = self.adjacency, np.ones(len(self.names), dtype=bool)
+        while left.any():  # take those without causes away, time and again
+            first = left & ~directed[left].any(axis=0)
+            if not first.any():
+                return "cyclic"
+            left &= ~first
         if self.undirected.any():
             return "CPDAG"
         return "ADMG" if self.bidirected.any() else "DAG"
@@ -186,9 +190,8 @@ class CausalGraph:
         kind = self.kind
         if kind == "DAG":
             return self
-        directed = self.to_networkx()
-        if not nx.is_directed_acyclic_graph(directed):
-            cycle = nx.find_cycle(directed)
+        if kind == "cyclic" or (kind == "PAG" and not nx.is_directed_acyclic_graph(self.to_networkx())):
+            cycle = nx.find_cycle(self.to_networkx())
             path = " -> ".join([a for a, *_ in cycle] + [cycle[0][0]])
             raise ValueError(f"{purpose} needs an acyclic graph; cycle: {path}")
         loose = next(e for e in self.edges if " -> " not in e)

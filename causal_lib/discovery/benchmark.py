@@ -57,7 +57,7 @@ np.save("adjacency.npy", np.asarray(model.causal_matrix if found is None else fo
 print(json.dumps(seconds))
 """
 _VERSIONS = ("numpy", "numba", "flopsearch", "causal-learn", "pyagrum", "pyarrow")
-_SIZES = ((20, 2, 20), (20, 4, 20), (50, 2, 20), (50, 4, 20), (100, 2, 10), (100, 4, 10), (200, 2, 10), (200, 4, 5))
+_SIZES = ((20, 2, 100), (20, 4, 100), (50, 2, 40), (50, 4, 40), (100, 2, 10), (100, 4, 10), (200, 2, 10), (200, 4, 5))
 
 
 class Skipped(Exception):

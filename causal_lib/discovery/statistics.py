@@ -252,8 +252,8 @@ class Statistics:
         unknown = [name for name in names if name not in self.names]
         if unknown:
             raise ValueError(f"no variable {', '.join(map(repr, unknown))}; variables: {', '.join(self.names)}")
-        at, ends = [self.names.index(name) for name in names], np.cumsum(self.widths)
-        keep = [c for i in at for c in range(ends[i] - self.widths[i], ends[i])]
+        at, ends = [self.names.index(name) for name in names], np.cumsum([0, *self.widths])
+        keep = [c for i in at for c in range(ends[i], ends[i + 1])]
         stack = take(_stack(self), keep)
         return _unstack(names, [self.levels[i] for i in at], stack, self.rows, self.dropped, self.seeds)
 

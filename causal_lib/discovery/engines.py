@@ -303,6 +303,7 @@ def _learner(data, knowledge, bins):
     codes, encoding = discretise(data, bins)
     names = tuple(codes.columns)
     learner = gum.BNLearner(codes.set_axis([f"v{i}" for i in range(len(names))], axis=1))
+    learner.setNumberOfThreads(1)  # more wait for each other at every score: slower on a few cores, worse on busy ones
     allowed, required = _pairs(knowledge, names)
     for i, j in np.argwhere(~(allowed | required.T | np.eye(len(names), dtype=bool))):  # no reverse of a required arc
         learner.addForbiddenArc(int(i), int(j))

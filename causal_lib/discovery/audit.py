@@ -298,18 +298,19 @@ class _Moments:
         """Columns that variables of later tiers determine."""
         tiers = [knowledge.tier(name) if knowledge is not None else None for name in self.names]
         tier = np.array([-1 if t is None else t for t in tiers])
-        for i in (tier >= 0).nonzero()[0]:
-            block, later = (self.owner == i).nonzero()[0], (tier[self.owner] > tier[i]).nonzero()[0]
-            block, later = block[self.varying[block]], later[self.varying[later]]
-            if not (len(block) and len(later)):
+        of = tier[self.owner]
+        for t in np.unique(tier[tier >= 0]):
+            own, later = ((which & self.varying).nonzero()[0] for which in (of == t, of > t))
+            if not (len(own) and len(later)):
                 continue
-            cross = self.correlation[np.ix_(later, block)]
+            cross = self.correlation[np.ix_(later, own)]
             solved = np.linalg.lstsq(self.correlation[np.ix_(later, later)], cross, rcond=_EXACT)[0]
             left = 1 - (cross * solved).sum(axis=0)
-            if left.min() < near:
-                culprits = sorted(self.explain(block[left.argmin()], later, near))
+            for i in np.unique(self.owner[own[left < near]]):
+                block = (self.owner[own] == i).nonzero()[0]
+                culprits = sorted(self.explain(own[block[left[block].argmin()]], later, near))
                 named = [self.names[k] for k in (i, *culprits)]
-                what = f"of tier {tier[i]} is determined by {', '.join(map(repr, named[1:]))} of a later tier"
+                what = f"of tier {t} is determined by {', '.join(map(repr, named[1:]))} of a later tier"
                 way = "if it was recorded after them, move it to their tier or leave it out"
                 yield _finding("leakage", "warning", named, f"{what}; {way}")
 

@@ -73,7 +73,7 @@ def order_search(
         enter, required ones are there from the start and always stay.
     seed : of the restarts. Variables are searched in the order of their names: the columns' own order plays no part.
     penalty : of a parameter, in ln(rows): 1 is the textbook BIC, 2, which finds fewer false edges, twice that.
-    restarts : searches from the best order so far with round(ln d) pairs swapped.
+    restarts : searches from the best order so far with round(ln d) (or two, three times as many) pairs swapped.
 
     Returns
     -------
@@ -371,7 +371,7 @@ def _search(p, rng, restarts):
                 s.v[POSITION, order[i]] = i
             s.v[SLOT] = s.v[BEST]
             s.v[DIRTY] = 0
-            _perturb(p, s, max(1, int(np.rint(np.log(d)))), rng)
+            _perturb(p, s, (1 + attempt % 3) * max(1, int(np.rint(np.log(d)))), rng)  # one distance alone gets stuck more often
         goal = best + 2 * p.price
         score = _descend(p, s, patience, goal)
         while _polish(p, s):

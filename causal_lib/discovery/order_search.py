@@ -371,7 +371,8 @@ def _search(p, rng, restarts):
                 s.v[POSITION, order[i]] = i
             s.v[SLOT] = s.v[BEST]
             s.v[DIRTY] = 0
-            _perturb(p, s, (1 + attempt % 3) * max(1, int(np.rint(np.log(d)))), rng)  # one distance alone gets stuck more often
+            pairs = (1 + attempt % 3) * max(1, int(np.rint(np.log(d))))  # one distance alone gets stuck more often
+            _perturb(p, s, pairs, rng)
         goal = best + 2 * p.price
         score = _descend(p, s, patience, goal)
         while _polish(p, s):

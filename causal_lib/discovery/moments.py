@@ -53,7 +53,8 @@ def arrow_batch(frame):
     try:
         arrays = {}
         for name, values in frame.items():  # quicker than Table.from_pandas, which looks at types and index first
-            array = pa.array(values, from_pandas=True)
+            plain = isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf"
+            array = pa.array(values.to_numpy() if plain else values, from_pandas=True)
             arrays[str(name)] = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     except (pa.ArrowException, TypeError) as error:
         raise ValueError(f"column {name!r}: {error}: make it numbers, text or a category") from None

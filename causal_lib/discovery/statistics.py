@@ -34,6 +34,7 @@ from causal_lib.discovery.moments import (
 )
 
 _ROWS = 131_072  # rows of one chunk: enough to hide Python's cost, few enough to hold two chunks at a time
+_pools = cache(ThreadpoolController)  # looking for the libraries takes longer than a small table
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -252,6 +253,8 @@ class Statistics:
         unknown = [name for name in names if name not in self.names]
         if unknown:
             raise ValueError(f"no variable {', '.join(map(repr, unknown))}; variables: {', '.join(self.names)}")
+        if self.names == tuple(names):
+            return self
         at, ends = [self.names.index(name) for name in names], np.cumsum([0, *self.widths])
         keep = [c for i in at for c in range(ends[i], ends[i + 1])]
         stack = take(_stack(self), keep)
@@ -358,9 +361,6 @@ def _columns(batches):
     for batch, w in batches:
         names = batch.schema.names
         yield names, [read_column(name, column) for name, column in zip(names, batch.columns, strict=True)], w
-
-
-_pools = cache(ThreadpoolController)  # looking for the libraries takes longer than a small table
 
 
 def _fold(chunks, missing, n_boot, seed, total):

@@ -187,15 +187,15 @@ class CausalGraph:
 
     def require_dag(self, purpose: str) -> "CausalGraph":
         """The graph itself, or a ValueError that shows a cycle or the first edge that is not ``→``."""
-        kind = self.kind
-        if kind == "DAG":
+        if self.kind == "DAG":
             return self
-        if kind == "cyclic" or (kind == "PAG" and not nx.is_directed_acyclic_graph(self.to_networkx())):
-            cycle = nx.find_cycle(self.to_networkx())
+        directed = self.to_networkx()
+        if not nx.is_directed_acyclic_graph(directed):
+            cycle = nx.find_cycle(directed)
             path = " -> ".join([a for a, *_ in cycle] + [cycle[0][0]])
             raise ValueError(f"{purpose} needs an acyclic graph; cycle: {path}")
         loose = next(e for e in self.edges if " -> " not in e)
-        raise ValueError(f"{purpose} needs a DAG; edge {loose!r} of this {kind} has no direction")
+        raise ValueError(f"{purpose} needs a DAG; edge {loose!r} of this {self.kind} has no direction")
 
     def order(self) -> list[str]:
         """A topological order of a DAG's variables, ties in the order of ``names``."""

@@ -145,6 +145,12 @@ def test_readme_blocks_are_made_from_results_and_notebooks(house):
     assert "| 阶段 |" in chinese
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_committed_readmes_say_what_the_results_say(name):
+    text = (paths.ROOT / name).read_text(encoding="utf-8")
+    assert cli.updated(text, name, notebooks=paths.NOTEBOOKS, reports=paths.ROOT / "reports") == text
+
+
 @pytest.mark.parametrize(
     "text",
     [

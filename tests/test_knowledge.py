@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
+
+pairs = st.sampled_from([(a, b) for a in "abcde" for b in "abcde" if a != b])
 
 
 def test_allowed_follows_tiers_and_pairs():
@@ -10,6 +14,18 @@ def test_allowed_follows_tiers_and_pairs():
     expected = np.array([[0, 0, 0], [1, 0, 1], [0, 0, 0]], dtype=bool)  # a -> b falls to the required b -> a
     assert (k.allowed(("a", "b", "c")) == expected).all()
     assert (k.orientations(("a", "b", "c")) == expected).all()
+
+
+@given(st.permutations("abcde"), st.integers(0, 5), st.integers(0, 5), st.booleans(), st.sets(pairs), st.sets(pairs))
+def test_allowed_is_allows_less_the_reverses_of_required_edges(order, first, second, within, forbidden, wanted):
+    low, high = sorted((first, second))
+    tiers = [order[:low], order[low:high]]  # the rest stands in no tier
+    known = Knowledge(tiers, forbidden, within_tiers=within)
+    at = order.index
+    required = {(a, b) for a, b in wanted if known.allows(a, b) and at(a) < at(b)}
+    known = Knowledge(tiers, forbidden, required, within)
+    expected = [[a != b and known.allows(a, b) and (b, a) not in required for b in "abcde"] for a in "abcde"]
+    assert known.allowed("abcde").tolist() == expected
 
 
 def test_tiers_can_forbid_edges_inside():

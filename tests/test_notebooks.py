@@ -2,8 +2,10 @@
 
 import ast
 import re
+import runpy
 
 import nbformat
+import nbval.kernel
 import pytest
 
 from causal_lib import paths
@@ -86,3 +88,22 @@ def test_only_a_lesson_defines_functions_and_nothing_is_silenced(path):
             defined = [n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
             assert defined == [], f"code cell {number}"
         assert not re.search(r"(filterwarnings|simplefilter)\(\s*[\"']ignore", cell.source), f"code cell {number}"
+
+
+@pytest.mark.parametrize(("deaths", "starts"), [(0, 1), (2, 3), (3, 3)])
+def test_under_nbval_a_kernel_is_started_at_most_three_times(monkeypatch, deaths, starts):
+    monkeypatch.setattr(nbval.kernel, "start_new_kernel", nbval.kernel.start_new_kernel)  # the file replaces it
+    patiently, started = runpy.run_path(str(paths.NOTEBOOKS / "conftest.py"))["_patiently"], []
+
+    def start(name):
+        started.append(name)
+        if len(started) <= deaths:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return "kernel"
+
+    if deaths == 3:
+        with pytest.raises(RuntimeError, match="Kernel died"):
+            patiently(start)("python3")
+    else:
+        assert patiently(start)("python3") == "kernel"
+    assert len(started) == starts

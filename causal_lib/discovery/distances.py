@@ -79,19 +79,23 @@ def compare_graphs(estimate: CausalGraph, truth: CausalGraph) -> dict[str, float
     matrices, by_rows = (_gadjid(truth), _gadjid(estimate)), {"edge_direction": "from row to column"}
     return {
         "shd": shd(estimate, truth),
-        **_scores("skeleton", np.triu(estimate.skeleton), np.triu(truth.skeleton)),
+        **_named("skeleton", np.triu(estimate.skeleton), np.triu(truth.skeleton)),
         "direction_accuracy": float((status == "right").sum() / common) if common else float("nan"),
-        **_scores("arrowhead", estimate.marks == ARROW, truth.marks == ARROW),
+        **_named("arrowhead", estimate.marks == ARROW, truth.marks == ARROW),
         "aid": gadjid.parent_aid(*matrices, **by_rows)[0] if kinds <= {"DAG", "CPDAG"} else float("nan"),
         "sid": gadjid.sid(*matrices, **by_rows)[0] if kinds == {"DAG"} else float("nan"),
     }
 
 
-def _scores(what, found, true):
-    """Precision, recall and F1 of the (d, d) bool ``found`` against ``true``, named after ``what``."""
+def precision_recall_f1(found: np.ndarray, true: np.ndarray) -> tuple[float, float, float]:
+    """Precision, recall and F1 of the (d, d) bool ``found`` against ``true``; 1 where there is nothing to be wrong about."""
     both, n_found, n_true = int((found & true).sum()), int(found.sum()), int(true.sum())
     precision, recall = both / n_found if n_found else 1.0, both / n_true if n_true else 1.0
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return precision, recall, 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _named(what, found, true):
+    precision, recall, f1 = precision_recall_f1(found, true)
     return {f"{what}_precision": precision, f"{what}_recall": recall, f"{what}_f1": f1}
 
 

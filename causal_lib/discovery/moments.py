@@ -50,15 +50,15 @@ def normal_scores(frame, w):
 
 def arrow_batch(frame):
     """``frame`` as one Arrow record batch; ValueError for columns that Arrow cannot hold."""
-    try:
-        arrays = {}
-        for name, values in frame.items():  # quicker than Table.from_pandas, which looks at types and index first
-            plain = isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf"
+    arrays = []
+    for name, values in frame.items():  # quicker than Table.from_pandas, which looks at types and index first
+        plain = isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf"
+        try:
             array = pa.array(values.to_numpy() if plain else values, from_pandas=True)
-            arrays[str(name)] = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-    except (pa.ArrowException, TypeError) as error:
-        raise ValueError(f"column {name!r}: {error}: make it numbers, text or a category") from None
-    return pa.RecordBatch.from_arrays(list(arrays.values()), list(arrays))
+        except (pa.ArrowException, TypeError) as error:
+            raise ValueError(f"column {name!r}: {error}: make it numbers, text or a category") from None
+        arrays.append(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array)
+    return pa.RecordBatch.from_arrays(arrays, [str(name) for name in frame.columns])
 
 
 def read_column(name, column):

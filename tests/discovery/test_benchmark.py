@@ -1,5 +1,6 @@
 import json
 import sys
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -97,9 +98,11 @@ def test_a_peer_runs_by_another_interpreter_and_its_failure_is_told(case, monkey
     learner = (
         "class model:\n    def fit(rows):\n        assert rows.shape == (400, 4)\n        return np.eye(4, k=1) * 0.5"
     )
+    start = time.perf_counter()
     found = benchmark._package(learner, sys.executable)(case)
+    elapsed = time.perf_counter() - start
     assert found.edges == ["x -> y", "y -> z", "z -> w"]
-    assert 0 <= found.info["measured"]["seconds"] < 5
+    assert 0 <= found.info["measured"]["seconds"] < elapsed  # the learner's, without starting its interpreter
     with pytest.raises(benchmark.Skipped, match=r"^ModuleNotFoundError: No module named 'no_such_package'$"):
         benchmark._package("import no_such_package", sys.executable)(case)
 

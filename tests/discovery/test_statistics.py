@@ -375,6 +375,7 @@ _OWN = ("a",), (None,), 3.0, [0.0], [[1.0]]
             "'a' and 'd' are never observed in the same row",
         ),
         (lambda: Statistics.from_frame(_bad(d=pd.Timestamp("2020-01-01"))), "column 'd' is of type timestamp"),
+        (lambda: Statistics.from_frame(pd.DataFrame({1: [1.0, 2.0], "1": [3.0, 5.0]})), r"2 names \(1 different\)"),
         (lambda: Statistics.from_frame(_bad(d=[1, "x", 2, "y", 3, "z"])), "column 'd': .* text or a category"),
         (
             lambda: Statistics.from_frame(_bad(d=[[1]] * 6)),
@@ -408,7 +409,7 @@ _OWN = ("a",), (None,), 3.0, [0.0], [[1.0]]
         (lambda: Statistics(*_OWN[:2], 0, *_OWN[3:]), "count is 0.0"),
         (lambda: Statistics(*_OWN[:3], [np.nan], [[1.0]]), "column 'a': moments are not finite"),
     ],
-    ids=range(30),
+    ids=range(31),
 )
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):

@@ -31,8 +31,8 @@ print(json.dumps({{"rows": rows, "seconds": seconds, "cpu_seconds": cpu, "peak_m
 """
 _REPORT = """
 import json
-from causal_lib.discovery import benchmark
-print(json.dumps(benchmark.{function}(), allow_nan=False))
+from causal_lib.{module} import {function}
+print(json.dumps({function}(), allow_nan=False))
 """
 _TABLE = """
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq
@@ -95,43 +95,58 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
     "discovery.speed": {
         "description": "order search without knowledge, standardised linear Gaussian data of 1,000 rows, 20 restarts each",
         "peer": "flopsearch, called on the same array",
-        "report": "speed",
+        "report": "discovery.benchmark:speed",
     },
     "discovery.tiers": {
         "description": "order search with 4 tiers of the true order, 50 variables, 1,000 rows, 20 restarts each",
         "peer": "flopsearch without the tiers, and with the tiers imposed on its answer",
-        "report": "tiers",
+        "report": "discovery.benchmark:tiers",
     },
     "discovery.peers": {
         "description": "order search on standardised linear Gaussian data, ER2, 50 variables, 1,000 rows",
         "peer": "causal-learn's BOSS and PC, gCastle's NOTEARS, the package dagma, our own dagma, baselines that sort",
-        "report": "peers",
+        "report": "discovery.benchmark:peers",
     },
     "discovery.mixed": {
         "description": "a third each binary, categorical with 3-6 levels, numeric; ER2, 30 variables, 2,000 rows",
         "peer": "PC with each test, greedy search and MIIC of pyAgrum on quantile bins",
-        "report": "mixed",
+        "report": "discovery.benchmark:mixed",
     },
     "discovery.stability": {
         "description": "order search on 100 bootstrap draws of 100,000 rows of 50 variables, 2 processes, wall time",
         "peer": "an absolute limit",
-        "report": "stability",
+        "report": "discovery.benchmark:stability",
     },
     "discovery.settings": {
         "description": "every method on small simulations of each kind: 20 variables, 1,000 rows, standardised",
         "peer": "each other; also drawn in figures/bench_discovery.png",
-        "report": "settings",
+        "report": "discovery.benchmark:settings",
     },
     "discovery.networks": {
         "description": "every method on 4 samples of 2,000 rows of each of four networks of categories, and on Sachs' cells",
         "peer": "each other; the graphs are scored in notebook 05 too, all but those of FLOP, which cannot be seeded",
-        "report": "networks",
+        "report": "discovery.benchmark:networks",
+    },
+    "pretrained.families": {
+        "description": "directed F1 on 20 tables of each family of random models, 20 variables, 1,000 rows; trained on or held out",
+        "peer": "FLOP, PC, order search, DirectLiNGAM on the same standardised tables",
+        "report": "discovery.pretrained.benchmark:families",
+    },
+    "pretrained.networks": {
+        "description": "directed F1 and parent adjustment distance on 5 samples of 1,000 rows of each of five networks, and Sachs' cells",
+        "peer": "FLOP on scores of the categories, jittered",
+        "report": "discovery.pretrained.benchmark:networks",
+    },
+    "pretrained.speed": {
+        "description": "seconds from the frame to the graph on one thread, 20 and 50 variables, 1,000 rows",
+        "peer": "an absolute limit",
+        "report": "discovery.pretrained.benchmark:speed",
     },
 }
 """Name -> what is measured and against what.
 
 Either ``own_code`` and ``peer_code`` set ``rows``, run in fresh processes in a folder where ``prepare`` has run, with
-``targets`` for what comes out, or ``report`` names a function of `discovery.benchmark`.
+``targets`` for what comes out, or ``report`` names the module and the function that measures in one process.
 """
 
 
@@ -182,7 +197,8 @@ def write(name: str, *, pairs: int | None = None, reports: Path | None = None) -
     benchmark, reports = BENCHMARKS[name], Path(reports or paths.reports()).resolve()
     if "report" in benchmark:
         environment = {"CAUSAL_LIB_REPORTS": str(reports)}
-        measured = json.loads(_fresh(_REPORT.format(function=benchmark["report"]), **environment).splitlines()[-1])
+        module, function = benchmark["report"].split(":")
+        measured = json.loads(_fresh(_REPORT.format(module=module, function=function), **environment).splitlines()[-1])
     else:
         measured = _pairs(benchmark, pairs or benchmark.get("pairs", 3))
     info = Path("/proc/cpuinfo")

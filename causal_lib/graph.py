@@ -323,6 +323,7 @@ class CausalGraph:
 
     def __repr__(self):
         how = f" by {self.info['method']}" if "method" in self.info else ""
+        how += f" ({self.info['fallback']} instead: unfamiliar table)" if "fallback" in self.info else ""
         return f"{self.kind}{how} of {len(self.names)} variables, {len(self.edges)} edges: {', '.join(self.edges)}"
 
 

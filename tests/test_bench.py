@@ -64,7 +64,7 @@ def test_code_is_measured_where_it_was_prepared_and_held_to_its_targets(tmp_path
 def test_a_report_is_what_the_function_returns_in_a_fresh_process_that_may_print(tmp_path, monkeypatch):
     code = "import os\nprint('chatter')\nprint('{{\"claims\": [], \"at\": \"' + os.environ['CAUSAL_LIB_REPORTS'] + '\"}}')  # {function}"
     monkeypatch.setattr(bench, "_REPORT", code)
-    monkeypatch.setitem(bench.BENCHMARKS, "tiny", {"description": "d", "peer": "p", "report": "tiny"})
+    monkeypatch.setitem(bench.BENCHMARKS, "tiny", {"description": "d", "peer": "p", "report": "module:tiny"})
     content = json.loads(bench.write("tiny", reports=tmp_path).read_text())
     assert content["at"] == str(tmp_path)
     assert content["machine"]["cores"] >= 1

@@ -16,6 +16,7 @@ from causal_lib.knowledge import Knowledge
 _LIMITS = {
     "alpha": (1e-12, 0.5), "penalty": (0.0, np.inf), "l1": (0.0, np.inf), "threshold": (0.0, np.inf), "restarts": (0, 10**9),
     "bins": (2, 10**6), "max_condition": (0, 10**6), "depth": (1, 100), "hidden": (1, 10**4), "steps": (1, 10**9),
+    "gain": (0.0, np.inf),
 }  # fmt: skip
 """Setting -> smallest and largest value, whole numbers where these are."""
 
@@ -40,10 +41,13 @@ def discover(
     | cdnod | CPDAG | as pc, mechanisms change with ``context`` | context=, else as pc with test='mixed' |
     | lingam | DAG | linear, non-Gaussian noise, no hidden cause | |
     | dagma | DAG | additive noise of equal variance | model='linear' or 'mlp', l1=0.01, threshold=0.2, hidden=10, steps=500, standardise |
+    | additive | DAG | sums of curves, Gaussian noise, no hidden cause | penalty=2 |
+    | graph_network | DAG | noise added to any function; no hidden cause | l1 (by held-out rows), hidden=6, steps=1000, gain=8 |
+    | pretrained | DAG | a table like one of its training's; else the order search answers | threshold=0.5, unfamiliar='order' or 'trust' |
     | miic | CPDAG, also ↔ | levels | correction='nml', 'mdl' or 'none', bins |
     | greedy | CPDAG | levels, no hidden cause | score='bic' or 'bdeu', restarts=10, bins |
 
-    A column that is a function of others is refused by all but chisq, gsq, miic and greedy; order, pc and fci (both with
+    A column that is a function of others is refused by all but chisq, gsq, miic, greedy and pretrained; order, pc and fci (both with
     test='mixed') run on ``Statistics.from_frame(frame).shrunk(0.001)`` there. Columns are standardised; `encode` says how
     flop, ges, boss, grasp, dagma and Fisher's z read categories. ``bins=k`` cuts numbers into k quantile bins where levels
     are needed (chisq, gsq, miic, greedy; cdnod: the context, whose influence is seen in means only). Equal variances hold
@@ -52,11 +56,11 @@ def discover(
     Parameters
     ----------
     data : rows are observations, columns variables (numbers, booleans, categories or text), nothing missing; or
-        `Statistics`, for all but lingam, miic, greedy, model='mlp', chisq, gsq.
+        `Statistics`, for all but lingam, additive, graph_network, pretrained, miic, greedy, model='mlp', chisq, gsq.
     method : a key of `METHODS`.
     knowledge : honoured exactly in the result: edges that contradict it are turned or removed, required ones are added.
         FLOP cannot use it while it searches, the others do. ges, boss and grasp refuse it, and fci forbidden edges.
-    seed : of boss, grasp, order, greedy, dagma's mlp; pc, fci, cdnod, ges, lingam, miic, dagma draw nothing. flopsearch
+    seed : of boss, grasp, order, greedy, graph_network, pretrained, dagma's mlp; the others draw nothing, but flopsearch
         draws from the system's entropy: it gives the same graph again because it restarts until it finds the same best
         score (checked up to 12 columns); for many more columns raise ``restarts``.
 
@@ -76,7 +80,7 @@ def discover(
     Source: the order search, see its module; FLOP, arXiv 2510.04970; PC, Spirtes, Glymour and Scheines 2000,
     order-independent by Colombo and Maathuis 2014; FCI, Zhang 2008; CD-NOD, Huang and others 2020; GES, Chickering 2002;
     BOSS, arXiv 2310.17679; GRaSP, Lam and others 2022; DirectLiNGAM, Shimizu and others 2011; DAGMA, arXiv 2209.08037;
-    MIIC, Verny and others 2017.
+    MIIC, Verny and others 2017; the graph network, after DAG-GNN, arXiv 1904.10098, see its module.
 
     >>> rng = np.random.default_rng(0)
     >>> x, y = rng.normal(size=(2, 500))
@@ -90,8 +94,8 @@ def discover(
         need_rows(data, f"method {method!r}")
     if isinstance(data, pd.DataFrame):
         data = data.set_axis(data.columns.map(str), axis=1)
-    by_tables = chosen.variables == "discrete" or settings.get("test") in ("chisq", "gsq")
-    audit(data, knowledge=knowledge).raise_errors(allow=("function", "collinear") if by_tables else ())
+    able = chosen.functions or chosen.variables == "discrete" or settings.get("test") in ("chisq", "gsq")
+    audit(data, knowledge=knowledge).raise_errors(allow=("function", "collinear") if able else ())
     names = tuple(data.names if isinstance(data, Statistics) else data.columns)
     if not names:
         raise ValueError("frame: has no columns")
@@ -108,6 +112,7 @@ def discover(
     graph, overruled = impose(found, knowledge) if knowledge is not None else (found, [])
     graph, dropped = without_cycles(graph, knowledge, CIRCLE if method == "fci" else TAIL)
     info = {
+        **found.info,
         "method": method,
         "settings": settings,
         "rows": data.rows if isinstance(data, Statistics) else len(data),

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.linalg import cholesky, qr
 
 from causal_lib.discovery import constraint
+from causal_lib.discovery.encoding import encode
 from causal_lib.discovery.order_search import order_search
 from causal_lib.discovery.score import gaussian_bic
 from causal_lib.discovery.statistics import Statistics
@@ -33,6 +34,7 @@ class Method:
     knowledge : 'search' (used while searching), 'after' (imposed on the answer) or 'none' (refused).
     rows : whether the rows are needed; else `Statistics` are enough, at least under the default settings.
     variables : 'numeric', 'scored', 'mixed' or 'discrete', as in the module's first lines.
+    functions : whether columns may be functions of others; discrete methods and tests on tables take them anyway.
     """
 
     search: Callable[..., CausalGraph]
@@ -40,40 +42,10 @@ class Method:
     knowledge: str = "search"
     rows: bool = False
     variables: str = "scored"
+    functions: bool = False
 
 
 # ---- what a method sees of the data -------------------------------------------------------------------------
-
-
-def encode(frame: pd.DataFrame, *, standardise: bool = True) -> tuple[np.ndarray, dict[str, str]]:
-    """``frame`` as (n, d) centred columns, one a variable, and how each category was turned into numbers.
-
-    Ordered categories enter by rank; unordered ones by the scores of their levels that correlate most with the other
-    columns (optimal scaling). Every column has unit variance, or numbers keep their own where ``standardise`` is false.
-    """
-    columns, nominal, encoding, scale = [], [], {}, np.ones(frame.shape[1])
-    for position, name in enumerate(frame.columns):
-        column = frame[name]
-        if pd.api.types.is_numeric_dtype(column.dtype):  # booleans too
-            columns.append(column.to_numpy(dtype=float))
-            scale[position] = 1 if standardise else columns[-1].std()
-            continue
-        category = column.astype("category").cat.remove_unused_categories()
-        columns.append(category.cat.codes.to_numpy(dtype=float))
-        encoding[str(name)] = "ordered levels" if category.cat.ordered else "optimal scaling"
-        if not category.cat.ordered and len(category.cat.categories) > 2:
-            nominal.append(position)
-    values = _standardise(np.column_stack(columns))
-    others = np.delete(values, nominal, axis=1)
-    for position in nominal if others.shape[1] else ():
-        levels, inverse, counts = np.unique(values[:, position], return_inverse=True, return_counts=True)
-        sums = np.zeros((len(levels), others.shape[1]))
-        np.add.at(sums, inverse, others)
-        # Leading left singular vector of the weighted level means: the scores of largest squared correlation in sum.
-        scores = np.linalg.svd(sums / np.sqrt(counts)[:, None], full_matrices=False)[0][:, 0] / np.sqrt(counts)
-        scores *= np.sign(scores[np.abs(scores).argmax()])
-        values[:, position] = scores[inverse]
-    return _standardise(values) * scale, encoding
 
 
 def discretise(frame: pd.DataFrame, bins: int | None) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -97,10 +69,6 @@ def discretise(frame: pd.DataFrame, bins: int | None) -> tuple[pd.DataFrame, dic
     return pd.DataFrame(codes), encoding
 
 
-def _standardise(values):
-    return (values - values.mean(axis=0)) / values.std(axis=0)
-
-
 def _correlations(data, standardise=True):
     """(d, d) correlations (or covariances) of one column a variable, the count of rows, names, encoding."""
     if not isinstance(data, Statistics):
@@ -109,8 +77,9 @@ def _correlations(data, standardise=True):
     for name, levels, width in zip(data.names, data.levels, data.widths, strict=True):
         if width > 1:
             raise ValueError(
-                f"variable {name!r} has {len(levels)} levels in these Statistics and one column is needed; pass the rows, "
-                f"or use a method for mixed data: {those(lambda m: m.variables == 'mixed')} (PC and FCI with test='mixed')"
+                f"variable {name!r} has {len(levels)} levels in these Statistics and one column is needed; pass the rows, or "
+                f"use a method for mixed data: {those(lambda m: m.variables == 'mixed' and not m.rows)} (PC and FCI with "
+                "test='mixed')"
             )
     return (data.correlation if standardise else data.cov), data.count, data.names, {}
 
@@ -285,12 +254,38 @@ def _dagma(data, knowledge, seed, *, model, standardise, threshold, hidden, **se
     return CausalGraph.from_adjacency(adjacency, names, encoding=encoding, score=objective)
 
 
+def _graph_network(data, knowledge, seed, **settings):
+    from causal_lib.discovery.graph_network import fit
+
+    names = tuple(data.columns)
+    found = fit(data, *_pairs(knowledge, names), seed=seed, **settings)
+    encoding = {name: "levels" for name in names if not pd.api.types.is_numeric_dtype(data[name].dtype)}
+    return CausalGraph.from_adjacency(found.adjacency, names, encoding=encoding, score=found.loss)
+
+
 def _pairs(knowledge, names):
     """Where an edge may be and where one must be, (d, d) bool each."""
     known, required = knowledge or Knowledge(), np.zeros((len(names), len(names)), dtype=bool)
     for cause, effect in known.required:
         required[names.index(cause), names.index(effect)] = True
     return known.allowed(names), required
+
+
+def _additive(data, knowledge, seed, *, penalty):
+    from causal_lib.discovery import additive
+
+    values, encoding = encode(need_rows(data, "method 'additive'"))
+    nominal = [not pd.api.types.is_numeric_dtype(dtype) for dtype in data.dtypes]
+    found, _, score = additive.search(
+        values, additive.bases(values, np.array(nominal)), *_pairs(knowledge, list(data)), penalty
+    )
+    return CausalGraph.from_adjacency(found, data.columns, encoding=encoding, score=score)
+
+
+def _pretrained(data, knowledge, seed, **settings):
+    from causal_lib.discovery.pretrained.discoverer import search
+
+    return search(data, knowledge, seed, **settings)
 
 
 # ---- discrete data ------------------------------------------------------------------------------------------
@@ -353,6 +348,7 @@ _TESTS = ("fisherz", "chisq", "gsq", "mixed")
 _TESTING = {"test": _TESTS, "alpha": 0.01, "max_condition": None, "bins": None}
 _CHANGING = {"context": None, **_TESTING, "test": ("mixed", *_TESTS[:3])}
 _WEIGHTS = {"model": ("linear", "mlp"), "l1": 0.01, "threshold": 0.2, "hidden": 10, "steps": 500, "standardise": True}
+_MESSAGES = {"l1": None, "hidden": 6, "steps": 1000, "gain": 8.0}
 _MIIC = {"correction": ("nml", "mdl", "none"), "bins": None}
 _GREEDY = {"score": ("bic", "bdeu"), "restarts": 10, "bins": None}
 
@@ -367,6 +363,11 @@ METHODS: dict[str, Method] = {
     "grasp": Method(_permutations, {"penalty": 2.0, "restarts": 5, "depth": 3}, knowledge="none"),
     "lingam": Method(_lingam, {}, rows=True, variables="numeric"),
     "dagma": Method(_dagma, _WEIGHTS),
+    "additive": Method(_additive, {"penalty": 2.0}, rows=True),
+    "graph_network": Method(_graph_network, _MESSAGES, rows=True, variables="mixed"),
+    "pretrained": Method(
+        _pretrained, {"threshold": 0.5, "unfamiliar": ("order", "trust")}, rows=True, variables="mixed", functions=True
+    ),
     "miic": Method(_miic, _MIIC, rows=True, variables="discrete"),
     "greedy": Method(_greedy, _GREEDY, rows=True, variables="discrete"),
 }

@@ -5,7 +5,7 @@ import pytest
 from causal_lib.data import schema
 from causal_lib.discovery import compare_graphs, discover, edge_status
 from causal_lib.discovery.discover import impose, without_cycles
-from causal_lib.discovery.engines import encode
+from causal_lib.discovery.encoding import encode
 from causal_lib.graph import CIRCLE, CausalGraph
 from causal_lib.knowledge import Knowledge
 

@@ -1,0 +1,87 @@
+"""What the benchmark counts, by hand; and each of its parts at a small size."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib.discovery.pretrained import benchmark, discoverer
+from causal_lib.discovery.pretrained.benchmark import calibration_error, directed_f1, members, parent_aid, sure_edges
+from causal_lib.graph import CausalGraph
+
+
+@pytest.fixture
+def quick(tiny, monkeypatch):
+    """The weights of no use, every table familiar."""
+    limits = {"distance": 1e9, "disagreement": 1e9}
+    monkeypatch.setattr(discoverer, "load", lambda: dataclasses.replace(tiny, about=tiny.about | {"limits": limits}))
+
+
+def test_members_are_dags_of_the_class_and_differ():
+    truth = CausalGraph.from_edges("abcd", ["a -> b", "b -> c", "c -> d"])
+    found = members(truth.cpdag(), seed=0)
+    assert len(found) == benchmark.MEMBERS
+    assert all(CausalGraph.from_adjacency(one, "abcd").cpdag() == truth.cpdag() for one in found)
+    assert len({one.tobytes() for one in found}) > 1
+    assert len(members(truth, seed=0)) == 1
+
+
+def test_a_graph_that_is_no_class_still_gets_all_its_edges_directed():
+    circle = CausalGraph.from_edges("abcd", ["a -- b", "b -- c", "c -- d", "d -- a"])
+    for one in members(circle, seed=1):
+        assert np.array_equal(one | one.T, circle.skeleton)
+        assert not (one & one.T).any()
+
+
+def test_scores_of_a_class_are_the_mean_over_members():
+    truth = CausalGraph.from_edges("ab", ["a -> b"])
+    shares = [directed_f1(truth.cpdag(), truth, seed) for seed in range(60)]
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.1)
+    assert directed_f1(truth, truth) == 1
+    assert directed_f1(CausalGraph.from_edges("ba", ["b -> a"]), truth) == 0
+    assert parent_aid(truth, truth) == 0
+    assert parent_aid(CausalGraph.from_edges("ba", ["b -> a"]), truth) == 1
+
+
+def test_calibration_error_and_sure_edges_by_hand():
+    sure = pd.DataFrame(
+        {"p": [0.95, 0.95, 0.95, 0.95, 0.35, 0.35], "true": [1, 1, 1, 0, 1, 0], "setting": "s", "familiar": True}
+    )
+    assert calibration_error(sure) == pytest.approx((4 * 0.2 + 2 * 0.15) / 6)
+    (one,) = sure_edges(sure, ["s", "no such"])
+    assert one["value"] == 0.75
+    assert not one["held"]
+    assert sure_edges(sure.assign(familiar=False), ["s"]) == []
+
+
+def test_families_compare_all_methods_on_the_same_tables(quick):
+    report = benchmark.families(d=6, n=200, degree=1.0, tables=2, names=["linear Gaussian", "mixed", "quadratic"])
+    means = pd.DataFrame(report["means"]).set_index(["setting", "method"])
+    assert {"flop", "pc", "order", "pretrained"} <= set(means.loc["mixed"].index)
+    assert "lingam" in means.loc["quadratic"].index
+    assert means["f1"].between(0, 1).all()
+    gains = {claim["claim"].split(":")[0]: claim for claim in report["claims"] if "directed F1" in claim["claim"]}
+    assert gains.keys() == {"linear Gaussian", "mixed", "quadratic"}
+    table = pd.DataFrame(report["rows"]).set_index(["setting", "method"])
+    best = gains["mixed"]["claim"].rsplit("- ", 1)[1]
+    difference = table.loc[("mixed", "pretrained"), "f1"].to_numpy() - table.loc[("mixed", best), "f1"].to_numpy()
+    assert gains["mixed"]["value"] == pytest.approx(difference.mean(), abs=1e-3)
+
+
+def test_networks_and_cells_are_scored_against_flop(quick):
+    report = benchmark.networks(n=300, samples=1, names=["asia"])
+    assert [claim["claim"].split(":")[0] for claim in report["claims"]][:4] == [
+        "asia",
+        "asia",
+        "all networks",
+        "sachs' cells",
+    ]
+    rows = pd.DataFrame(report["rows"])
+    assert set(rows["method"]) == {"flop", "pretrained"}
+
+
+def test_speed_times_the_whole_answer(quick):
+    report = benchmark.speed(sizes=((5, "at most 100"),), n=200, tables=2)
+    assert len(report["rows"]) == 2
+    assert report["claims"][0]["value"] > 0

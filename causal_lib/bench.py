@@ -127,15 +127,35 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
         "peer": "each other; the graphs are scored in notebook 05 too, all but those of FLOP, which cannot be seeded",
         "report": "discovery.benchmark:networks",
     },
+    "inference.off_policy": {
+        "description": "the value of a policy by all estimators together, 10^6 logged rounds of 100 actions, one thread",
+        "peer": "an absolute limit",
+        "report": "inference.benchmark:off_policy",
+    },
     "pretrained.families": {
         "description": "directed F1 on 20 tables of each family of random models, 20 variables, 1,000 rows; trained on or held out",
-        "peer": "FLOP, PC, order search, DirectLiNGAM on the same standardised tables",
+        "peer": "FLOP, PC, order search, additive models, DirectLiNGAM on the same standardised tables",
         "report": "discovery.pretrained.benchmark:families",
     },
     "pretrained.networks": {
         "description": "directed F1 and parent adjustment distance on 5 samples of 1,000 rows of each of five networks, and Sachs' cells",
-        "peer": "FLOP on scores of the categories, jittered",
+        "peer": "FLOP on scores of the categories, jittered; on the cells all that families compares",
         "report": "discovery.pretrained.benchmark:networks",
+    },
+    "pretrained.fitted": {
+        "description": "the graph network fitted to each table, on 8 models of simulate of each kind, 20 variables, 1,000 rows",
+        "peer": "the pretrained one, order search, additive models, DAGMA's mlp; gCastle's DAG-GNN for two minutes",
+        "report": "discovery.pretrained.benchmark:fitted",
+    },
+    "pretrained.knowledge": {
+        "description": "directed F1 within tiers, when the tiers are told and when not; 10 tables of each of four families",
+        "peer": "itself without knowledge",
+        "report": "discovery.pretrained.benchmark:knowledge",
+    },
+    "pretrained.ablations": {
+        "description": "networks trained anew without one part each, equal steps, on the validation tables; about half an hour",
+        "peer": "a network with all parts",
+        "report": "discovery.pretrained.ablations:ablations",
     },
     "pretrained.speed": {
         "description": "seconds from the frame to the graph on one thread, 20 and 50 variables, 1,000 rows",

@@ -3,24 +3,16 @@
 `FAMILIES` are trained on; `HELD_OUT` never are, nor is anything of `simulate` or a real network. `draw` draws one data set.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from causal_lib.data.mechanisms import MECHANISMS, UNSEEN_NOISES, bent, scaled
 from causal_lib.data.simulate import NOISES, random_dag
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
-
-UNSEEN_NOISES: Mapping[str, Callable] = {
-    "two peaks": lambda rng, n: _scaled(rng.choice([-1.5, 1.5], n) + 0.5 * rng.standard_normal(n)),
-    "arcsine": lambda rng, n: _scaled(rng.beta(0.5, 0.5, n)),
-    "triangular": lambda rng, n: _scaled(rng.triangular(0, 0.2, 1, n)),
-    "lognormal": lambda rng, n: _scaled(rng.lognormal(0, 0.6, n)),
-}
-"""As `NOISES`: function of (rng, n); no family of `FAMILIES` uses them."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +22,16 @@ class Family:
     kinds : 'numeric', 'binary', 'nominal', 'ordinal', 'count', 'gated'; or 'table' (levels from random tables).
     mechanisms : keys of `MECHANISMS`.
     noises : of numeric variables.
-    bent : numbers are seen through a random increasing function of signal plus noise (post-nonlinear).
-    scaled : the noise's scale changes with the parents (heteroscedastic).
+    bends : numbers are seen through a random increasing function of signal plus noise (post-nonlinear).
+    loud : the noise's scale changes with the parents (heteroscedastic).
     tiered : earlier tiers hold numbers and levels, later ones counts and gated events, as in a recommender's log.
     """
 
     kinds: tuple[str, ...] = ("numeric",)
     mechanisms: tuple[str, ...] = ("linear",)
     noises: tuple[str, ...] = tuple(NOISES)
-    bent: bool = False
-    scaled: bool = False
+    bends: bool = False
+    loud: bool = False
     tiered: bool = False
 
 
@@ -53,77 +45,6 @@ class Sample:
     family: str
 
 
-# ---- mechanisms: (n, p) parents of unit variance -> (n,) signal ----------------------------------------------
-
-
-def _weights(rng, size):
-    return rng.uniform(0.5, 1.5, size) * rng.choice([-1, 1], size)
-
-
-def _linear(rng, x):
-    return x @ _weights(rng, x.shape[1])
-
-
-def _fourier(rng, x):
-    """A smooth random curve of each parent: three sines over a line."""
-    waves = (
-        rng.uniform(0.4, 2.2, (3, x.shape[1])),
-        rng.uniform(0, 2 * np.pi, (3, x.shape[1])),
-        rng.normal(size=(3, 1, 1)),
-    )
-    curves = (waves[2] * np.sin(waves[0][:, None] * x + waves[1][:, None])).sum(0) + rng.normal(scale=0.4) * x
-    return _scaled(curves) @ _weights(rng, x.shape[1])
-
-
-def _piecewise(rng, x):
-    """A broken line of each parent."""
-    knots, slopes = rng.uniform(-1.2, 1.2, (3, x.shape[1])), rng.normal(size=(3, 1, 1))
-    return _scaled((slopes * np.maximum(x - knots[:, None], 0)).sum(0) + rng.normal(scale=0.7) * x) @ _weights(
-        rng, x.shape[1]
-    )
-
-
-def _sigmoid(rng, x):
-    steep, shift = rng.uniform(0.8, 3, x.shape[1]), rng.uniform(-1, 1, x.shape[1])
-    return _scaled(expit(steep * (x - shift))) @ _weights(rng, x.shape[1])
-
-
-def _mlp(rng, x):
-    return np.tanh(
-        x @ rng.normal(size=(x.shape[1], 16)) * rng.uniform(0.5, 1.5) + rng.uniform(-1.5, 1.5, 16)
-    ) @ rng.normal(size=16)
-
-
-def _tree(rng, x):
-    """Random leaves of up to three cuts."""
-    leaf = np.zeros(len(x), dtype=int)
-    for _ in range(rng.integers(2, 4)):
-        leaf = 2 * leaf + (x[:, rng.integers(x.shape[1])] > rng.uniform(-0.8, 0.8))
-    return rng.normal(size=leaf.max() + 1)[leaf] + 0.3 * _linear(rng, x)
-
-
-def _quadratic(rng, x):
-    return (x + rng.uniform(-0.6, 0.6, x.shape[1])) ** 2 @ _weights(rng, x.shape[1])
-
-
-def _interactions(rng, x):
-    """Products of pairs of parents, each parent also by itself."""
-    alone, pairs = _scaled(_linear(rng, x)), np.triu_indices(x.shape[1], 1)
-    if not len(pairs[0]):
-        return alone + 0.7 * (x[:, 0] ** 2)
-    return alone + _scaled((x[:, pairs[0]] * x[:, pairs[1]]) @ _weights(rng, len(pairs[0])))
-
-
-def _tanh_gp(rng, x):
-    """tanh of a draw from a Gaussian process of all parents together, by 100 random features of an RBF kernel."""
-    waves = np.cos(x @ rng.normal(size=(x.shape[1], 100)) / 1.2 + rng.uniform(0, 2 * np.pi, 100))
-    return np.tanh(1.5 * _scaled(waves @ rng.normal(size=100)))
-
-
-MECHANISMS = {
-    "linear": _linear, "fourier": _fourier, "piecewise": _piecewise, "sigmoid": _sigmoid, "mlp": _mlp, "tree": _tree,
-    "quadratic": _quadratic, "interactions": _interactions, "tanh-gp": _tanh_gp,
-}  # fmt: skip
 _CURVES = ("fourier", "piecewise", "sigmoid")
 _NON_GAUSSIAN = tuple(name for name in NOISES if name != "gaussian")
 
@@ -131,9 +52,10 @@ FAMILIES = {
     "linear Gaussian": Family(noises=("gaussian",)),
     "linear non-Gaussian": Family(noises=_NON_GAUSSIAN),
     "additive nonlinear": Family(mechanisms=_CURVES),
+    "steep": Family(mechanisms=("steep", "steep", "linear", *_CURVES)),
     "multivariate nonlinear": Family(mechanisms=("mlp", "tree")),
-    "post-nonlinear": Family(mechanisms=("linear", *_CURVES, "mlp"), bent=True),
-    "heteroscedastic": Family(mechanisms=("linear", *_CURVES, "mlp"), scaled=True),
+    "post-nonlinear": Family(mechanisms=("linear", *_CURVES, "mlp"), bends=True),
+    "heteroscedastic": Family(mechanisms=("linear", *_CURVES, "mlp"), loud=True),
     "discrete": Family(("binary", "nominal", "ordinal"), ("linear", "mlp")),
     "mixed": Family(("numeric", "binary", "nominal", "ordinal"), ("linear", *_CURVES, "mlp")),
     "tables": Family(("table",)),
@@ -149,16 +71,16 @@ HELD_OUT = {
     "unseen noises": Family(mechanisms=("linear", *_CURVES), noises=tuple(UNSEEN_NOISES)),
 }
 """Name -> `Family`: never trained on."""
-TROUBLES = ("hidden causes", "measurement noise", "coarse values", "selection", "odd scales", "outliers")
-"""What may spoil a training set."""
-_BENDS = (
-    lambda u: np.sign(u) * np.abs(u) ** 1.8,
-    lambda u: np.exp(0.7 * u),
-    lambda u: np.sinh(u),
-    lambda u: expit(2 * u),
-    lambda u: np.sign(u) * np.log1p(2 * np.abs(u)),
-    lambda u: u + 0.7 * np.tanh(3 * u),
+TROUBLES = (
+    "hidden causes",
+    "measurement noise",
+    "coarse values",
+    "selection",
+    "odd scales",
+    "outliers",
+    "missing values",
 )
+"""What may spoil a training set."""
 
 
 def draw(
@@ -204,8 +126,8 @@ def draw(
     size = 3 * n if "selection" in troubles else n
     for _ in range(20):
         frame = _rows(graph, hidden, size, what, rng)
-        for spoil in troubles:
-            frame = _SPOIL.get(spoil, lambda frame, n, rng: frame)(frame, n, rng)
+        for spoil in (name for name in _SPOIL if name in troubles):
+            frame = _SPOIL[spoil](frame, n, rng)
         if _varying(frame).all():
             break
     else:  # a rare event that no row shows, again and again: leave it out
@@ -226,18 +148,6 @@ def some_knowledge(sample: Sample, rng: np.random.Generator) -> Knowledge:
     sure = rng.permutation(np.array(edges, dtype=object))[: rng.integers(0, 3)] if edges and rng.random() < 0.2 else []
     names = sample.graph.names
     return Knowledge(tiers, [(names[i], names[j]) for i, j in some], [tuple(edge) for edge in sure])
-
-
-def _scaled(values):
-    """``values`` with mean 0 and variance 1 in each column; a constant one is 0."""
-    values = values - values.mean(axis=0)
-    deviation = values.std(axis=0)
-    return values / np.where(deviation > 1e-12, deviation, 1)
-
-
-def _bent(values, rng):
-    """A random increasing function of ``values``, which are clipped at five deviations: beyond, one row would be all."""
-    return _BENDS[rng.integers(len(_BENDS))](np.clip(_scaled(values), -5, 5))
 
 
 def _rows(graph, hidden, n, family, rng):
@@ -263,7 +173,7 @@ def _rows(graph, hidden, n, family, rng):
 
         def signal(outputs=1, x=x):
             mechanism = MECHANISMS[one or str(rng.choice(family.mechanisms))]
-            return np.column_stack([_scaled(mechanism(rng, x)) if x.shape[1] else np.zeros(n) for _ in range(outputs)])
+            return np.column_stack([scaled(mechanism(rng, x)) if x.shape[1] else np.zeros(n) for _ in range(outputs)])
 
         own = (NOISES | UNSEEN_NOISES)[noise or str(rng.choice(family.noises))](rng, n) * rng.choice([-1, 1])
         columns[name], seen[name] = _variable(
@@ -273,7 +183,8 @@ def _rows(graph, hidden, n, family, rng):
 
 
 def _varying(frame):
-    return np.array([(frame[name] != frame[name].iloc[0]).any() for name in frame])
+    present = [frame[name].dropna().to_numpy() for name in frame]
+    return np.array([bool((values != values[:1]).any()) for values in present])
 
 
 def _kinds(graph, family, rng):
@@ -292,10 +203,10 @@ def _variable(kind, signal, noise, sigma, family, x, rng, columns, above):
     """The column of one variable, and a function of rng that gives (n,) what its children see of it."""
     n, strength = len(noise), rng.uniform(0.8, 2.5)
     if kind == "numeric":
-        scale = np.exp(rng.uniform(0.5, 1.0) * np.clip(signal()[:, 0], -2, 2)) if family.scaled else 1.0
+        scale = np.exp(rng.uniform(0.5, 1.0) * np.clip(signal()[:, 0], -2, 2)) if family.loud else 1.0
         value = signal()[:, 0] + (sigma if x.shape[1] else 1.0) * scale * noise
-        value = _bent(value, rng) if family.bent and rng.random() < 0.8 else value
-        column = _scaled(value)
+        value = bent(value, rng) if family.bends and rng.random() < 0.8 else value
+        column = scaled(value)
         return column, lambda _: column
     if kind == "ordinal":
         levels = int(rng.integers(3, 8))
@@ -305,7 +216,7 @@ def _variable(kind, signal, noise, sigma, family, x, rng, columns, above):
         return code if rng.random() < 0.5 else _category(code, ordered=True), _steps(code)
     if kind == "count":
         code = rng.poisson(np.exp(np.minimum(rng.uniform(-0.5, 1.5) + 0.4 * strength * signal()[:, 0], 5)))
-        return code, lambda _: _scaled(np.log1p(code))
+        return code, lambda _: scaled(np.log1p(code))
     if kind in ("binary", "gated"):
         base = rng.uniform(-3, 0) if kind == "gated" else rng.uniform(-1, 1)
         happens = rng.random(n) < expit(base + strength * signal()[:, 0])
@@ -320,13 +231,13 @@ def _variable(kind, signal, noise, sigma, family, x, rng, columns, above):
 
 
 def _steps(code):
-    column = _scaled(code.astype(float))
+    column = scaled(code.astype(float))
     return lambda _: column
 
 
 def _effects(code):
     """A random effect of each level, another for every child."""
-    return lambda rng: _scaled(rng.standard_normal(code.max() + 1)[code])
+    return lambda rng: scaled(rng.standard_normal(code.max() + 1)[code])
 
 
 def _category(code, ordered=False):
@@ -342,7 +253,7 @@ def _table(parents, n, rng):
     _, cell = np.unique(cell, return_inverse=True)
     alpha = np.exp(rng.uniform(np.log(0.1), np.log(2)))
     if parents and rng.random() < 0.5:  # monotone: shares follow a score of the parents, as in noisy-or and severities
-        score = _scaled(sum(rng.uniform(0.4, 1) * (p / max(1, p.max())) for p in parents))
+        score = scaled(sum(rng.uniform(0.4, 1) * (p / max(1, p.max())) for p in parents))
         latent = rng.uniform(1, 5) * score + rng.logistic(size=n)
         cuts = np.quantile(latent, np.sort(rng.dirichlet(np.full(levels, 0.8)).cumsum()[:-1]))
         code = np.searchsorted(cuts, latent)
@@ -363,8 +274,8 @@ def _numbers(frame, share, rng):
 
 
 def _measure(frame, n, rng):
-    noisy = {k: frame[k] + rng.uniform(0.2, 0.6) * frame[k].std() * rng.standard_normal(len(frame))
-             for k in _numbers(frame, 0.5, rng)}  # fmt: skip
+    noisy = {k: frame[k] + rng.uniform(0.2, 1) * frame[k].std() * rng.standard_normal(len(frame))
+             for k in _numbers(frame, rng.uniform(0.3, 1), rng)}  # fmt: skip
     return frame.assign(**noisy)
 
 
@@ -378,15 +289,15 @@ def _select(frame, n, rng):
     """Rows that lie high in a mixture of two columns are kept more often."""
     codes = frame.apply(lambda c: c.cat.codes if isinstance(c.dtype, pd.CategoricalDtype) else c).astype(float)
     two = rng.choice(frame.shape[1], size=min(2, frame.shape[1]), replace=False)
-    wish = _scaled(codes.to_numpy()[:, two]).sum(axis=1) + rng.normal(scale=0.7, size=len(frame))
+    wish = scaled(codes.to_numpy()[:, two]).sum(axis=1) + rng.normal(scale=0.7, size=len(frame))
     return frame.iloc[np.sort(np.argsort(-wish)[: len(frame) // 2][rng.permutation(len(frame) // 2)[:n]])].reset_index(
         drop=True
     )
 
 
 def _odd(frame, n, rng):
-    bent = {k: _scaled(_bent(frame[k].to_numpy(dtype=float), rng)) for k in _numbers(frame, 0.5, rng)}
-    return frame.assign(**bent)
+    odd = {k: scaled(bent(frame[k].to_numpy(dtype=float), rng)) for k in _numbers(frame, 0.5, rng)}
+    return frame.assign(**odd)
 
 
 def _outliers(frame, n, rng):
@@ -395,6 +306,18 @@ def _outliers(frame, n, rng):
     return frame.assign(**far)
 
 
+def _lose(frame, n, rng):
+    """Values are lost by chance alone, or the more of them the higher another column stands."""
+    codes = frame.apply(lambda c: c.cat.codes if isinstance(c.dtype, pd.CategoricalDtype) else c).astype(float)
+    lost = {}
+    for name in frame:
+        if rng.random() < 0.6:
+            other = scaled(codes[str(rng.choice(frame.columns))].to_numpy()) * (rng.random() < 0.5)
+            lost[name] = frame[name].mask(rng.random(n) < rng.uniform(0.02, 0.25) * 2 * expit(2 * other))
+    return frame.assign(**lost)
+
+
 _SPOIL = {
     "measurement noise": _measure, "coarse values": _round, "selection": _select, "odd scales": _odd, "outliers": _outliers,
+    "missing values": _lose,
 }  # fmt: skip

@@ -273,19 +273,23 @@ def _pc(case):
 
 
 def _packages(python):
-    return {
-        method: _package(code, python or paths.ROOT / ".peers" / "bin" / "python") for method, code in PACKAGES.items()
-    }
+    return {method: package(code, python) for method, code in PACKAGES.items()}
 
 
-def _package(code, python):
+def package(code: str, python: Path | None = None, limit: float | None = None) -> Callable[[Case], CausalGraph]:
+    """The search of ``code``'s ``model`` by the interpreter of `make peers`; `Skipped` beyond ``limit`` seconds."""
+    python = python or paths.ROOT / ".peers" / "bin" / "python"
+
     def search(case):
         if not Path(python).exists():
             raise Skipped("no environment of peers; build it with `make peers`")
         with tempfile.TemporaryDirectory() as folder:
             np.save(Path(folder) / "rows.npy", case.frame.to_numpy())
-            command = [python, "-c", _PACKAGE.format(code=code)]
-            child = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            command, how = [python, "-c", _PACKAGE.format(code=code)], {"capture_output": True, "text": True}
+            try:
+                child = subprocess.run(command, cwd=folder, check=False, timeout=limit, **how)
+            except subprocess.TimeoutExpired:
+                raise Skipped(f"had not ended after {limit:.0f} seconds") from None
             if child.returncode:
                 why = [f"ended with status {child.returncode}", *child.stderr.strip().splitlines()][-1]
                 raise Skipped(why.replace(str(paths.ROOT), ".").replace(folder, "."))

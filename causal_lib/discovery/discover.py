@@ -43,7 +43,7 @@ def discover(
     | dagma | DAG | additive noise of equal variance | model='linear' or 'mlp', l1=0.01, threshold=0.2, hidden=10, steps=500, standardise |
     | additive | DAG | sums of curves, Gaussian noise, no hidden cause | penalty=2 |
     | graph_network | DAG | noise added to any function; no hidden cause | l1 (by held-out rows), hidden=6, steps=1000, gain=8 |
-    | pretrained | DAG | a table like one of its training's; else the order search answers | threshold=0.5, unfamiliar='order' or 'trust' |
+    | pretrained | DAG | a table like one of its training's; else the order search answers | threshold=0.4, unfamiliar='order' or 'trust' |
     | miic | CPDAG, also ↔ | levels | correction='nml', 'mdl' or 'none', bins |
     | greedy | CPDAG | levels, no hidden cause | score='bic' or 'bdeu', restarts=10, bins |
 
@@ -55,8 +55,8 @@ def discover(
 
     Parameters
     ----------
-    data : rows are observations, columns variables (numbers, booleans, categories or text), nothing missing; or
-        `Statistics`, for all but lingam, additive, graph_network, pretrained, miic, greedy, model='mlp', chisq, gsq.
+    data : rows are observations, columns variables (numbers, booleans, categories or text), nothing missing (but for
+        pretrained); or `Statistics`, for all but lingam, additive, graph_network, pretrained, miic, greedy, model='mlp', chisq, gsq.
     method : a key of `METHODS`.
     knowledge : honoured exactly in the result: edges that contradict it are turned or removed, required ones are added.
         FLOP cannot use it while it searches, the others do. ges, boss and grasp refuse it, and fci forbidden edges.
@@ -95,7 +95,10 @@ def discover(
     if isinstance(data, pd.DataFrame):
         data = data.set_axis(data.columns.map(str), axis=1)
     able = chosen.functions or chosen.variables == "discrete" or settings.get("test") in ("chisq", "gsq")
-    audit(data, knowledge=knowledge).raise_errors(allow=("function", "collinear") if able else ())
+    allow = ("function", "collinear") if able else ()
+    if chosen.missing and isinstance(data, pd.DataFrame) and data.isna().any(axis=None):
+        allow = (*allow, "missing", "too-few-rows")  # that count complete rows
+    audit(data, knowledge=knowledge).raise_errors(allow=allow)
     names = tuple(data.names if isinstance(data, Statistics) else data.columns)
     if not names:
         raise ValueError("frame: has no columns")

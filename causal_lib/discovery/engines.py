@@ -35,6 +35,7 @@ class Method:
     rows : whether the rows are needed; else `Statistics` are enough, at least under the default settings.
     variables : 'numeric', 'scored', 'mixed' or 'discrete', as in the module's first lines.
     functions : whether columns may be functions of others; discrete methods and tests on tables take them anyway.
+    missing : whether values may be missing.
     """
 
     search: Callable[..., CausalGraph]
@@ -43,6 +44,7 @@ class Method:
     rows: bool = False
     variables: str = "scored"
     functions: bool = False
+    missing: bool = False
 
 
 # ---- what a method sees of the data -------------------------------------------------------------------------
@@ -260,7 +262,10 @@ def _graph_network(data, knowledge, seed, **settings):
     names = tuple(data.columns)
     found = fit(data, *_pairs(knowledge, names), seed=seed, **settings)
     encoding = {name: "levels" for name in names if not pd.api.types.is_numeric_dtype(data[name].dtype)}
-    return CausalGraph.from_adjacency(found.adjacency, names, encoding=encoding, score=found.loss)
+    edges = np.argwhere(found.adjacency)
+    strengths = {f"{names[i]} -> {names[j]}": float(found.strength[i, j]) for i, j in edges}
+    told = {"encoding": encoding, "score": found.loss, "l1": found.l1, "strengths": strengths}
+    return CausalGraph.from_adjacency(found.adjacency, names, **told)
 
 
 def _pairs(knowledge, names):
@@ -366,7 +371,12 @@ METHODS: dict[str, Method] = {
     "additive": Method(_additive, {"penalty": 2.0}, rows=True),
     "graph_network": Method(_graph_network, _MESSAGES, rows=True, variables="mixed"),
     "pretrained": Method(
-        _pretrained, {"threshold": 0.5, "unfamiliar": ("order", "trust")}, rows=True, variables="mixed", functions=True
+        _pretrained,
+        {"threshold": 0.4, "unfamiliar": ("order", "trust")},
+        rows=True,
+        variables="mixed",
+        functions=True,
+        missing=True,
     ),
     "miic": Method(_miic, _MIIC, rows=True, variables="discrete"),
     "greedy": Method(_greedy, _GREEDY, rows=True, variables="discrete"),

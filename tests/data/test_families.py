@@ -82,7 +82,9 @@ def test_hidden_causes_make_dependence_that_no_edge_explains():
 def test_trouble_keeps_rows_and_columns_whole(trouble, family):
     sample = draw(family, [8, 1], d=6, n=300, troubles=(trouble,))
     assert sample.frame.shape[0] == 300
-    assert np.isfinite(sample.frame.select_dtypes("number").to_numpy(dtype=float)).all()
+    numbers = sample.frame.select_dtypes("number").to_numpy(dtype=float)
+    assert np.isfinite(numbers[~np.isnan(numbers)]).all()
+    assert sample.frame.isna().any(axis=None) == (trouble == "missing values")
     assert set(sample.order) == set(sample.frame.columns)
 
 

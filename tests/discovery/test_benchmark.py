@@ -102,12 +102,14 @@ def test_a_peer_runs_by_another_interpreter_and_its_failure_is_told(case, monkey
         "class model:\n    def fit(rows):\n        assert rows.shape == (400, 4)\n        return np.eye(4, k=1) * 0.5"
     )
     start = time.perf_counter()
-    found = benchmark._package(learner, sys.executable)(case)
+    found = benchmark.package(learner, sys.executable)(case)
     elapsed = time.perf_counter() - start
     assert found.edges == ["x -> y", "y -> z", "z -> w"]
     assert 0 <= found.info["measured"]["seconds"] < elapsed  # the learner's, without starting its interpreter
     with pytest.raises(benchmark.Skipped, match=r"^ModuleNotFoundError: No module named 'no_such_package'$"):
-        benchmark._package("import no_such_package", sys.executable)(case)
+        benchmark.package("import no_such_package", sys.executable)(case)
+    with pytest.raises(benchmark.Skipped, match="had not ended after 1 seconds"):
+        benchmark.package("time.sleep(60)", sys.executable, limit=1)(case)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from causal_lib import paths
-from causal_lib.data import families, simulate
+from causal_lib.data import families, mechanisms, simulate
 from causal_lib.data.families import FAMILIES, TROUBLES, draw, some_knowledge
 from causal_lib.discovery import additive
 from causal_lib.discovery.pretrained import canonical, features, moments
@@ -52,7 +52,7 @@ def example(seed: int | Sequence[int]):
     number = int(rng.choice(len(share), p=share / share.sum()))
     low, high = (3, 31) if rng.random() < 0.85 else (30, 51)
     d = int(np.exp(rng.uniform(np.log(low), np.log(high))))
-    troubles = rng.choice(TROUBLES, size=1 + (rng.random() < 0.3), replace=False) if rng.random() < 0.4 else []
+    troubles = rng.choice(TROUBLES, size=1 + (rng.random() < 0.3), replace=False) if rng.random() < 0.45 else []
     sample = draw(list(FAMILIES)[number], rng, d=d, troubles=tuple(map(str, troubles)))
     knowledge = some_knowledge(sample, rng) if rng.random() < 0.35 else None
     found = features.describe(sample.frame, knowledge, seed=int(rng.integers(2**31)))
@@ -112,6 +112,7 @@ def _load(path):
 def _recipe():
     """Changes with the code that the examples come from."""
     text = b"".join(
-        Path(module.__file__).read_bytes() for module in (families, simulate, additive, canonical, moments, features)
+        Path(module.__file__).read_bytes()
+        for module in (families, mechanisms, simulate, additive, canonical, moments, features)
     )
     return sha256(text + repr((SHARD, _SHARES)).encode() + Path(__file__).read_bytes()).hexdigest()[:12]

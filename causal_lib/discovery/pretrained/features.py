@@ -55,11 +55,12 @@ class Features:
 
 
 def describe(frame: pd.DataFrame, knowledge: Knowledge | None = None, seed: int = 0) -> Features:
-    """The features of ``frame``, which has no missing value and no constant column, and of ``knowledge`` about it."""
+    """The features of ``frame``, which has no constant column, and of ``knowledge`` about it."""
     names = [str(name) for name in frame.columns]
-    table, order, kinds = canonical(frame)
+    table, order, kinds, missing = canonical(frame)
     known = Known([names[k] for k in order], knowledge)
     nodes, out = of_canonical(table, kinds, known, seed)
+    nodes = np.column_stack([nodes, missing.astype(np.float32)])
     told, odd = (known.allowed[out.i, out.j], known.required[out.i, out.j]), np.array(out.parity, dtype=bool).T
     return Features(order, nodes, out.matrix(), np.stack([out.i, out.j]), *told, tuple(out.names), odd)
 

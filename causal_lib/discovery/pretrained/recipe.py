@@ -27,7 +27,7 @@ class Recipe:
     examples: int = 6000
     validation: int = 300
     familiar: int = 25  # tables of each held-out family, for the limits of doubt only
-    networks: int = 3
+    networks: int = 4
     steps: int = 4000
     seed: int = 0
 

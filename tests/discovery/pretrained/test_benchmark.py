@@ -64,6 +64,10 @@ def test_families_compare_all_methods_on_the_same_tables(quick):
     gains = {claim["claim"].split(":")[0]: claim for claim in report["claims"] if "directed F1" in claim["claim"]}
     assert gains.keys() == {"linear Gaussian", "mixed", "quadratic"}
     table = pd.DataFrame(report["rows"]).set_index(["setting", "method"])
+    for entry in report["best classical"]:
+        others = means.loc[entry["setting"], "f1"].drop("pretrained")
+        assert entry["method"] == others.idxmax()
+        assert entry["f1"] == pytest.approx(others.max(), abs=1e-4)
     best = gains["mixed"]["claim"].rsplit("- ", 1)[1]
     difference = table.loc[("mixed", "pretrained"), "f1"].to_numpy() - table.loc[("mixed", best), "f1"].to_numpy()
     assert gains["mixed"]["value"] == pytest.approx(difference.mean(), abs=1e-3)
@@ -75,13 +79,32 @@ def test_networks_and_cells_are_scored_against_flop(quick):
         "asia",
         "asia",
         "all networks",
-        "sachs' cells",
+        "sachs' cells, raw",
     ]
     rows = pd.DataFrame(report["rows"])
-    assert set(rows["method"]) == {"flop", "pretrained"}
+    assert set(rows.loc[rows["setting"] == "asia", "method"]) == {"flop", "pretrained"}
+    assert set(rows.loc[rows["setting"] == "sachs' cells, log", "method"]) == {"pretrained", *benchmark.peers(True)}
 
 
 def test_speed_times_the_whole_answer(quick):
     report = benchmark.speed(sizes=((5, "at most 100"),), n=200, tables=2)
-    assert len(report["rows"]) == 2
+    assert [row["n"] for row in report["rows"]] == [200, 200, 20_000]
     assert report["claims"][0]["value"] > 0
+
+
+def test_fitted_networks_are_compared_and_a_peer_that_does_not_end_is_told(quick, monkeypatch):
+    report = benchmark.fitted(d=5, n=200, tables=1, python="no such python")
+    means = pd.DataFrame(report["means"]).set_index(["setting", "method"])
+    assert {"graph network", "order", "additive", "pretrained"} <= set(means.loc["mixed nonlinear"].index)
+    assert "dagma mlp" in means.loc["nonlinear"].index
+    assert report["gCastle's DAG-GNN on the first nonlinear table"] == {
+        "skipped": "no environment of peers; build it with `make peers`"
+    }
+    assert sum("seconds" in claim["claim"] for claim in report["claims"]) == 3
+
+
+def test_knowledge_is_worth_what_it_adds_within_tiers(quick):
+    report = benchmark.knowledge(d=6, n=200, tables=2, names=["linear Gaussian", "mixed"])
+    rows = pd.DataFrame(report["rows"])
+    assert len(rows) == 4
+    assert report["claims"][0]["value"] == pytest.approx((rows["with tiers"] - rows["without"]).mean())

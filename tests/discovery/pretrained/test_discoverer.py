@@ -100,6 +100,24 @@ def test_an_unfamiliar_table_is_answered_by_the_order_search_and_says_so(doubtin
     assert not knowledge.violations(discover(mixed.frame, method="pretrained", knowledge=knowledge))
 
 
+def test_missing_values_are_filled_also_where_the_order_search_answers(trusting, mixed, monkeypatch):
+    frame = mixed.frame.copy()
+    for k, name in enumerate(frame):
+        frame[name] = frame[name].mask(np.arange(300) % 6 == k)  # no row is complete
+    assert frame.isna().any(axis=1).all()
+    found = discover(frame, method="pretrained", threshold=0.2)
+    assert found.kind == "DAG"
+    weights = with_limits(discoverer.load(), 1e-18)
+    monkeypatch.setattr(discoverer, "load", lambda: weights)
+    answered = discover(frame, method="pretrained")
+    assert "fallback" in answered.info
+    with pytest.raises(ValueError, match="missing"):
+        discover(frame, method="order")
+    frame.iloc[:, 0] = None
+    with pytest.raises(ValueError, match="holds only missing values"):
+        discover(frame, method="pretrained")
+
+
 def test_two_variables_and_few_rows_and_many_variables_work(trusting):
     rng = np.random.default_rng(0)
     x = rng.normal(size=30)

@@ -56,6 +56,37 @@ def test_renamed_levels_change_no_bit():
     assert np.array_equal(describe(frame).pairs, describe(renamed).pairs)
 
 
+@pytest.mark.parametrize("family", ["additive nonlinear", "mixed", "tables"])
+def test_nor_do_they_where_values_are_missing(family):
+    frame = draw(family, [3, 5], d=6, n=300, troubles=("missing values",)).frame
+    assert frame.isna().any(axis=None)
+    one, other = describe(frame), describe(frame[frame.columns[::-1]])
+    assert np.array_equal(one.pairs, other.pairs)
+    assert np.array_equal(one.nodes, other.nodes)
+    assert one.nodes[:, -1] == pytest.approx(frame.isna().mean().to_numpy()[one.order])
+
+
+def test_what_is_missing_is_taken_from_the_nearest_row_that_has_it(rng):
+    a = rng.permutation(100).astype(float)
+    frame = pd.DataFrame(
+        {"a": a, "b": 3 * a + rng.normal(size=100), "kind": pd.Categorical.from_codes((a // 40).astype(int), [*"xyz"])}
+    )
+    whole = frame.copy()
+    frame.loc[[3, 50], "b"] = np.nan
+    frame.loc[[7, 60], "kind"] = np.nan
+    table, order, _, missing = canonical(frame)
+    assert missing.tolist() == [{"a": 0, "b": 0.02, "kind": 0.02}[frame.columns[k]] for k in order]
+    filled = {frame.columns[k]: table.iloc[:, place] for place, k in enumerate(order)}
+    codes = {level: filled["kind"][whole["kind"] == level].mode()[0] for level in "xyz"}
+    for row in (7, 60):
+        near = frame.index[(frame["a"] - a[row]).abs().argsort()][1:4]
+        assert filled["kind"][row] in {codes[whole["kind"][k]] for k in near}
+    for row in (3, 50):  # the donor is a neighbour of the same kind
+        donor = (filled["b"].drop([3, 50]) - filled["b"][row]).abs().idxmin()
+        assert abs(a[donor] - a[row]) <= 2
+    assert len(set(filled["b"].round(9))) == 98
+
+
 @pytest.mark.parametrize("family", ["additive nonlinear", "heteroscedastic", "linear non-Gaussian"])
 def test_signs_turn_with_those_of_the_variables_as_the_parities_say(family):
     frame, kinds, known = canonical(draw(family, [3, 2], d=6, n=600).frame)[0], np.zeros(6), Known([*"abcdef"], None)

@@ -1,19 +1,40 @@
 """Causal inference: `identify` or refuse, estimate an `effect` with an honest interval, value a policy from logs."""
 
-from causal_lib.inference.effects import ESTIMATORS, Effect, NoOverlapError, effect
+from causal_lib.inference.adjustment import (
+    find_instrument,
+    is_adjustment_set,
+    minimal_adjustment_sets,
+    optimal_adjustment_set,
+)
+from causal_lib.inference.classes import ClassEstimand, identify_class, members
+from causal_lib.inference.effects import Effect, effect
+from causal_lib.inference.estimators import ESTIMATORS, NoOverlapError
 from causal_lib.inference.identification import Estimand, NotIdentifiableError, identify
-from causal_lib.inference.policies import PolicyValue, incremental_outcomes, policy_value, uplift_scores
+from causal_lib.inference.off_policy import PolicyValue, policy_value, policy_values, slate_value
+from causal_lib.inference.policies import incremental_outcomes, uplift_scores
+from causal_lib.inference.ranges import EffectRange, effect_range
 
 __all__ = [
     "ESTIMATORS",
+    "ClassEstimand",
     "Effect",
+    "EffectRange",
     "Estimand",
     "NoOverlapError",
     "NotIdentifiableError",
     "PolicyValue",
     "effect",
+    "effect_range",
+    "find_instrument",
     "identify",
+    "identify_class",
     "incremental_outcomes",
+    "is_adjustment_set",
+    "members",
+    "minimal_adjustment_sets",
+    "optimal_adjustment_set",
     "policy_value",
+    "policy_values",
+    "slate_value",
     "uplift_scores",
 ]

@@ -1,25 +1,15 @@
 """Average effect of a binary treatment: one call, several estimators, an interval and the reasons to doubt it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.model_selection import GroupKFold, KFold
-from sklearn.preprocessing import PolynomialFeatures
 
 from causal_lib.data.schema import check_binary, check_frame
+from causal_lib.inference.estimators import ESTIMATORS, design, front_door, wald
 from causal_lib.inference.identification import Estimand
-
-_FOLDS = 5
-_MIN_OVERLAP = 0.01  # a propensity beyond [0.01, 0.99] asks one row to speak for a hundred
-_MAX_OUTSIDE = 0.01
-
-
-class NoOverlapError(ValueError):
-    """Treated and untreated rows cannot be compared: too many have a propensity near 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +74,27 @@ def effect(
     *,
     estimand: Estimand | None = None,
     adjustment: Sequence[str] | None = None,
-    estimator: str = "aipw",
+    estimator: str | None = None,
     cluster: str | None = None,
     seed: int = 0,
 ) -> Effect:
     """E[outcome | do(treatment=1)] - E[outcome | do(treatment=0)], averaged over the rows of ``frame``.
 
-    Assumes that ``adjustment`` closes every back-door path, that each row could have had either treatment, and that
-    rows (or clusters of rows) are independent.
+    By an ``adjustment`` set it assumes that this closes every back-door path and that each row could have had either
+    treatment; by an estimand, what its graph says. Rows (or clusters of rows) are independent.
 
     Parameters
     ----------
-    frame : one row a unit; treatment 0/1, outcome numeric or 0/1, adjustment columns numbers or categories, no holes.
-    estimand : from `identify`; its back-door set is adjusted for. Or ``adjustment``: the set itself (give one of both).
-    estimator : 'difference' (of means, ignores the adjustment: the naive answer), 'aipw' (augmented inverse propensity
-        weighting, 5-fold cross-fitted gradient boosting) or 'linear_dml' (EconML's LinearDML, effect quadratic in
-        the numeric adjustment columns).
+    frame : one row a unit; treatment 0/1 (a number for an instrument), outcome numeric or 0/1, adjustment columns numbers or
+        categories, no holes.
+    estimand : from `identify`: back-door, front-door or instrument. Or ``adjustment``: a back-door set (give one of both).
+    estimator : by default 'aipw' for a back-door set, 'front_door' (levels of the mediators are counted: categories or few
+        numbers) and 'wald' (two-stage least squares: the effect of one unit, if it is linear and the same for everybody; of
+        those whom the instrument moves, if it is binary and moves nobody the other way). For a back-door set also
+        'difference' (of means, ignores the adjustment: the naive answer), 'regression' (least squares of each arm on
+        the adjustment columns), 'matching' (nearest row of the other arm, corrected by regression), 'ipw' (inverse
+        propensity weighting), 'aipw' (augmented, doubly robust; it and ipw by 5-fold cross-fitted gradient boosting),
+        'linear_dml' (EconML's LinearDML, effect quadratic in the numeric adjustment columns).
     cluster : column whose groups are kept together in folds and standard errors (a user's rows resemble each other).
 
     Raises
@@ -107,162 +102,57 @@ def effect(
     NoOverlapError
         when over 1% of the rows have an estimated propensity outside [0.01, 0.99].
     ValueError
-        for a treatment that is not binary, missing or infinite values, an unknown estimator, or an estimand that is not
-        back-door.
+        for a treatment that is not binary, missing or infinite values, an unknown estimator or one that does not fit the
+        estimand, an estimand without an estimator ('no effect', 'do-calculus'), a weak instrument.
 
-    Source: Robins, Rotnitzky and Zhao 1994; Chernozhukov and others 2018.
+    Source: Lin 2013 (regression); Abadie and Imbens 2006, 2011 (matching); Robins, Rotnitzky and Zhao 1994; Chernozhukov and
+    others 2018.
     """
-    if estimator not in ESTIMATORS:
-        raise ValueError(f"unknown estimator {estimator!r}; known: {', '.join(ESTIMATORS)}")
     if (estimand is None) == (adjustment is None):
         raise ValueError(
             "give either an estimand (from identify) or an adjustment set (a list of columns, [] for none)"
         )
+    strategy, adjustment = "back-door", () if adjustment is None else tuple(adjustment)
     if estimand is not None:
         if (estimand.treatment, estimand.outcome) != (treatment, outcome):
             raise ValueError(
                 f"the estimand is of {estimand.treatment} on {estimand.outcome}, not of {treatment} on {outcome}"
             )
-        if estimand.adjustment is None:
-            raise ValueError(
-                f"estimator {estimator!r} needs a back-door set; the estimand's strategy is {estimand.strategy}"
-            )
-        adjustment = estimand.adjustment
-    adjustment = tuple(adjustment)
+        strategy, adjustment = estimand.strategy, estimand.adjustment or estimand.given or ()
+        if strategy not in _BY_STRATEGY:
+            raise ValueError(f"strategy {strategy!r} has no estimator; those that have: {', '.join(_BY_STRATEGY)}")
+    name = estimator or _BY_STRATEGY[strategy][0]
+    if name not in _BY_STRATEGY[strategy]:
+        every = [other for others in _BY_STRATEGY.values() for other in others]
+        if name not in every:
+            raise ValueError(f"unknown estimator {name!r}; known: {', '.join(every)}")
+        fitting = ", ".join(_BY_STRATEGY[strategy])
+        raise ValueError(
+            f"estimator {name!r} does not fit the estimand's strategy, {strategy}; those that do: {fitting}"
+        )
     if {treatment, outcome} & set(adjustment):
         raise ValueError(f"adjustment holds {', '.join(sorted({treatment, outcome} & set(adjustment)))} itself")
-    columns = [treatment, outcome, *adjustment] + ([cluster] if cluster else [])
-    check_frame(frame, columns, complete=True)
-    t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
-    y = frame[outcome].to_numpy(dtype=float)
-    x = design(frame, adjustment)
+    through = [] if estimand is None else [*(estimand.mediators or ()), *filter(None, [estimand.instrument])]
+    check_frame(frame, [treatment, outcome, *adjustment, *through, *filter(None, [cluster])], complete=True)
+    y, x = frame[outcome].to_numpy(dtype=float), design(frame, adjustment)
     groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(len(frame))
-    value, influence, weights, diagnostics = ESTIMATORS[estimator](y, t, x, groups, seed)
+    if strategy == "instrument":
+        t = frame[treatment].to_numpy(dtype=float)
+        answer = wald(y, t, frame[estimand.instrument].to_numpy(dtype=float), x)
+    else:
+        t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
+        answer = front_door(y, t, frame[through]) if through else ESTIMATORS[name](y, t, x, groups, seed)
+    value, influence, weights, diagnostics = answer
     sums = np.bincount(groups, influence)
     error = float(np.sqrt((sums**2).sum() * len(sums) / max(len(sums) - 1, 1)) / len(y))
     size = float(weights.sum() ** 2 / (weights**2).sum())
-    counts = {"rows": len(y), "clusters": len(sums), "treated": int(t.sum())}
-    return Effect(treatment, outcome, estimator, adjustment, float(value), error, size, counts | diagnostics)
+    counts = {"rows": len(y), "clusters": len(sums)} | ({} if strategy == "instrument" else {"treated": int(t.sum())})
+    return Effect(treatment, outcome, name, adjustment, float(value), error, size, counts | diagnostics)
 
 
-def design(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """``columns`` of ``frame`` as floats, categories as indicators less one (an (n, k) frame)."""
-    if not len(columns):
-        return pd.DataFrame(index=frame.index)
-    return pd.get_dummies(frame[list(columns)], drop_first=True, dtype=float).astype(float)
-
-
-def cross_fit(
-    y: np.ndarray, t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Out-of-fold propensity, E[y | x, 0] and E[y | x, 1], each (n,), by gradient boosting in 5 folds.
-
-    Raises NoOverlapError, see `effect`.
-    """
-    propensity, without, treated = (np.empty(len(y)) for _ in range(3))
-    for train, test in _folds(groups, seed):
-        if x.shape[1] == 0:
-            propensity[test] = t[train].mean()
-            without[test], treated[test] = (y[train][t[train] == arm].mean() for arm in (0, 1))
-            continue
-        propensity[test] = _fit(t[train], x.iloc[train], seed)(x.iloc[test])
-        for arm, out in ((0, without), (1, treated)):
-            rows = train[t[train] == arm]
-            out[test] = _fit(y[rows], x.iloc[rows], seed)(x.iloc[test])
-    outside = (propensity < _MIN_OVERLAP) | (propensity > 1 - _MIN_OVERLAP)
-    if outside.mean() > _MAX_OUTSIDE:
-        raise NoOverlapError(
-            f"no overlap: {outside.sum()} of {len(y)} rows have an estimated propensity outside "
-            f"[{_MIN_OVERLAP}, {1 - _MIN_OVERLAP}]; restrict the question to rows that could have had either treatment"
-        )
-    return propensity, without, treated
-
-
-def _difference(y, t, x, groups, seed):
-    mean = [y[t == arm].mean() for arm in (0, 1)]
-    share = t.mean()
-    influence = t * (y - mean[1]) / share - (1 - t) * (y - mean[0]) / (1 - share)
-    return mean[1] - mean[0], influence, np.ones(len(y)), {}
-
-
-def _aipw(y, t, x, groups, seed):
-    propensity, without, treated = cross_fit(y, t, x, groups, seed)
-    weights = t / propensity + (1 - t) / (1 - propensity)
-    score = treated - without + (2 * t - 1) * weights * (y - np.where(t == 1, treated, without))
-    diagnostics = {
-        "propensity_min": float(propensity.min()),
-        "propensity_max": float(propensity.max()),
-        "imbalance_before": _imbalance(x, t, np.ones(len(y))),
-        "imbalance_after": _imbalance(x, t, weights),
-    }
-    return score.mean(), score - score.mean(), weights, diagnostics
-
-
-def _linear_dml(y, t, x, groups, seed):
-    from econml.dml import LinearDML
-
-    if x.shape[1] == 0:
-        raise ValueError("estimator 'linear_dml' needs at least one adjustment column; use 'difference' without any")
-    binary = set(np.unique(y)) <= {0.0, 1.0}
-    outcome_model = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
-    # The effect may bend with numbers; indicators (whose squares say nothing new) are controls only, if there are numbers.
-    number = (x.nunique() > 2).to_numpy()
-    vary = x.loc[:, number if number.any() else ~number]
-    vary = ((vary - vary.mean()) / vary.std().replace(0, 1)).to_numpy()
-    if number.any():
-        vary = PolynomialFeatures(2, include_bias=False).fit_transform(vary)
-    model = LinearDML(
-        model_y=outcome_model(**_BOOST, random_state=seed),
-        model_t=HistGradientBoostingClassifier(**_BOOST, random_state=seed),
-        discrete_treatment=True,
-        discrete_outcome=binary,
-        cv=list(_folds(groups, seed)),
-        random_state=seed,
-    )
-    model.fit(y, t, X=vary, W=x.to_numpy(), cache_values=True)
-    values = np.ravel(model.effect(vary))
-    # Influence of the average: that of the final regression's coefficients at the mean row, plus the rows' own spread.
-    # EconML's own interval knows no clusters.
-    y_left, t_left, rows, _ = model.residuals_
-    if not np.array_equal(rows, vary):
-        raise RuntimeError("EconML returned its residuals in another order than the rows")
-    y_left, t_left = np.ravel(y_left), np.ravel(t_left)
-    basis = np.column_stack([np.ones(len(y)), vary])
-    bread = np.linalg.pinv((basis * t_left[:, None] ** 2).T @ basis / len(y))
-    influence = (basis * (t_left * (y_left - t_left * values))[:, None]) @ bread @ basis.mean(axis=0)
-    return values.mean(), influence + values - values.mean(), np.ones(len(y)), {}
-
-
-ESTIMATORS: dict[str, Callable] = {"difference": _difference, "aipw": _aipw, "linear_dml": _linear_dml}
-"""Estimator name -> function of y, t, x, groups, seed that gives value, influence (n,), weights (n,), diagnostics."""
-
-_BOOST = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 50}
-
-
-def _fit(y, x, seed):
-    """A boosted regression of ``y`` on ``x`` as a prediction function; probabilities when ``y`` is 0/1."""
-    levels = np.unique(y)
-    if len(levels) == 1:
-        return lambda rows: np.full(len(rows), levels[0], dtype=float)
-    if set(levels) <= {0, 1}:
-        model = HistGradientBoostingClassifier(**_BOOST, random_state=seed).fit(x, y)
-        return lambda rows: model.predict_proba(rows)[:, 1]
-    return HistGradientBoostingRegressor(**_BOOST, random_state=seed).fit(x, y).predict
-
-
-def _folds(groups, seed):
-    clusters = int(groups.max()) + 1
-    if clusters < _FOLDS:
-        raise ValueError(f"{clusters} rows or clusters are too few for {_FOLDS} folds")
-    if clusters == len(groups):
-        return KFold(_FOLDS, shuffle=True, random_state=seed).split(groups)
-    return GroupKFold(_FOLDS, shuffle=True, random_state=seed).split(groups, groups=groups)
-
-
-def _imbalance(x, t, weights):
-    """Largest absolute standardised mean difference over the columns, with ``weights``."""
-    if x.shape[1] == 0:
-        return 0.0
-    arms = [np.average(x[t == arm], axis=0, weights=weights[t == arm]) for arm in (0, 1)]
-    scale = np.sqrt((x[t == 1].var() + x[t == 0].var()) / 2).replace(0, 1).to_numpy()
-    return float(np.abs((arms[1] - arms[0]) / scale).max())
+_BY_STRATEGY = {
+    "back-door": ("aipw", *(name for name in ESTIMATORS if name != "aipw")),
+    "front-door": ("front_door",),
+    "instrument": ("wald",),
+}
+"""Strategy of an estimand -> its estimators, the default first."""

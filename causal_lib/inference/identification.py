@@ -1,13 +1,18 @@
 """Identification by do-calculus (pyAgrum): an `Estimand` with its formula, or a refusal with its witness."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
-import numpy as np
 import pyagrum as gum
 
 from causal_lib.graph import CausalGraph
+from causal_lib.inference.adjustment import (
+    find_instrument,
+    minimal_adjustment_sets,
+    optimal_adjustment_set,
+    with_causes,
+)
 
 
 class NotIdentifiableError(ValueError):
@@ -24,10 +29,13 @@ class Estimand:
 
     Attributes
     ----------
-    strategy : 'no effect', 'back-door', 'front-door' or 'do-calculus'.
-    adjustment : the back-door set; None for another strategy than back-door.
+    strategy : 'no effect', 'back-door', 'front-door', 'do-calculus' or 'instrument'.
+    adjustment : the smallest set to adjust for; None for another strategy than back-door, as the next two.
+    adjustments : all sets from which nothing can be left out, see `minimal_adjustment_sets`.
+    optimal : the set of least asymptotic variance, often larger, see `optimal_adjustment_set`.
     mediators : the front-door set; None for another strategy than front-door.
-    latex : P(outcome | do(treatment)) as a formula of observational probabilities.
+    instrument, given : what moves the treatment and else nothing, once ``given`` is conditioned on; None for another strategy.
+    latex : P(outcome | do(treatment)) as a formula of observational probabilities; of an instrument, the effect of one unit.
     hidden : variables taken as not observed.
     """
 
@@ -36,36 +44,51 @@ class Estimand:
     strategy: str
     latex: str
     adjustment: tuple[str, ...] | None = None
+    adjustments: tuple[tuple[str, ...], ...] | None = None
+    optimal: tuple[str, ...] | None = None
     mediators: tuple[str, ...] | None = None
+    instrument: str | None = None
+    given: tuple[str, ...] | None = None
     hidden: tuple[str, ...] = ()
     impact: object = field(default=None, repr=False, compare=False)
 
     def __repr__(self):
         through = self.adjustment if self.adjustment is not None else self.mediators
         how = f" through {', '.join(through) or 'the empty set'}" if through is not None else ""
+        if self.instrument is not None:
+            how = f" {self.instrument}" + f" given {', '.join(self.given)}" * bool(self.given)
         return f"effect of {self.treatment} on {self.outcome}: identified by {self.strategy}{how}"
+
+    def by(self, adjustment: Iterable[str]) -> "Estimand":
+        """The same effect by another set; one of ``adjustments`` and ``optimal``, which are known to be right, for instance."""
+        adjustment = tuple(adjustment)
+        return replace(self, adjustment=adjustment, latex=_sum(self.treatment, self.outcome, adjustment))
 
     def _repr_latex_(self):
         return f"${self.latex}$"
 
     def to_dict(self) -> dict:
         """The estimand as JSON types."""
-        names = ("treatment", "outcome", "strategy", "latex", "adjustment", "mediators", "hidden")
-        return {name: getattr(self, name) for name in names}
+        return {name: value for name, value in vars(self).items() if name != "impact"}
 
 
-def identify(graph: CausalGraph, treatment: str, outcome: str, *, hidden: Iterable[str] = ()) -> Estimand:
+def identify(
+    graph: CausalGraph, treatment: str, outcome: str, *, hidden: Iterable[str] = (), instruments: bool = False
+) -> Estimand:
     """The estimand of P(outcome | do(treatment)) under ``graph``, complete: what is refused cannot be identified.
 
     Parameters
     ----------
     graph : a DAG, or a graph with ``↔`` edges for hidden common causes.
     hidden : variables of ``graph`` that the data lack.
+    instruments : where the graph alone does not identify the effect, take an instrument if there is one. That assumes more
+        than the graph: an effect that is linear and the same for everybody, or, of a binary instrument that never acts against
+        the treatment, that the effect on those is wanted whom the instrument moves.
 
     Raises
     ------
     NotIdentifiableError
-        with the hedge that proves it and an open back-door path.
+        with the hedge that proves it and an open back-door path; with the instrument, if there is one.
     ValueError
         for an absent or hidden treatment or outcome, or a graph with cycles or undirected edges.
 
@@ -86,7 +109,7 @@ def identify(graph: CausalGraph, treatment: str, outcome: str, *, hidden: Iterab
     for name in (treatment, outcome):
         if name in hidden:
             raise ValueError(f"{name!r} is hidden: an effect needs its treatment and outcome observed")
-    directed = _directed(graph)
+    directed = with_causes(graph)
     observed, latents = _exogenous(graph, directed, hidden)
     net = CausalGraph.from_networkx(observed).to_pyagrum()
     for node in net.nodes():
@@ -96,18 +119,27 @@ def identify(graph: CausalGraph, treatment: str, outcome: str, *, hidden: Iterab
     impact.thisown = False  # its wrapper has no destructor and would print so; a few bytes stay until the end
     if tensor is not None:
         tensor.thisown = False
+    found = {"treatment": treatment, "outcome": outcome, "hidden": hidden, "latex": impact.toLatex(), "impact": impact}
     if not impact.isIdentified():
+        moved_by = find_instrument(graph, treatment, outcome, hidden=hidden)
+        if moved_by and instruments:
+            instrument, given = moved_by
+            found["latex"] = _ratio(treatment, outcome, instrument, given)
+            return Estimand(strategy="instrument", instrument=instrument, given=given, **found)
         hedge = explanation.split("Witness:")[-1].split(" Interpretation:")[0].strip(" .")
         path = _open_back_door(directed, treatment, outcome, hidden)
         witness = f"hedge: {hedge}" + (f"; open back-door path {path} through what is hidden" if path else "")
+        if moved_by:
+            given = f" given {', '.join(moved_by[1])}" if moved_by[1] else ""
+            witness += f"; {moved_by[0]} is an instrument{given}: instruments=True accepts what it assumes"
         raise NotIdentifiableError(f"the effect of {treatment} on {outcome} is not identifiable", witness)
-    found = {"treatment": treatment, "outcome": outcome, "hidden": hidden, "latex": impact.toLatex(), "impact": impact}
     if treatment not in nx.ancestors(observed, outcome):
         return Estimand(strategy="no effect", **found)
-    back = model.backDoor(treatment, outcome)
-    if back is not None:
-        names = {model.observationalBN().variable(n).name() if isinstance(n, int) else n for n in back}
-        return Estimand(strategy="back-door", adjustment=tuple(n for n in graph.names if n in names), **found)
+    minimal = minimal_adjustment_sets(graph, treatment, outcome, hidden=hidden)
+    if minimal:
+        best = optimal_adjustment_set(graph, treatment, outcome, hidden=hidden)
+        found["latex"] = _sum(treatment, outcome, minimal[0])
+        return Estimand(strategy="back-door", adjustment=minimal[0], adjustments=tuple(minimal), optimal=best, **found)
     front = model.frontDoor(treatment, outcome)
     if front is not None:
         names = {model.observationalBN().variable(n).name() if isinstance(n, int) else n for n in front}
@@ -115,15 +147,19 @@ def identify(graph: CausalGraph, treatment: str, outcome: str, *, hidden: Iterab
     return Estimand(strategy="do-calculus", **found)
 
 
-def _directed(graph):
-    """The graph's DAG over all variables, each ``↔`` replaced by a hidden common cause named ``(a, b)``."""
-    if graph.kind not in ("DAG", "ADMG"):
-        graph.require_dag("identification")
-    directed = graph.to_networkx()
-    for i, j in np.argwhere(np.triu(graph.bidirected)):
-        pair = (graph.names[i], graph.names[j])
-        directed.add_edges_from((pair, end) for end in pair)
-    return directed
+def _sum(treatment, outcome, adjustment):
+    """The adjustment formula in LaTeX."""
+    left, over = rf"P\left({outcome} \mid \text{{do}}({treatment})\right) = ", ", ".join(adjustment)
+    if not adjustment:
+        return left + rf"P\left({outcome} \mid {treatment}\right)"
+    return left + rf"\sum_{{{over}}}{{P\left({outcome} \mid {treatment}, {over}\right) P\left({over}\right)}}"
+
+
+def _ratio(treatment, outcome, instrument, given):
+    """Wald's ratio in LaTeX."""
+    given = rf" \mid {', '.join(given)}" if given else ""
+    above, below = (rf"\text{{Cov}}\left({name}, {instrument}{given}\right)" for name in (outcome, treatment))
+    return rf"\frac{{\partial}}{{\partial {treatment}}} E\left[{outcome} \mid \text{{do}}({treatment})\right] = \frac{{{above}}}{{{below}}}"
 
 
 def _exogenous(graph, directed, hidden):

@@ -19,7 +19,7 @@ def _confounded(n, seed, strength=1.0):
     return pd.DataFrame({"z": z, "t": t, "y": y, "user": np.arange(n) // 2, "sample_truth": 0.5 + 0.3 * z})
 
 
-@pytest.mark.parametrize("estimator", ["aipw", "linear_dml"])
+@pytest.mark.parametrize("estimator", ["regression", "matching", "ipw", "aipw", "linear_dml"])
 def test_intervals_cover_as_announced(estimator):
     runs, covered = 25, 0
     for seed in range(runs):
@@ -52,6 +52,89 @@ def test_clusters_of_copies_count_once():
     assert double.standard_error == pytest.approx(single.standard_error, rel=1e-9)
     blind = effect(copies, "t", "y", adjustment=[], estimator="difference")
     assert blind.standard_error == pytest.approx(single.standard_error / np.sqrt(2), rel=2e-3)
+
+
+def test_regression_is_least_squares_with_interactions():
+    frame = _confounded(900, 4)
+    found = effect(frame, "t", "y", adjustment=["z"], estimator="regression")
+    z, t, y = (frame[name].to_numpy(dtype=float) for name in ("z", "t", "y"))
+    wide = np.column_stack([np.ones(900), t, z - z.mean(), t * (z - z.mean())])
+    slope = np.linalg.lstsq(wide, y, rcond=None)[0]
+    assert found.value == pytest.approx(slope[1])
+    bread = np.linalg.inv(wide.T @ wide)
+    meat = wide * (y - wide @ slope)[:, None]
+    robust = (bread @ meat.T @ meat @ bread)[1, 1]
+    own = slope[3] ** 2 * z.var() / 900  # the effect's own spread: another sample has another mean of z
+    assert found.standard_error == pytest.approx(np.sqrt(robust + own), rel=0.01)
+
+
+def test_matching_by_hand():
+    frame = pd.DataFrame(
+        {"x": [0.0, 1.0, 2.0, 0.2, 1.1, 2.5], "t": [0, 0, 0, 1, 1, 1], "y": [1.0, 2.0, 4.0, 3.0, 4.0, 9.0]}
+    )
+    found = effect(frame, "t", "y", adjustment=["x"], estimator="matching")
+    lines = [np.polyfit(part["x"], part["y"], 1) for _, part in frame.groupby("t")]
+    gains = []
+    for row in frame.itertuples():
+        other = frame[frame["t"] != row.t]
+        match = other.loc[(other["x"] - row.x).abs().idxmin()]
+        line = lines[1 - row.t]
+        imputed = match["y"] + np.polyval(line, row.x) - np.polyval(line, match["x"])
+        gains.append((row.y - imputed) * (1 if row.t else -1))
+    assert found.value == pytest.approx(np.mean(gains))
+
+
+INSTRUMENT = ["z -> t", "t -> y", "u -> t", "u -> y"]
+
+
+def test_front_door_and_instrument_cover_where_the_confounder_is_hidden():
+    runs, covered = 60, {"front_door": 0, "wald": 0, "naive": 0}
+    front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
+    moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        n = 1500
+        u, z = rng.normal(size=n), rng.integers(2, size=n)
+        t = (rng.random(n) < 1 / (1 + np.exp(-(u + 2 * z - 1)))).astype(int)
+        m = (rng.random(n) < 0.2 + 0.5 * t).astype(int) + (rng.random(n) < 0.3)
+        frame = pd.DataFrame(
+            {"z": z, "t": t, "m": m, "y": 2 * m + u + rng.normal(size=n), "w": 1.5 * t + u + rng.normal(size=n)}
+        )
+        covered["front_door"] += effect(frame, "t", "y", estimand=front).covers(2 * 0.5)
+        covered["wald"] += effect(frame.assign(y=frame["w"]), "t", "y", estimand=moved).covers(1.5)
+        covered["naive"] += effect(frame, "t", "y", adjustment=[], estimator="difference").covers(1.0)
+    assert min(covered["front_door"], covered["wald"]) >= binom.ppf(1e-4, runs, 0.95)
+    assert covered["naive"] == 0
+
+
+def test_front_door_and_instrument_by_hand():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"t": rng.integers(2, size=400), "x": rng.normal(size=400)})
+    frame["z"] = frame["t"] + frame["x"] + rng.normal(size=400)
+    frame["m"] = rng.integers(3, size=400)
+    frame["y"] = rng.normal(size=400) + frame["m"] + frame["t"]
+    front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
+    by_hand = sum(
+        ((frame.loc[frame["t"] == 1, "m"] == m).mean() - (frame.loc[frame["t"] == 0, "m"] == m).mean())
+        * sum((frame["t"] == t).mean() * frame.loc[(frame["m"] == m) & (frame["t"] == t), "y"].mean() for t in (0, 1))
+        for m in range(3)
+    )
+    assert effect(frame, "t", "y", estimand=front).value == pytest.approx(by_hand)
+    graph = CausalGraph.from_edges("zxuty", [*INSTRUMENT, "x -> z", "x -> y"])
+    moved = identify(graph, "t", "y", hidden=["u"], instruments=True)
+    wide = np.column_stack([np.ones(400), frame["x"]])
+    first = np.column_stack([wide, frame["z"]])
+    fitted = first @ np.linalg.lstsq(first, frame["t"].to_numpy(float), rcond=None)[0]
+    second = np.linalg.lstsq(np.column_stack([wide, fitted]), frame["y"].to_numpy(), rcond=None)[0]
+    assert effect(frame, "t", "y", estimand=moved).value == pytest.approx(second[2])
+
+
+def test_weights_balance_and_bias_goes():
+    frame = _confounded(3000, 5, strength=0.7)
+    for estimator in ("ipw", "matching"):
+        found = effect(frame, "t", "y", adjustment=["z"], estimator=estimator)
+        assert found.diagnostics["imbalance_after"] < 0.3 * found.diagnostics["imbalance_before"]
+        assert found.effective_sample_size < 3000
 
 
 def test_dml_interval_agrees_with_econml_without_clusters():
@@ -99,7 +182,11 @@ def _with(**columns):
         (_with(z=[np.inf] + [0.0] * 59), {}, "column 'z' has 1 infinite value"),
         (_with(), {"adjustment": ["q"]}, "no column 'q'; columns there: z, t, y"),
         (_with(), {"adjustment": ["t"]}, "adjustment holds t itself"),
-        (_with(), {"estimator": "magic"}, "unknown estimator 'magic'; known: difference, aipw, linear_dml"),
+        (
+            _with(),
+            {"estimator": "magic"},
+            "unknown estimator 'magic'; known: aipw, difference, regression, matching, ipw, linear_dml, front_door, wald",
+        ),
         (_with(), {"adjustment": None}, "give either an estimand"),
         (_with(user=0), {"cluster": "user"}, "1 rows or clusters are too few for 5 folds"),
         (_with(), {"adjustment": [], "estimator": "linear_dml"}, "needs at least one adjustment column"),
@@ -112,8 +199,20 @@ def test_bad_input(frame, arguments, message):
 
 def test_estimands_that_do_not_fit():
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
-    with pytest.raises(ValueError, match="needs a back-door set; the estimand's strategy is front-door"):
-        effect(_with(m=0), "t", "y", estimand=front)
+    with pytest.raises(
+        ValueError, match="'aipw' does not fit the estimand's strategy, front-door; those that do: front_door"
+    ):
+        effect(_with(m=0), "t", "y", estimand=front, estimator="aipw")
+    with pytest.raises(ValueError, match="mediators m: 1 of 2 levels are seen in one arm only; merge levels"):
+        effect(_with(m=[0, 1] + [0] * 58), "t", "y", estimand=front)
+    none = identify(CausalGraph.from_edges("ty", ["y -> t"]), "t", "y")
+    with pytest.raises(
+        ValueError, match="strategy 'no effect' has no estimator; those that have: back-door, front-door"
+    ):
+        effect(_with(), "t", "y", estimand=none)
+    moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
+    with pytest.raises(ValueError, match="the instrument is weak: first-stage F"):
+        effect(_with(z=np.tile([0.0, 1.0, 1.0, 0.0], 15)), "t", "y", estimand=moved)
     with pytest.raises(ValueError, match="the estimand is of t on y, not of z on y"):
         effect(_with(), "z", "y", estimand=front)
 

@@ -63,14 +63,15 @@ def _evaluate(formula, env, table):
     return {"*": first * second, "/": first / second if op == "/" else 0, "-": first - second, "+": first + second}[op]
 
 
-@pytest.mark.parametrize("n_hidden", [0, 1, 2])
+@pytest.mark.parametrize("n_hidden", [0, 1, 2, 3])
 def test_formula_equals_truncated_factorisation(n_hidden):
     rng = np.random.default_rng(n_hidden)
     strategies = {}
-    for _ in range(60):
-        graph = _random_dag(rng, 4 + n_hidden)
+    for _ in range(125):
+        graph = _random_dag(rng, int(rng.integers(max(3, 2 + n_hidden), 8)))
         model = _random_model(rng, graph)
-        x, y, *rest = rng.permutation(graph.names)
+        x, y = (graph.order()[k] for k in sorted(rng.choice(len(graph.names), size=2, replace=False)))
+        rest = rng.permutation([name for name in graph.names if name not in (x, y)]).tolist()
         try:
             estimand = identify(graph, x, y, hidden=rest[:n_hidden])
         except NotIdentifiableError as refusal:
@@ -84,7 +85,7 @@ def test_formula_equals_truncated_factorisation(n_hidden):
             found = _evaluate(estimand.impact.toDict(), {x: value, y: 1}, table)
             assert found == pytest.approx(truth, abs=1e-12)
             if estimand.adjustment is not None:
-                z = estimand.adjustment
+                z = estimand.optimal if value else estimand.adjustment
                 assert not set(z) & set(rest[:n_hidden])
                 by_hand = sum(
                     _p(table, {x: value, y: 1} | s) / _p(table, {x: value} | s) * _p(table, s)
@@ -120,6 +121,29 @@ def test_known_hedges_are_refused(edges, hidden):
     with pytest.raises(NotIdentifiableError, match="hedge") as refusal:
         identify(CausalGraph.from_edges(names, edges), "x", "y", hidden=hidden)
     assert "open back-door path x <-" in refusal.value.witness
+
+
+def test_an_instrument_is_taken_when_asked_for_and_named_when_not():
+    graph = CausalGraph.from_edges("zwxyu", ["z -> x", "w -> z", "w -> y", "x -> y", "u -> x", "u -> y"])
+    with pytest.raises(NotIdentifiableError, match="z is an instrument given w: instruments=True"):
+        identify(graph, "x", "y", hidden=["u"])
+    estimand = identify(graph, "x", "y", hidden=["u"], instruments=True)
+    assert (estimand.strategy, estimand.instrument, estimand.given) == ("instrument", "z", ("w",))
+    assert repr(estimand) == "effect of x on y: identified by instrument z given w"
+    assert r"\frac{\text{Cov}\left(y, z \mid w\right)}{\text{Cov}\left(x, z \mid w\right)}" in estimand.latex
+    assert identify(graph, "x", "y", instruments=True).strategy == "back-door"
+    with pytest.raises(NotIdentifiableError, match=r"hidden$"):
+        identify(graph, "x", "y", hidden=["u", "w"], instruments=True)
+
+
+def test_all_minimal_sets_and_the_best_are_told():
+    graph = CausalGraph.from_edges("xyabw", ["a -> x", "a -> b", "b -> y", "w -> y", "x -> y"])
+    estimand = identify(graph, "x", "y")
+    assert estimand.adjustments == (("a",), ("b",))
+    assert estimand.adjustment == ("a",)
+    assert estimand.optimal == ("b", "w")
+    assert estimand.latex.endswith(r"= \sum_{a}{P\left(y \mid x, a\right) P\left(a\right)}")
+    assert estimand.to_dict()["optimal"] == ("b", "w")
 
 
 def test_the_shop(world):

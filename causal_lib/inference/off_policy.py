@@ -1,0 +1,357 @@
+"""The value of a policy from another policy's logs, or the verdict that these logs cannot tell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from causal_lib.data.schema import check_frame, check_range
+from causal_lib.inference.estimators import design
+from causal_lib.inference.reward_model import fit_additive
+
+MIN_EFFECTIVE = 100  # fewer rows than this carry no normal interval of a rate
+MAX_SHARE = 0.1  # one logged row should not make up more of the estimate than this
+INTERVALS = ("normal", "bootstrap", "bernstein")
+_BLOCK = 2_000_000  # entries of (rows, actions) in memory at once
+_DRAWS = 500
+_NO_INTERVAL = "no interval: the logs do not say how wrong the model is"
+_GRID = 12  # thresholds among which data choose
+
+
+@dataclass(frozen=True)
+class PolicyValue:
+    """Expected reward of a policy, or the verdict that the logs cannot tell.
+
+    Attributes
+    ----------
+    value, low, high : mean reward a round with its interval; None when the logs cannot tell, the interval too of 'dm'.
+    effective_sample_size : (Σw)²/Σw² of the importance weights.
+    largest_share : largest weight as a share of their sum.
+    verdict : 'ok', or why the value cannot be trusted.
+    settings : what was chosen from the data: the threshold of the weights, for estimators that have one.
+    """
+
+    estimator: str
+    value: float | None
+    low: float | None
+    high: float | None
+    effective_sample_size: float
+    largest_share: float
+    rounds: int
+    verdict: str
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict:
+        """The value as JSON types."""
+        return dict(vars(self))
+
+    def __repr__(self):
+        size = f"effective sample size {self.effective_sample_size:,.0f} of {self.rounds:,}"
+        if self.value is None:
+            return f"{self.estimator}: no value, {self.verdict} ({size})"
+        interval = "no interval" if self.low is None else f"[{self.low:.5f}, {self.high:.5f}]"
+        return f"{self.estimator}: {self.value:.5f} {interval}, {size}"
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """What estimators see of the logs: (n,) weight w, reward r, mean expected reward of the policy, that of the action shown."""
+
+    w: np.ndarray
+    r: np.ndarray
+    policy_mean: np.ndarray
+    shown_mean: np.ndarray
+    group_w: np.ndarray
+
+    def ratio(self, left):
+        """Scores whose mean is Σ w left / Σ w, and whose deviation is that of this ratio."""
+        mean = (self.w @ left) / self.w.sum()
+        return mean + self.w / self.w.mean() * (left - mean)
+
+
+# name -> (scores (n,), weights (n,)) of (rounds, threshold)
+_PLAIN = {
+    "dm": lambda s, _: (s.policy_mean, s.w),
+    "ips": lambda s, _: (s.w * s.r, s.w),
+    "snips": lambda s, _: (s.ratio(s.r), s.w),
+    "dr": lambda s, _: (s.policy_mean + s.w * (s.r - s.shown_mean), s.w),
+    "sndr": lambda s, _: (s.policy_mean + s.ratio(s.r - s.shown_mean), s.w),
+    "mips": lambda s, _: (s.group_w * s.r, s.group_w),
+}
+
+
+def _weighted(change):
+    return lambda s, limit: (s.policy_mean + (w := change(s.w, limit)) * (s.r - s.shown_mean), w)
+
+
+_LIMITED = {
+    "clipped-ips": lambda s, limit: ((w := np.minimum(s.w, limit)) * s.r, w),
+    "switch-dr": _weighted(lambda w, limit: np.where(w <= limit, w, 0.0)),
+    "dros": _weighted(lambda w, limit: limit**2 * w / (w**2 + limit**2)),
+}
+ESTIMATORS = (*_PLAIN, *_LIMITED)
+_MODELLED = ("dm", "dr", "sndr", "switch-dr", "dros")
+
+
+def policy_value(logs: pd.DataFrame, policy: np.ndarray, *, estimator: str = "dr", **how) -> PolicyValue:
+    """The mean reward that ``policy`` would have earned in the rounds of ``logs``, by one estimator: see `policy_values`."""
+    return policy_values(logs, policy, estimators=(estimator,), **how)[estimator]
+
+
+def policy_values(
+    logs: pd.DataFrame,
+    policy: np.ndarray,
+    *,
+    estimators: Sequence[str] = ESTIMATORS,
+    action: str = "item_id",
+    reward: str = "click",
+    propensity: str = "propensity_score",
+    context: Sequence[str] = (),
+    logging: np.ndarray | None = None,
+    embedding: Sequence | None = None,
+    threshold: float | None = None,
+    interval: str = "normal",
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, PolicyValue]:
+    """The mean reward that ``policy`` would have earned in the rounds of ``logs``, which another policy chose.
+
+    With w = policy(action | round) / propensity, q a model of the reward (additive in context and action, logistic for 0/1,
+    cross-fitted in 3 folds) and q(policy) its mean over the policy's actions, the value is the mean over rounds of
+
+    | estimator | a round's score | right when |
+    |---|---|---|
+    | dm | q(policy) | q is right; it has no interval, since nothing here says how wrong q is |
+    | ips | w r | propensities are right and positive wherever the policy is |
+    | snips | w r / mean w | the same, with many rounds; bounded by the rewards |
+    | dr, sndr | q(policy) + w (r - q(action)), w / mean w in sndr | either of both |
+    | clipped-ips | min(w, t) r | the same as ips, but for a bias that grows as t falls |
+    | switch-dr | as dr, w = 0 where it is above t | as dr, but for the bias of q there |
+    | dros | as dr, w t² / (w² + t²) | as switch-dr, shrunk smoothly |
+    | mips | r policy(e) / logging(e), e the action's ``embedding`` | actions of the same embedding earn the same |
+
+    Parameters
+    ----------
+    logs : one row a round; action 0..K-1, reward a number, propensity in (0, 1].
+    policy : (n, K) or (K,) action probabilities of the policy to value; rows sum to 1.
+    context : columns for the model of the reward.
+    logging, embedding : for mips: (n, K) or (K,) probabilities of the policy that made the logs; (K,) labels of the actions.
+    threshold : t; by default chosen from the data: the smallest on a grid whose interval, twice as wide, meets those of all
+        larger ones (SLOPE), told in ``settings``. It makes errors smaller but not intervals: since the logs do not show the
+        bias, these hold the interval without a threshold.
+    interval : 'normal'; 'bootstrap', percentiles of 500 resamples of the scores; or 'bernstein', for few rounds and rare large
+        weights: holds for any distribution of scores within the range of weights and rewards that the logs show.
+    level : of the interval, in (0, 1).
+
+    Raises
+    ------
+    ValueError
+        for an unknown estimator or interval, propensities outside (0, 1], actions outside 0..K-1, probabilities that do not
+        sum to 1, mips without logging or embedding.
+
+    Source: Dudík, Langford and Li 2011; Swaminathan and Joachims 2015; Wang, Agarwal and Dudík 2017 (switch); Su and others
+    2020, arXiv 1907.09623 (shrinkage); Su, Srinath and Krishnamurthy 2020 (SLOPE); Saito and Joachims 2022 (mips); Maurer
+    and Pontil 2009 (Bernstein).
+    """
+    if strange := [name for name in estimators if name not in ESTIMATORS]:
+        raise ValueError(f"unknown estimator {strange[0]!r}; known: {', '.join(ESTIMATORS)}")
+    if interval not in INTERVALS:
+        raise ValueError(f"unknown interval {interval!r}; known: {', '.join(INTERVALS)}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie in (0, 1), not {level}")
+    if threshold is not None and not threshold > 0:
+        raise ValueError(f"threshold must be above 0, not {threshold}")
+    check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")
+    check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
+    n = len(logs)
+    policy = _probabilities(policy, n, "policy")
+    k = policy.shape[-1]
+    check_range(logs[action], 0, k - 1, name=f"action column {action!r}")
+    chosen, r = logs[action].to_numpy().astype(np.intp), logs[reward].to_numpy(dtype=float)
+    w = _at(policy, chosen) / logs[propensity].to_numpy(dtype=float)
+    if not w.any():
+        raise ValueError("the policy gives every logged action probability 0: the logs say nothing about it")
+    policy_mean = shown_mean = group_w = np.zeros(0)
+    if set(estimators) & set(_MODELLED):
+        model = fit_additive(design(logs, context).to_numpy(), chosen, r, k, seed=seed)
+        policy_mean, shown_mean = np.empty(n), np.empty(n)
+        for rows in _blocks(n, k):
+            q = model.of(rows)
+            policy_mean[rows] = np.einsum(
+                "nk,nk->n", q, policy[rows] if policy.ndim == 2 else np.broadcast_to(policy, q.shape)
+            )
+            shown_mean[rows] = q[np.arange(len(q)), chosen[rows]]
+    if "mips" in estimators:
+        group_w = _group_weights(policy, logging, embedding, chosen, n)
+    rounds = _Rounds(w, r, policy_mean, shown_mean, group_w)
+    rng = np.random.default_rng(seed)
+    return {name: _valued(name, rounds, threshold, interval, level, rng) for name in estimators}
+
+
+def slate_value(
+    logs: pd.DataFrame,
+    *,
+    estimator: str = "cascade",
+    round_id: str = "round_id",
+    position: str = "position",
+    reward: str = "click",
+    propensity: str = "propensity_score",
+    target: str = "target",
+    interval: str = "normal",
+    level: float = 0.95,
+    seed: int = 0,
+) -> PolicyValue:
+    """The mean sum of rewards of a slate under another policy.
+
+    A position's reward is weighted by the ratios target / propensity of, by ``estimator``: 'slate' all positions (no
+    assumption); 'cascade' those up to it (users look from the top and are not moved by what is below); 'independent' its own
+    (no position moves another). The fewer, the less variance.
+
+    Parameters
+    ----------
+    logs : one row for each round and position.
+    propensity, target : columns of the probability of the item shown there, under the logging policy and the one to value:
+        given the items above for 'slate' and 'cascade', on its own for 'independent'.
+
+    Source: Li and others 2018; McInerney and others 2020, arXiv 2007.12986.
+    """
+    kinds = ("slate", "cascade", "independent")
+    if estimator not in kinds:
+        raise ValueError(f"unknown estimator {estimator!r}; known: {', '.join(kinds)}")
+    check_frame(logs, [round_id, position, reward, propensity, target], complete=True, name="logs")
+    check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
+    check_range(logs[target], 0, 1, name=f"target column {target!r}")
+    twice = int(logs.duplicated([round_id, position]).sum())
+    if twice:
+        raise ValueError(f"logs: {twice} rows repeat a position of their round; keep one row for each")
+    logs = logs.sort_values([round_id, position], kind="stable")
+    ratio = logs[target] / logs[propensity]
+    if estimator == "cascade":
+        ratio = ratio.groupby(logs[round_id]).cumprod()
+    elif estimator == "slate":
+        ratio = ratio.groupby(logs[round_id]).transform("prod")
+    score = (ratio * logs[reward]).groupby(logs[round_id]).sum().to_numpy(dtype=float)
+    worst = min(
+        (_spread(part.to_numpy(dtype=float)) for _, part in ratio.groupby(logs[position])), key=lambda one: one[0]
+    )
+    if worst[0] == 0:
+        raise ValueError(
+            "the policy gives every item logged at a position probability 0: the logs say nothing about it"
+        )
+    span = float(ratio.max() * np.ptp(logs[reward].to_numpy(dtype=float))) * int(logs.groupby(round_id).size().max())
+    rng = np.random.default_rng(seed)
+    return _judged(estimator, score, *worst, _ends(score, span, interval, level, rng), {})
+
+
+def _probabilities(given, n, name):
+    given = np.asarray(given)
+    given = given if given.dtype.kind == "f" else given.astype(float)
+    if given.ndim == 2 and len(given) == 1:
+        given = given[0]
+    if given.ndim not in (1, 2) or (given.ndim == 2 and len(given) != n):
+        raise ValueError(f"{name} has {len(given)} rows for {n} rounds; give one row a round or one for all")
+    check_range(given, 0, 1, name=name)
+    sums = np.atleast_1d(given.sum(axis=-1, dtype=float))
+    off = np.abs(sums - 1) > 1e-6 * (1 if given.dtype == float else 100)
+    if off.any():
+        raise ValueError(f"{name}: {int(off.sum())} rows do not sum to 1, first {sums[off][0]:g}")
+    return given
+
+
+def _at(table, columns):
+    return table[columns] if table.ndim == 1 else table[np.arange(len(columns)), columns]
+
+
+def _blocks(n, k):
+    size = max(1, _BLOCK // k)
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _group_weights(policy, logging, embedding, chosen, n):
+    """(n,) policy(e) / logging(e) of the embedding e of the action shown."""
+    k = policy.shape[-1]
+    if logging is None or embedding is None:
+        raise ValueError(
+            "estimator 'mips' needs logging (the logging policy's probabilities) and embedding (the actions' labels)"
+        )
+    logging = _probabilities(logging, n, "logging")
+    if len(embedding) != k or logging.shape[-1] != k:
+        raise ValueError(f"embedding has {len(embedding)} and logging {logging.shape[-1]} actions; the policy has {k}")
+    groups = pd.factorize(pd.Series(list(embedding)))[0]
+    member = groups[:, None] == np.arange(groups.max() + 1)
+    sums = [_at(table @ member, groups[chosen]) for table in (policy, logging)]
+    if (sums[1] <= 0).any():
+        raise ValueError(
+            f"logging: {int((sums[1] <= 0).sum())} rounds show an action whose embedding has probability 0"
+        )
+    return sums[0] / sums[1]
+
+
+def _valued(name, rounds, threshold, interval, level, rng):
+    reward_span, settings = float(np.ptp(rounds.r)), {}
+    if name in _LIMITED:
+        limit = threshold or _slope(_LIMITED[name], rounds)
+        score, w = _LIMITED[name](rounds, limit)
+        settings = {"threshold": float(limit)}
+    else:
+        score, w = _PLAIN[name](rounds, None)
+    span = reward_span * (float(w.max()) + (name in _MODELLED))
+    size, share = _spread(w)
+    if name == "dm":
+        return PolicyValue(name, float(score.mean()), None, None, size, share, len(score), _NO_INTERVAL)
+    low, high = _ends(score, span, interval, level, rng)
+    if name in _LIMITED:  # nothing says how large the bias is: the interval holds that of the estimator without a limit
+        free, w = _PLAIN["ips" if name == "clipped-ips" else "dr"](rounds, None)
+        ends = _ends(free, reward_span * float(w.max() + 1), interval, level, rng)
+        low, high = min(low, ends[0]), max(high, ends[1])
+    return _judged(name, score, size, share, (low, high), settings)
+
+
+def _slope(scores, rounds):
+    """The threshold by SLOPE: the smallest whose interval meets those of all larger ones, each of two normal half-widths."""
+    positive = rounds.w[rounds.w > 0]
+    grid = np.geomspace(positive.max(), max(np.median(positive), 1e-3 * positive.max()), _GRID)
+    low, high, chosen = -np.inf, np.inf, grid[0]
+    for limit in grid:
+        score, _ = scores(rounds, limit)
+        half = 2 * 1.96 * score.std(ddof=1) / np.sqrt(len(score))
+        low, high = max(low, score.mean() - half), min(high, score.mean() + half)
+        if low > high:
+            break
+        chosen = limit
+    return chosen
+
+
+def _spread(w):
+    """Effective sample size, and the largest weight's share of all."""
+    total = w.sum()
+    return (float(total**2 / (w @ w)), float(w.max() / total)) if total else (0.0, 1.0)
+
+
+def _ends(score, span, interval, level, rng):
+    """(low, high) of the mean of ``score``."""
+    if interval not in INTERVALS:
+        raise ValueError(f"unknown interval {interval!r}; known: {', '.join(INTERVALS)}")
+    n, mean, deviation = len(score), score.mean(), score.std(ddof=1)
+    if interval == "bootstrap":
+        means = [score[rng.integers(n, size=n)].mean() for _ in range(_DRAWS)]
+        return tuple(np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
+    if interval == "normal":
+        half = norm.ppf((1 + level) / 2) * deviation / np.sqrt(n)
+    else:
+        log = np.log(4 / (1 - level))
+        half = deviation * np.sqrt(2 * log / n) + 7 * span * log / (3 * (n - 1))
+    return mean - half, mean + half
+
+
+def _judged(name, score, size, share, ends, settings):
+    n = len(score)
+    if size < MIN_EFFECTIVE:
+        verdict = f"effective sample size {size:.0f} is below {MIN_EFFECTIVE}"
+    elif share > MAX_SHARE:
+        verdict = f"one row carries {share:.0%} of the weight"
+    else:
+        return PolicyValue(name, float(score.mean()), float(ends[0]), float(ends[1]), size, share, n, "ok", settings)
+    return PolicyValue(name, None, None, None, size, share, n, f"the logs cannot tell: {verdict}", settings)

@@ -1,0 +1,78 @@
+"""Probabilities of causation: bounds hold the truth of random mechanisms, and are reached; monotone closes them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib.inference import NoOverlapError
+from causal_lib.inference.causation import probabilities_of_causation
+
+
+def people(n, seed, shares=None):
+    """Two strata of never, always, helped and hurt users, treated by stratum; with the true probabilities."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.ones(4), size=2) if shares is None else np.array(shares)
+    z = rng.integers(2, size=n)
+    kind = (rng.random(n)[:, None] > shares[z].cumsum(axis=1)).sum(axis=1)
+    t = (rng.random(n) < np.array([0.3, 0.7])[z]).astype(int)
+    without, treated = (kind == 1) | (kind == 3), (kind == 1) | (kind == 2)
+    frame = pd.DataFrame({"z": z, "t": t, "y": np.where(t == 1, treated, without).astype(int)})
+    helped = treated & ~without
+    hit, miss = (t == 1) & (frame["y"] == 1), (t == 0) & (frame["y"] == 0)
+    return frame, {"necessity": helped[hit].mean(), "sufficiency": helped[miss].mean(), "both": helped.mean()}
+
+
+def test_bounds_hold_the_truth_whatever_the_mechanism():
+    held = 0
+    for seed in range(40):
+        frame, truth = people(4000, seed)
+        found = probabilities_of_causation(frame, "t", "y", ["z"], n_boot=60, seed=seed)
+        assert (found["lower"] <= found["upper"] + 1e-12).all()
+        assert (found["low"] <= found["lower"] + 1e-9).all()
+        held += all(found.loc[name, "low"] <= value <= found.loc[name, "high"] for name, value in truth.items())
+    assert held >= 37
+
+
+@pytest.mark.parametrize(("hurt", "end"), [(0.0, "lower"), (0.3, "upper")])
+def test_bounds_are_reached(hurt, end):
+    """Nobody hurt: the lower bound is the truth. As many hurt as can be: the upper one is."""
+    both = [[0.4, 0.3 - hurt, 0.3, hurt]] * 2 if not hurt else [[0.3, 0.0, 0.4, 0.3]] * 2
+    frame, truth = people(60_000, 0, both)
+    found = probabilities_of_causation(frame, "t", "y", ["z"], n_boot=0)
+    assert found[end].to_dict() == pytest.approx(truth, abs=0.02)
+
+
+def test_monotone_closes_the_bounds_unless_the_data_speak_against_it():
+    frame, truth = people(60_000, 1, [[0.4, 0.3, 0.3, 0.0], [0.2, 0.7, 0.1, 0.0]])
+    found = probabilities_of_causation(frame, "t", "y", ["z"], monotone=True, n_boot=50)
+    assert found["lower"].equals(found["upper"])
+    assert found["lower"].to_dict() == pytest.approx(truth, abs=0.02)
+    assert ((found["high"] - found["low"]) > 0).all()
+    hurt, _ = people(5000, 1, [[0.4, 0.3, 0.3, 0.0], [0.2, 0.4, 0.0, 0.4]])
+    with pytest.raises(ValueError, match="monotone: in 1 of 2 strata 't' lowers the outcome"):
+        probabilities_of_causation(hurt, "t", "y", ["z"], monotone=True)
+
+
+def test_necessity_without_strata_is_the_formula_of_the_book():
+    """With an unconfounded treatment: lower bound (P(y1) - P(y0)) / P(y1), upper min(1, (1 - P(y0)) / P(y1))."""
+    frame = pd.DataFrame({"t": [1] * 100 + [0] * 100, "y": [1] * 60 + [0] * 40 + [1] * 45 + [0] * 55})
+    found = probabilities_of_causation(frame, "t", "y", [], n_boot=0)
+    assert found.loc["necessity"].tolist() == pytest.approx([0.15 / 0.6, 0.55 / 0.6])
+    assert found.loc["sufficiency"].tolist() == pytest.approx([0.15 / 0.55, 1.0])
+    assert found.loc["both"].tolist() == pytest.approx([0.15, 0.55])
+
+
+def test_the_shop_knows_who_would_have_bought_anyway(world):
+    log = world.log()
+    found = probabilities_of_causation(
+        log, "exposed", "purchased", ["activity", "popularity", "stock"], bins=3, n_boot=50, cluster="user_id"
+    )
+    assert 0 < found.loc["necessity", "lower"] < found.loc["necessity", "upper"] <= 1
+
+
+def test_bad_input():
+    frame, _ = people(200, 0)
+    with pytest.raises(NoOverlapError, match="1 of 2 strata of z hold one arm of 't' only; lower bins"):
+        probabilities_of_causation(frame.assign(t=np.where(frame["z"] == 1, 1, frame["t"])), "t", "y", ["z"])
+    with pytest.raises(ValueError, match="outcome 'y': must be 0 or 1"):
+        probabilities_of_causation(frame.assign(y=frame["y"] * 2), "t", "y", ["z"])

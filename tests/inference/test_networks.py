@@ -1,0 +1,116 @@
+"""Causal Bayesian networks against the truncated factorisation summed by hand, and against the world's truth."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib.data.simulate import random_dag
+from causal_lib.graph import CausalGraph
+from causal_lib.inference.networks import CausalNetwork
+
+
+def by_hand(net, outcome, do, given):
+    """The truncated factorisation, all assignments summed."""
+    names, sizes = net.graph.names, [len(net.levels[name]) for name in net.graph.names]
+    found = np.zeros(len(net.levels[outcome]))
+    for values in itertools.product(*map(range, sizes)):
+        row = dict(zip(names, values, strict=True))
+        if any(row[k] != v for k, v in (do | given).items()):
+            continue
+        chance = 1.0
+        for name in names:
+            if name not in do:
+                cpt = net.nets[0].cpt(name)
+                chance *= cpt[{other: row[other] for other in cpt.names}]
+        found[row[outcome]] += chance
+    return found / found.sum()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_queries_are_the_truncated_factorisation(seed):
+    rng = np.random.default_rng(seed)
+    graph = random_dag(5, degree=1.0, seed=rng)
+    frame = pd.DataFrame({name: rng.integers(2 + k % 2, size=400) for k, name in enumerate(graph.names)})
+    net = CausalNetwork.fit(frame, graph, n_boot=0)
+    for outcome in graph.names:
+        others = [name for name in graph.names if name != outcome]
+        cause, seen = rng.choice(others, size=2, replace=False)
+        do, given = {cause: 1}, {seen: 0}
+        assert net.query(outcome, do=do)["probability"].to_numpy() == pytest.approx(by_hand(net, outcome, do, {}))
+        assert net.query(outcome, do=do, given=given)["probability"].to_numpy() == pytest.approx(
+            by_hand(net, outcome, do, given)
+        )
+
+
+def test_tables_are_shares_with_a_prior():
+    frame = pd.DataFrame({"z": [0, 0, 0, 1], "x": list("aabb"), "y": [True, False, True, True]})
+    graph = CausalGraph.from_edges("xzy", ["z -> y", "x -> y", "z -> x"])
+    net = CausalNetwork.fit(frame, graph, prior=2.0, n_boot=0)
+    assert net.query("z")["probability"].tolist() == pytest.approx([4 / 6, 2 / 6])
+    assert net.query("y", given={"x": "a", "z": 0})["probability"].tolist() == pytest.approx([2 / 4, 2 / 4])
+    assert net.query("y", given={"x": "b", "z": 1}).loc[True, "probability"] == pytest.approx(2 / 3)
+    assert net.query("y", given={"x": "a", "z": 1}).loc[True, "probability"] == pytest.approx(
+        0.5
+    )  # never seen: the prior
+
+
+def test_seeing_is_not_doing_and_intervals_cover():
+    """z causes x and y, x does nothing."""
+    covered = 0
+    graph = CausalGraph.from_edges("zxy", ["z -> x", "z -> y", "x -> y"])
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        z = rng.normal(size=1500)
+        frame = pd.DataFrame({"z": z, "x": (z + rng.normal(size=1500) > 0), "y": (z + rng.normal(size=1500) > 0)})
+        net = CausalNetwork.fit(frame, graph, bins=8, n_boot=60, seed=seed)
+        done = net.query("y", do={"x": True}).loc[True]
+        covered += done["low"] <= 0.5 + 0.02 and done["high"] >= 0.5
+    assert net.query("y", given={"x": True}).loc[True, "low"] > 0.6
+    assert covered >= 15
+    assert net.query("y", given={"z": 1.7}).loc[True, "probability"] > 0.8
+    assert "60 bootstrap draws" in repr(net)
+
+
+def test_the_shop(world):
+    names = ["activity", "popularity", "stock", "exposed", "purchased"]
+    edges = ["popularity -> stock", *(f"{a} -> {b}" for a in names[:3] for b in names[3:]), "exposed -> purchased"]
+    net = CausalNetwork.fit(world.log(), CausalGraph.from_edges(names, edges), bins=6, n_boot=20, cluster="user_id")
+    rates = [net.query("purchased", do={"exposed": e}).loc[1, "probability"] for e in (0, 1)]
+    naive = [net.query("purchased", given={"exposed": e}).loc[1, "probability"] for e in (0, 1)]
+    bias, left = naive[1] - naive[0] - world.ate, rates[1] - rates[0] - world.ate
+    assert 0 < left < 0.5 * bias  # what bins of the confounders hide is left
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        ({"outcome": "q"}, "no variable 'q'"),
+        ({"outcome": "y", "do": {"y": 1}}, "'y' is named twice"),
+        ({"outcome": "y", "do": {"x": 1}, "given": {"x": 0}}, "'x' is named twice"),
+        ({"outcome": "y", "do": {"x": 7}}, "'x' has no level 7; levels: 0, 1"),
+    ],
+)
+def test_bad_queries(ask, message):
+    frame = pd.DataFrame({"x": [0, 1, 0, 1], "z": [0, 0, 1, 0], "y": [0, 1, 1, 0]})
+    net = CausalNetwork.fit(frame, CausalGraph.from_edges("xzy", ["z -> x", "x -> y"]), n_boot=0)
+    with pytest.raises(ValueError, match=message):
+        net.query(**ask)
+
+
+def test_bad_fits():
+    frame = pd.DataFrame({"x": [0, 1], "y": [0, None]})
+    graph = CausalGraph.from_edges("xy", ["x -> y"])
+    with pytest.raises(ValueError, match="column 'y' has 1 missing value"):
+        CausalNetwork.fit(frame, graph)
+    with pytest.raises(ValueError, match="no column 'y'"):
+        CausalNetwork.fit(frame[["x"]], graph)
+    with pytest.raises(ValueError, match="has no direction"):
+        CausalNetwork.fit(frame.fillna(0), CausalGraph.from_edges("xy", ["x -- y"]))
+    with pytest.raises(ValueError, match="prior must be above 0, not 0"):
+        CausalNetwork.fit(frame.fillna(0), graph, prior=0)
+    many = [f"v{k}" for k in range(12)]
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 13)), columns=[*many, "y"])
+    with pytest.raises(ValueError, match="'y' has 12 parents with 2e\\+07 combinations; lower bins"):
+        CausalNetwork.fit(wide, CausalGraph.from_edges([*many, "y"], [f"{name} -> y" for name in many]))

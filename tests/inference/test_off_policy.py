@@ -1,0 +1,223 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from causal_lib.inference import policy_value, policy_values, slate_value
+from causal_lib.inference.off_policy import ESTIMATORS
+from causal_lib.inference.reward_model import fit_additive
+
+
+def _logs(n, seed, k=5):
+    """Rounds with a binary context; rewards and logging depend on it. True values come from the probabilities."""
+    rng = np.random.default_rng(seed)
+    context = rng.integers(2, size=n)
+    rates = np.array([[0.1, 0.2, 0.3, 0.15, 0.05], [0.3, 0.1, 0.2, 0.25, 0.15]])[:, :k]
+    logging = np.array([[0.4, 0.2, 0.1, 0.2, 0.1], [0.1, 0.3, 0.2, 0.2, 0.2]])[:, :k]
+    action = (rng.random(n)[:, None] > logging[context].cumsum(axis=1)).sum(axis=1)
+    reward = (rng.random(n) < rates[context, action]).astype(int)
+    frame = pd.DataFrame(
+        {"context": context, "item_id": action, "click": reward, "propensity_score": logging[context, action]}
+    )
+    return frame, rates
+
+
+TARGET = np.array([0.1, 0.1, 0.5, 0.2, 0.1])
+
+
+LOGGING = np.array([[0.4, 0.2, 0.1, 0.2, 0.1], [0.1, 0.3, 0.2, 0.2, 0.2]])
+
+
+def test_intervals_cover_as_announced():
+    runs, covered = 60, dict.fromkeys([*ESTIMATORS, "bootstrap", "bernstein"], 0)
+    for seed in range(runs):
+        logs, rates = _logs(2000, seed)
+        how = {"context": ["context"], "logging": LOGGING[logs["context"]], "embedding": range(5)}
+        found = policy_values(logs, TARGET, **how)
+        for interval in ("bootstrap", "bernstein"):
+            found[interval] = policy_value(logs, TARGET, estimator="ips", interval=interval)
+        truth = (rates @ TARGET).mean()
+        assert found["dm"].low is None
+        assert "no interval, effective sample size" in repr(found["dm"])
+        for name, value in found.items():
+            covered[name] += name != "dm" and value.low <= truth <= value.high
+    del covered["dm"]
+    assert covered.pop("bernstein") == runs  # it holds for any distribution, so it is wide
+    assert all(count >= binom.ppf(1e-4, runs, 0.95) for count in covered.values()), covered
+
+
+def test_formulas_by_hand():
+    logs = pd.DataFrame({"item_id": [0, 1] * 200, "click": [1, 0, 1, 1] * 100, "propensity_score": [0.5, 0.25] * 200})
+    policy = np.array([0.4, 0.6])
+    w = np.array([0.8, 2.4] * 200)
+    r = logs["click"].to_numpy()
+    assert policy_value(logs, policy, estimator="ips").value == pytest.approx((w * r).mean())
+    assert policy_value(logs, policy, estimator="snips").value == pytest.approx((w * r).sum() / w.sum())
+    assert policy_value(logs, policy).effective_sample_size == pytest.approx(w.sum() ** 2 / (w**2).sum())
+
+
+def test_the_logging_policy_values_at_its_own_mean():
+    logs, _ = _logs(1000, 0)
+    own = LOGGING[logs["context"]]
+    for estimator in ("ips", "snips"):
+        assert policy_value(logs, own, estimator=estimator).value == pytest.approx(logs["click"].mean())
+
+
+def test_doubly_robust_is_narrower_where_the_context_tells():
+    logs, _ = _logs(5000, 1)
+    ips, dr = (policy_value(logs, TARGET, estimator=e, context=["context"]) for e in ("ips", "dr"))
+    assert dr.high - dr.low < ips.high - ips.low
+
+
+def test_hopeless_logs_give_no_value():
+    logs, _ = _logs(1000, 2)
+    logs.loc[0, "propensity_score"] = 1e-6
+    found = policy_value(logs, TARGET)
+    assert found.value is None
+    assert found.low is None
+    assert found.effective_sample_size < 2
+    assert "no value, the logs cannot tell: effective sample size 1 is below 100" in repr(found)
+    logs.loc[0, "propensity_score"] = 1e-3
+    found = policy_value(logs[["item_id", "click", "propensity_score"]].loc[:150], TARGET, estimator="ips")
+    assert found.value is None
+
+
+def _broken(**columns):
+    return _logs(50, 0)[0].assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("logs", "policy", "arguments", "message"),
+    [
+        (_broken(propensity_score=0.0), TARGET, {}, r"'propensity_score': 50 values outside \(0, 1\], first 0"),
+        (_broken(propensity_score=1.5), TARGET, {}, r"50 values outside \(0, 1\], first 1.5"),
+        (_broken(item_id=5), TARGET, {}, r"action column 'item_id': 50 values outside \[0, 4\], first 5"),
+        (_broken(click=np.nan), TARGET, {}, "column 'click' holds only missing values"),
+        (_broken(), TARGET * 2, {}, "do not sum to 1|outside"),
+        (_broken(), np.array([0.3, 0.3, 0.3, 0.0, 0.0]), {}, "1 rows do not sum to 1, first 0.9"),
+        (_broken(), np.tile(TARGET, (3, 1)), {}, "policy has 3 rows for 50 rounds"),
+        (_broken(item_id=1), np.array([1.0, 0, 0, 0, 0]), {}, "every logged action probability 0"),
+        (_broken(), TARGET, {"estimator": "magic"}, "unknown estimator 'magic'; known: dm, ips, snips, dr"),
+        (_broken(), TARGET, {"reward": "buy"}, "no column 'buy'"),
+        (_broken(), TARGET, {"interval": "wide"}, "unknown interval 'wide'; known: normal, bootstrap, bernstein"),
+        (_broken(), TARGET, {"level": 95}, r"level must lie in \(0, 1\), not 95"),
+        (_broken(), TARGET, {"threshold": 0}, "threshold must be above 0, not 0"),
+        (_broken(), TARGET, {"estimator": "mips"}, "'mips' needs logging"),
+        (
+            _broken(),
+            TARGET,
+            {"estimator": "mips", "logging": TARGET, "embedding": [0, 1]},
+            "embedding has 2 and logging 5 actions",
+        ),
+    ],
+)
+def test_bad_input(logs, policy, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        policy_value(logs, policy, **arguments)
+
+
+def test_scores_of_the_other_estimators_by_hand():
+    logs, _ = _logs(3000, 3)
+    row, one = np.arange(3000), logs["item_id"].to_numpy()
+    model = fit_additive(logs[["context"]].to_numpy(float), one, logs["click"].to_numpy(float), 5, seed=0)
+    q, w, r = model.of(slice(None)), TARGET[one] / logs["propensity_score"].to_numpy(), logs["click"].to_numpy()
+    direct, left = q @ TARGET, r - q[row, one]
+    labels = np.array([0, 0, 1, 1, 2])
+    share = {e: (TARGET[labels == e].sum(), LOGGING[:, labels == e].sum(axis=1)) for e in range(3)}
+    group = np.array([share[labels[a]][0] / share[labels[a]][1][c] for a, c in zip(one, logs["context"], strict=True)])
+    expected = {
+        "dm": direct.mean(),
+        "dr": (direct + w * left).mean(),
+        "sndr": direct.mean() + (w @ left) / w.sum(),
+        "clipped-ips": (np.minimum(w, 1.5) * r).mean(),
+        "switch-dr": (direct + w * (w <= 1.5) * left).mean(),
+        "dros": (direct + 2.25 * w / (w**2 + 2.25) * left).mean(),
+        "mips": (group * r).mean(),
+    }
+    how = {"logging": LOGGING[logs["context"]], "embedding": labels, "threshold": 1.5, "context": ["context"]}
+    found = policy_values(logs, TARGET, estimators=list(expected), **how)
+    assert {name: value.value for name, value in found.items()} == pytest.approx(expected)
+    assert found["dros"].settings == {"threshold": 1.5}
+
+
+def test_a_threshold_from_the_data_pays_where_weights_are_wild():
+    errors = {name: [] for name in ("ips", "dr", "switch-dr", "dros", "clipped-ips")}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        logging = np.full(20, 0.002)
+        logging[0] = 1 - 19 * 0.002
+        action = rng.choice(20, p=logging, size=3000)
+        reward = rng.random(3000) < 0.1 + 0.01 * action
+        logs = pd.DataFrame({"item_id": action, "click": reward.astype(int), "propensity_score": logging[action]})
+        policy = np.full(20, 0.05)
+        values = {name: found.value for name, found in policy_values(logs, policy, estimators=list(errors)).items()}
+        for name, value in values.items() if None not in values.values() else ():
+            errors[name].append(value - (0.1 + 0.01 * np.arange(20)).mean())
+    size = {name: np.sqrt(np.mean(np.square(part))) for name, part in errors.items()}
+    assert len(errors["ips"]) > 30
+    assert size["switch-dr"] < size["dr"] * 1.1
+    assert size["dros"] < size["dr"] * 1.1
+
+
+def test_an_embedding_pays_where_actions_are_many():
+    widths = {"ips": [], "mips": []}
+    rng = np.random.default_rng(0)
+    k, n = 200, 4000
+    labels = rng.integers(4, size=k)
+    rates = np.array([0.1, 0.2, 0.3, 0.4])[labels]
+    logging, policy = rng.dirichlet(np.ones(k)), rng.dirichlet(np.ones(k))
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        action = rng.choice(k, p=logging, size=n)
+        logs = pd.DataFrame({"item_id": action, "click": (rng.random(n) < rates[action]).astype(int)})
+        logs["propensity_score"] = logging[action]
+        found = policy_values(logs, policy, estimators=("ips", "mips"), logging=logging, embedding=labels)
+        for name, value in found.items():
+            widths[name].append(abs((value.value if value.value is not None else 1) - rates @ policy))
+    assert np.mean(widths["mips"]) < 0.5 * np.mean(widths["ips"])
+
+
+def _slates(n, seed):
+    """Rounds of three positions, two items each; a click depends on the item there and on the one above."""
+    rng = np.random.default_rng(seed)
+    logging, target = np.array([0.6, 0.4]), np.array([0.3, 0.7])
+    item = (rng.random((n, 3)) < logging[1]).astype(int)
+    above = np.column_stack([np.zeros(n, dtype=int), item[:, :-1]])
+    rate = 0.1 + 0.3 * item + 0.2 * above
+    click = rng.random((n, 3)) < rate
+    logs = pd.DataFrame({"round_id": np.repeat(np.arange(n), 3), "position": np.tile([1, 2, 3], n)})
+    logs = logs.assign(
+        click=click.ravel().astype(int), propensity_score=logging[item].ravel(), target=target[item].ravel()
+    )
+    truth = 3 * (0.1 + 0.3 * target[1]) + 2 * 0.2 * target[1]
+    return logs.sample(frac=1, random_state=seed), truth
+
+
+def test_slates_by_what_moves_what():
+    width, errors = {}, {"slate": [], "cascade": [], "independent": []}
+    for seed in range(40):
+        logs, truth = _slates(1500, seed)
+        for name in errors:
+            found = slate_value(logs, estimator=name)
+            errors[name].append((found.value - truth) / (found.high - found.low) * 2 * 1.96)
+            width[name] = found.high - found.low
+    z = {name: np.mean(part) * np.sqrt(40) for name, part in errors.items()}
+    assert abs(z["slate"]) < 4
+    assert abs(z["cascade"]) < 4
+    assert z["independent"] < -10  # the item above matters here
+    assert width["independent"] < width["cascade"] < width["slate"]
+
+
+@pytest.mark.parametrize(
+    ("change", "how", "message"),
+    [
+        ({}, {"estimator": "sips"}, "unknown estimator 'sips'; known: slate, cascade, independent"),
+        ({"propensity_score": 0}, {}, "'propensity_score': 300 values outside"),
+        ({"position": 1}, {}, "200 rows repeat a position of their round"),
+        ({"target": 0.0}, {}, "every item logged at a position probability 0"),
+    ],
+)
+def test_bad_slates(change, how, message):
+    logs, _ = _slates(100, 0)
+    with pytest.raises(ValueError, match=message):
+        slate_value(logs.assign(**change), **how)

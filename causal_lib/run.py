@@ -173,6 +173,7 @@ def _execute(job, folder, jobs):
         "CAUSAL_LIB_REPORTS": str(folder),
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "PYTHONHASHSEED": "0",
+        "TQDM_DISABLE": "1",  # how far a bar got by the time of saving is not a result
         "JUPYTER_PREFER_ENV_PATH": "1",  # the `python3` kernel of this environment, not one of the user's
     }
     if jobs > 1:  # each notebook would start a thread a core, and together they would be slower than one by one

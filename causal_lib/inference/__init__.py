@@ -6,16 +6,20 @@ from causal_lib.inference.adjustment import (
     minimal_adjustment_sets,
     optimal_adjustment_set,
 )
+from causal_lib.inference.causation import probabilities_of_causation
 from causal_lib.inference.classes import ClassEstimand, identify_class, members
 from causal_lib.inference.effects import Effect, effect
 from causal_lib.inference.estimators import ESTIMATORS, NoOverlapError
 from causal_lib.inference.identification import Estimand, NotIdentifiableError, identify
+from causal_lib.inference.networks import CausalNetwork
 from causal_lib.inference.off_policy import PolicyValue, policy_value, policy_values, slate_value
-from causal_lib.inference.policies import incremental_outcomes, uplift_scores
 from causal_lib.inference.ranges import EffectRange, effect_range
+from causal_lib.inference.sensitivity import Sensitivity, e_value, refute, sensitivity
+from causal_lib.inference.uplift import UpliftModel, incremental_outcomes
 
 __all__ = [
     "ESTIMATORS",
+    "CausalNetwork",
     "ClassEstimand",
     "Effect",
     "EffectRange",
@@ -23,6 +27,9 @@ __all__ = [
     "NoOverlapError",
     "NotIdentifiableError",
     "PolicyValue",
+    "Sensitivity",
+    "UpliftModel",
+    "e_value",
     "effect",
     "effect_range",
     "find_instrument",
@@ -35,6 +42,8 @@ __all__ = [
     "optimal_adjustment_set",
     "policy_value",
     "policy_values",
+    "probabilities_of_causation",
+    "refute",
+    "sensitivity",
     "slate_value",
-    "uplift_scores",
 ]

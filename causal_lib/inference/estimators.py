@@ -34,15 +34,15 @@ def cross_fit(
     Raises NoOverlapError, see `effects.effect`.
     """
     propensity, without, treated = (np.empty(len(y)) for _ in range(3))
-    for train, test in _folds(groups, seed):
+    for train, test in folds(groups, seed):
         if x.shape[1] == 0:
             propensity[test] = t[train].mean()
             without[test], treated[test] = (y[train][t[train] == arm].mean() for arm in (0, 1))
             continue
-        propensity[test] = _fit(t[train], x.iloc[train], seed)(x.iloc[test])
+        propensity[test] = fit(t[train], x.iloc[train], seed)(x.iloc[test])
         for arm, out in ((0, without), (1, treated)):
             rows = train[t[train] == arm]
-            out[test] = _fit(y[rows], x.iloc[rows], seed)(x.iloc[test])
+            out[test] = fit(y[rows], x.iloc[rows], seed)(x.iloc[test])
     outside = (propensity < _MIN_OVERLAP) | (propensity > 1 - _MIN_OVERLAP)
     if outside.mean() > _MAX_OUTSIDE:
         raise NoOverlapError(
@@ -150,7 +150,7 @@ def _linear_dml(y, t, x, groups, seed):
         model_t=HistGradientBoostingClassifier(**_BOOST, random_state=seed),
         discrete_treatment=True,
         discrete_outcome=binary,
-        cv=list(_folds(groups, seed)),
+        cv=list(folds(groups, seed)),
         random_state=seed,
     )
     model.fit(y, t, X=vary, W=x.to_numpy(), cache_values=True)
@@ -230,7 +230,7 @@ def wald(y: np.ndarray, t: np.ndarray, z: np.ndarray, x: pd.DataFrame) -> tuple[
 _BOOST = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 50}
 
 
-def _fit(y, x, seed):
+def fit(y: np.ndarray, x: pd.DataFrame, seed: int) -> Callable[[pd.DataFrame], np.ndarray]:
     """A boosted regression of ``y`` on ``x`` as a prediction function; probabilities when ``y`` is 0/1."""
     levels = np.unique(y)
     if len(levels) == 1:
@@ -241,7 +241,8 @@ def _fit(y, x, seed):
     return HistGradientBoostingRegressor(**_BOOST, random_state=seed).fit(x, y).predict
 
 
-def _folds(groups, seed):
+def folds(groups: np.ndarray, seed: int):
+    """Pairs (training rows, test rows) of a cross-fit that keeps ``groups`` (codes from 0) together."""
     clusters = int(groups.max()) + 1
     if clusters < _FOLDS:
         raise ValueError(f"{clusters} rows or clusters are too few for {_FOLDS} folds")

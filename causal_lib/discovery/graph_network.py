@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm  # not tqdm.auto, whose bars in notebooks do not heed TQDM_DISABLE
 
 from causal_lib.discovery.continuous import acyclicity, keep_acyclic
 from causal_lib.discovery.equations import Columns, Equations

@@ -16,11 +16,13 @@ from causal_lib.bench import claim
 from causal_lib.data.families import FAMILIES, HELD_OUT, draw
 from causal_lib.data.simulate import random_dag, sample_network, simulate
 from causal_lib.data.sources import bayes_net, load
+from causal_lib.discovery.audit import audit
 from causal_lib.discovery.benchmark import Case, Skipped, package
 from causal_lib.discovery.discover import discover
 from causal_lib.discovery.distances import precision_recall_f1
 from causal_lib.discovery.encoding import encode
 from causal_lib.discovery.pretrained.discoverer import edge_probabilities
+from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 
@@ -68,20 +70,27 @@ def jittered(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
     return pd.DataFrame(values, columns=frame.columns)
 
 
+CLASSICAL = ("flop", "order", "pc", "additive", "lingam")
 Search = Callable[[pd.DataFrame, int], CausalGraph]
 
 
-def peers(numeric: bool) -> dict[str, Search]:
-    """Name -> (frame, seed) -> graph."""
+def peers(frame: pd.DataFrame) -> dict[str, Search]:
+    """Name -> (frame, seed) -> graph, of the methods that take such columns.
+
+    Where one is a function of others, FLOP and additive models get `jittered` scores, order search and PC shrunk covariances.
+    """
+    numeric = bool(frame.dtypes.eq(float).all())
+    functions = any(finding.severity == "error" for finding in audit(frame).findings)
+    scores = jittered if functions else lambda frame, seed: frame
+    blocks = (lambda frame: Statistics.from_frame(frame).shrunk(0.001)) if functions else lambda frame: frame
+    test = "fisherz" if numeric else "mixed"
     found = {
-        "flop": lambda frame, seed: discover(frame, method="flop", seed=seed, restarts=50),
-        "order": lambda frame, seed: discover(frame, method="order", seed=seed, restarts=20),
-        "pc": lambda frame, seed: discover(frame, method="pc", test="fisherz" if numeric else "mixed"),
-        "additive": lambda frame, seed: discover(frame, method="additive"),
+        "flop": lambda frame, seed: discover(scores(frame, seed), method="flop", seed=seed, restarts=50),
+        "order": lambda frame, seed: discover(blocks(frame), method="order", seed=seed, restarts=20),
+        "pc": lambda frame, seed: discover(blocks(frame), method="pc", test=test),
+        "additive": lambda frame, seed: discover(scores(frame, seed), method="additive"),
     }
-    if numeric:
-        found["lingam"] = lambda frame, seed: discover(frame, method="lingam")
-    return found
+    return found | ({"lingam": lambda frame, seed: discover(frame, method="lingam")} if numeric else {})
 
 
 class Table:
@@ -113,9 +122,11 @@ class Table:
     def report(self, claims: list[dict], **more) -> dict:
         """All of it as JSON types."""
         table = pd.DataFrame(self.rows)
-        means = table.drop(columns="number").groupby(["setting", "method"], sort=False).mean().reset_index().round(4)
-        columns = {name: table[name].round(4).tolist() for name in table}
-        return {"claims": claims, "means": means.where(means.notna(), None).to_dict("records"), **more, "rows": columns}
+        means = table.drop(columns="number").groupby(["setting", "method"], sort=False).mean().reset_index()
+        means, table = (
+            part.round(4).astype(object).where(part.notna(), None) for part in (means, table)
+        )  # no JSON number is nan
+        return {"claims": claims, "means": means.to_dict("records"), **more, "rows": table.to_dict("list")}
 
 
 def calibration_error(sure: pd.DataFrame, bins: int = 10) -> float:
@@ -148,12 +159,12 @@ def families(
         everything = [*FAMILIES, *HELD_OUT]
         for number in range(tables):
             sample = draw(name, [SEED, everything.index(name), number], d=d, n=n, degree=degree)
-            table.add(name, number, sample.frame, sample.graph, peers(sample.frame.dtypes.eq(float).all()))
+            table.add(name, number, sample.frame, sample.graph, peers(sample.frame))
         best = max(("flop", "pc"), key=lambda method: table.of(name, method).mean())
         gain = table.of(name, "pretrained") - table.of(name, best)
         if name in GAINS:
             claims.append(claim(f"{name}: directed F1, pretrained - {best}", gain, GAINS[name]))
-        classical = [k for k in peers(True) if len(table.of(name, k))]
+        classical = [k for k in CLASSICAL if len(table.of(name, k))]
         chosen = max(classical, key=lambda method: table.of(name, method).mean())
         gain = claim("", table.of(name, "pretrained") - table.of(name, chosen), "above 0")
         about = {"setting": name, "method": chosen, "f1": table.of(name, chosen).mean()}
@@ -187,7 +198,7 @@ def networks(*, n: int = 1000, samples: int = 5, names: Sequence[str] = NETWORKS
     truth = CausalGraph.from_edges(consensus.nodes, consensus.edges).subgraph(cells.columns)
     for scale, frame in (("raw", cells), ("log", np.log(cells + 1))):
         setting = f"sachs' cells, {scale}"
-        table.add(setting, 0, frame, truth, peers(True))
+        table.add(setting, 0, frame, truth, peers(frame))
         gain = table.of(setting, "pretrained") - table.of(setting, "flop")
         claims.append(claim(f"{setting}: directed F1, pretrained (or its fallback) - flop", gain, "at least 0"))
     settings = list(dict.fromkeys(row["setting"] for row in table.rows))

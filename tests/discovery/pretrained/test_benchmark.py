@@ -1,13 +1,21 @@
 """What the benchmark counts, by hand; and each of its parts at a small size."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from causal_lib.discovery.pretrained import benchmark, discoverer
-from causal_lib.discovery.pretrained.benchmark import calibration_error, directed_f1, members, parent_aid, sure_edges
+from causal_lib.discovery.pretrained.benchmark import (
+    Table,
+    calibration_error,
+    directed_f1,
+    members,
+    parent_aid,
+    sure_edges,
+)
 from causal_lib.graph import CausalGraph
 
 
@@ -83,7 +91,7 @@ def test_networks_and_cells_are_scored_against_flop(quick):
     ]
     rows = pd.DataFrame(report["rows"])
     assert set(rows.loc[rows["setting"] == "asia", "method"]) == {"flop", "pretrained"}
-    assert set(rows.loc[rows["setting"] == "sachs' cells, log", "method"]) == {"pretrained", *benchmark.peers(True)}
+    assert set(rows.loc[rows["setting"] == "sachs' cells, log", "method"]) == {"pretrained", *benchmark.CLASSICAL}
 
 
 def test_speed_times_the_whole_answer(quick):
@@ -108,3 +116,38 @@ def test_knowledge_is_worth_what_it_adds_within_tiers(quick):
     rows = pd.DataFrame(report["rows"])
     assert len(rows) == 4
     assert report["claims"][0]["value"] == pytest.approx((rows["with tiers"] - rows["without"]).mean())
+
+
+def test_peers_run_where_columns_are_functions_of_others():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(3, size=(300, 2))
+    frame = pd.DataFrame({"a": codes[:, 0], "b": codes[:, 1], "c": (codes[:, 0] > 1), "d": rng.integers(2, size=300)})
+    frame = frame.apply(lambda column: column.map(lambda level: f"v{int(level)}").astype("category"))
+    for name, search in benchmark.peers(frame).items():
+        graph = search(frame, 0)
+        assert graph.skeleton[graph.index("a"), graph.index("c")], name
+    assert "lingam" not in benchmark.peers(frame)
+
+
+def test_a_report_is_json_where_no_member_is_acyclic():
+    table = Table()
+    row = {
+        "setting": "s",
+        "number": 0,
+        "method": "pc",
+        "f1": 0.123456,
+        "aid": float("nan"),
+        "seconds": 1.0,
+        "familiar": 1.0,
+    }
+    table.rows += [row, row | {"method": "flop", "aid": 0.5}]
+    report = json.loads(json.dumps(table.report([]), allow_nan=False))
+    assert report["means"][0] == {
+        "setting": "s",
+        "method": "pc",
+        "f1": 0.1235,
+        "aid": None,
+        "seconds": 1.0,
+        "familiar": 1.0,
+    }
+    assert report["rows"]["aid"] == [None, 0.5]

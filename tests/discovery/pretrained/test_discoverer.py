@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.data.families import HELD_OUT, draw, some_knowledge
-from causal_lib.discovery import discover
+from causal_lib.data.families import draw, some_knowledge
+from causal_lib.discovery import METHODS, discover
 from causal_lib.discovery.distances import precision_recall_f1
 from causal_lib.discovery.pretrained import discoverer, doubt
 from causal_lib.discovery.pretrained.discoverer import EdgeProbabilities, edge_probabilities
@@ -175,10 +175,12 @@ def test_networks_that_say_the_same_do_not_disagree():
 
 @pytest.mark.parametrize(
     ("family", "least"),
-    [("linear non-Gaussian", 0.85), ("additive nonlinear", 0.85), ("post-nonlinear", 0.75), ("heteroscedastic", 0.75),
-     ("discrete", 0.7), ("mixed", 0.75), *((name, 0.6) for name in HELD_OUT)],
+    [("linear non-Gaussian", 0.93), ("additive nonlinear", 0.93), ("steep", 0.85), ("post-nonlinear", 0.92),
+     ("heteroscedastic", 0.86), ("discrete", 0.83), ("mixed", 0.84), ("quadratic", 0.67), ("interactions", 0.8),
+     ("tanh-GP", 0.88), ("unseen noises", 0.9)],
 )  # fmt: skip
 def test_the_weights_of_the_package_find_the_directions(family, least):
+    """Bounds some .03 below what these tables give: other processors round otherwise."""
     scores = []
     for seed in range(3):
         sample = draw(family, [13, seed], d=10, n=1000, degree=1.5)
@@ -193,3 +195,4 @@ def test_they_are_small_and_made_by_the_recipe_they_tell_of():
     assert weights.about["recipe"]["examples"] == weights.about["examples"]["sets"]
     assert weights.about["features"] == of_names(describe(draw("linear Gaussian", 0, d=3, n=100).frame).names)
     assert 0.5 < weights.about["temperature"] < 3
+    assert METHODS["pretrained"].settings["threshold"] == discoverer.THRESHOLD

@@ -5,6 +5,7 @@ from causal_lib.inference.adjustment import (
     is_adjustment_set,
     minimal_adjustment_sets,
     optimal_adjustment_set,
+    why_no_adjustment_set,
 )
 from causal_lib.inference.causation import probabilities_of_causation
 from causal_lib.inference.classes import ClassEstimand, identify_class, members
@@ -13,6 +14,7 @@ from causal_lib.inference.estimators import ESTIMATORS, NoOverlapError
 from causal_lib.inference.identification import Estimand, NotIdentifiableError, identify
 from causal_lib.inference.networks import CausalNetwork
 from causal_lib.inference.off_policy import PolicyValue, policy_value, policy_values, slate_value
+from causal_lib.inference.policy_learning import Policy, learn_policy
 from causal_lib.inference.ranges import EffectRange, effect_range
 from causal_lib.inference.sensitivity import Sensitivity, e_value, refute, sensitivity
 from causal_lib.inference.uplift import UpliftModel, incremental_outcomes
@@ -26,6 +28,7 @@ __all__ = [
     "Estimand",
     "NoOverlapError",
     "NotIdentifiableError",
+    "Policy",
     "PolicyValue",
     "Sensitivity",
     "UpliftModel",
@@ -37,6 +40,7 @@ __all__ = [
     "identify_class",
     "incremental_outcomes",
     "is_adjustment_set",
+    "learn_policy",
     "members",
     "minimal_adjustment_sets",
     "optimal_adjustment_set",
@@ -46,4 +50,5 @@ __all__ = [
     "refute",
     "sensitivity",
     "slate_value",
+    "why_no_adjustment_set",
 ]

@@ -44,6 +44,35 @@ def is_adjustment_set(graph: CausalGraph, treatment: str, outcome: str, given: I
     return not forbidden & given and nx.is_d_separator(back, {treatment}, {outcome}, given)
 
 
+def why_no_adjustment_set(graph: CausalGraph, treatment: str, outcome: str, given: Iterable[str] = ()) -> str | None:
+    """What is wrong with adjusting for ``given``: the variable that must not be in it, or a path that it leaves open or opens.
+
+    None where it is an adjustment set.
+
+    >>> graph = CausalGraph.from_edges("xyabc", ["a -> x", "a -> c", "b -> c", "b -> y", "x -> y"])
+    >>> why_no_adjustment_set(graph, "x", "y", ["c"])
+    'x <- a -> [c] <- b -> y is open, since c is adjusted for'
+    """
+    given = _known(graph, treatment, outcome, given)
+    directed = with_causes(graph)
+    back, forbidden = _back_door(directed, treatment, outcome)
+    for name in sorted(forbidden & given, key=graph.index):
+        path = " -> ".join(nx.shortest_path(directed, treatment, name))
+        return f"{name} is an effect of {treatment} on its way to {outcome}, or an effect of one ({path})"
+    trail = _open_trail(back, treatment, outcome, given)
+    if trail is None:
+        return None
+    ancestors = given.union(*(nx.ancestors(back, name) for name in given)) if given else set()
+    text, opened = str(trail[0]), []
+    for before, node, after in zip(trail, trail[1:], [*trail[2:], None], strict=False):
+        text += " -> " if back.has_edge(before, node) else " <- "
+        collider = after is not None and back.has_edge(before, node) and back.has_edge(after, node)
+        text += f"[{node}]" if collider else "(hidden)" if isinstance(node, tuple) else str(node)
+        if collider and node in ancestors:
+            opened += sorted(name for name in given if name == node or node in nx.ancestors(back, name))
+    return f"{text} is open" + (f", since {', '.join(dict.fromkeys(opened))} is adjusted for" if opened else "")
+
+
 def minimal_adjustment_sets(
     graph: CausalGraph, treatment: str, outcome: str, *, hidden: Iterable[str] = (), limit: int = MOST
 ) -> list[tuple[str, ...]]:
@@ -147,6 +176,33 @@ def _known(graph, treatment, outcome, given):
     if both := {treatment, outcome} & given:
         raise ValueError(f"{sorted(both)[0]!r} is the treatment or the outcome: it cannot be adjusted for or hidden")
     return given
+
+
+def _open_trail(directed, first, second, given):
+    """The nodes of a shortest trail that ``given`` leaves open; None if there is none."""
+    above = given.union(*(nx.ancestors(directed, name) for name in given)) if given else set()
+    start = (first, True)  # a node, and whether it is left against the arrow that led to it (as if from a child)
+    came, queue = {start: None}, [start]
+    for state in queue:
+        node, up = state
+        if node == second:
+            trail = []
+            while state is not None:
+                trail.append(state[0])
+                state = came[state]
+            return trail[::-1]
+        steps = []
+        if up and node not in given:
+            steps = [(parent, True) for parent in directed.predecessors(node)]
+            steps += [(child, False) for child in directed.successors(node)]
+        elif not up:
+            steps = [(child, False) for child in directed.successors(node)] if node not in given else []
+            steps += [(parent, True) for parent in directed.predecessors(node)] if node in above else []
+        for step in steps:
+            if step not in came:
+                came[step] = state
+                queue.append(step)
+    return None
 
 
 def _causal(directed, treatment, outcome):

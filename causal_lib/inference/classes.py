@@ -59,6 +59,11 @@ class ClassEstimand:
         """The estimand that holds in every member; raises NotIdentifiableError where there is none."""
         if self.verdict == "identified":
             return self.cases[0].estimand
+        if self.verdict == "refused":
+            raise NotIdentifiableError(
+                f"the effect of {self.treatment} on {self.outcome} is identifiable in no member of the class",
+                self.cases[0].refusal,
+            )
         raise NotIdentifiableError(
             f"the effect of {self.treatment} on {self.outcome} is not the same in all members of the class", str(self)
         )

@@ -8,8 +8,11 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.data.schema import check_binary, check_frame
+from causal_lib.graph import CausalGraph
+from causal_lib.inference.adjustment import why_no_adjustment_set
+from causal_lib.inference.classes import identify_class
 from causal_lib.inference.estimators import ESTIMATORS, design, front_door, wald
-from causal_lib.inference.identification import Estimand
+from causal_lib.inference.identification import Estimand, identify
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def effect(
     treatment: str,
     outcome: str,
     *,
+    graph: CausalGraph | None = None,
     estimand: Estimand | None = None,
     adjustment: Sequence[str] | None = None,
     estimator: str | None = None,
@@ -87,7 +91,9 @@ def effect(
     ----------
     frame : one row a unit; treatment 0/1 (a number for an instrument), outcome numeric or 0/1, adjustment columns numbers or
         categories, no holes.
-    estimand : from `identify`: back-door, front-door or instrument. Or ``adjustment``: a back-door set (give one of both).
+    graph : what is assumed: the effect is identified by it (a CPDAG's, if all its members agree), columns that ``frame`` lacks
+        taken as hidden; or, with ``adjustment``, that set is checked against it.
+    estimand : from `identify`: back-door, front-door or instrument. Or ``adjustment``: a back-door set (give one of the three).
     estimator : by default 'aipw' for a back-door set, 'front_door' (levels of the mediators are counted: categories or few
         numbers) and 'wald' (two-stage least squares: the effect of one unit, if it is linear and the same for everybody; of
         those whom the instrument moves, if it is binary and moves nobody the other way). For a back-door set also
@@ -108,9 +114,18 @@ def effect(
     Source: Lin 2013 (regression); Abadie and Imbens 2006, 2011 (matching); Robins, Rotnitzky and Zhao 1994; Chernozhukov and
     others 2018.
     """
+    if graph is not None and estimand is None:
+        if adjustment is None:
+            hidden = [name for name in graph.names if name not in frame.columns]
+            if graph.kind == "CPDAG":
+                estimand = identify_class(graph, treatment, outcome, hidden=hidden).estimand
+            else:
+                estimand = identify(graph, treatment, outcome, hidden=hidden)
+        elif reason := why_no_adjustment_set(graph, treatment, outcome, adjustment):
+            raise ValueError(f"adjustment {list(adjustment)} does not identify the effect under the graph: {reason}")
     if (estimand is None) == (adjustment is None):
         raise ValueError(
-            "give either an estimand (from identify) or an adjustment set (a list of columns, [] for none)"
+            "give a graph, an estimand (from identify) or an adjustment set (a list of columns, [] for none), and only one of the latter"
         )
     strategy, adjustment = "back-door", () if adjustment is None else tuple(adjustment)
     if estimand is not None:

@@ -15,6 +15,7 @@ from causal_lib.inference.adjustment import (
     is_adjustment_set,
     minimal_adjustment_sets,
     optimal_adjustment_set,
+    why_no_adjustment_set,
     with_causes,
 )
 
@@ -68,6 +69,10 @@ def test_sets_are_those_that_brute_force_finds(query):
     rest = [name for name in graph.names if name not in (x, y)]
     valid = {z: closes(graph, x, y, z) for z in subsets(rest)}
     assert all(is_adjustment_set(graph, x, y, z) == expected for z, expected in valid.items())
+    for z, good in valid.items():
+        reason = why_no_adjustment_set(graph, x, y, z)
+        assert (reason is None) == good
+        assert reason is None or "is open" in reason or "is an effect of" in reason
     seen = [z for z, good in valid.items() if good and not set(z) & set(hidden)]
     minimal = {z for z in seen if not any(set(other) < set(z) for other in seen)}
     found = minimal_adjustment_sets(graph, x, y, hidden=hidden)

@@ -113,6 +113,8 @@ def test_what_is_hidden_may_be_refused_in_some_members_only():
         identify(refused.example, "x", "y", hidden=["u"])
     bow = CausalGraph.from_edges("uxy", ["u -> x", "x -> y", "u -> y"])
     assert identify_class(bow, "x", "y", hidden=["u"]).verdict == "refused"
+    with pytest.raises(NotIdentifiableError, match="identifiable in no member of the class: hedge"):
+        _ = identify_class(bow, "x", "y", hidden=["u"]).estimand
 
 
 def test_classes_that_are_too_large_or_none_are_refused():

@@ -7,7 +7,7 @@ from scipy.stats import binom
 
 from causal_lib.data.schema import check_binary
 from causal_lib.graph import CausalGraph
-from causal_lib.inference import NoOverlapError, effect, identify
+from causal_lib.inference import NoOverlapError, NotIdentifiableError, effect, identify
 
 
 def _confounded(n, seed, strength=1.0):
@@ -187,7 +187,7 @@ def _with(**columns):
             {"estimator": "magic"},
             "unknown estimator 'magic'; known: aipw, difference, regression, matching, ipw, linear_dml, front_door, wald",
         ),
-        (_with(), {"adjustment": None}, "give either an estimand"),
+        (_with(), {"adjustment": None}, "give a graph, an estimand"),
         (_with(user=0), {"cluster": "user"}, "1 rows or clusters are too few for 5 folds"),
         (_with(), {"adjustment": [], "estimator": "linear_dml"}, "needs at least one adjustment column"),
     ],
@@ -219,3 +219,19 @@ def test_estimands_that_do_not_fit():
 
 def test_binary_check_accepts_booleans():
     assert check_binary([True, False], name="t").tolist() == [1, 0]
+
+
+def test_a_graph_identifies_or_checks():
+    frame = _confounded(800, 6).assign(c=lambda f: f["t"] + f["y"])
+    graph = CausalGraph.from_edges("ztyc", ["z -> t", "z -> y", "t -> y", "t -> c", "y -> c"])
+    by_graph = effect(frame, "t", "y", graph=graph, estimator="regression")
+    assert by_graph == effect(frame, "t", "y", adjustment=["z"], estimator="regression")
+    assert effect(frame, "t", "y", graph=graph, adjustment=["z"], estimator="regression") == by_graph
+    with pytest.raises(ValueError, match=r"\['z', 'c'\] does not identify .*: c is an effect of t .*\(t -> c\)"):
+        effect(frame, "t", "y", graph=graph, adjustment=["z", "c"])
+    with pytest.raises(ValueError, match="t <- z -> y is open"):
+        effect(frame, "t", "y", graph=graph, adjustment=[])
+    with pytest.raises(NotIdentifiableError, match="open back-door path t <- z -> y"):
+        effect(frame.drop(columns="z"), "t", "y", graph=graph)
+    with pytest.raises(NotIdentifiableError, match="t -- y decides, though not alone"):
+        effect(frame, "t", "y", graph=CausalGraph.from_edges("zty", ["z -- t", "t -- y", "z -- y"]))

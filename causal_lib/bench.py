@@ -153,7 +153,7 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
         "report": "discovery.pretrained.benchmark:knowledge",
     },
     "pretrained.ablations": {
-        "description": "networks trained anew without one part each, equal steps, on the validation tables; about half an hour",
+        "description": "networks trained anew without one part each, equal steps, on the validation tables; a quarter of an hour",
         "peer": "a network with all parts",
         "report": "discovery.pretrained.ablations:ablations",
     },

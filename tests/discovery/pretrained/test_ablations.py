@@ -12,7 +12,6 @@ from causal_lib.discovery.pretrained.training import validate
 
 def test_every_variant_is_trained_and_compared_with_all_parts(tiny, kept, monkeypatch):
     monkeypatch.setattr(ablations, "make", lambda count, seed: make(count, seed, folder=kept, n_jobs=1, progress=False))
-    monkeypatch.setattr(ablations, "load", lambda: tiny)
     report = ablations.ablations(Recipe(**tiny.about["recipe"]), n_jobs=1)
     assert [row["network"] for row in report["means"]] == list(VARIANTS)
     features = {row["network"]: row["pair features"] for row in report["means"]}
@@ -29,7 +28,7 @@ def test_every_variant_is_trained_and_compared_with_all_parts(tiny, kept, monkey
     assert report["claims"][0]["value"] == pytest.approx(losses[1] - losses[0], abs=2e-4)
 
 
-def test_all_parts_are_the_first_network_of_the_package_where_the_recipe_is_its_own(tiny, kept):
+def test_scores_are_those_of_the_validation_while_training(tiny, kept):
     validation = make(50, tiny.about["recipe"]["seed"] + 1, folder=kept, n_jobs=1, progress=False)
     network = tiny.networks[0]
     found = score(network, np.ones(validation.pairs.shape[1], dtype=bool), validation)

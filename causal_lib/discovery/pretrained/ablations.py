@@ -20,13 +20,14 @@ VARIANTS = {
     "all parts": {},
     "no message passing": {"messages": False},
     "no triangles": {"triangles": False},
-    "no asymmetry features": {"without": lambda name: not name.startswith(_SECOND_ORDER)},
+    "no asymmetry features of pairs": {"without": lambda name: not name.startswith(_SECOND_ORDER)},
     "no order-search features": {"without": lambda name: name.startswith("solver")},
 }
 """Name -> options of `PairNetwork`, or which pair features are left out.
 
 What second moments, mutual information, the order search and knowledge tell is the same for both directions of a pair, or
-known from a class of graphs; everything else is there to tell the directions apart.
+known from a class of graphs; everything else is there to tell the directions apart. The variables' own features stay: skewness,
+and the places that LiNGAM and additive models give them, so a variant without the pairs' still sees some asymmetry.
 """
 
 

@@ -21,7 +21,7 @@ def test_every_variant_is_trained_and_compared_with_all_parts(tiny, kept, monkey
         > features["no order-search features"]
         == features["all parts"] - 10
     )
-    assert 20 < features["no asymmetry features"] < 60
+    assert 20 < features["no asymmetry features of pairs"] < 60
     losses = [row["loss"] for row in report["means"]]
     assert len(set(losses)) == len(losses)
     assert len(report["claims"]) == 2 * (len(VARIANTS) - 1)

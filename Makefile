@@ -56,6 +56,7 @@ peers: .peers/.installed ## install the packages that discovery is measured agai
 	$(PYTHON) -m venv .peers
 	echo '*' > .peers/.gitignore
 	.peers/bin/python -m pip install --quiet gcastle==1.0.4 dagma==1.1.1 torch==2.13.0
+	.peers/bin/python -m pip install --quiet --no-deps --target .peers/obp obp==0.4.1
 	touch $@
 
 # A local version such as +cpu names one machine's build and is cut, so that pip finds the release everywhere.

@@ -132,6 +132,11 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
         "peer": "an absolute limit",
         "report": "inference.benchmark:off_policy",
     },
+    "inference.open_bandit": {
+        "description": "values by each estimator on the same logs, policy and reward model, 5 tables of 10,000 rounds",
+        "peer": "the package obp (Open Bandit Pipeline 0.4.1)",
+        "report": "inference.benchmark:open_bandit",
+    },
     "pretrained.families": {
         "description": "directed F1 on 20 tables of each family of random models, 20 variables, 1,000 rows; trained on or held out",
         "peer": "FLOP, PC, order search, additive models, DirectLiNGAM on the same standardised tables",

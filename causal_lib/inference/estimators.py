@@ -33,23 +33,30 @@ def cross_fit(
 
     Raises NoOverlapError, see `effects.effect`.
     """
-    propensity, without, treated = (np.empty(len(y)) for _ in range(3))
+    propensity = _propensities(t, x, groups, seed)
+    without, treated = np.empty(len(y)), np.empty(len(y))
     for train, test in folds(groups, seed):
         if x.shape[1] == 0:
-            propensity[test] = t[train].mean()
             without[test], treated[test] = (y[train][t[train] == arm].mean() for arm in (0, 1))
             continue
-        propensity[test] = fit(t[train], x.iloc[train], seed)(x.iloc[test])
         for arm, out in ((0, without), (1, treated)):
             rows = train[t[train] == arm]
             out[test] = fit(y[rows], x.iloc[rows], seed)(x.iloc[test])
+    return propensity, without, treated
+
+
+def _propensities(t, x, groups, seed):
+    """(n,) out-of-fold propensities; NoOverlapError where too many lie near 0 or 1."""
+    propensity = np.empty(len(t))
+    for train, test in folds(groups, seed):
+        propensity[test] = fit(t[train], x.iloc[train], seed)(x.iloc[test]) if x.shape[1] else t[train].mean()
     outside = (propensity < _MIN_OVERLAP) | (propensity > 1 - _MIN_OVERLAP)
     if outside.mean() > _MAX_OUTSIDE:
         raise NoOverlapError(
-            f"no overlap: {outside.sum()} of {len(y)} rows have an estimated propensity outside "
+            f"no overlap: {outside.sum()} of {len(t)} rows have an estimated propensity outside "
             f"[{_MIN_OVERLAP}, {1 - _MIN_OVERLAP}]; restrict the question to rows that could have had either treatment"
         )
-    return propensity, without, treated
+    return propensity
 
 
 def _difference(y, t, x, groups, seed):
@@ -88,12 +95,7 @@ def _matching(y, t, x, groups, seed):
     sign = 2 * t - 1
     value = (sign * (y - other)).mean()
     influence = means[1] - means[0] - (means[1] - means[0]).mean() + sign * (1 + used) * left
-    return (
-        value,
-        influence,
-        1 + used,
-        {"imbalance_before": _imbalance(x, t, np.ones(len(y))), "imbalance_after": _imbalance(x, t, 1 + used)},
-    )
+    return value, influence, 1 + used, _balance(x, t, 1 + used)
 
 
 def _lines(y, t, x):
@@ -105,7 +107,7 @@ def _lines(y, t, x):
 
 
 def _ipw(y, t, x, groups, seed):
-    propensity, _, _ = cross_fit(y, t, x, groups, seed)
+    propensity = _propensities(t, x, groups, seed)
     weights = t / propensity + (1 - t) / (1 - propensity)
     value, influence = 0.0, np.zeros(len(y))
     for arm, sign in ((0, -1), (1, 1)):
@@ -124,9 +126,12 @@ def _aipw(y, t, x, groups, seed):
 
 
 def _overlap(propensity, x, t, weights):
+    ends = {"propensity_min": float(propensity.min()), "propensity_max": float(propensity.max())}
+    return ends | _balance(x, t, weights)
+
+
+def _balance(x, t, weights):
     return {
-        "propensity_min": float(propensity.min()),
-        "propensity_max": float(propensity.max()),
         "imbalance_before": _imbalance(x, t, np.ones(len(t))),
         "imbalance_after": _imbalance(x, t, weights),
     }

@@ -8,7 +8,7 @@ import pytest
 
 from causal_lib.data.simulate import random_dag
 from causal_lib.graph import CausalGraph
-from causal_lib.inference.networks import CausalNetwork
+from causal_lib.inference.networks import CausalNetwork, cut
 
 
 def by_hand(net, outcome, do, given):
@@ -81,6 +81,21 @@ def test_the_shop(world):
     naive = [net.query("purchased", given={"exposed": e}).loc[1, "probability"] for e in (0, 1)]
     bias, left = naive[1] - naive[0] - world.ate, rates[1] - rates[0] - world.ate
     assert 0 < left < 0.5 * bias  # what bins of the confounders hide is left
+    log = world.log()
+    user, item, stock = (pd.Series(cut(log[name], 6)[0], index=log.index, name=name) for name in names[:3])
+    by_stratum = log.pivot_table("purchased", [user, item, stock], "exposed")
+    shares = user.value_counts(normalize=True), pd.concat([item, stock], axis=1).value_counts(normalize=True)
+    at = by_stratum.index
+    size = pd.Series(
+        shares[0].loc[at.get_level_values(0)].to_numpy() * shares[1].loc[at.droplevel(0)].to_numpy(), index=at
+    )
+    both = by_stratum.notna().all(axis=1)
+    exact = CausalNetwork.fit(log, CausalGraph.from_edges(names, edges), bins=6, prior=1e-9, n_boot=0)
+    rates = [exact.query("purchased", do={"exposed": e}).loc[1, "probability"] for e in (0, 1)]
+    lone = 1 - size[both].sum()  # strata with one arm only get a half from the prior
+    for rate, by_hand in zip(rates, by_stratum[both].mul(size[both], axis=0).sum(), strict=True):
+        assert by_hand - 1e-6 <= rate <= by_hand + lone + 1e-6
+    assert lone < 0.02
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Identification under a graph that discovery gives: a class of DAGs, of which some may have one effect and some another."""
+"""Identification under a graph that discovery gives: a class of DAGs or MAGs, some with one effect and some with another."""
 
 import math
 from collections import Counter
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from causal_lib.graph import ARROW, TAIL, CausalGraph, meek
+from causal_lib.graph import ARROW, CIRCLE, TAIL, CausalGraph, meek
 from causal_lib.inference.adjustment import is_adjustment_set
 from causal_lib.inference.identification import Estimand, NotIdentifiableError, identify
+from causal_lib.inference.pags import identify_by_adjustment, is_ancestral, mags, some_mag
 
 LIMIT = 2000
 
@@ -22,30 +23,33 @@ class Case:
     ----------
     estimand : how to compute it in all of them; None where it is refused.
     refusal : why it is refused; None where it is not.
-    count : members.
+    count : members; None for all of them, where they need not be listed.
     example : one of them.
     """
 
     estimand: Estimand | None
     refusal: str | None
-    count: int
+    count: int | None
     example: CausalGraph
 
 
 @dataclass(frozen=True)
 class ClassEstimand:
-    """What a class of DAGs says of the effect of ``treatment`` on ``outcome``.
+    """What a class of DAGs or MAGs says of the effect of ``treatment`` on ``outcome``.
 
     Attributes
     ----------
     cases : the members by what the effect is in them, the most frequent first.
-    deciding : undirected edge -> share of the doubt between the cases that its direction ends: 1 where it decides alone.
+    deciding : open edge (``--``, or one with a circle) -> share of the doubt between the cases that its marks end: 1 where it
+        decides alone.
+    among : what the members are, 'DAGs' or 'MAGs'; of the latter only adjustment is tried, so that refused means: by no set.
     """
 
     treatment: str
     outcome: str
     cases: tuple[Case, ...]
     deciding: Mapping[str, float]
+    among: str = "DAGs"
 
     @property
     def verdict(self) -> str:
@@ -60,8 +64,9 @@ class ClassEstimand:
         if self.verdict == "identified":
             return self.cases[0].estimand
         if self.verdict == "refused":
+            how = " by adjustment" if self.among == "MAGs" else ""
             raise NotIdentifiableError(
-                f"the effect of {self.treatment} on {self.outcome} is identifiable in no member of the class",
+                f"the effect of {self.treatment} on {self.outcome} is identifiable{how} in no member of the class",
                 self.cases[0].refusal,
             )
         raise NotIdentifiableError(
@@ -69,14 +74,18 @@ class ClassEstimand:
         )
 
     def __str__(self):
-        members = sum(case.count for case in self.cases)
-        told = [f"{case.count} of {members}: {case.estimand or 'not identifiable'}" for case in self.cases]
+        members = sum(case.count or 0 for case in self.cases)
+        told = [
+            (f"{case.count} of {members}: " if case.count else "") + str(case.estimand or "not identifiable")
+            for case in self.cases
+        ]
         edge = next(iter(self.deciding), None)
         decides = f"; {edge} decides" + (", though not alone" if self.deciding[edge] < 1 else "") if edge else ""
         return "; ".join(told) + decides
 
     def __repr__(self):
-        return f"{self.verdict} over {sum(case.count for case in self.cases)} DAGs: {self}"
+        members = sum(case.count or 0 for case in self.cases) or "all"
+        return f"{self.verdict} over {members} {self.among}: {self}"
 
 
 def members(graph: CausalGraph) -> Iterator[CausalGraph]:
@@ -109,27 +118,38 @@ def identify_class(
     hidden: Iterable[str] = (),
     instruments: bool = False,
     limit: int = LIMIT,
+    ancestral: bool | None = None,
 ) -> ClassEstimand:
     """Whether the members of ``graph``'s class agree on the effect, and which edge one must know where they do not.
 
+    Of a PAG only adjustment is tried, see `identify_by_adjustment`; its members are listed where no set serves all of them.
+
     Parameters
     ----------
-    graph : a CPDAG (or one with the orientations that knowledge adds), or a DAG: then there is one member.
+    graph : a CPDAG (or one with the orientations that knowledge adds), or a DAG: then there is one member; or a PAG or MAG.
     hidden, instruments : as in `identify`.
     limit : members at most.
+    ancestral : whether to read ``graph`` as a PAG or MAG, in which every edge may hide a common cause unless it is visible; by
+        default where it has a circle or FCI found it.
 
     Raises
     ------
     ValueError
-        for a class of more than ``limit`` members, or a graph that is no CPDAG.
+        for a class of more than ``limit`` members, a graph that is no CPDAG and no PAG, or ``instruments`` with a PAG.
 
     Source: enumeration by Meek 1995's rules; where nothing is hidden, members agree if and only if the class is amenable
-    (Perković and others 2018).
+    (Perković and others 2018). Of PAGs, see `mags`.
 
     >>> identify_class(CausalGraph.from_edges("zxy", ["z -- x", "x -- y", "z -- y"]), "x", "y").verdict
     'depends'
+    >>> identify_class(CausalGraph.from_edges("azxy", ["a o-> x", "z o-> x", "z -> y", "x -> y"]), "x", "y")
+    identified over all MAGs: effect of x on y: identified by back-door through z
+    >>> identify_class(CausalGraph.from_edges("zxy", ["z o-> x", "y o-> x"]), "y", "x")
+    depends over 4 MAGs: 2 of 4: not identifiable; 2 of 4: effect of y on x: identified by no effect; x <-o y decides
     """
-    hidden, found, labels = tuple(hidden), [], []
+    hidden = tuple(hidden)
+    if is_ancestral(graph) if ancestral is None else ancestral:
+        return _identify_pag(graph, treatment, outcome, hidden, instruments, limit)
     dags = []
     for dag in members(graph):
         if len(dags) == limit:
@@ -138,18 +158,47 @@ def identify_class(
                 "undirected edges by knowledge, or raise limit"
             )
         dags.append(dag)
-        label = _place(found, dag, treatment, outcome, hidden, instruments)
-        labels.append(label)
+
+    def answer(dag):
+        return identify(dag, treatment, outcome, hidden=hidden, instruments=instruments)
+
+    return _sorted(graph, treatment, outcome, dags, answer, "DAGs")
+
+
+def _identify_pag(graph, treatment, outcome, hidden, instruments, limit):
+    """As `identify_class`, of a PAG: by the criterion, else member by member."""
+    if instruments:
+        raise ValueError("instruments: a PAG shows none, since any of its edges may hide a common cause")
+    try:
+        found = identify_by_adjustment(graph, treatment, outcome, hidden=hidden)
+        return ClassEstimand(treatment, outcome, (Case(found, None, None, some_mag(graph)),), {}, "MAGs")
+    except NotIdentifiableError as error:
+        reason = error.witness
+    try:
+        found = list(mags(graph, limit))
+    except ValueError as error:
+        raise ValueError(f"{error}; no set serves all: {reason}") from error
+
+    def answer(mag):
+        return identify_by_adjustment(mag, treatment, outcome, hidden=hidden, member=mag)
+
+    return _sorted(graph, treatment, outcome, found, answer, "MAGs")
+
+
+def _sorted(graph, treatment, outcome, graphs, answer, among):
+    """The members ``graphs`` by their ``answer``."""
+    found = []
+    labels = [_place(found, one, treatment, outcome, answer) for one in graphs]
     counts = Counter(labels)
     cases = [Case(_chosen(one), one["refusal"], counts[k], one["example"]) for k, one in enumerate(found)]
     cases.sort(key=lambda case: -case.count)
-    return ClassEstimand(treatment, outcome, tuple(cases), _deciding(graph, dags, labels))
+    return ClassEstimand(treatment, outcome, tuple(cases), _deciding(graph, graphs, labels), among)
 
 
-def _place(found, dag, treatment, outcome, hidden, instruments):
-    """The number of the case that ``dag`` belongs to, a new one if need be; a case keeps the sets that are right in all of it."""
+def _place(found, member, treatment, outcome, answer):
+    """The number of the case that ``member`` belongs to, a new one if need be; a case keeps the sets right in all of it."""
     try:
-        estimand, refusal = identify(dag, treatment, outcome, hidden=hidden, instruments=instruments), None
+        estimand, refusal = answer(member), None
     except NotIdentifiableError as error:
         estimand, refusal = None, error.witness
     key = None if estimand is None else estimand.strategy
@@ -157,7 +206,7 @@ def _place(found, dag, treatment, outcome, hidden, instruments):
         if one["key"] != key:
             continue
         if key == "back-door":
-            good = [z for z in one["sets"] if is_adjustment_set(dag, treatment, outcome, z)]
+            good = [z for z in one["sets"] if is_adjustment_set(member, treatment, outcome, z)]
             if not good:
                 continue
             one["sets"] = good
@@ -167,7 +216,7 @@ def _place(found, dag, treatment, outcome, hidden, instruments):
     sets = []
     if key == "back-door":
         sets = list(dict.fromkeys([*estimand.adjustments, estimand.optimal]))
-    found.append({"key": key, "estimand": estimand, "refusal": refusal, "example": dag, "sets": sets})
+    found.append({"key": key, "estimand": estimand, "refusal": refusal, "example": member, "sets": sets})
     return len(found) - 1
 
 
@@ -179,16 +228,19 @@ def _chosen(one):
     return estimand.by(one["sets"][0])
 
 
-def _deciding(graph, dags, labels):
-    """Undirected edge -> share of the entropy of the labels that its direction takes away, largest first."""
+def _deciding(graph, graphs, labels):
+    """Open edge -> share of the entropy of the labels that its marks take away, largest first."""
     whole = _entropy(labels)
     shares = {}
-    for i, j in np.argwhere(np.triu(graph.undirected)) if whole else ():
-        sides = [dag.adjacency[i, j] for dag in dags]
-        parts = [[label for label, side in zip(labels, sides, strict=True) if side == way] for way in (True, False)]
-        left = sum(len(part) / len(labels) * _entropy(part) for part in parts if part)
+    for edge, (i, j) in zip(graph.edges, np.argwhere(np.triu(graph.skeleton)), strict=True):
+        if not whole or not (graph.undirected[i, j] or CIRCLE in (graph.marks[i, j], graph.marks[j, i])):
+            continue
+        parts = {}
+        for label, one in zip(labels, graphs, strict=True):
+            parts.setdefault((one.marks[i, j], one.marks[j, i]), []).append(label)
+        left = sum(len(part) / len(labels) * _entropy(part) for part in parts.values())
         if whole - left > 1e-9:
-            shares[f"{graph.names[i]} -- {graph.names[j]}"] = round(1 - left / whole, 9)
+            shares[edge] = round(1 - left / whole, 9)
     return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
 
 

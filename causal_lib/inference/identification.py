@@ -102,13 +102,7 @@ def identify(
     causal_lib.inference.identification.NotIdentifiableError: the effect of x on y is not identifiable: ...
     """
     hidden = tuple(hidden)
-    for name in (treatment, outcome, *hidden):
-        graph.index(name)
-    if treatment == outcome:
-        raise ValueError(f"treatment and outcome are both {treatment!r}")
-    for name in (treatment, outcome):
-        if name in hidden:
-            raise ValueError(f"{name!r} is hidden: an effect needs its treatment and outcome observed")
+    check_query(graph, treatment, outcome, hidden)
     directed = with_causes(graph)
     observed, latents = _exogenous(graph, directed, hidden)
     net = CausalGraph.from_networkx(observed).to_pyagrum()
@@ -145,6 +139,17 @@ def identify(
         names = {model.observationalBN().variable(n).name() if isinstance(n, int) else n for n in front}
         return Estimand(strategy="front-door", mediators=tuple(n for n in graph.names if n in names), **found)
     return Estimand(strategy="do-calculus", **found)
+
+
+def check_query(graph: CausalGraph, treatment: str, outcome: str, hidden: Iterable[str] = ()) -> None:
+    """Raises ValueError for a variable that ``graph`` lacks, a treatment that is the outcome, or one of them hidden."""
+    for name in (treatment, outcome, *hidden):
+        graph.index(name)
+    if treatment == outcome:
+        raise ValueError(f"treatment and outcome are both {treatment!r}")
+    for name in (treatment, outcome):
+        if name in hidden:
+            raise ValueError(f"{name!r} is hidden: an effect needs its treatment and outcome observed")
 
 
 def _sum(treatment, outcome, adjustment):

@@ -60,8 +60,9 @@ peers: .peers/.installed ## install the packages that discovery is measured agai
 	touch $@
 
 # A local version such as +cpu names one machine's build and is cut, so that pip finds the release everywhere.
+# xgboost needs the CUDA library on Linux only, where pip brings it along; pinned, the lock would not install elsewhere.
 lock: ## write the versions of .venv to requirements.lock
-	$(BIN)/python -m pip freeze --exclude causal-lib --exclude-editable | sed -E 's/\+[A-Za-z0-9.]+$$//' > requirements.lock.new
+	$(BIN)/python -m pip freeze --exclude causal-lib --exclude-editable --exclude nvidia-nccl-cu12 | sed -E 's/\+[A-Za-z0-9.]+$$//' > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
 lint: $(STAMP) ## ruff over package, tests and notebooks

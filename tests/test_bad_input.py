@@ -18,12 +18,23 @@ from causal_lib.discovery import compare_graphs, discover
 from causal_lib.evaluation import evaluate
 from causal_lib.features import select_features
 from causal_lib.graph import CausalGraph
-from causal_lib.inference import NoOverlapError, NotIdentifiableError, effect, identify, policy_value
+from causal_lib.inference import (
+    NoOverlapError,
+    NotIdentifiableError,
+    UpliftModel,
+    dose_response,
+    effect,
+    identify,
+    policy_value,
+)
 from causal_lib.knowledge import Knowledge
 from causal_lib.notebooks import UsageError, plan
 from causal_lib.results import Metric
 
 CONTENT = b"x\n1\n"
+TWO_SIDED = CausalGraph.from_edges(
+    "ztdyabc", ["z -> t", "z -> y", "t -> d", "d -> y", "a -> t", "a -> c", "b -> c", "b -> y"]
+)
 
 
 @pytest.fixture
@@ -144,7 +155,52 @@ CASES = {
     "treatment not binary": (
         lambda p, m: effect(rows(t=2.5), "t", "y", adjustment=["z"]),
         ValueError,
-        "treatment 't': must be 0 or 1",
+        "treatment 't': only the value 2.5 occurs in 60 rows",
+    ),
+    "levels without a contrast": (
+        lambda p, m: effect(rows(t=list("abc") * 20), "t", "y", adjustment=["z"]),
+        ValueError,
+        r"treatment 't' has 3 levels \(a, b, c\): give contrast=\(control, treated\)",
+    ),
+    "treatment among its own adjustment": (
+        lambda p, m: effect(rows(), "t", "y", adjustment=["z", "t"]),
+        ValueError,
+        "adjustment holds t itself",
+    ),
+    "outcome among its own adjustment": (
+        lambda p, m: dose_response(rows(), "z", "y", adjustment=["y"]),
+        ValueError,
+        "adjustment holds y itself",
+    ),
+    "collider adjusted for": (
+        lambda p, m: effect(rows(c=0.0), "t", "y", graph=TWO_SIDED, adjustment=["z", "c"]),
+        ValueError,
+        r"does not identify the effect under the graph: t <- a -> \[c\] <- b -> y is open, since c is adjusted for",
+    ),
+    "mediator adjusted for": (
+        lambda p, m: effect(rows(d=0.0), "t", "y", graph=TWO_SIDED, adjustment=["z", "d"]),
+        ValueError,
+        r"d is an effect of t on its way to y, or an effect of one \(t -> d\)",
+    ),
+    "constant outcome": (
+        lambda p, m: effect(rows(y=1.0), "t", "y", adjustment=["z"]),
+        ValueError,
+        r"outcome 'y' is constant \(1 in 60 rows\)",
+    ),
+    "missing treatment": (
+        lambda p, m: UpliftModel.train(rows(t=holes(2)), "t", "y", ["z"]),
+        ValueError,
+        "column 't' has 2 missing values",
+    ),
+    "effect without rows": (
+        lambda p, m: effect(rows().head(0), "t", "y", adjustment=["z"]),
+        ValueError,
+        "has no rows",
+    ),
+    "few clusters": (
+        lambda p, m: effect(rows(u=[0, 1, 2] * 20), "t", "y", adjustment=["z"], cluster="u"),
+        ValueError,
+        "3 rows or clusters are too few for 5 folds",
     ),
     "one arm only": (
         lambda p, m: effect(rows(t=1), "t", "y", adjustment=["z"]),

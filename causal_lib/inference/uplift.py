@@ -6,25 +6,25 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
-from sklearn.ensemble import HistGradientBoostingRegressor
 
-from causal_lib.data.schema import check_frame
-from causal_lib.inference.estimators import cross_fit, design, fit, folds
+from causal_lib.data.schema import check_binary, check_frame
+from causal_lib.inference.estimators import cross_fit, design, dr_scores, fit, folds, standard_error
+from causal_lib.inference.learners import LEARNERS, Projection, final_model
 
 GROUPS = 5
 OBJECTIVES = ("uplift", "relevance", "revenue")
-_FINAL = {"max_iter": 100, "learning_rate": 0.05, "max_leaf_nodes": 15, "min_samples_leaf": 200}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class UpliftModel:
-    """Effects that vary between rows, by the DR-learner: a regression of cross-fitted AIPW scores on the adjustment columns.
+    """Effects that vary between rows, by a learner of choice, judged by doubly robust scores whichever it is.
 
     Attributes
     ----------
     score : (n,) AIPW score of each training row: a noisy, unbiased measurement of its effect.
-    predicted : (n,) the effect predicted by models that did not see the row.
+    predicted : (n,) the effect predicted by models that did not see the row (nor others of its cluster).
     groups : (n,) cluster of each row.
+    learner : see `train`; x : (n, columns) adjustment columns of the training rows as numbers.
     """
 
     treatment: str
@@ -34,8 +34,10 @@ class UpliftModel:
     predicted: np.ndarray
     groups: np.ndarray
     columns: pd.Index
-    model: HistGradientBoostingRegressor
+    model: object
     relevance_model: object
+    learner: str = "dr"
+    x: pd.DataFrame | None = None
 
     @classmethod
     def train(
@@ -45,32 +47,84 @@ class UpliftModel:
         outcome: str,
         adjustment: Sequence[str],
         *,
+        learner: str = "dr",
         cluster: str | None = None,
         seed: int = 0,
     ) -> "UpliftModel":
         """Fit on ``frame``, as of `effects.effect`: treatment 0/1, ``adjustment`` a back-door set.
 
-        Source: Kennedy 2023.
+        Parameters
+        ----------
+        learner : 'dr' (a boosted regression of the scores on the adjustment columns); 's', 't', 'x', 'r' (CausalML's
+            meta-learners, boosted: one outcome model with the treatment among its columns, one for each arm, the arms'
+            imputed effects weighted by propensity, the regression of residuals on residuals); 'causal_forest' (EconML);
+            'uplift_tree', 'uplift_forest' (CausalML: outcome 0/1 and a treatment given at random, since they compare the
+            arms of a leaf as they are: `calibration` shows what confounding does to them).
+        cluster : see `effects.effect`.
+
+        Raises
+        ------
+        NoOverlapError, ValueError
+            as `effects.effect`; ValueError for an unknown learner or one that the outcome does not fit.
+
+        Source: Kennedy 2023 (dr); Künzel and others 2019 (s, t, x); Nie and Wager 2021 (r); Athey, Tibshirani and Wager 2019
+        (causal forest); Rzepakowski and Jaroszewicz 2012 (uplift trees).
         """
+        if learner not in ("dr", *LEARNERS):
+            raise ValueError(f"unknown learner {learner!r}; known: dr, {', '.join(LEARNERS)}")
+        if own := {treatment, outcome} & set(adjustment):
+            raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
         check_frame(
             frame, [treatment, outcome, *adjustment, *([cluster] if cluster else [])], complete=True, name="train"
         )
         x = design(frame, adjustment)
-        t, y = frame[treatment].to_numpy(), frame[outcome].to_numpy(dtype=float)
+        if x.shape[1] == 0:
+            raise ValueError("adjustment is empty: effects can vary only with columns; give some, or use effect")
+        t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
+        y = frame[outcome].to_numpy(dtype=float)
         groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(len(frame))
-        propensity, without, treated = cross_fit(y, t, x, groups, seed)
-        residual = y - np.where(t == 1, treated, without)
-        score = treated - without + (t / propensity - (1 - t) / (1 - propensity)) * residual
+        chances, means = cross_fit(y, t, x, groups, seed)
+        score, _ = dr_scores(y, t, chances, means)
+
+        def learned(rows):
+            if learner == "dr":
+                return final_model(seed).fit(x.iloc[rows], score[rows])
+            return LEARNERS[learner](y[rows], t[rows], x.iloc[rows], pd.factorize(groups[rows])[0], seed)
+
         predicted = np.empty(len(y))
         for learn, rest in folds(groups, seed + 1):
-            predicted[rest] = _final(seed).fit(x.iloc[learn], score[learn]).predict(x.iloc[rest])
-        final = _final(seed).fit(x, score)
-        relevance = fit(y[t == 1], x[t == 1], seed)
-        return cls(treatment, outcome, tuple(adjustment), score, predicted, groups, x.columns, final, relevance)
+            predicted[rest] = learned(learn).predict(x.iloc[rest])
+        final, relevance = learned(np.arange(len(y))), fit(y[t == 1], x[t == 1], seed)
+        names = treatment, outcome, tuple(adjustment)
+        return cls(*names, score, predicted, groups, x.columns, final, relevance, learner, x)
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """(n,) effect for each row."""
         return self.model.predict(self._design(frame))
+
+    def intervals(self, frame: pd.DataFrame, level: float = 0.95, *, simultaneous: bool = False) -> pd.DataFrame:
+        """Value, low and high of the effect of each row of ``frame``, on its index.
+
+        Learner 'dr': of the best quadratic approximation of the effect (see `learners.Projection`; `predict` may bend more), each
+        row by itself or ``simultaneous``, all rows at once. 'causal_forest': of its prediction, each row by itself, by
+        EconML's bootstrap of little bags.
+
+        Raises ValueError for other learners, for 'causal_forest' when simultaneous or trained with clusters (its trees know
+        none), and for a level outside (0, 1).
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie in (0, 1), not {level}")
+        if self.learner not in ("dr", "causal_forest"):
+            raise ValueError(f"learner {self.learner!r} has no intervals; train with learner 'dr' or 'causal_forest'")
+        x = self._design(frame)
+        if self.learner == "dr":
+            return Projection.of(self.score, self.x, self.groups).interval(x, level, simultaneous=simultaneous)
+        if simultaneous:
+            raise ValueError("learner 'causal_forest' has intervals for single rows only; simultaneous needs 'dr'")
+        if self.groups.max() + 1 < len(self.groups):
+            raise ValueError("learner 'causal_forest' has no intervals with clusters, which its trees ignore; use 'dr'")
+        low, high = self.model.interval(x, level)
+        return pd.DataFrame({"value": self.model.predict(x), "low": low, "high": high}, index=x.index)
 
     def relevance(self, frame: pd.DataFrame) -> np.ndarray:
         """(n,) expected outcome when treated: what a recommender without causality ranks by."""
@@ -82,11 +136,7 @@ class UpliftModel:
         A slope of 1 means that predictions differ as effects do; 0 that they say nothing about who gains.
         Source: Chernozhukov and others 2018, arXiv 1712.04802.
         """
-        centred = self.predicted - self.predicted.mean()
-        basis = np.column_stack([np.ones(len(centred)), centred])
-        bread = np.linalg.pinv(basis.T @ basis / len(basis))
-        found = bread @ basis.T @ self.score / len(basis)
-        influence = (basis * (self.score - basis @ found)[:, None]) @ bread
+        found, influence = self._line()
         rows = [_interval(value, part, self.groups) for value, part in zip(found, influence.T, strict=True)]
         return pd.DataFrame(rows, index=["average", "slope"], columns=["value", "low", "high"])
 
@@ -106,8 +156,16 @@ class UpliftModel:
         In outcomes a row: the gain of a share s of the rows beyond s times the average effect, averaged over s.
         Source: Radcliffe 2007, by AIPW scores instead of raw outcomes.
         """
-        rank = pd.Series(-self.predicted).rank().to_numpy() / (len(self.score) + 1)
-        parts = self.score * (0.5 - rank)
+        parts = self.score * (0.5 - self._ranks())
+        return _interval(parts.mean(), parts - parts.mean(), self.groups)
+
+    def auuc(self) -> tuple[float, float, float]:
+        """Area under the curve of gains, with interval: `qini` and half the average effect, which any order has.
+
+        In outcomes a row: the gain of treating a share s of the rows, averaged over s; the package's own scale, not divided
+        by a perfect model's as in other packages.
+        """
+        parts = self.score * (1 - self._ranks())
         return _interval(parts.mean(), parts - parts.mean(), self.groups)
 
     def recommend(
@@ -134,8 +192,10 @@ class UpliftModel:
 
         Returns
         -------
-        The rows taken with uplift, low and high (of the average effect among training rows of like predicted effect), relevance,
-        objective, why; and the added outcomes (revenue, for 'revenue') of all of them with their 95% interval.
+        The rows taken with uplift (as predicted), expected, low and high (what training rows say of a prediction like this: a
+        point of the line of `calibration` and its interval), relevance, objective, why; and the added outcomes (revenue, for
+        'revenue') expected of all of them together with their 95% interval. The largest predictions are too large where the
+        slope of the line is below 1.
         """
         if objective not in OBJECTIVES:
             raise ValueError(f"unknown objective {objective!r}; known: {', '.join(OBJECTIVES)}")
@@ -171,21 +231,33 @@ class UpliftModel:
 
     def _explained(self, table, price):
         """``table`` with intervals and reasons, and the total with its interval."""
-        known, place = self.grouped(), self._places(GROUPS)
-        edges = np.quantile(self.predicted, np.linspace(0, 1, GROUPS + 1)[1:-1])
-        mine = np.searchsorted(edges, table["uplift"].to_numpy(), side="right")
+        found, influence = self._line()
+        terms = np.column_stack([np.ones(len(table)), table["uplift"].to_numpy() - self.predicted.mean()])
+        errors = np.array([standard_error(influence @ row, self.groups) for row in np.eye(2)])
+        both = standard_error(influence.sum(axis=1), self.groups) ** 2
+        mixed = (both - (errors**2).sum()) / 2
+        half = norm.ppf(0.975) * np.sqrt((terms**2) @ errors**2 + 2 * terms.prod(axis=1) * mixed)
         worth = table[price].to_numpy(dtype=float) if price else np.ones(len(table))
-        taken = np.bincount(mine, worth, minlength=GROUPS)
-        weights = taken[place] / np.bincount(place, minlength=GROUPS)[place]
-        total = float(weights @ self.score)
-        sums = np.bincount(self.groups, weights * (self.score - known["value"].to_numpy()[place]))
-        half = norm.ppf(0.975) * np.sqrt((sums**2).sum())
+        whole = worth @ terms
+        total, apart = float(whole @ found), norm.ppf(0.975) * standard_error(influence @ whole, self.groups)
+        expected = terms @ found
         why = [
-            f"of {anyway + gain:.0%} who would {self.outcome} when shown, {max(anyway, 0):.0%} would anyway"
-            for anyway, gain in zip(table["relevance"] - table["uplift"], table["uplift"], strict=True)
+            f"{self.outcome}: {max(shown, 0):.0%} when shown, {max(shown - gain, 0):.0%} anyway"
+            for shown, gain in zip(table["relevance"], expected, strict=True)
         ]
-        added = table.assign(low=known["low"].to_numpy()[mine], high=known["high"].to_numpy()[mine], why=why)
-        return added.drop(columns="cost_of_row"), (total, total - half, total + half)
+        added = table.assign(expected=expected, low=expected - half, high=expected + half, why=why)
+        return added.drop(columns="cost_of_row"), (total, total - apart, total + apart)
+
+    def _line(self):
+        """Intercept and slope of the scores on the centred predictions, and the influence (n, 2) of every row on them."""
+        basis = np.column_stack([np.ones(len(self.score)), self.predicted - self.predicted.mean()])
+        bread = np.linalg.pinv(basis.T @ basis / len(basis))
+        found = bread @ basis.T @ self.score / len(basis)
+        return found, (basis * (self.score - basis @ found)[:, None]) @ bread
+
+    def _ranks(self):
+        """(n,) place of each training row by predicted effect, the largest first, as a share in (0, 1)."""
+        return pd.Series(-self.predicted).rank().to_numpy() / (len(self.score) + 1)
 
     def _places(self, count):
         """(n,) group of each training row by predicted effect."""
@@ -229,12 +301,7 @@ def incremental_outcomes(
     return 1000 * float(sums.sum() / counts.sum()), 1000 * float(low), 1000 * float(high)
 
 
-def _final(seed):
-    return HistGradientBoostingRegressor(**_FINAL, random_state=seed)
-
-
 def _interval(value, influence, groups):
     """Value with the 95% interval of a mean of ``influence``, summed within clusters."""
-    sums = np.bincount(groups, influence)
-    half = norm.ppf(0.975) * np.sqrt((sums**2).sum()) / len(influence)
+    half = norm.ppf(0.975) * standard_error(influence, groups)
     return float(value), float(value - half), float(value + half)

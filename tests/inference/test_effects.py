@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.model_selection import KFold, cross_val_predict
 
 from causal_lib.data.schema import check_binary
 from causal_lib.graph import CausalGraph
@@ -87,6 +89,63 @@ def test_matching_by_hand():
 INSTRUMENT = ["z -> t", "t -> y", "u -> t", "u -> y"]
 
 
+def _levels(n, seed):
+    """z confounds t in a, b, c; the effect of c against b is 0.7 - 0.4 z, 0.7 on average."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=n)
+    odds = np.exp(np.column_stack([0 * z, 0.5 * z, -0.5 * z]))
+    code = (rng.random((n, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(axis=1)
+    y = z + np.array([0, 0.5, 1.2])[code] + 0.4 * z * (code == 1) + rng.normal(size=n)
+    return pd.DataFrame({"z": z, "t": np.array(list("abc"))[code], "y": y})
+
+
+def _priced(n, seed):
+    """z confounds t, a number, and y, both times bent; the effect of a unit is 0.5 + 0.3 z, 0.5 on average."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=n)
+    t = np.sin(2 * z) + rng.normal(size=n)
+    return pd.DataFrame({"z": z, "t": t, "y": 2 * np.sin(2 * z) + (0.5 + 0.3 * z) * t + rng.normal(size=n)})
+
+
+def _moved(n, seed):
+    """z moves t, which a hidden u confounds with y; x confounds z and y, both times bent. The effect of a unit is 1.5."""
+    rng = np.random.default_rng(seed)
+    x, u = rng.normal(size=(2, n))
+    z = np.sin(2 * x) + rng.normal(size=n)
+    t = z + u + rng.normal(size=n)
+    return pd.DataFrame({"x": x, "z": z, "t": t, "y": 1.5 * t + u + 2 * np.sin(2 * x) + rng.normal(size=n)})
+
+
+def _moving():
+    graph = CausalGraph.from_edges("zxuty", [*INSTRUMENT, "x -> z", "x -> y"])
+    return {"estimand": identify(graph, "t", "y", hidden=["u"], instruments=True)}
+
+
+@pytest.mark.parametrize(
+    ("make", "truth", "arguments", "naive"),
+    [
+        (_confounded, 0.5, {"estimator": "dr_learner"}, "difference"),
+        (_confounded, 0.5, {"estimator": "causal_forest"}, "difference"),
+        (_levels, 0.7, {"contrast": ("b", "c")}, "difference"),
+        (_levels, 0.7, {"contrast": ("b", "c"), "estimator": "regression"}, "difference"),
+        (_priced, 0.5, {}, "regression"),
+        (_priced, 0.5, {"estimator": "causal_forest"}, "regression"),
+        (_moved, 1.5, {"adjustment": None, **_moving(), "estimator": "orthogonal_iv"}, "wald"),
+    ],
+)
+def test_new_estimators_cover_and_the_naive_does_not(make, truth, arguments, naive):
+    runs, distances = 3, []
+    for seed in range(runs):
+        frame, how = make(700, seed), {"adjustment": ["z"]} | arguments
+        found = effect(frame, "t", "y", **how)
+        distances.append((found.value - truth) / found.standard_error)
+        blind = effect(frame, "t", "y", **how | {"estimator": naive})
+        assert not blind.covers(truth, level=0.999), blind
+    # Of three standard normal distances the largest exceeds 3.5, and the mean 1.9, less than once in 700.
+    assert np.abs(distances).max() < 3.5
+    assert abs(np.mean(distances)) < 1.9
+
+
 def test_front_door_and_instrument_cover_where_the_confounder_is_hidden():
     runs, covered = 60, {"front_door": 0, "wald": 0, "naive": 0}
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
@@ -129,6 +188,101 @@ def test_front_door_and_instrument_by_hand():
     assert effect(frame, "t", "y", estimand=moved).value == pytest.approx(second[2])
 
 
+@pytest.mark.parametrize("estimator", ["aipw", "ipw", "regression", "difference", "dr_learner"])
+def test_a_contrast_of_two_levels_is_the_binary_effect(estimator):
+    frame = _confounded(600, 7)
+    binary = effect(frame, "t", "y", adjustment=["z"], estimator=estimator, cluster="user")
+    named = frame.assign(t=frame["t"].map({0: "shown", 1: "hidden"}))
+    both = [
+        effect(named, "t", "y", adjustment=["z"], estimator=estimator, cluster="user", contrast=contrast)
+        for contrast in (("shown", "hidden"), ("hidden", "shown"))
+    ]
+    assert both[0].value == binary.value
+    assert both[0].standard_error == binary.standard_error
+    assert both[0].diagnostics == binary.diagnostics
+    assert both[1].value == pytest.approx(-binary.value, abs=0.3 * binary.standard_error)
+    assert "effect of t (shown -> hidden) on y given z" in repr(both[0])
+    assert both[0].to_dict()["contrast"] == ["shown", "hidden"]
+
+
+def test_a_contrast_of_three_levels_by_hand():
+    frame, boost = _levels(600, 8), {"max_iter": 100, "max_leaf_nodes": 15, "min_samples_leaf": 50, "random_state": 0}
+    found = {
+        name: effect(frame, "t", "y", adjustment=["z"], contrast=("c", "a"), estimator=name)
+        for name in ("aipw", "dr_learner", "regression")
+    }
+    x, t, y = frame[["z"]], frame["t"].to_numpy(), frame["y"].to_numpy()
+    apart, joint = np.empty((2, 600)), np.empty((2, 600))
+    for train, test in KFold(5, shuffle=True, random_state=0).split(x):
+        chance = HistGradientBoostingClassifier(**boost).fit(x.iloc[train], t[train]).predict_proba(x.iloc[test])
+        indicators = np.column_stack([x, t == "a", t == "b"])
+        of_all = HistGradientBoostingRegressor(**boost).fit(indicators[train], y[train])
+        for arm, level in enumerate("ca"):
+            own = train[t[train] == level]
+            mean = HistGradientBoostingRegressor(**boost).fit(x.iloc[own], y[own]).predict(x.iloc[test])
+            weight = (t[test] == level) / chance[:, "abc".index(level)]
+            apart[arm, test] = mean + weight * (y[test] - mean)
+            everyone = np.column_stack([x.iloc[test], np.tile([level == "a", level == "b"], (len(test), 1))])
+            mean = of_all.predict(everyone)
+            joint[arm, test] = mean + weight * (y[test] - mean)
+    for name, scores in (("aipw", apart), ("dr_learner", joint)):
+        gain = scores[1] - scores[0]
+        assert found[name].value == pytest.approx(gain.mean())
+        assert found[name].standard_error == pytest.approx(gain.std(ddof=1) / np.sqrt(600))
+    lines = [np.polyfit(x["z"][t == level], y[t == level], 1) for level in "ca"]
+    assert found["regression"].value == pytest.approx(
+        (np.polyval(lines[1], x["z"]) - np.polyval(lines[0], x["z"])).mean()
+    )
+
+
+def test_the_effect_of_a_unit_by_least_squares():
+    frame = _priced(800, 9).assign(w=lambda f: (f["z"] > 1).astype(float))
+    found = effect(frame, "t", "y", adjustment=["z", "w"], estimator="regression")
+    t, y, x = frame["t"].to_numpy(), frame["y"].to_numpy(), frame[["z", "w"]].to_numpy()
+    x = x - x.mean(axis=0)
+    wide = np.column_stack([t, np.ones(800), x, x * t[:, None]])
+    slope = np.linalg.lstsq(wide, y, rcond=None)[0]
+    assert found.value == pytest.approx(slope[0])
+    meat = wide * (y - wide @ slope)[:, None]
+    bread = np.linalg.inv(wide.T @ wide)
+    spread = (x @ slope[-2:]).var() / 800
+    assert found.standard_error == pytest.approx(np.sqrt((bread @ meat.T @ meat @ bread)[0, 0] + spread), rel=0.02)
+    assert effect(frame, "t", "y", adjustment=[]).estimator == "regression"
+    assert effect(frame, "t", "y", adjustment=[]).value == pytest.approx(np.polyfit(t, y, 1)[0])
+    few = frame.assign(t=np.digitize(t, [-0.5, 0.5]))
+    assert effect(few, "t", "y", adjustment=[], estimator="regression").value == pytest.approx(
+        np.polyfit(few["t"], y, 1)[0]
+    )
+
+
+def test_orthogonal_iv_by_hand():
+    frame = _moved(400, 10)
+    found = effect(frame, "t", "y", **_moving(), estimator="orthogonal_iv")
+    boost = HistGradientBoostingRegressor(max_iter=100, max_leaf_nodes=15, min_samples_leaf=50, random_state=0)
+    folds = KFold(5, shuffle=True, random_state=0)
+    y, t, z = (frame[name] - cross_val_predict(boost, frame[["x"]], frame[name], cv=folds) for name in "ytz")
+    assert found.value == pytest.approx((z @ y) / (z @ t))
+    left = z * (y - found.value * t)
+    assert found.standard_error == pytest.approx(np.sqrt((left**2).sum() * 400 / 399) / abs(z @ t))
+    assert found.diagnostics["first_stage_f"] > 100
+    with pytest.raises(ValueError, match="the instrument is weak: first-stage F"):
+        effect(frame.assign(z=np.tile([0, 1], 200)), "t", "y", **_moving(), estimator="orthogonal_iv")
+
+
+def test_new_errors_are_clustered():
+    frame, moved = _confounded(300, 11), _moved(300, 11)
+    for one, how in (
+        (frame, {"adjustment": ["z"], "estimator": "dr_learner"}),
+        (frame, {"adjustment": ["z"], "estimator": "causal_forest"}),
+        (moved, _moving() | {"estimator": "orthogonal_iv"}),
+    ):
+        copies = pd.concat([one, one], ignore_index=True).assign(who=np.tile(np.arange(300), 2))
+        clustered = effect(copies, "t", "y", cluster="who", **how)
+        assert clustered.diagnostics["clusters"] == 300
+        blind = effect(copies, "t", "y", **how)  # what it says of copies: half the variance, in folds that know them
+        assert clustered.standard_error > 1.25 * blind.standard_error
+
+
 def test_weights_balance_and_bias_goes():
     frame = _confounded(3000, 5, strength=0.7)
     for estimator in ("ipw", "matching"):
@@ -168,6 +322,18 @@ def test_no_overlap_is_refused():
         effect(_confounded(1500, 0, strength=8.0), "t", "y", adjustment=["z"])
 
 
+def test_no_overlap_is_refused_for_the_level_that_lacks_it():
+    frame = _levels(900, 0)
+    frame["t"] = np.where(frame["z"] > 1, "c", frame["t"])
+    with pytest.raises(NoOverlapError, match=r"\d+ of 900 rows have an estimated propensity of the control below 0.01"):
+        effect(frame, "t", "y", adjustment=["z"], contrast=("a", "c"))
+    fixed = _priced(900, 0).assign(t=lambda f: np.where(f["z"] > 0, f["t"], f["z"]))
+    with pytest.raises(
+        NoOverlapError, match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%"
+    ):
+        effect(fixed, "t", "y", adjustment=["z"], estimator="causal_forest")
+
+
 def _with(**columns):
     return _confounded(60, 0).assign(**columns)
 
@@ -175,7 +341,7 @@ def _with(**columns):
 @pytest.mark.parametrize(
     ("frame", "arguments", "message"),
     [
-        (_with(t=2), {}, "treatment 't': must be 0 or 1"),
+        (_with(t=2), {}, "treatment 't': only the value 2 occurs in 60 rows"),
         (_with(t=1), {}, "treatment 't': only the value 1 occurs in 60 rows"),
         (_with(y=np.nan), {}, "column 'y' holds only missing values"),
         (_with(z=[np.nan] + [0.0] * 59), {}, "column 'z' has 1 missing value"),
@@ -185,11 +351,66 @@ def _with(**columns):
         (
             _with(),
             {"estimator": "magic"},
-            "unknown estimator 'magic'; known: aipw, difference, regression, matching, ipw, linear_dml, front_door, wald",
+            r"unknown estimator 'magic'; known: aipw, difference, .* linear_dml, causal_forest, dr_learner, front_door, wald, orth",
         ),
         (_with(), {"adjustment": None}, "give a graph, an estimand"),
         (_with(user=0), {"cluster": "user"}, "1 rows or clusters are too few for 5 folds"),
-        (_with(), {"adjustment": [], "estimator": "linear_dml"}, "needs at least one adjustment column"),
+        (
+            _with(),
+            {"adjustment": [], "estimator": "linear_dml"},
+            "needs at least one adjustment column; use 'difference'",
+        ),
+        (_with(), {"adjustment": [], "estimator": "causal_forest"}, "needs at least one adjustment column"),
+        (_with(), {"adjustment": [], "estimator": "dr_learner"}, "needs at least one adjustment column"),
+        (_with(), {"adjustment": ["y"]}, "adjustment holds y itself"),
+        (_with(t=[np.nan] + [0, 1] * 29 + [1]), {}, "column 't' has 1 missing value"),
+        (_with().head(0), {}, "has no rows"),
+        (_with(y=3.0), {}, r"outcome 'y' is constant \(3 in 60 rows\): no effect can be seen"),
+        (_with(y="no"), {}, "column 'y' must hold numbers, not str"),
+        (_with(t=[0, 1] * 30).head(4), {}, "4 rows or clusters are too few for 5 folds"),
+        (
+            _with(t=[1, 1] + [0] * 58, user=[0] * 20 + list(range(1, 41))),
+            {"cluster": "user"},
+            "rows of the treated fall into one",
+        ),
+        (_with(t=[1] + [0] * 59), {}, "treatment 't': only 1 row of level 1; at least 2 are needed"),
+        (
+            _with(user=0),
+            {"cluster": "user", "estimator": "difference"},
+            "1 row or cluster is too few for a standard error",
+        ),
+        (
+            _with(t=[1, 1] + [0] * 58, w=0.0),
+            {"adjustment": ["z", "w"], "estimator": "regression"},
+            "an arm of 2 rows is too",
+        ),
+        (_with(t=list("abc") * 20), {}, r"treatment 't' has 3 levels \(a, b, c\): give contrast=\(control, treated\)$"),
+        (
+            _with(t=[0, 1, 2] * 20),
+            {},
+            r"3 levels \(0, 1, 2\): give contrast=.*, or an estimator of the effect of one unit: lin",
+        ),
+        (
+            _with(t=list("ab") * 30),
+            {"contrast": ("a", "q")},
+            "contrast: 'q' is no level of treatment 't'; its levels: a, b",
+        ),
+        (_with(t=list("ab") * 30), {"contrast": ("a", "a")}, r"contrast=\('a', 'a'\): two different levels are needed"),
+        (
+            _with(t=list("abc") * 20),
+            {"contrast": ("a", "b"), "estimator": "matching"},
+            "'matching' cannot compare two of 3 levels of treatment 't'; those that can: aipw, ipw, regression, difference",
+        ),
+        (
+            _with(t=np.arange(60.0)),
+            {"estimator": "aipw"},
+            r"'aipw' compares two levels and treatment 't' is a number with 60 \(0.0, .*\): give contrast=",
+        ),
+        (
+            _with(t=lambda f: 2 * f["z"] + 1),
+            {"estimator": "regression"},
+            "the adjustment columns explain 100.0% of the tre",
+        ),
     ],
 )
 def test_bad_input(frame, arguments, message):
@@ -213,6 +434,10 @@ def test_estimands_that_do_not_fit():
     moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
     with pytest.raises(ValueError, match="the instrument is weak: first-stage F"):
         effect(_with(z=np.tile([0.0, 1.0, 1.0, 0.0], 15)), "t", "y", estimand=moved)
+    with pytest.raises(ValueError, match="'orthogonal_iv' needs at least one conditioning column; use 'wald'"):
+        effect(_with(), "t", "y", estimand=moved, estimator="orthogonal_iv")
+    with pytest.raises(ValueError, match="contrast is for back-door sets; the estimand's strategy is instrument"):
+        effect(_with(), "t", "y", estimand=moved, contrast=(0, 1))
     with pytest.raises(ValueError, match="the estimand is of t on y, not of z on y"):
         effect(_with(), "z", "y", estimand=front)
 

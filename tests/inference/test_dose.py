@@ -1,0 +1,117 @@
+"""The curve over a continuous treatment against a known one, a manual derivation, refusals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib.inference import NoOverlapError, dose_response
+
+
+def _bent(n, seed, pull=0.6):
+    """x raises t and y; the curve is sin(1.5 t) + 0.5."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    t = pull * x + rng.normal(size=n)
+    y = np.sin(1.5 * t) + x + 0.5 * x**2 + 0.7 * rng.normal(size=n)
+    return pd.DataFrame({"x": x, "t": t, "y": y, "user": np.arange(n) // 2})
+
+
+def test_the_curve_is_covered_and_the_naive_one_is_not():
+    shares, naive, bias = [], [], []
+    for seed in range(5):
+        frame = _bent(1500, seed)
+        for adjustment, covered in ((["x"], shares), ([], naive)):
+            found = dose_response(frame, "t", "y", adjustment=adjustment)
+            truth = np.sin(1.5 * found["level"]) + 0.5
+            covered.append(((found["low"] <= truth) & (truth <= found["high"])).mean())
+            if adjustment:
+                bias.append((found["value"] - truth) / (found["high"] - found["low"]) * 3.92)
+    assert found.columns.tolist() == ["level", "value", "low", "high"]
+    assert len(found) == 20
+    assert np.mean(shares) >= 0.9
+    assert np.mean(naive) < 0.5
+    assert abs(np.mean(bias)) < 0.5  # standard errors, over 100 levels of 5 samples
+
+
+def test_without_columns_it_is_a_local_quadratic():
+    frame = _bent(400, 1)
+    found = dose_response(frame, "t", "y", adjustment=[], at=[-1.0, 0.3], bandwidth=0.4)
+    for row in found.itertuples():
+        t, y = frame["t"].to_numpy() - row.level, frame["y"].to_numpy()
+        kernel = np.exp(-((t / 0.4) ** 2) / 2)
+        assert row.value == pytest.approx(np.polyfit(t, y, 2, w=np.sqrt(kernel))[2])
+        wide = np.vander(t, 3)[:, ::-1] * np.sqrt(kernel)[:, None]
+        bread = np.linalg.inv(wide.T @ wide)
+        left = (np.sqrt(kernel) * y - wide @ bread @ wide.T @ (np.sqrt(kernel) * y)) / (
+            1 - np.einsum("ij,jk,ik->i", wide, bread, wide)
+        )
+        error = np.sqrt((((wide @ bread[0]) * left) ** 2).sum() * 400 / 399)
+        assert row.high - row.low == pytest.approx(2 * 1.959964 * error, rel=1e-6)
+
+
+def test_clusters_of_copies_count_once():
+    frame = _bent(300, 2)
+    copies = pd.concat([frame, frame], ignore_index=True).assign(who=np.tile(np.arange(300), 2))
+    how = {"adjustment": [], "at": [0.0], "bandwidth": 0.5}
+    width = [
+        (ends["high"] - ends["low"]).item()
+        for ends in (
+            dose_response(frame, "t", "y", **how),
+            dose_response(copies, "t", "y", cluster="who", **how),
+            dose_response(copies, "t", "y", **how),
+        )
+    ]
+    assert width[1] == pytest.approx(width[0], rel=0.03)  # a copy halves the leverage of a row
+    assert width[2] == pytest.approx(width[0] / np.sqrt(2), rel=0.03)
+
+
+def _with(**columns):
+    return _bent(300, 3).assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("frame", "arguments", "message"),
+    [
+        (
+            _with(t=[0, 1] * 150),
+            {},
+            r"treatment 't' has 2 levels of type int64: a curve needs a number with over 10; .*contrast",
+        ),
+        (_with(t="a"), {}, "treatment 't' has 1 levels of type str"),
+        (_with(), {"at": [0.0, 9.0]}, r"at: levels must lie within those seen, \[.*\]; found \[0.0, 9.0\]"),
+        (_with(), {"at": []}, "at: levels must lie within"),
+        (_with(), {"at": [np.nan]}, "at: levels must lie within"),
+        (_with(), {"bandwidth": 0.0}, "bandwidth=0.0 must be above 0"),
+        (
+            _with(),
+            {"bandwidth": 1e-4, "at": [0.0], "adjustment": []},
+            r"level 0: \d rows near it are too few \(bandwidth 0.0001",
+        ),
+        (_with(), {"adjustment": ["x", "t"]}, "adjustment holds t itself"),
+        (_with(), {"adjustment": ["y"]}, "adjustment holds y itself"),
+        (_with(y=1.0), {}, "outcome 'y' is constant"),
+        (_with(x=np.nan), {}, "column 'x' holds only missing values"),
+        (_with().head(0), {}, "has no rows"),
+        (_with(user=0), {"cluster": "user"}, "1 rows or clusters are too few for 5 folds"),
+        (
+            _with().head(12),
+            {"adjustment": []},
+            "12 rows are too few or too uneven to choose a bandwidth; give bandwidth",
+        ),
+    ],
+)
+def test_bad_input(frame, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        dose_response(frame, "t", "y", **({"adjustment": ["x"]} | arguments))
+
+
+def test_levels_out_of_reach_are_refused():
+    frame = _bent(900, 4, pull=2.0)
+    with pytest.raises(
+        NoOverlapError, match=r"no overlap: \d+% of 900 rows are out of reach of level .*; leave out of at: "
+    ):
+        dose_response(frame, "t", "y", adjustment=["x"])
+    with pytest.raises(
+        NoOverlapError, match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%"
+    ):
+        dose_response(frame.assign(t=frame["x"] + 0.01 * frame["t"]), "t", "y", adjustment=["x"])

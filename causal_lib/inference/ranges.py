@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,13 @@ from causal_lib.inference.effects import Effect, effect
 from causal_lib.inference.identification import NotIdentifiableError, identify
 
 LIMIT = 1000
+
+
+class Directions(Protocol):
+    """What tells how sure each direction is: `discovery.Stability` of bootstrap draws, or probabilities of the pretrained discoverer."""
+
+    names: tuple[str, ...]
+    directed: np.ndarray  # (d, d), [i, j] the share or probability of i → j
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,6 +81,7 @@ def effect_range(
     outcome: str,
     graph: CausalGraph | Sequence[CausalGraph],
     *,
+    directions: Directions | None = None,
     hidden: Iterable[str] = (),
     estimator: str = "aipw",
     limit: int = LIMIT,
@@ -87,36 +96,112 @@ def effect_range(
     ----------
     frame, estimator, how : as of `effect`.
     graph : a CPDAG; or several, for instance those of bootstrap draws: each then counts the same.
+    directions : weighs the members by how often each direction was found: a DAG counts in proportion to the product over the
+        open edges of the share of its direction among the draws that direct the edge, as if edges were drawn apart. Without it
+        all members count the same.
     hidden : as of `identify`.
 
     Raises
     ------
     ValueError
         for no graph, one that stands for no class of DAGs, a class larger than ``limit`` whose directions come from
-        knowledge (it cannot be sampled), and for whatever `effect` refuses.
+        knowledge (it cannot be sampled), directions of other variables, and for whatever `effect` refuses.
 
     Source: Maathuis, Kalisch and Bühlmann 2009; Wienöbst, Bannach and Liśkiewicz 2023 (sampling); adjusting by the set of least
     variance, Henckel, Perković and Maathuis 2022.
     """
-    graphs, hidden, exact = [graph] if isinstance(graph, CausalGraph) else list(graph), tuple(hidden), True
+    dags, weights, exact = _looked_at(graph, directions, limit)
+    shares, hidden = Counter(), tuple(hidden)
+    for dag, weight in zip(dags, weights, strict=True):
+        shares[_answer(dag, treatment, outcome, hidden)] += weight
+    rows = [
+        (adjustment, share, *_estimated(frame, treatment, outcome, strategy, adjustment, estimator, how), strategy)
+        for (strategy, adjustment), share in shares.most_common()
+    ]
+    table = pd.DataFrame(rows, columns=["adjustment", "share", "value", "low", "high", "why"])
+    return EffectRange(treatment, outcome, table, len(dags), exact)
+
+
+def best_treatments(
+    frame: pd.DataFrame,
+    treatments: Sequence[str],
+    outcome: str,
+    graph: CausalGraph | Sequence[CausalGraph],
+    k: int = 1,
+    *,
+    directions: Directions | None = None,
+    hidden: Iterable[str] = (),
+    estimator: str = "aipw",
+    limit: int = LIMIT,
+    **how,
+) -> pd.DataFrame:
+    """Which ``k`` of several treatments move the outcome most, and whether that depends on the graph.
+
+    As `effect_range` of each treatment, over the same members. A treatment whose effect is not identified in a member is not
+    chosen there.
+
+    Returns
+    -------
+    One row a treatment, the most often chosen first: low and high (smallest and largest value over the members), chosen (share of
+    the members, weighted, in which it is among the k largest values), refused (share in which it is not identified).
+    The choice does not depend on the graph when ``chosen`` holds only 0 and 1.
+    """
+    if not 1 <= k < len(treatments):
+        raise ValueError(f"k must lie between 1 and {len(treatments) - 1}, one less than the treatments, not {k}")
+    dags, weights, _ = _looked_at(graph, directions, limit)
+    hidden, known, values = tuple(hidden), {}, np.empty((len(dags), len(treatments)))
+    for row, dag in enumerate(dags):
+        for column, name in enumerate(treatments):
+            key = (name, *_answer(dag, name, outcome, hidden))
+            if key not in known:
+                known[key] = _estimated(frame, name, outcome, *key[1:], estimator, how)[0]
+            values[row, column] = known[key]
+    rank = np.argsort(np.argsort(np.where(np.isnan(values), np.inf, -values), axis=1, kind="stable"), axis=1)
+    chosen = weights @ ((rank < k) & ~np.isnan(values))
+    table = pd.DataFrame(
+        {
+            "low": np.nanmin(values, axis=0),
+            "high": np.nanmax(values, axis=0),
+            "chosen": chosen,
+            "refused": weights @ np.isnan(values),
+        },
+        index=pd.Index(treatments, name="treatment"),
+    )
+    return table.sort_values("chosen", ascending=False, kind="stable")
+
+
+def _estimated(frame, treatment, outcome, strategy, adjustment, estimator, how):
+    """Value, low, high: 0 where there is no effect, nan where it is refused."""
+    if adjustment is None:
+        return (0.0 if strategy == "no effect" else np.nan,) * 3
+    found: Effect = effect(frame, treatment, outcome, adjustment=adjustment, estimator=estimator, **how)
+    return found.value, found.low, found.high
+
+
+def _looked_at(graph, directions, limit):
+    """Member DAGs, their weights (which sum to 1), and whether they are all."""
+    graphs, exact = [graph] if isinstance(graph, CausalGraph) else list(graph), True
     if not graphs:
         raise ValueError("graph: give at least one")
-    shares, looked = Counter(), 0
+    every, weights = [], []
     for one in graphs:
         dags, whole = _some(one, limit)
-        exact, looked = exact and whole, looked + len(dags)
-        for dag in dags:
-            shares[_answer(dag, treatment, outcome, hidden)] += 1 / len(dags) / len(graphs)
-    rows = []
-    for (strategy, adjustment), share in shares.most_common():
-        if adjustment is not None:
-            found: Effect = effect(frame, treatment, outcome, adjustment=adjustment, estimator=estimator, **how)
-            value, low, high = found.value, found.low, found.high
-        else:
-            value = low = high = 0.0 if strategy == "no effect" else np.nan
-        rows.append((adjustment, share, value, low, high, strategy))
-    table = pd.DataFrame(rows, columns=["adjustment", "share", "value", "low", "high", "why"])
-    return EffectRange(treatment, outcome, table, looked, exact)
+        exact, every = exact and whole, every + dags
+        own = np.ones(len(dags)) if directions is None else _likely(one, dags, directions)
+        weights.append(own / own.sum() / len(graphs))
+    return every, np.concatenate(weights), exact
+
+
+def _likely(graph, dags, directions):
+    """(members,) products of the shares of their directions; half a draw is added to both ways, so that none is impossible."""
+    if strange := sorted(set(graph.names) - set(directions.names)):
+        raise ValueError(f"directions lack {', '.join(strange)}: they must be of the graph's variables")
+    place = [list(directions.names).index(name) for name in graph.names]
+    found = np.asarray(directions.directed, dtype=float)[np.ix_(place, place)] + 0.5 / getattr(directions, "draws", 100)
+    share = np.log(found / (found + found.T))
+    open_edges = graph.undirected
+    logs = np.array([share[dag.adjacency & open_edges].sum() for dag in dags])
+    return np.exp(logs - logs.max())
 
 
 def _answer(dag, treatment, outcome, hidden):

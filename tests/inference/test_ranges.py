@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causal_lib.discovery.stability import Stability
 from causal_lib.graph import CausalGraph
-from causal_lib.inference import effect, effect_range, members
+from causal_lib.inference import best_treatments, effect, effect_range, members
 from causal_lib.inference.ranges import EffectRange
 from causal_lib.knowledge import Knowledge
 
@@ -88,3 +89,54 @@ def test_shares_of_signs_by_hand():
     found = EffectRange("t", "y", table, 10, True)
     assert (found.low, found.high, found.positive, found.negative) == (-2, 1, 0.5, 0.3)
     assert not found.decided
+
+
+def stability(names, draws=100, **shares):
+    """Of `a_b=.9`: a → b in nine draws of ten, b → a in the tenth."""
+    directed = np.zeros((len(names), len(names)))
+    for pair, share in shares.items():
+        i, j = (names.index(name) for name in pair.split("_"))
+        directed[i, j], directed[j, i] = share, 1 - share
+    return Stability(tuple(names), directed, np.zeros_like(directed), 1 - directed - directed.T, draws)
+
+
+def test_members_weigh_as_often_as_their_directions_were_found(frame):
+    chain = CausalGraph.from_edges("zty", ["z -> t", "z -> y", "t -> y"]).cpdag()  # complete: six orders
+    found = effect_range(
+        frame, "t", "y", chain, directions=stability("zty", z_t=0.9, z_y=0.8, t_y=0.7), estimator="regression"
+    )
+    weights = {}
+    for order in itertools.permutations("zty"):
+        before = {pair: order.index(pair[0]) < order.index(pair[1]) for pair in ("zt", "zy", "ty")}
+        shares = {"zt": 0.9, "zy": 0.8, "ty": 0.7}
+        weights[order] = np.prod([shares[p] if before[p] else 1 - shares[p] for p in shares])
+    total, none = sum(weights.values()), sum(w for o, w in weights.items() if o.index("y") < o.index("t"))
+    assert found.table.set_index("why").loc[["no effect"], "share"].item() == pytest.approx(none / total, abs=0.02)
+    even = effect_range(
+        frame, "t", "y", chain, directions=stability("zty", z_t=0.5, z_y=0.5, t_y=0.5), estimator="regression"
+    )
+    plain = effect_range(frame, "t", "y", chain, estimator="regression")
+    pd.testing.assert_frame_equal(even.table, plain.table)
+    with pytest.raises(ValueError, match="directions lack y"):
+        effect_range(frame, "t", "y", chain, directions=stability("zt", z_t=0.9))
+
+
+def test_the_best_treatment_may_depend_on_the_graph():
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=4000)
+    a, b = ((rng.random(4000) < 1 / (1 + np.exp(-shift * z))).astype(int) for shift in (2, 0))
+    frame = pd.DataFrame({"z": z, "a": a, "b": b, "y": 0.3 * a + b + 2 * z + rng.normal(size=4000)})
+    graph = CausalGraph.from_edges("zaby", ["z -- a", "z -> y", "a -> y", "b -> y"])
+    # with z -> a the effect of a is .3, that of b is 1; with a -> z what z brings is part of a's: more than b's
+    found = best_treatments(frame, ["a", "b"], "y", graph, estimator="regression")
+    assert found["chosen"].to_dict() == {"a": 0.5, "b": 0.5}
+    assert found.loc["a", "low"] < found.loc["b", "low"] < found.loc["a", "high"]
+    sure = best_treatments(
+        frame, ["a", "b"], "y", graph, directions=stability("zaby", z_a=0.99), estimator="regression"
+    )
+    assert sure.index[0] == "b"
+    assert sure.loc["b", "chosen"] == pytest.approx(0.985, abs=0.01)
+    refused = best_treatments(frame, ["a", "b"], "y", graph, hidden=["z"], estimator="regression")
+    assert refused.loc["a", "refused"] == 0.5
+    with pytest.raises(ValueError, match="k must lie between 1 and 1"):
+        best_treatments(frame, ["a", "b"], "y", graph, 2)

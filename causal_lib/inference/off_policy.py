@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.data.schema import check_frame, check_range
-from causal_lib.inference.estimators import design
+from causal_lib.inference.estimators import design, standard_error
 from causal_lib.inference.reward_model import fit_additive
 
 MIN_EFFECTIVE = 100  # fewer rows than this carry no normal interval of a rate
@@ -109,9 +109,11 @@ def policy_values(
     reward: str = "click",
     propensity: str = "propensity_score",
     context: Sequence[str] = (),
+    expected: np.ndarray | None = None,
     logging: np.ndarray | None = None,
     embedding: Sequence | None = None,
-    threshold: float | None = None,
+    threshold: float | Sequence[float] | None = None,
+    cluster: str | None = None,
     interval: str = "normal",
     level: float = 0.95,
     seed: int = 0,
@@ -137,10 +139,12 @@ def policy_values(
     logs : one row a round; action 0..K-1, reward a number, propensity in (0, 1].
     policy : (n, K) or (K,) action probabilities of the policy to value; rows sum to 1.
     context : columns for the model of the reward.
+    expected : (n, K) expected reward of every action by a model of your own that did not see the row, in place of that model.
     logging, embedding : for mips: (n, K) or (K,) probabilities of the policy that made the logs; (K,) labels of the actions.
-    threshold : t; by default chosen from the data: the smallest on a grid whose interval, twice as wide, meets those of all
-        larger ones (SLOPE), told in ``settings``. It makes errors smaller but not intervals: since the logs do not show the
-        bias, these hold the interval without a threshold.
+    threshold : t, or several to choose from; by default a grid. The choice is SLOPE's: from the widest interval on, the last
+        that meets all wider ones; it is told in ``settings``. It makes errors smaller but not intervals: since the logs do
+        not show the bias, these hold the interval without a threshold.
+    cluster : column whose groups are independent of each other, their rounds perhaps not (a user's rounds); else rounds are.
     interval : 'normal'; 'bootstrap', percentiles of 500 resamples of the scores; or 'bernstein', for few rounds and rare large
         weights: holds for any distribution of scores within the range of weights and rewards that the logs show.
     level : of the interval, in (0, 1).
@@ -152,8 +156,8 @@ def policy_values(
         sum to 1, mips without logging or embedding.
 
     Source: Dudík, Langford and Li 2011; Swaminathan and Joachims 2015; Wang, Agarwal and Dudík 2017 (switch); Su and others
-    2020, arXiv 1907.09623 (shrinkage); Su, Srinath and Krishnamurthy 2020 (SLOPE); Saito and Joachims 2022 (mips); Maurer
-    and Pontil 2009 (Bernstein).
+    2020, arXiv 1907.09623 (shrinkage); Su, Srinath and Krishnamurthy 2020, Tucker and Lee 2021 (SLOPE and SLOPE++); Saito and
+    Joachims 2022 (mips); Maurer and Pontil 2009 (Bernstein).
     """
     if strange := [name for name in estimators if name not in ESTIMATORS]:
         raise ValueError(f"unknown estimator {strange[0]!r}; known: {', '.join(ESTIMATORS)}")
@@ -161,9 +165,14 @@ def policy_values(
         raise ValueError(f"unknown interval {interval!r}; known: {', '.join(INTERVALS)}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), not {level}")
-    if threshold is not None and not threshold > 0:
+    limits = None if threshold is None else np.atleast_1d(np.asarray(threshold, dtype=float))
+    if limits is not None and (not limits.size or not (limits > 0).all()):
         raise ValueError(f"threshold must be above 0, not {threshold}")
-    check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")
+    if cluster and interval == "bernstein":
+        raise ValueError(
+            "interval 'bernstein' holds for independent rounds only; with cluster use 'normal' or 'bootstrap'"
+        )
+    check_frame(logs, [action, reward, propensity, *context, *filter(None, [cluster])], complete=True, name="logs")
     check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
     n = len(logs)
     policy = _probabilities(policy, n, "policy")
@@ -175,10 +184,13 @@ def policy_values(
         raise ValueError("the policy gives every logged action probability 0: the logs say nothing about it")
     policy_mean = shown_mean = group_w = np.zeros(0)
     if set(estimators) & set(_MODELLED):
-        model = fit_additive(design(logs, context).to_numpy(), chosen, r, k, seed=seed)
+        if expected is None:
+            of = fit_additive(design(logs, context).to_numpy(), chosen, r, k, seed=seed).of
+        else:
+            of = _expected(expected, n, k).__getitem__
         policy_mean, shown_mean = np.empty(n), np.empty(n)
         for rows in _blocks(n, k):
-            q = model.of(rows)
+            q = of(rows)
             policy_mean[rows] = np.einsum(
                 "nk,nk->n", q, policy[rows] if policy.ndim == 2 else np.broadcast_to(policy, q.shape)
             )
@@ -187,7 +199,9 @@ def policy_values(
         group_w = _group_weights(policy, logging, embedding, chosen, n)
     rounds = _Rounds(w, r, policy_mean, shown_mean, group_w)
     rng = np.random.default_rng(seed)
-    return {name: _valued(name, rounds, threshold, interval, level, rng) for name in estimators}
+    groups = pd.factorize(logs[cluster])[0] if cluster else None
+    how = (interval, level, rng, groups)
+    return {name: _valued(name, rounds, limits, how) for name in estimators}
 
 
 def slate_value(
@@ -260,6 +274,15 @@ def _probabilities(given, n, name):
     return given
 
 
+def _expected(given, n, k):
+    given = np.asarray(given, dtype=float)
+    if given.shape != (n, k):
+        raise ValueError(f"expected has shape {given.shape}; {(n, k)} is needed, a number for each round and action")
+    if off := int((~np.isfinite(given)).sum()):
+        raise ValueError(f"expected: {off} values are missing or infinite")
+    return given
+
+
 def _at(table, columns):
     return table[columns] if table.ndim == 1 else table[np.arange(len(columns)), columns]
 
@@ -289,10 +312,10 @@ def _group_weights(policy, logging, embedding, chosen, n):
     return sums[0] / sums[1]
 
 
-def _valued(name, rounds, threshold, interval, level, rng):
+def _valued(name, rounds, limits, how):
     reward_span, settings = float(np.ptp(rounds.r)), {}
     if name in _LIMITED:
-        limit = threshold or _slope(_LIMITED[name], rounds)
+        limit = _slope(_LIMITED[name], rounds, limits)
         score, w = _LIMITED[name](rounds, limit)
         settings = {"threshold": float(limit)}
     else:
@@ -301,27 +324,29 @@ def _valued(name, rounds, threshold, interval, level, rng):
     size, share = _spread(w)
     if name == "dm":
         return PolicyValue(name, float(score.mean()), None, None, size, share, len(score), _NO_INTERVAL)
-    low, high = _ends(score, span, interval, level, rng)
+    low, high = _ends(score, span, *how)
     if name in _LIMITED:  # nothing says how large the bias is: the interval holds that of the estimator without a limit
         free, w = _PLAIN["ips" if name == "clipped-ips" else "dr"](rounds, None)
-        ends = _ends(free, reward_span * float(w.max() + 1), interval, level, rng)
+        ends = _ends(free, reward_span * float(w.max() + 1), *how)
         low, high = min(low, ends[0]), max(high, ends[1])
     return _judged(name, score, size, share, (low, high), settings)
 
 
-def _slope(scores, rounds):
-    """The threshold by SLOPE: the smallest whose interval meets those of all larger ones, each of two normal half-widths."""
-    positive = rounds.w[rounds.w > 0]
-    grid = np.geomspace(positive.max(), max(np.median(positive), 1e-3 * positive.max()), _GRID)
-    low, high, chosen = -np.inf, np.inf, grid[0]
-    for limit in grid:
+def _slope(scores, rounds, limits):
+    """The threshold among ``limits`` by SLOPE++, with one-sided 95% intervals."""
+    most = float(rounds.w.max())
+    if limits is None:
+        limits = np.geomspace(most, max(np.median(rounds.w[rounds.w > 0]), 1e-3 * most), _GRID)
+    found, n = [], len(rounds.w)
+    for limit in np.minimum(limits, 1e9 * max(most, 1)) if len(limits) > 1 else ():  # an infinite one changes no weight
         score, _ = scores(rounds, limit)
-        half = 2 * 1.96 * score.std(ddof=1) / np.sqrt(len(score))
-        low, high = max(low, score.mean() - half), min(high, score.mean() + half)
-        if low > high:
+        found.append((norm.ppf(0.95) * score.std(ddof=1) / np.sqrt(n), score.mean(), limit))
+    kept = []
+    for width, mean, limit in sorted(found, reverse=True):
+        if any(abs(mean - other) > width + (np.sqrt(6) - 1) * wide for wide, other, _ in kept):
             break
-        chosen = limit
-    return chosen
+        kept.append((width, mean, limit))
+    return kept[-1][2] if kept else min(float(limits[0]), 1e9 * max(most, 1))
 
 
 def _spread(w):
@@ -330,16 +355,19 @@ def _spread(w):
     return (float(total**2 / (w @ w)), float(w.max() / total)) if total else (0.0, 1.0)
 
 
-def _ends(score, span, interval, level, rng):
-    """(low, high) of the mean of ``score``."""
+def _ends(score, span, interval, level, rng, groups=None):
+    """(low, high) of the mean of ``score``, its rows independent or, within ``groups`` (codes from 0), not."""
     if interval not in INTERVALS:
         raise ValueError(f"unknown interval {interval!r}; known: {', '.join(INTERVALS)}")
     n, mean, deviation = len(score), score.mean(), score.std(ddof=1)
     if interval == "bootstrap":
-        means = [score[rng.integers(n, size=n)].mean() for _ in range(_DRAWS)]
+        sums, counts = (score, np.ones(n)) if groups is None else (np.bincount(groups, score), np.bincount(groups))
+        draws = (rng.integers(len(sums), size=len(sums)) for _ in range(_DRAWS))
+        means = [sums[draw].sum() / counts[draw].sum() for draw in draws]
         return tuple(np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
     if interval == "normal":
-        half = norm.ppf((1 + level) / 2) * deviation / np.sqrt(n)
+        error = deviation / np.sqrt(n) if groups is None else standard_error(score - mean, groups)
+        half = norm.ppf((1 + level) / 2) * error
     else:
         log = np.log(4 / (1 - level))
         half = deviation * np.sqrt(2 * log / n) + 7 * span * log / (3 * (n - 1))

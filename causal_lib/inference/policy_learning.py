@@ -35,8 +35,9 @@ class Policy:
     model: object
 
     def probabilities(self, frame: pd.DataFrame) -> np.ndarray:
-        """(n, K) probabilities for the rows of ``frame``; of a tree 0 and 1."""
+        """(n, K) probabilities for the rows of ``frame``; of a tree 0 and 1. Raises ValueError where n x K passes 10^8."""
         check_frame(frame, self.context, complete=True)
+        _check_size(len(frame), self.actions, "ask for the rows in parts")
         x = design(frame, self.context).reindex(columns=self.columns, fill_value=0.0).to_numpy()
         if isinstance(self.model, np.ndarray):
             wide = np.column_stack([np.ones(len(x)), (x - self.centre) / self.scale])
@@ -107,10 +108,7 @@ def learn_policy(
     check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
     k, n = actions or int(logs[action].max()) + 1, len(logs)
     check_range(logs[action], 0, k - 1, name=f"action column {action!r}")
-    if n * k > _ENTRIES:
-        raise ValueError(
-            f"logs: {n:,} rounds x {k:,} actions are over {_ENTRIES:,} scores; learn from a sample of the rounds"
-        )
+    _check_size(n, k, "learn from a sample of the rounds")
     chosen, r = logs[action].to_numpy().astype(np.intp), logs[reward].to_numpy(dtype=float)
     wide = design(logs, context)
     scores = np.zeros((n, k))
@@ -128,6 +126,11 @@ def learn_policy(
         tree = PolicyTree(max_depth=depth, min_samples_leaf=max(5, n // 200), random_state=seed)
         model = tree.fit(wide.to_numpy(), scores)
     return Policy(tuple(context), k, wide.columns, centre, scale, model)
+
+
+def _check_size(n, k, way_out):
+    if n * k > _ENTRIES:
+        raise ValueError(f"{n:,} rounds x {k:,} actions are over {_ENTRIES:,} numbers; {way_out}")
 
 
 def _softmax(x, scores, penalty):

@@ -221,3 +221,57 @@ def test_bad_slates(change, how, message):
     logs, _ = _slates(100, 0)
     with pytest.raises(ValueError, match=message):
         slate_value(logs.assign(**change), **how)
+
+
+def test_a_reward_model_of_one_s_own_takes_the_place_of_the_additive_one():
+    logs, _ = _logs(600, 3)
+    chosen, reward = logs["item_id"].to_numpy(), logs["click"].to_numpy(dtype=float)
+    same = fit_additive(logs[["context"]].to_numpy(dtype=float), chosen, reward, 5, seed=0).of(slice(None))
+    ours = policy_values(logs, TARGET, estimators=("dm", "dr", "dros"), context=["context"])
+    theirs = policy_values(logs, TARGET, estimators=("dm", "dr", "dros"), expected=same)
+    assert {name: value.value for name, value in theirs.items()} == {name: value.value for name, value in ours.items()}
+    with pytest.raises(ValueError, match=r"expected has shape \(600, 4\); \(600, 5\) is needed"):
+        policy_value(logs, TARGET, expected=same[:, :4])
+    same[3, 2] = np.nan
+    with pytest.raises(ValueError, match="expected: 1 values are missing or infinite"):
+        policy_value(logs, TARGET, expected=same)
+
+
+def test_the_threshold_is_the_last_that_an_independent_scan_keeps():
+    """SLOPE++, written again as a loop over pairs."""
+    rng = np.random.default_rng(0)
+    n, k, candidates = 2000, 5, [1.0, 3.0, 10.0, 30.0, np.inf]
+    policy, expected = rng.dirichlet(np.full(k, 0.3), size=n), rng.random((n, k))
+    logging = rng.dirichlet(np.full(k, 2), size=n).clip(0.01)
+    action = np.array([rng.choice(k, p=row / row.sum()) for row in logging])
+    logs = pd.DataFrame({"item_id": action, "click": rng.integers(2, size=n)})
+    logs["propensity_score"] = logging[np.arange(n), action]
+    w = policy[np.arange(n), action] / logs["propensity_score"]
+    left = logs["click"] - expected[np.arange(n), action]
+    chosen = []
+    for shrink in (lambda limit: np.where(w <= limit, w, 0), lambda limit: w / (1 + w**2 / limit**2)):
+        rows = []
+        for limit in candidates:
+            score = (policy * expected).sum(axis=1) + shrink(limit) * left
+            rows.append((1.6448536 * score.std() / np.sqrt(n), score.mean(), limit))
+        rows.sort(reverse=True)
+        good = [all(abs(a[1] - b[1]) <= a[0] + (6**0.5 - 1) * b[0] for b in rows[:i]) for i, a in enumerate(rows)]
+        chosen.append(rows[(good.index(False) if False in good else len(good)) - 1][2])
+    found = policy_values(logs, policy, estimators=("switch-dr", "dros"), expected=expected, threshold=candidates)
+    assert [value.settings["threshold"] for value in found.values()] == [min(limit, 1e9 * w.max()) for limit in chosen]
+    assert chosen != [np.inf, np.inf]  # the rule had to choose
+
+
+def test_clusters_widen_intervals_as_their_copies_do():
+    logs, _ = _logs(500, 5)
+    many = pd.concat([logs.assign(user=np.arange(500))] * 9, ignore_index=True)
+    for interval in ("normal", "bootstrap"):
+        once = policy_value(logs, TARGET, estimator="ips", interval=interval)
+        copied = policy_value(many, TARGET, estimator="ips", interval=interval)
+        known = policy_value(many, TARGET, estimator="ips", interval=interval, cluster="user")
+        assert (copied.high - copied.low) / (once.high - once.low) == pytest.approx(1 / 3, rel=0.15)
+        assert (known.high - known.low) / (once.high - once.low) == pytest.approx(1, rel=0.1)
+    with pytest.raises(ValueError, match="'bernstein' holds for independent rounds only"):
+        policy_value(many, TARGET, interval="bernstein", cluster="user")
+    with pytest.raises(ValueError, match=r"threshold must be above 0, not \[\]"):
+        policy_value(many, TARGET, threshold=[])

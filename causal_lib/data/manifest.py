@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from causal_lib import paths
 
 MANIFEST = paths.DATA / "sources.toml"
-KINDS = ("bandit", "ratings", "experiment", "cytometry", "network", "table")
+KINDS = ("bandit", "prior", "ratings", "experiment", "cytometry", "network", "potential-outcomes", "table")
 
 _OWN = (
     "\nWithout a package registry, a file of your own can be named in data/sources.toml "

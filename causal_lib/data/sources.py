@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import yaml
 
 from causal_lib import paths
 from causal_lib.data.manifest import MANIFEST, SourceError, check, fetch, listing, locate, read_manifest
@@ -39,9 +40,12 @@ def load(name: str, *, manifest: Path = MANIFEST, raw: Path = paths.RAW):
     """The data set ``name`` as validated frames; see data/README.md for every column.
 
     - bandit: dict, ``("random", "women")`` -> log, ``("items", "women")`` -> item attributes
+    - prior: dict, ``"women"`` -> frame of alpha and beta, one row an item
     - ratings: dict, ``"ratings"``, ``"users"``, ``"items"`` -> frame
     - experiment, cytometry (the 853 observational rows, columns named like the nodes of ``network-sachs``), table: frame
     - network: `Network`
+    - potential-outcomes: dict, ``"covariates"`` -> frame, 1, 2, ... -> frame of z (treatment), y0, y1 (potential outcomes), mu0,
+      mu1 (their expectations) of the same rows
 
     Nothing is downloaded here: call `fetch` first. Raises SourceError for an unknown name and for files that are
     absent or of another checksum, ValueError for content that is not what the kind promises.
@@ -180,6 +184,19 @@ def _bandit(source, root):
     return frames
 
 
+def _prior(source, root):
+    path = _file(source, root)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        frames = {name: pd.DataFrame(part, columns=["alpha", "beta"], dtype=float) for name, part in content.items()}
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{source.name}: {path.name} does not hold alpha and beta of each campaign: {error}") from error
+    for name, frame in frames.items():
+        if frame.empty or not (frame > 0).all(axis=None):
+            raise ValueError(f"{source.name}: campaign {name!r}: a Beta prior needs numbers above 0 for alpha and beta")
+    return frames
+
+
 def _ratings(source, root):
     stem = next(iter(sorted(root.glob("*.inter"))), Path("ratings")).stem
     rules = {"user_id": _ID, "item_id": _ID, "rating": (int, 1, 5), "timestamp": (float, 0, inf)}
@@ -221,12 +238,27 @@ def _network(source, root):
     return Network(nodes, edges, path)
 
 
+def _potential_outcomes(source, root):
+    covariates = _read(source, root, None, "x.csv")
+    levels = covariates.select_dtypes(exclude="number").columns
+    frames = {"covariates": covariates.astype(dict.fromkeys(levels, "category"))}
+    rules = {"z": (int, 0, 1), **dict.fromkeys(("y0", "y1", "mu0", "mu1"), (float, -inf, inf))}
+    for number in range(1, 1 + len(list(root.glob("zymu_*.csv")))):
+        frame = _read(source, root, rules, f"zymu_{number}.csv")
+        if len(frame) != len(covariates):
+            raise ValueError(f"{source.name}: zymu_{number}.csv has {len(frame)} rows, x.csv has {len(covariates)}")
+        frames[number] = frame
+    return frames
+
+
 _KINDS = {
     "bandit": _bandit,
+    "prior": _prior,
     "ratings": _ratings,
     "experiment": lambda source, root: _read(source, root, _EXPERIMENT),
     "cytometry": _cytometry,
     "network": _network,
+    "potential-outcomes": _potential_outcomes,
     "table": _read,
 }
 

@@ -248,7 +248,7 @@ OWN = '[mine]\nkind = "table"\npath = "mine.csv"\n'
         (entry("../toy", FILES), r"entry '\.\./toy': must be a table, its name made of"),
         (entry("toy", FILES, package="--index-url=x"), "package '--index-url=x' does not match"),
         (entry("toy", FILES, version="1.0 @ file:x"), "version '1.0 @ file:x' does not match"),
-        (entry("toy", FILES, kind="movie"), r"kind 'movie' does not match bandit\|ratings"),
+        (entry("toy", FILES, kind="movie"), r"kind 'movie' does not match bandit\|prior"),
         (entry("toy", FILES, extra='artifact = "exe"'), r"artifact 'exe' does not match wheel\|sdist"),
         (entry("toy", FILES, extra='licens = "MIT"'), "unknown key 'licens'; known: kind"),
         (entry("toy", FILES, extra='path = "a.csv"'), "give kind, and either path or package, version and members"),

@@ -348,6 +348,51 @@ def test_a_table_is_no_network(own, tmp_path):
         own("table", "people.csv", s.bayes_net)
 
 
+# ---- priors, potential outcomes -----------------------------------------------------------------------------------
+
+
+def test_priors_of_one_s_own(own, tmp_path):
+    (tmp_path / "prior.yaml").write_text("men:\n  alpha: [1, 2.5]\n  beta: [3, 4]\n")
+    frames = own("prior", "prior.yaml")
+    pd.testing.assert_frame_equal(frames["men"], pd.DataFrame({"alpha": [1.0, 2.5], "beta": [3.0, 4.0]}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("men:\n  alpha: [1, 0]\n  beta: [3, 4]\n", "campaign 'men': a Beta prior needs numbers above 0"),
+        ("men:\n  alpha: [1]\n", "campaign 'men': a Beta prior needs"),
+        ("men:\n  alpha: [1, x]\n  beta: [3, 4]\n", "does not hold alpha and beta"),
+        ("men:\n  alpha: [1, 2]\n  beta: [3]\n", "does not hold alpha and beta"),
+        ("- 1\n", "does not hold alpha and beta"),
+        ("men: [\n", "does not hold alpha and beta"),
+    ],
+)
+def test_wrong_priors(own, tmp_path, text, message):
+    (tmp_path / "prior.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        own("prior", "prior.yaml")
+
+
+OUTCOMES = pd.DataFrame({"z": [0, 1], "y0": [1.0, 2.0], "y1": [2.0, 4.0], "mu0": [1.0, 2.0], "mu1": [2.0, 3.0]})
+
+
+def test_potential_outcomes_of_one_s_own(own, tmp_path):
+    write(tmp_path / "acic/x.csv", pd.DataFrame({"x_1": [1, 2], "x_2": ["A", "B"]}))
+    for number in (1, 2):
+        write(tmp_path / f"acic/zymu_{number}.csv", OUTCOMES)
+    frames = own("potential-outcomes", "acic")
+    assert list(frames) == ["covariates", 1, 2]
+    assert frames["covariates"]["x_2"].dtype == "category"
+    pd.testing.assert_frame_equal(frames[2], OUTCOMES)
+    write(tmp_path / "acic/zymu_2.csv", OUTCOMES.iloc[:1])
+    with pytest.raises(ValueError, match=r"zymu_2\.csv has 1 rows, x\.csv has 2"):
+        own("potential-outcomes", "acic")
+    write(tmp_path / "acic/zymu_2.csv", bad(OUTCOMES, z=2))
+    with pytest.raises(ValueError, match="column 'z': 1 value outside"):
+        own("potential-outcomes", "acic")
+
+
 # ---- the real data ------------------------------------------------------------------------------------------------
 
 
@@ -452,3 +497,18 @@ def test_load_or_skip_says_what_was_skipped_and_ci_allows_none(tmp_path, capsys,
     monkeypatch.setenv("CI", "true")
     with pytest.raises(s.SourceError, match="has not been fetched"):
         s.load_or_skip("nsw", skipped, raw=tmp_path)
+
+
+@pytest.mark.network
+def test_real_priors_and_potential_outcomes(real):
+    prior = real("bts-prior")
+    assert {name: len(frame) for name, frame in prior.items()} == {"all": 80, "men": 34, "women": 46}
+    acic = real("acic2016")
+    assert acic["covariates"].shape == (4802, 58)
+    assert acic["covariates"].select_dtypes("category").columns.tolist() == ["x_2", "x_21", "x_24"]
+    assert len(acic) == 11
+    # the noise of the outcomes has mean 0 and one spread
+    noise = np.concatenate(
+        [(acic[k][f"y{arm}"] - acic[k][f"mu{arm}"]).to_numpy() for k in range(1, 11) for arm in (0, 1)]
+    )
+    assert abs(noise.mean()) < 4 * noise.std() / np.sqrt(len(noise))

@@ -137,6 +137,16 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
         "peer": "the package obp (Open Bandit Pipeline 0.4.1)",
         "report": "inference.benchmark:open_bandit",
     },
+    "inference.coverage": {
+        "description": "how often 95% intervals hold the truth, 400 data sets; double robustness; a quarter of an hour on 2 cores",
+        "peer": "the nominal level; and with a wrong adjustment set, or both models wrong, where it must fail",
+        "report": "inference.coverage:study",
+    },
+    "inference.acic": {
+        "description": "errors of effects on the ten outcome sets of ACIC 2016, in standard deviations of the outcome",
+        "peer": "EconML's and CausalML's defaults on the same rows",
+        "report": "reproductions.effects:acic_report",
+    },
     "pretrained.families": {
         "description": "directed F1 on 20 tables of each family of random models, 20 variables, 1,000 rows; trained on or held out",
         "peer": "FLOP, PC, order search, additive models, DirectLiNGAM on the same standardised tables",

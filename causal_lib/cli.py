@@ -40,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "names", nargs="*", metavar="NAME", help="benchmarks, e.g. discovery or discovery.speed; all when left out"
     )
 
+    reproduce = commands.add_parser(
+        "reproduce", help="run experiments of papers anew and keep ours beside theirs in reports/reproductions.toml"
+    )
+    reproduce.add_argument("names", nargs="*", metavar="NAME", help="experiments; all when left out (an hour)")
+    reproduce.add_argument("--jobs", type=int, default=2, metavar="K", help="processes at a time (default 2)")
+
     pretrain = commands.add_parser(
         "pretrain", help="make the weights of the pretrained discoverer anew (an hour on 2 cores)"
     )
@@ -52,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 2
-    verbs = {"run": _run, "data": _data, "report": _report, "bench": _bench, "pretrain": _pretrain}
+    verbs = {"run": _run, "data": _data, "report": _report, "bench": _bench, "reproduce": _reproduce, "pretrain": _pretrain}
     return verbs[options.command](options)
 
 
@@ -118,6 +124,19 @@ def _bench(options):
     parts = [part for name in options.names for part in bench.known(name)]
     for name in parts or bench.BENCHMARKS:
         print(os.path.relpath(bench.write(name)), flush=True)
+    return 0
+
+
+def _reproduce(options):
+    from causal_lib.data.sources import SourceError
+    from causal_lib.reproductions import LEDGER, reproduce, table
+
+    try:
+        found = reproduce(options.names, n_jobs=options.jobs)
+    except (SourceError, ValueError) as error:
+        return _fail(error, 1)
+    print(table(found).to_string(index=False))
+    print(f"written to {os.path.relpath(LEDGER)}")
     return 0
 
 

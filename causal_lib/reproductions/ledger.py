@@ -1,0 +1,160 @@
+"""The ledger of reproductions, ``reports/reproductions.toml``: a published number, ours, and a verdict that is computed.
+
+The verdict is never typed: a published number counts as reproduced when it differs from ours by no more than both their
+errors (or its rounding) allow. What does not stays in, with what is known of the reason.
+"""
+
+import json
+import math
+import operator
+import tomllib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causal_lib import paths
+from causal_lib.results import write_text
+
+LEDGER = paths.ROOT / "reports" / "reproductions.toml"
+_COMPARE = {"at most": operator.le, "at least": operator.ge, "below": operator.lt, "above": operator.gt}
+_HEAD = "# Written by `causal-lib reproduce`; the verdicts are computed, see causal_lib/reproductions/ledger.py.\n"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One published number and ours.
+
+    Attributes
+    ----------
+    experiment, quantity : together the key, e.g. 'open-bandit-synthetic' and 'IPW'.
+    source, setting, measure : where it was published, on what data under which setting, and what the number is.
+    published : the number, or, where the source only says which way it goes, a comparison such as 'above 0'.
+    published_error : its standard error, from the spread and the number of runs that the source gives; nan if it gives none.
+    digits : decimals that the source prints: half a unit of the last one is allowed on top of the errors.
+    value, error, runs, seeds : ours, its standard error (0 if nothing is random), number of runs, their seeds in words.
+    because : where it differs, what is known of the reason; empty if nothing is.
+    """
+
+    experiment: str
+    quantity: str
+    source: str
+    setting: str
+    measure: str
+    published: float | str
+    published_error: float
+    digits: int
+    value: float
+    error: float
+    runs: int
+    seeds: str
+    because: str = ""
+
+    def __post_init__(self):
+        if isinstance(self.published, str) and self.published.rpartition(" ")[0] not in _COMPARE:
+            raise ValueError(
+                f"{self.quantity}: published {self.published!r} is no number and no comparison like 'above 0'"
+            )
+        if not math.isfinite(self.value) or not self.error >= 0:
+            raise ValueError(f"{self.quantity}: value {self.value} and error {self.error} must be numbers")
+
+    @classmethod
+    def of_runs(cls, values: Iterable[float], statistic: str = "mean", **known) -> "Entry":
+        """Ours is the mean or the median of ``values``, (runs,) or (runs, settings).
+
+        The error is that of independent runs; of a median by 500 bootstrap draws of runs.
+        """
+        values = np.asarray(list(values), dtype=float)
+        if len(values) < 2:
+            raise ValueError(f"{known.get('quantity')}: {len(values)} runs give no error; at least 2 are needed")
+        if statistic == "median":
+            rng = np.random.default_rng(0)
+            draws = [np.median(values[rng.integers(len(values), size=len(values))]) for _ in range(500)]
+            error = np.std(draws, ddof=1)
+        else:
+            error = values.reshape(len(values), -1).mean(axis=1).std(ddof=1) / math.sqrt(len(values))
+        value = getattr(np, statistic)(values)
+        return cls(value=float(value), error=float(error), runs=len(values), **known)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of our value."""
+        return self.value - 1.96 * self.error, self.value + 1.96 * self.error
+
+    @property
+    def verdict(self) -> str:
+        """'reproduced', 'differs' (with a known reason) or 'not reproduced'.
+
+        A published comparison must hold for the whole interval of ours.
+        """
+        if isinstance(self.published, str):
+            word, _, number = self.published.rpartition(" ")
+            good = all(_COMPARE[word](end, float(number)) for end in self.interval)
+        else:
+            both = math.hypot(self.error, 0 if math.isnan(self.published_error) else self.published_error)
+            good = abs(self.value - self.published) <= 1.96 * both + 0.5 * 10**-self.digits
+        return "reproduced" if good else "differs" if self.because else "not reproduced"
+
+    def __repr__(self):
+        low, high = self.interval
+        said = (
+            f"{self.experiment}, {self.quantity}: {self.value:.4g} [{low:.4g}, {high:.4g}], published {self.published}"
+        )
+        return f"{said}: {self.verdict}" + (f" because {self.because}" if self.verdict == "differs" else "")
+
+
+def read(path: Path = LEDGER) -> list[Entry]:
+    """All entries of the ledger; none where it does not exist yet.
+
+    Raises ValueError where the file is no ledger.
+    """
+    if not Path(path).exists():
+        return []
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        known = {field.name for field in fields(Entry)}
+        return [Entry(**{key: value for key, value in one.items() if key in known}) for one in content.get("entry", [])]
+    except (tomllib.TOMLDecodeError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no ledger of reproductions: {error}; write it anew with causal-lib reproduce"
+        ) from error
+
+
+def write(entries: Iterable[Entry], path: Path = LEDGER) -> list[Entry]:
+    """Put ``entries`` into the ledger; those of the same experiments are replaced, the others stay. Returns all."""
+    entries = list(entries)
+    anew = {entry.experiment for entry in entries}
+    every = sorted(
+        [entry for entry in read(path) if entry.experiment not in anew] + entries, key=lambda entry: entry.experiment
+    )
+    blocks = []
+    for entry in every:
+        low, high = entry.interval
+        facts = asdict(entry) | {"low": low, "high": high, "verdict": entry.verdict}
+        blocks.append("[[entry]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in facts.items()))
+    write_text(Path(path), _HEAD + "\n" + "\n".join(blocks))
+    return every
+
+
+def table(entries: Iterable[Entry]) -> pd.DataFrame:
+    """One row an entry, for people."""
+    rows = []
+    for entry in entries:
+        low, high = (f"{end:.4g}" for end in entry.interval)
+        ours = f"{entry.value:.4g}" + (f" [{low}, {high}]" if entry.error else "")
+        rows.append((entry.experiment, entry.quantity, entry.published, ours, entry.runs, entry.verdict))
+    return pd.DataFrame(rows, columns=["experiment", "quantity", "published", "ours", "runs", "verdict"])
+
+
+def _toml(value):
+    if isinstance(value, float):
+        return (
+            "nan"
+            if math.isnan(value)
+            else f"{value:.8g}"
+            if "e" in f"{value:.8g}" or "." in f"{value:.8g}"
+            else f"{value:.1f}"
+        )
+    return json.dumps(value, ensure_ascii=False)  # a JSON string or integer is TOML too

@@ -1,0 +1,103 @@
+"""The ledger: verdicts by rule, writing that loses nothing, reading what is no ledger."""
+
+import tomllib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from causal_lib.reproductions import ledger
+from causal_lib.reproductions.ledger import Entry
+
+BASE = {
+    "experiment": "one", "quantity": "a", "source": "a paper, table 1", "setting": "ten rows", "measure": "error",
+    "published": 1.0, "published_error": float("nan"), "digits": 1, "value": 1.0, "error": 0.1, "runs": 5, "seeds": "0 to 4",
+}  # fmt: skip
+
+
+def entry(**changed):
+    return Entry(**BASE | changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        ({"value": 1.24}, "reproduced"),  # 1.96 errors and half a unit of the last digit
+        ({"value": 1.25}, "not reproduced"),
+        ({"value": 1.25, "because": "other data"}, "differs"),
+        ({"value": 1.0, "because": "other data"}, "reproduced"),
+        ({"value": 1.5, "published_error": 0.3}, "reproduced"),
+        ({"error": 0.0, "value": 1.049}, "reproduced"),
+        ({"error": 0.0, "value": 1.06}, "not reproduced"),
+        ({"published": "above 0", "value": 0.2}, "reproduced"),
+        ({"published": "above 0", "value": 0.19}, "not reproduced"),  # the interval reaches 0
+        ({"published": "at most 1", "value": 0.8}, "reproduced"),
+        ({"published": "below 0.5", "value": 0.8}, "not reproduced"),
+    ],
+)
+def test_verdicts(changed, verdict):
+    assert entry(**changed).verdict == verdict
+    assert verdict in repr(entry(**changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"published": "about 3"}, "no comparison"),
+        ({"value": float("nan")}, "must be numbers"),
+        ({"error": -1.0}, "must be numbers"),
+    ],
+)
+def test_what_is_no_entry_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        entry(**changed)
+
+
+def test_ours_is_the_mean_or_median_of_independent_runs():
+    known = {name: value for name, value in BASE.items() if name not in ("value", "error", "runs")}
+    values = np.random.default_rng(0).normal(3, 2, size=10_000)
+    mean = Entry.of_runs(values, **known)
+    assert (mean.value, mean.runs) == (pytest.approx(values.mean()), 10_000)
+    assert mean.error == pytest.approx(values.std(ddof=1) / 100)
+    median = Entry.of_runs(values, "median", **known)
+    assert median.value == np.median(values)
+    assert median.error == pytest.approx(mean.error * np.sqrt(np.pi / 2), rel=0.2)  # of a median of normals
+    blocks = np.repeat(values[:, None], 16, axis=1)  # sixteen copies say no more than one
+    assert Entry.of_runs(blocks, **known).error == pytest.approx(mean.error)
+    assert Entry.of_runs(blocks, "median", **known).error == pytest.approx(median.error)
+    with pytest.raises(ValueError, match="1 runs give no error"):
+        Entry.of_runs([1.0], **known)
+
+
+def test_written_entries_come_back_and_others_stay(tmp_path):
+    path = tmp_path / "ledger.toml"
+    assert ledger.read(path) == []
+    first = [entry(), entry(quantity='"b" \\ c\nd', published="above 0", because="中文")]
+    ledger.write(first, path)
+    ledger.write([entry(experiment="two")], path)
+    assert {(one.experiment, one.quantity) for one in ledger.read(path)} == {
+        ("one", "a"),
+        ("one", first[1].quantity),
+        ("two", "a"),
+    }
+    ledger.write([entry(value=2.0)], path)  # the experiment is replaced whole
+    assert [(one.experiment, one.value) for one in ledger.read(path)] == [("one", 2.0), ("two", 1.0)]
+    stored = tomllib.loads(path.read_text(encoding="utf-8"))["entry"]
+    assert [one["verdict"] for one in stored] == ["not reproduced", "reproduced"]
+    assert ledger.table(ledger.read(path)).shape == (2, 6)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32))
+def test_any_number_survives(tmp_path_factory, number):
+    path = tmp_path_factory.mktemp("ledger") / "ledger.toml"
+    ledger.write([entry(value=number)], path)
+    assert ledger.read(path)[0].value == pytest.approx(number, rel=1e-7)
+
+
+def test_what_is_no_ledger_is_told(tmp_path):
+    path = tmp_path / "ledger.toml"
+    for text in ("[[entry]\n", '[[entry]]\nexperiment = "one"\n'):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="no ledger of reproductions"):
+            ledger.read(path)

@@ -58,7 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 2
-    verbs = {"run": _run, "data": _data, "report": _report, "bench": _bench, "reproduce": _reproduce, "pretrain": _pretrain}
+    verbs = {
+        "run": _run,
+        "data": _data,
+        "report": _report,
+        "bench": _bench,
+        "reproduce": _reproduce,
+        "pretrain": _pretrain,
+    }
     return verbs[options.command](options)
 
 

@@ -190,7 +190,9 @@ def _prior(source, root):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         frames = {name: pd.DataFrame(part, columns=["alpha", "beta"], dtype=float) for name, part in content.items()}
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{source.name}: {path.name} does not hold alpha and beta of each campaign: {error}") from error
+        raise ValueError(
+            f"{source.name}: {path.name} does not hold alpha and beta of each campaign: {error}"
+        ) from error
     for name, frame in frames.items():
         if frame.empty or not (frame > 0).all(axis=None):
             raise ValueError(f"{source.name}: campaign {name!r}: a Beta prior needs numbers above 0 for alpha and beta")

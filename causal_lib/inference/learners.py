@@ -41,7 +41,8 @@ _FINAL = {"max_iter": 100, "learning_rate": 0.05, "max_leaf_nodes": 15, "min_sam
 def linear_dml(y, t, x, groups, seed, *, arms=True) -> tuple[float, np.ndarray, np.ndarray, dict]:
     """Average of EconML's LinearDML, its effect quadratic in the numeric columns; arguments and value as in `estimators.PLAIN`.
 
-    Without ``arms`` the treatment is a number, and the effect that of one unit.
+    Where there are fewer than 20 rows for each term of the quadratic, the effect is linear in the columns. Without ``arms`` the
+    treatment is a number, and the effect that of one unit.
     """
     from econml.dml import LinearDML
 
@@ -50,8 +51,9 @@ def linear_dml(y, t, x, groups, seed, *, arms=True) -> tuple[float, np.ndarray, 
     number = (x.nunique() > 2).to_numpy()
     vary = x.loc[:, number if number.any() else ~number]
     vary = ((vary - vary.mean()) / vary.std().replace(0, 1)).to_numpy()
-    if number.any():
-        vary = PolynomialFeatures(2, include_bias=False).fit_transform(vary)
+    square = PolynomialFeatures(2, include_bias=False)
+    if number.any() and len(y) >= _ROWS_A_TERM * square.fit(vary[:1]).n_output_features_:
+        vary = square.transform(vary)
     model = LinearDML(
         model_y=_boosted(seed, classes=_zero_one(y)),
         model_t=_boosted(seed, classes=arms),
@@ -70,7 +72,11 @@ def linear_dml(y, t, x, groups, seed, *, arms=True) -> tuple[float, np.ndarray, 
     moves = {} if arms else check_moves(t_left, t)
     basis = np.column_stack([np.ones(len(y)), vary])
     bread = np.linalg.pinv((basis * t_left[:, None] ** 2).T @ basis / len(y))
-    influence = (basis * (t_left * (y_left - t_left * values))[:, None]) @ bread @ basis.mean(axis=0)
+    # What the regression leaves is too small where it is led by few rows: divided by 1 - leverage, as HC3 does.
+    leverage = ((basis @ bread) * basis).sum(axis=1) * t_left**2 / len(y)
+    influence = (
+        (basis @ bread @ basis.mean(axis=0)) * t_left * (y_left - t_left * values) / np.maximum(1 - leverage, 1e-6)
+    )
     return values.mean(), influence + values - values.mean(), np.ones(len(y)), moves
 
 
@@ -310,8 +316,15 @@ class _Kept(BaseEstimator):
         return np.full(len(rows), np.mean(self.scores_))
 
 
+class _Classifier(HistGradientBoostingClassifier):
+    """Takes events as a column too: EconML's DRLearner hands them over so, which scikit-learn warns of."""
+
+    def fit(self, x, y, **how):
+        return super().fit(x, np.ravel(y), **how)
+
+
 def _boosted(seed, *, classes):
-    return (HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor)(**BOOST, random_state=seed)
+    return (_Classifier if classes else HistGradientBoostingRegressor)(**BOOST, random_state=seed)
 
 
 def _zero_one(values):

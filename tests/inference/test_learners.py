@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
+from causal_lib.inference.effects import effect
 from causal_lib.inference.estimators import PLAIN, slope
 from causal_lib.inference.learners import LEARNERS, Projection
 
@@ -138,3 +139,15 @@ assert "causalml" in sys.modules
 def test_causalml_loads_late_and_says_nothing():
     done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ["linear_dml", "causal_forest", "dr_learner"])
+def test_averages_of_events_say_nothing(name, capfd):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=400)
+    t = (rng.random(400) < 1 / (1 + np.exp(-a))).astype(int)
+    frame = pd.DataFrame({"a": a, "t": t, "y": (rng.random(400) < 0.3 + 0.2 * t).astype(int)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert abs(effect(frame, "t", "y", adjustment=["a"], estimator=name).value - 0.2) < 0.2
+    assert capfd.readouterr() == ("", "")

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 from joblib import parallel_config
+from matplotlib import rc_context
 from scipy.stats import norm
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -243,7 +245,7 @@ def final_model(seed: int) -> HistGradientBoostingRegressor:
 
 def _meta(kind, y, t, x, groups, seed):
     """CausalML's S-, T-, X- or R-learner, boosted; X and R with our propensities, R's cross-fitted."""
-    meta = _causalml("meta")
+    meta = causalml_part("meta")
     outcome, effect = _boosted(seed, classes=_zero_one(y)), final_model(seed)
     learner = getattr(meta, f"Base{kind}{'Classifier' if _zero_one(y) else 'Regressor'}")
     parts = {"learner": outcome} if kind in "ST" else {"outcome_learner": outcome, "effect_learner": effect}
@@ -265,7 +267,7 @@ def _uplift_trees(forest, y, t, x, groups, seed):
     """CausalML's uplift tree or forest, split by the Kullback-Leibler divergence of the arms, honest."""
     if not _zero_one(y):
         raise ValueError("learners 'uplift_tree' and 'uplift_forest' need an outcome of 0 and 1; take another learner")
-    tree = _causalml("tree")
+    tree = causalml_part("tree")
     how = {"control_name": "control", "min_samples_leaf": 50, "honesty": True, "random_state": seed, "max_depth": 5}
     named = np.where(t == 1, "treated", "control")
     if forest:
@@ -349,8 +351,10 @@ def _same_order(rows, wide):
         raise RuntimeError("EconML returned its residuals in another order than the rows")
 
 
-def _causalml(name):
-    """The module ``causalml.inference.<name>``."""
-    # A part of it looks for an optional citation package and calls its absence an error, on the screen of whoever asked.
+def causalml_part(name: str) -> ModuleType:
+    """The module ``causalml.inference.<name>``; importing it changes neither the style of figures nor what is on the screen."""
+    # A part of it looks for an optional citation package and calls its absence an error, on the screen of whoever asked;
+    # another sets matplotlib's style for everybody.
     logging.getLogger("duecredit").addHandler(logging.NullHandler())
-    return import_module(f"causalml.inference.{name}")
+    with rc_context():
+        return import_module(f"causalml.inference.{name}")

@@ -11,6 +11,7 @@ from causal_lib.bench import claim
 from causal_lib.data.sources import load
 from causal_lib.inference.effects import effect
 from causal_lib.inference.estimators import NoOverlapError, design
+from causal_lib.inference.learners import causalml_part
 from causal_lib.inference.uplift import UpliftModel
 from causal_lib.reproductions.ledger import Entry
 
@@ -65,9 +66,8 @@ def nie_wager(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]
 
 def _meta_learners(seed):
     """(setups, sizes, learners) mean squared errors."""
-    from causalml.inference.meta import BaseRRegressor, BaseSRegressor, BaseTRegressor, BaseXRegressor
-
-    kinds = (BaseSRegressor, BaseTRegressor, BaseXRegressor, BaseRRegressor)
+    meta = causalml_part("meta")
+    kinds = [getattr(meta, f"Base{learner}Regressor") for learner in _LEARNERS]
     rng, errors = np.random.default_rng(seed), np.empty((4, len(_SIZES), len(_LEARNERS)))
     for setup in range(4):
         for size, (n, p, sigma) in enumerate(_SIZES):
@@ -186,11 +186,12 @@ def _econml(name):
 
 def _causalml(name):
     def run(frame, columns):
-        from causalml.inference.meta import BaseXRegressor, XGBTRegressor
         from xgboost import XGBRegressor
 
+        meta = causalml_part("meta")
+
         x, t, y = design(frame, columns).to_numpy(), frame["z"].to_numpy(), frame["y"].to_numpy()
-        model = XGBTRegressor(random_state=0) if name == "T" else BaseXRegressor(XGBRegressor(random_state=0))
+        model = meta.XGBTRegressor(random_state=0) if name == "T" else meta.BaseXRegressor(XGBRegressor(random_state=0))
         found = np.ravel(model.fit_predict(X=x, treatment=t, y=y))
         return found.mean(), found
 

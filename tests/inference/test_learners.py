@@ -128,11 +128,14 @@ LATE = """
 import sys
 import causal_lib.inference.uplift
 assert not {"causalml", "econml", "shap", "xgboost"} & set(sys.modules)
+import matplotlib
+style = dict(matplotlib.rcParams)
 import numpy as np, pandas as pd
 x = pd.DataFrame({"a": np.arange(200.0)})
 learner = causal_lib.inference.learners.LEARNERS["s"]
 learner(np.arange(200) % 2, np.arange(200) // 2 % 2, x, np.arange(200), 0).predict(x)
 assert "causalml" in sys.modules
+assert dict(matplotlib.rcParams) == style
 """
 
 

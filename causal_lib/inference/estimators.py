@@ -47,6 +47,12 @@ def standard_error(influence: np.ndarray, groups: np.ndarray) -> float:
     return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(influence))
 
 
+def clustered_covariance(influence: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """(k, k) covariance of k estimates whose rows have these influences (n, k); its diagonal is that of `standard_error`."""
+    sums = np.column_stack([np.bincount(groups, part) for part in influence.T])
+    return sums.T @ sums * len(sums) / (len(sums) - 1) / len(influence) ** 2
+
+
 def cross_fit(
     y: np.ndarray, t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,7 @@ from causal_lib.inference.estimators import (
     arm_folds,
     check_moves,
     check_overlap,
+    clustered_covariance,
     dr_scores,
     fit,
     folds,
@@ -213,8 +214,7 @@ class Projection:
         bread = np.linalg.pinv(basis.T @ basis / len(basis))  # the square of an indicator repeats it
         found = bread @ basis.T @ score / len(basis)
         influence = (basis * (score - basis @ found)[:, None]) @ bread
-        sums = np.column_stack([np.bincount(groups, part) for part in influence.T])
-        return cls(expand, found, sums.T @ sums * clusters / (clusters - 1) / len(score) ** 2)
+        return cls(expand, found, clustered_covariance(influence, groups))
 
     def interval(self, x: pd.DataFrame, level: float, *, simultaneous: bool = False, seed: int = 0) -> pd.DataFrame:
         """Value, low and high of each row of ``x``; ``simultaneous``: all of them hold at once with chance ``level``.

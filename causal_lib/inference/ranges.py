@@ -160,8 +160,8 @@ def best_treatments(
     chosen = weights @ ((rank < k) & ~np.isnan(values))
     table = pd.DataFrame(
         {
-            "low": np.nanmin(values, axis=0),
-            "high": np.nanmax(values, axis=0),
+            "low": pd.DataFrame(values).min().to_numpy(),  # nan, without numpy's warning, where all members refuse
+            "high": pd.DataFrame(values).max().to_numpy(),
             "chosen": chosen,
             "refused": weights @ np.isnan(values),
         },

@@ -8,7 +8,15 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.data.schema import check_binary, check_frame
-from causal_lib.inference.estimators import cross_fit, design, dr_scores, fit, folds, standard_error
+from causal_lib.inference.estimators import (
+    clustered_covariance,
+    cross_fit,
+    design,
+    dr_scores,
+    fit,
+    folds,
+    standard_error,
+)
 from causal_lib.inference.learners import LEARNERS, Projection, final_model
 
 GROUPS = 5
@@ -233,13 +241,11 @@ class UpliftModel:
         """``table`` with intervals and reasons, and the total with its interval."""
         found, influence = self._line()
         terms = np.column_stack([np.ones(len(table)), table["uplift"].to_numpy() - self.predicted.mean()])
-        errors = np.array([standard_error(influence @ row, self.groups) for row in np.eye(2)])
-        both = standard_error(influence.sum(axis=1), self.groups) ** 2
-        mixed = (both - (errors**2).sum()) / 2
-        half = norm.ppf(0.975) * np.sqrt((terms**2) @ errors**2 + 2 * terms.prod(axis=1) * mixed)
+        covariance = clustered_covariance(influence, self.groups)
+        half = norm.ppf(0.975) * np.sqrt(((terms @ covariance) * terms).sum(axis=1))
         worth = table[price].to_numpy(dtype=float) if price else np.ones(len(table))
         whole = worth @ terms
-        total, apart = float(whole @ found), norm.ppf(0.975) * standard_error(influence @ whole, self.groups)
+        total, apart = float(whole @ found), norm.ppf(0.975) * np.sqrt(whole @ covariance @ whole)
         expected = terms @ found
         why = [
             f"{self.outcome}: {max(shown, 0):.0%} when shown, {max(shown - gain, 0):.0%} anyway"

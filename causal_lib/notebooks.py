@@ -80,7 +80,7 @@ def plan(
     notebooks: Path = paths.NOTEBOOKS,
     results: Path | None = None,
 ) -> list[Job]:
-    """The jobs of a run, each after those it needs; UsageError where the request cannot be run.
+    """The jobs of a run, each after those it needs, long ones first; UsageError where the request cannot be run.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def plan(
             if k not in selected and not (results and (results / f"{k}.json").exists()):
                 raise UsageError(f"{found[number].name} needs the results of notebook {k}: run {k} too")
     jobs = {}
-    for number in TopologicalSorter({n: [k for k in needs[n] if k in needs] for n in needs}).static_order():
+    for number in _in_order({n: [k for k in needs[n] if k in needs] for n in needs}, found):
         asked = overrides.get(number, {}) | {name: value for name, value in given.items() if number in where[name]}
         values = {name: _typed(name, value, declared[number][name], found[number]) for name, value in asked.items()}
         changed = {name: value for name, value in values.items() if value != declared[number][name]}
@@ -148,6 +148,22 @@ def _overrides(path, declared):
 
 def _needs(path):
     return tuple(nbformat.read(path, as_version=4).metadata.get("causal_lib", {}).get("needs", ()))
+
+
+def _in_order(needs, found):
+    """Each number after those it needs and, among those that could be next, the longest first: it should not run alone last."""
+    sorter = TopologicalSorter(needs)
+    sorter.prepare()
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=lambda number: (-_seconds(found[number]), number))
+        yield from ready
+        sorter.done(*ready)
+
+
+def _seconds(path):
+    """The quick runtime that the first cell announces; 0 where it says none."""
+    told = re.search(r"Runtime:\D*(\d+)\s+(second|minute|hour)", nbformat.read(path, as_version=4).cells[0].source)
+    return int(told[1]) * {"second": 1, "minute": 60, "hour": 3600}[told[2]] if told else 0
 
 
 def _typed(name, value, default, path):

@@ -159,6 +159,16 @@ def test_needs_must_be_had_and_make_no_circle(house):
         start(house, jobs=0)
 
 
+def test_long_notebooks_start_first_and_none_before_what_it_needs(house):
+    announced = {"01_a": "quick 1 s", "02_b": "about 20 seconds", "03_c": "about 4 minutes", "04_d": "1 hour"}
+    for name, runtime in announced.items():
+        path = add(house, name, needs=["02"] if name == "04_d" else [])
+        book = nbformat.read(path, as_version=4)
+        book.cells[0].source += f"\n\nRuntime: {runtime} quick, 2 hours full."
+        nbformat.write(book, path)
+    assert [job.number for job in plan(notebooks=house / "notebooks")] == ["03", "02", "01", "04"]
+
+
 def test_default_run_updates_the_committed_results_and_a_changed_one_leaves_them_alone(house):
     add(house, "01_a", "import sys, threading\nprint(sys.executable, os.getcwd())")
     add(house, "02_b", needs=["01"])

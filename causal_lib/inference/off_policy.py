@@ -161,10 +161,7 @@ def policy_values(
     """
     if strange := [name for name in estimators if name not in ESTIMATORS]:
         raise ValueError(f"unknown estimator {strange[0]!r}; known: {', '.join(ESTIMATORS)}")
-    if interval not in INTERVALS:
-        raise ValueError(f"unknown interval {interval!r}; known: {', '.join(INTERVALS)}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie in (0, 1), not {level}")
+    _check_interval(interval, level)
     limits = None if threshold is None else np.atleast_1d(np.asarray(threshold, dtype=float))
     if limits is not None and (not limits.size or not (limits > 0).all()):
         raise ValueError(f"threshold must be above 0, not {threshold}")
@@ -234,6 +231,7 @@ def slate_value(
     kinds = ("slate", "cascade", "independent")
     if estimator not in kinds:
         raise ValueError(f"unknown estimator {estimator!r}; known: {', '.join(kinds)}")
+    _check_interval(interval, level)
     check_frame(logs, [round_id, position, reward, propensity, target], complete=True, name="logs")
     check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
     check_range(logs[target], 0, 1, name=f"target column {target!r}")
@@ -257,6 +255,13 @@ def slate_value(
     span = float(ratio.max() * np.ptp(logs[reward].to_numpy(dtype=float))) * int(logs.groupby(round_id).size().max())
     rng = np.random.default_rng(seed)
     return _judged(estimator, score, *worst, _ends(score, span, interval, level, rng), {})
+
+
+def _check_interval(interval, level):
+    if interval not in INTERVALS:
+        raise ValueError(f"unknown interval {interval!r}; known: {', '.join(INTERVALS)}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie in (0, 1), not {level}")
 
 
 def _probabilities(given, n, name):
@@ -357,8 +362,6 @@ def _spread(w):
 
 def _ends(score, span, interval, level, rng, groups=None):
     """(low, high) of the mean of ``score``, its rows independent or, within ``groups`` (codes from 0), not."""
-    if interval not in INTERVALS:
-        raise ValueError(f"unknown interval {interval!r}; known: {', '.join(INTERVALS)}")
     n, mean, deviation = len(score), score.mean(), score.std(ddof=1)
     if interval == "bootstrap":
         sums, counts = (score, np.ones(n)) if groups is None else (np.bincount(groups, score), np.bincount(groups))

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.data.schema import check_binary, check_frame
+from causal_lib.inference.effects import check_outcome
 from causal_lib.inference.estimators import (
     clustered_covariance,
     cross_fit,
@@ -32,7 +33,8 @@ class UpliftModel:
     score : (n,) AIPW score of each training row: a noisy, unbiased measurement of its effect.
     predicted : (n,) the effect predicted by models that did not see the row (nor others of its cluster).
     groups : (n,) cluster of each row.
-    learner : see `train`; x : (n, columns) adjustment columns of the training rows as numbers.
+    x : (n, columns) adjustment columns of the training rows as numbers.
+    learner : see `train`.
     """
 
     treatment: str
@@ -41,11 +43,10 @@ class UpliftModel:
     score: np.ndarray
     predicted: np.ndarray
     groups: np.ndarray
-    columns: pd.Index
+    x: pd.DataFrame
+    learner: str
     model: object
     relevance_model: object
-    learner: str = "dr"
-    x: pd.DataFrame | None = None
 
     @classmethod
     def train(
@@ -89,7 +90,7 @@ class UpliftModel:
         if x.shape[1] == 0:
             raise ValueError("adjustment is empty: effects can vary only with columns; give some, or use effect")
         t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
-        y = frame[outcome].to_numpy(dtype=float)
+        y = check_outcome(frame[outcome])
         groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(len(frame))
         chances, means = cross_fit(y, t, x, groups, seed)
         score, _ = dr_scores(y, t, chances, means)
@@ -104,7 +105,7 @@ class UpliftModel:
             predicted[rest] = learned(learn).predict(x.iloc[rest])
         final, relevance = learned(np.arange(len(y))), fit(y[t == 1], x[t == 1], seed)
         names = treatment, outcome, tuple(adjustment)
-        return cls(*names, score, predicted, groups, x.columns, final, relevance, learner, x)
+        return cls(*names, score, predicted, groups, x, learner, final, relevance)
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """(n,) effect for each row."""
@@ -272,7 +273,7 @@ class UpliftModel:
 
     def _design(self, frame):
         check_frame(frame, self.adjustment, complete=True, name="new")
-        return design(frame, self.adjustment).reindex(columns=self.columns, fill_value=0.0)
+        return design(frame, self.adjustment).reindex(columns=self.x.columns, fill_value=0.0)
 
     def __repr__(self):
         slope = self.calibration().loc["slope"]

@@ -7,6 +7,7 @@ errors (or its rounding) allow. What does not stays in, with what is known of th
 import json
 import math
 import operator
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +21,7 @@ from causal_lib.results import write_text
 
 LEDGER = paths.ROOT / "reports" / "reproductions.toml"
 _COMPARE = {"at most": operator.le, "at least": operator.ge, "below": operator.lt, "above": operator.gt}
+_COMPARISON = re.compile(rf"({'|'.join(_COMPARE)}) -?\d+(\.\d+)?")
 _HEAD = "# Written by `causal-lib reproduce`; the verdicts are computed, see causal_lib/reproductions/ledger.py.\n"
 
 
@@ -53,7 +55,7 @@ class Entry:
     because: str = ""
 
     def __post_init__(self):
-        if isinstance(self.published, str) and self.published.rpartition(" ")[0] not in _COMPARE:
+        if isinstance(self.published, str) and not _COMPARISON.fullmatch(self.published):
             raise ValueError(
                 f"{self.quantity}: published {self.published!r} is no number and no comparison like 'above 0'"
             )

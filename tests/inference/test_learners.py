@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from causal_lib.inference.effects import effect
 from causal_lib.inference.estimators import PLAIN, slope
-from causal_lib.inference.learners import LEARNERS, Projection
+from causal_lib.inference.learners import LEARNERS, Projection, linear_dml
 
 
 def _scores(n, seed):
@@ -122,6 +122,22 @@ def test_uplift_trees_need_events():
     y, t, x, _ = _effects(60, 2)
     with pytest.raises(ValueError, match="need an outcome of 0 and 1; take another learner"):
         LEARNERS["uplift_tree"](y + x["a"].to_numpy(), t, x, np.arange(60), 0)
+
+
+@pytest.mark.parametrize(("n", "quadratic"), [(99, False), (100, True)])
+def test_dml_is_quadratic_from_20_rows_a_term_on(n, quadratic):
+    # Two columns make five terms.
+    from econml.dml import LinearDML
+
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(rng.normal(size=(n, 2)), columns=["a", "b"])
+    t = np.arange(n) % 2
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        fit = LinearDML.fit
+        patch.setattr(LinearDML, "fit", lambda self, *a, X, **how: seen.append(X.shape[1]) or fit(self, *a, X=X, **how))
+        linear_dml(rng.normal(size=n), t, x, np.arange(n), 0)
+    assert seen == [5 if quadratic else 2]
 
 
 LATE = """

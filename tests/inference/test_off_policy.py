@@ -212,6 +212,8 @@ def test_slates_by_what_moves_what():
     ("change", "how", "message"),
     [
         ({}, {"estimator": "sips"}, "unknown estimator 'sips'; known: slate, cascade, independent"),
+        ({}, {"interval": "magic"}, "unknown interval 'magic'; known: normal, bootstrap, bernstein"),
+        ({}, {"level": 95}, r"level must lie in \(0, 1\), not 95"),
         ({"propensity_score": 0}, {}, "'propensity_score': 300 values outside"),
         ({"position": 1}, {}, "200 rows repeat a position of their round"),
         ({"target": 0.0}, {}, "every item logged at a position probability 0"),

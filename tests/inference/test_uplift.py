@@ -66,7 +66,7 @@ def test_without_differences_nothing_is_claimed():
 
 def test_qini_and_slope_by_hand():
     score, predicted = np.array([1.0, 0.0, 3.0, 2.0]), np.array([0.1, 0.0, 0.3, 0.2])
-    tiny = UpliftModel("t", "y", (), score, predicted, np.arange(4), pd.Index([]), None, None)
+    tiny = UpliftModel("t", "y", (), score, predicted, np.arange(4), pd.DataFrame(), "dr", None, None)
     assert tiny.auuc()[0] == pytest.approx(np.mean(score * (1 - np.array([3, 4, 1, 2]) / 5)))
     assert tiny.auuc()[0] - tiny.qini()[0] == pytest.approx(score.mean() / 2)
     parts = score * (1 - np.array([3, 4, 1, 2]) / 5)

@@ -75,6 +75,26 @@ def test_lalonde_is_exact(real):
     assert found["CPS, naive"].verdict == "reproduced"
 
 
+def test_what_estimators_recover_of_lalonde(real):
+    """Refusals on all rows; regression on the comparable ones against a computation with other tools."""
+    import statsmodels.formula.api as smf
+
+    real("nsw", "cps")
+    found = effects.lalonde_recovered().set_index(["rows", "estimator"])
+    refused = found.loc["all"]["value"].isna()
+    assert list(refused.index[refused]) == ["ipw", "aipw", "dr_learner"]
+    assert not found.loc["comparable"].isna().any(axis=None)
+    frame = pd.concat([load("nsw").query("treat == 1"), load("cps")])
+    frame = frame.assign(u74=1 * (frame["re74"] == 0), u75=1 * (frame["re75"] == 0), s=frame["re74"] / 1000)
+    terms = "age + educ + black + hisp + marr + nodegree + s + I(re75 / 1000) + u74 + u75"
+    bent = f"treat ~ {terms} + I(age**2 / 100) + I(age**3 / 1000) + I(educ**2 / 10) + I(educ * s)"
+    share = smf.logit(bent, frame).fit(disp=False, maxiter=200).predict(frame)
+    frame = frame[(share >= 0.1) & (share <= 0.9)]
+    assert len(frame) == found.loc[("comparable", "regression"), "n"]
+    arms = [smf.ols(f"re78 ~ {terms}", frame[frame["treat"] == arm]).fit().predict(frame) for arm in (0, 1)]
+    assert found.loc[("comparable", "regression"), "value"] == pytest.approx((arms[1] - arms[0]).mean(), rel=1e-6)
+
+
 def test_errors_on_acic_are_those_of_a_second_computation(real):
     real("acic2016")
     found = effects.acic(2, methods=("difference of means", "DR-learner"), n_jobs=1)

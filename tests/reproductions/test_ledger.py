@@ -45,6 +45,7 @@ def test_verdicts(changed, verdict):
     ("changed", "message"),
     [
         ({"published": "about 3"}, "no comparison"),
+        ({"published": "above zero"}, "no comparison"),
         ({"value": float("nan")}, "must be numbers"),
         ({"error": -1.0}, "must be numbers"),
     ],

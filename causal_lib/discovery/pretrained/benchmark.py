@@ -35,7 +35,7 @@ GAINS |= dict.fromkeys(_GAINING, "at least 0.1") | dict.fromkeys(HELD_OUT, "at l
 NETWORKS = ("asia", "child", "insurance", "alarm", "sachs")
 
 
-def members(graph: CausalGraph, seed: int, count: int = MEMBERS) -> list[np.ndarray]:
+def random_members(graph: CausalGraph, seed: int, count: int = MEMBERS) -> list[np.ndarray]:
     """(d, d) adjacencies of random DAGs that ``graph`` stands for; what no DAG fits gets its open edges by a random order."""
     rng, names, found = np.random.default_rng(seed), list(graph.names), []
     for _ in range(count if graph.kind != "DAG" else 1):
@@ -50,15 +50,15 @@ def members(graph: CausalGraph, seed: int, count: int = MEMBERS) -> list[np.ndar
 
 
 def directed_f1(graph: CausalGraph, truth: CausalGraph, seed: int = 0) -> float:
-    """F1 of the edges with their directions, the mean over `members`."""
+    """F1 of the edges with their directions, the mean over `random_members`."""
     true = truth.subgraph(graph.names).adjacency
-    return float(np.mean([precision_recall_f1(one, true)[2] for one in members(graph, seed)]))
+    return float(np.mean([precision_recall_f1(one, true)[2] for one in random_members(graph, seed)]))
 
 
 def parent_aid(graph: CausalGraph, truth: CausalGraph, seed: int = 0) -> float:
-    """Parent adjustment distance to the true DAG, the mean over those `members` that are acyclic (nan if none is)."""
+    """Parent adjustment distance to the true DAG, the mean over those `random_members` that are acyclic (nan if none is)."""
     true, found = truth.subgraph(graph.names).adjacency.astype(np.int8), []
-    for one in members(graph, seed):
+    for one in random_members(graph, seed):
         if CausalGraph.from_adjacency(one, graph.names).kind == "DAG":
             found.append(gadjid.parent_aid(true, one.astype(np.int8), edge_direction="from row to column")[0])
     return float(np.mean(found)) if found else float("nan")

@@ -1,0 +1,195 @@
+"""Full-ranking metrics against a plain computation, user by user, and their propensity-weighted versions against the truth."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.metrics import ndcg_score
+
+from causal_lib.ranking import compare, evaluate_ranking, top_items
+
+
+def _of(matrix):
+    return lambda users: matrix[users]
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Scores of 200 users and 50 items, what they have seen, and their positives (some have none)."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(200, 50)).round(1)  # with ties
+    seen = sparse.csr_array((rng.random((200, 50)) < 0.2).astype(float))
+    test = sparse.csr_array(((rng.random((200, 50)) < 0.06) & ~(seen.toarray() > 0)).astype(float))
+    return scores, seen, test
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 7), st.integers(1, 12), st.integers(1, 12))
+def test_lists_are_those_of_a_stable_sort(seed, users, items, k):
+    rng = np.random.default_rng(seed)
+    scores, seen = rng.integers(4, size=(users, items)).astype(float), rng.random((users, items)) < 0.3
+    k = min(k, items)
+    found = top_items(_of(scores), np.arange(users), k, sparse.csr_array(seen.astype(int)))
+    for row in range(users):
+        left = [i for i in np.argsort(-scores[row], kind="stable") if not seen[row, i]][:k]
+        assert found[row].tolist() == left + [-1] * (k - len(left))
+
+
+def test_blocks_change_nothing(case, monkeypatch):
+    scores, seen, _ = case
+    whole = top_items(_of(scores), np.arange(200), 7, seen)
+    monkeypatch.setattr("causal_lib.ranking._BLOCK", 150)
+    sizes = []
+
+    def counted(users):
+        sizes.append(len(users))
+        return scores[users]
+
+    assert (top_items(counted, np.arange(200), 7, seen) == whole).all()
+    assert max(sizes) == 3  # 150 scores in memory at once
+    assert (top_items(_of(scores), np.array([5, 3]), 7, seen) == whole[[5, 3]]).all()
+
+
+def test_metrics_by_hand(case):
+    scores, seen, test = case
+    top = top_items(_of(scores), np.arange(200), 10, seen)
+    found = evaluate_ranking(top, test, popularity=np.asarray(seen.sum(axis=0)).ravel())
+    hits, sums, positives = [], np.zeros(3), test.toarray() > 0
+    for user in found.per_user.index:
+        own, listed = positives[user], top[user]
+        ranks = [r for r, item in enumerate(listed, start=1) if item >= 0 and own[item]]
+        d = sum(1 / np.log2(1 + r) for r in ranks)
+        ideal = sum(1 / np.log2(1 + r) for r in range(1, min(own.sum(), 10) + 1))
+        hits.append((len(ranks) / own.sum(), len(ranks) / 10, d / ideal, 1 / ranks[0] if ranks else 0, d))
+        sums += len(ranks), d, own.sum()
+    names = ["recall", "precision", "NDCG", "MRR", "DCG"]
+    assert found.per_user["naive"][names].to_numpy() == pytest.approx(np.array(hits))
+    value = found.table.loc["naive", "value"]
+    assert value[names].to_numpy() == pytest.approx(np.mean(hits, axis=0))
+    assert value[["pooled recall", "pooled gain"]].tolist() == pytest.approx((sums[:2] / sums[2]).tolist())
+    assert found.left_out == 200 - len(hits) > 0
+    counts = np.bincount(top.ravel(), minlength=50)
+    assert found.table.loc[("lists", "coverage"), "value"] == (counts > 0).mean()
+    gini = np.abs(counts[:, None] - counts).sum() / (2 * 50 * counts.sum())
+    assert found.table.loc[("lists", "Gini"), "value"] == pytest.approx(gini)
+    inside = found.table.dropna()
+    assert ((inside["low"] <= inside["value"]) & (inside["value"] <= inside["high"])).all()
+    assert "without a positive left out" in repr(found)
+    assert found.to_dict()["metrics"]["lists"]["Gini"]["low"] is None
+
+
+def test_ndcg_is_scikit_learn_s(case):
+    scores, _, test = case
+    scores = scores + 1e-6 * np.random.default_rng(1).random(scores.shape)  # it averages over ties
+    found = evaluate_ranking(top_items(_of(scores), np.arange(200), 10), test)
+    rows = found.per_user.index
+    peer = [ndcg_score(test.toarray()[[u]], scores[[u]], k=10) for u in rows]
+    assert found.per_user[("naive", "NDCG")].to_numpy() == pytest.approx(np.array(peer), abs=1e-12)
+
+
+def test_weighted_metrics_are_right_when_positives_go_missing():
+    rng = np.random.default_rng(0)
+    users, items, k = 400, 60, 10
+    scores = rng.normal(size=(users, items))
+    likes = rng.random((users, items)) < 1 / (1 + np.exp(2 - scores))
+    propensity = np.clip(0.15 + 0.8 * rng.random(items) ** 3, 0, 1)  # of the items: some are seen often
+    boost = scores + 2 * propensity  # a list that prefers them looks better than it is
+    top = top_items(_of(boost), np.arange(users), k)
+    truth = evaluate_ranking(top, sparse.csr_array(likes.astype(float))).table
+    errors = {}
+    for _ in range(60):
+        shown = sparse.csr_array((likes & (rng.random(likes.shape) < propensity)).astype(float))
+        found = evaluate_ranking(top, shown, propensity=propensity, n_boot=2)
+        for way, metric in (
+            ("naive", "pooled recall"),
+            ("snips", "pooled recall"),
+            ("naive", "precision"),
+            ("ips", "precision"),
+        ):
+            # a sum over positives, which users without one are no part of
+            share = found.users / users if metric == "precision" else 1
+            off = found.table.loc[(way, metric), "value"] * share - truth.loc[("naive", metric), "value"]
+            errors.setdefault((way, metric), []).append(off)
+    z = {key: np.mean(values) / np.std(values, ddof=1) * np.sqrt(60) for key, values in errors.items()}
+    assert abs(z[("snips", "pooled recall")]) < 3.5
+    assert abs(z[("ips", "precision")]) < 3.5
+    assert z[("naive", "pooled recall")] > 20
+    assert z[("naive", "precision")] < -20
+
+
+def test_models_are_compared_user_by_user(case):
+    scores, seen, test = case
+    good = scores + 0.8 * test.toarray()
+    one, other = (evaluate_ranking(top_items(_of(s), np.arange(200), 10, seen), test) for s in (good, scores))
+    table = compare(one, other)
+    gap = (one.per_user - other.per_user)[("naive", "NDCG")]
+    row = table.loc[("naive", "NDCG")]
+    assert row["difference"] == pytest.approx(gap.mean())
+    assert row["low"] < gap.mean() < row["high"]
+    assert row["p"] < 0.01
+    assert (compare(one, one)["p"] == 1).all()
+    with pytest.raises(ValueError, match="must be evaluated on the same ones"):
+        compare(one, evaluate_ranking(np.zeros((1, 1), dtype=int), sparse.csr_array(np.ones((1, 50)))))
+
+
+def test_p_is_uniform_without_a_difference():
+    rng = np.random.default_rng(0)
+    found = []
+    for seed in range(150):
+        test = sparse.csr_array((rng.random((60, 20)) < 0.2).astype(float))
+        pair = [evaluate_ranking(top_items(_of(rng.random((60, 20))), np.arange(60), 5), test, n_boot=2) for _ in "ab"]
+        if pair[0].per_user.index.equals(pair[1].per_user.index):
+            found.append(compare(*pair, n_draws=99, seed=seed).loc[("naive", "NDCG"), "p"])
+    assert 0.01 < np.mean(np.array(found) <= 0.1) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"top": np.zeros((3, 2), dtype=int)}, "top: 3 lists name an item twice"),
+        ({"top": np.array([[0, 9]] * 3)}, "top: 3 codes are of no item; there are 4"),
+        ({"top": np.array([[0, 1]])}, r"top has shape \(1, 2\) for 3 users"),
+        ({"test": sparse.csr_array((3, 4))}, "none of the 3 users has a positive"),
+        ({"propensity": np.zeros(4)}, "propensity of the positives: 2 values outside"),
+        ({"propensity": np.full((3, 4), 1.5)}, "propensity of the positives: 2 values outside"),
+    ],
+)
+def test_bad_rankings(change, message):
+    test = sparse.csr_array(np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]))
+    given = {"top": np.array([[0, 1]] * 3), "test": test} | change
+    with pytest.raises(ValueError, match=message):
+        evaluate_ranking(**given)
+
+
+@pytest.mark.parametrize(
+    ("scores", "k", "message"),
+    [
+        (np.zeros((2, 3)), 4, "k=4: between 1 and the 3 items"),
+        (np.zeros((2, 3)), 0, "k=0: between 1 and the 3 items"),
+        (np.array([[0, np.nan, 0], [0, 0, 0]]), 1, "scores: 1 are missing or infinite, first of user 0"),
+        (np.zeros((2, 5)), 1, r"scores of 1 users have shape \(1, 5\)"),
+        (np.zeros(2), 1, r"scores of 1 users have shape \(1,\)"),
+    ],
+)
+def test_bad_scores(scores, k, message):
+    with pytest.raises(ValueError, match=message):
+        top_items(_of(scores), np.arange(2), k, sparse.csr_array((2, 3)))
+
+
+def test_a_user_who_has_seen_all_gets_an_empty_list():
+    seen = sparse.csr_array(np.ones((1, 3)))
+    top = top_items(_of(np.zeros((1, 3))), np.array([0]), 2, seen)
+    assert (top == -1).all()
+    assert evaluate_ranking(top, sparse.csr_array(np.ones((1, 3)))).per_user[("naive", "recall")].item() == 0
+
+
+def test_frames_of_users_keep_their_codes(case):
+    scores, seen, test = case
+    users = np.array([7, 3, 11])
+    found = evaluate_ranking(top_items(_of(scores), users, 10, seen), test, users, propensity=np.full((200, 50), 0.5))
+    assert isinstance(found.per_user, pd.DataFrame)
+    whole = evaluate_ranking(top_items(_of(scores), np.arange(200), 10, seen), test).per_user
+    names = ["recall", "precision", "NDCG", "MRR", "DCG"]
+    pd.testing.assert_frame_equal(found.per_user["naive"][names], whole["naive"].loc[found.per_user.index, names])

@@ -163,7 +163,7 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
         "report": "discovery.pretrained.benchmark:fitted",
     },
     "pretrained.knowledge": {
-        "description": "directed F1 within tiers, when the tiers are told and when not; 10 tables of each of four families",
+        "description": "directed F1 within tiers, when the tiers are told and when not; 60 tables of each of four families",
         "peer": "itself without knowledge",
         "report": "discovery.pretrained.benchmark:knowledge",
     },

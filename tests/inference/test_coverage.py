@@ -34,9 +34,10 @@ def test_doubly_robust_values_need_one_right_model():
 
 
 def test_a_row_for_each_estimator_and_the_wrong_set_misses():
-    table = study.coverage(12, effects=("regression", "matching"), n=600, n_jobs=1).set_index("estimator")
+    table = study.coverage(12, effects=("regression", "matching"), n=600, wrong=6, n_jobs=1).set_index("estimator")
     assert list(table.index) == ["regression", "matching", "aipw, wrong set", *study.VALUES]
-    assert (table["runs"] + table["refused"] == 12).all()
+    tried = table["runs"] + table["refused"]
+    assert (tried == np.where(table.index == "aipw, wrong set", 6, 12)).all()
     assert ((table["low"] <= table["coverage"]) & (table["coverage"] <= table["high"])).all()
     assert table.loc["aipw, wrong set", "coverage"] < 0.5 < table.loc["matching", "coverage"]
 

@@ -248,7 +248,7 @@ def knowledge(
     *,
     d: int = 20,
     n: int = 1000,
-    tables: int = 10,
+    tables: int = 60,
     names: Sequence[str] = ("linear Gaussian", "mixed", "tables", "recommender"),
 ) -> dict:
     """What three true tiers tell about the pairs within one tier, which they neither forbid nor order."""

@@ -1,0 +1,119 @@
+"""What recommenders learn from: who met what, as codes, and the splits of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from causal_lib.data.schema import check_frame
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Interactions:
+    """Pairs of a user and an item, each once, with a value: a rating, or 1.
+
+    Attributes
+    ----------
+    users, items : (n,) codes from 0; value : (n,) floats.
+    user_ids, item_ids : the ids that the codes stand for, all that there are, also those without a pair.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    value: np.ndarray
+    user_ids: pd.Index
+    item_ids: pd.Index
+
+    @classmethod
+    def of(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        value: str | None = "rating",
+        user_ids: Sequence | None = None,
+        item_ids: Sequence | None = None,
+        name: str = "ratings",
+    ) -> "Interactions":
+        """From rows with user_id, item_id and ``value`` (None: every pair has 1).
+
+        Parameters
+        ----------
+        user_ids, item_ids : all ids that may occur; by default those of ``frame``, sorted. Give the test rows those of the
+            training rows.
+
+        Raises
+        ------
+        ValueError
+            for missing columns or values, a pair that is there twice, and ids that are not among those given: what a model was not
+            trained on it cannot rank.
+
+        >>> one = Interactions.of(pd.DataFrame({"user_id": [7, 7], "item_id": ["a", "b"], "rating": [5, 3]}))
+        >>> one
+        2 values of 1 users and 2 items (100.00% of all pairs)
+        """
+        check_frame(frame, ["user_id", "item_id", *filter(None, [value])], complete=True, name=name)
+        if twice := int(frame.duplicated(["user_id", "item_id"]).sum()):
+            raise ValueError(f"{name}: {twice} rows repeat a pair of user and item; keep one row for each")
+        codes, known = [], []
+        for column, ids in (("user_id", user_ids), ("item_id", item_ids)):
+            index = pd.Index(np.sort(frame[column].unique()) if ids is None else ids)
+            if not index.is_unique:
+                raise ValueError(f"{column}s: {int(index.duplicated().sum())} are given twice")
+            code = index.get_indexer(frame[column])
+            if (code < 0).any():
+                strange = frame[column][code < 0]
+                raise ValueError(
+                    f"{name}: {len(strange)} rows are of {strange.nunique()} values of {column} that do not occur in training, "
+                    f"first {strange.iloc[0]}; leave them out, or train with them"
+                )
+            codes.append(code)
+            known.append(index)
+        values = np.ones(len(frame)) if value is None else frame[value].to_numpy(dtype=float)
+        return cls(*codes, values, *known)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Users and items."""
+        return len(self.user_ids), len(self.item_ids)
+
+    def __len__(self):
+        return len(self.value)
+
+    def at_least(self, value: float) -> "Interactions":
+        """Those whose value is ``value`` or more, as 1: a rating made to implicit feedback."""
+        rows = self.value >= value
+        return Interactions(self.users[rows], self.items[rows], np.ones(int(rows.sum())), self.user_ids, self.item_ids)
+
+    def matrix(self) -> sparse.csr_array:
+        """(users, items) with the values."""
+        return sparse.csr_array((self.value, (self.users, self.items)), shape=self.shape)
+
+    def __repr__(self):
+        share = len(self) / max(1, self.shape[0] * self.shape[1])
+        return f"{len(self):,} values of {self.shape[0]:,} users and {self.shape[1]:,} items ({share:.2%} of all pairs)"
+
+
+def hold_out(
+    frame: pd.DataFrame, share: float = 0.2, *, by: str | None = "timestamp", seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows to train on, and of each user the last ``share`` by column ``by``, rounded down (None: at random).
+
+    A user with few rows may have none in the second part, never none in the first. Equal times keep their order.
+
+    Raises ValueError for a share outside (0, 1), and where nobody has a row to spare.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie in (0, 1), not {share}")
+    check_frame(frame, ["user_id", *filter(None, [by])], complete=True, name="frame")
+    key = pd.Series(np.random.default_rng(seed).random(len(frame)), frame.index) if by is None else frame[by]
+    position = np.lexsort((np.arange(len(frame)), key.to_numpy(), pd.factorize(frame["user_id"])[0]))
+    place = np.empty(len(frame), dtype=int)
+    place[position] = np.arange(len(frame))
+    rank = pd.Series(place, frame.index).groupby(frame["user_id"].to_numpy()).rank(method="first").to_numpy()
+    size = frame.groupby("user_id")["user_id"].transform("size").to_numpy()
+    last = rank > size - np.floor(share * size)
+    if not last.any():
+        raise ValueError(f"frame: none of {frame['user_id'].nunique()} users has the rows to hold out {share:.0%} of")
+    return frame[~last], frame[last]

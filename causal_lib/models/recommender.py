@@ -1,0 +1,123 @@
+"""One way to train every recommender that ranks items or predicts ratings."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from causal_lib.data.schema import check_range
+from causal_lib.models.debiased import CLICKS, RATINGS
+from causal_lib.models.factors import Given, Parts, Recommender, fit
+from causal_lib.models.graph_recommender import GRAPHS
+from causal_lib.models.interactions import Interactions
+from causal_lib.ranking import evaluate_ranking, top_items
+
+METHODS: dict[str, Callable[[Given], Parts]] = RATINGS | CLICKS | GRAPHS
+_K = 10  # of the NDCG that validation looks at
+
+
+def train_recommender(
+    train: Interactions,
+    validation: Interactions,
+    method: str,
+    *,
+    propensity: np.ndarray | None = None,
+    validation_propensity: np.ndarray | None = None,
+    randomised: Interactions | None = None,
+    options: Mapping[str, float] | None = None,
+    epochs: int = 100,
+    batch_size: int = 2048,
+    learning_rate: float = 0.02,
+    patience: int = 20,
+    seed: int = 0,
+    progress: bool = True,
+) -> Recommender:
+    """A recommender by one of `METHODS`: of `debiased.RATINGS`, `debiased.CLICKS` or `graph_recommender.GRAPHS`.
+
+    Parameters
+    ----------
+    train, validation : of the same users and items. The best epoch is the one of least error on ``validation``: of ratings the
+        squared error, weighted by ``validation_propensity`` where it is given; else 1 - NDCG@10 of the full ranking.
+    propensity : (n,) in (0, 1] chance of each training pair to be seen; the methods 'ips-mf', 'snips-mf', 'dr-mf' need it.
+    randomised : for 'cause'.
+    options : of the method (see its docstring); ``dim`` (32) factors and ``l2``, the penalty, of every one.
+
+    Raises
+    ------
+    ValueError
+        for an unknown method or option, data of other users and items, no rows, ratings that are all equal, clicks that are
+        not all 1, propensities outside (0, 1] or of another number, and what a method needs and has not got.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+    options = dict(options or {})
+    _check(train, validation, method, propensity, validation_propensity, randomised)
+    counts = np.bincount(train.items, minlength=train.shape[1])
+    given = Given(
+        train,
+        torch.from_numpy(train.users.astype(np.int64)),
+        torch.from_numpy(train.items.astype(np.int64)),
+        torch.from_numpy(train.value).float(),
+        None if propensity is None else torch.as_tensor(np.asarray(propensity, dtype=np.float32)),
+        torch.from_numpy((counts + 1) / (counts.max() + 1)).float(),  # an item never clicked is not impossible
+        randomised,
+        options,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        parts = METHODS[method](given)
+    if unknown := sorted(set(options) - given.asked):
+        raise ValueError(f"unknown option {unknown[0]!r} of method {method!r}; known: {', '.join(sorted(given.asked))}")
+    recommender = Recommender(method, train.shape, parts.ranked, None, options | {"seed": seed})
+    if method in RATINGS:
+        w = np.ones(len(validation)) if validation_propensity is None else 1 / np.asarray(validation_propensity)
+
+        def validate():
+            error = (validation.value - recommender.predict(validation.users, validation.items)) ** 2
+            return np.average(error, weights=w)
+    else:
+        seen, truth = train.matrix(), validation.matrix()
+        users = np.flatnonzero(np.diff(truth.indptr))
+
+        def validate():
+            top = top_items(recommender.scores, users, min(_K, train.shape[1]), seen)
+            return 1 - evaluate_ranking(top, truth, users, n_boot=2).table.loc[("naive", "NDCG"), "value"]
+
+    history = fit(
+        parts.module, parts.loss, len(train), validate, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
+        patience=patience, seed=seed, progress=progress,
+    )  # fmt: skip
+    return Recommender(method, train.shape, parts.ranked, history, options | {"seed": seed})
+
+
+def _check(train, validation, method, propensity, validation_propensity, randomised):
+    for name, one in (("validation", validation), ("randomised", randomised)):
+        if one is None:
+            continue
+        if not (one.user_ids.equals(train.user_ids) and one.item_ids.equals(train.item_ids)):
+            raise ValueError(
+                f"{name} is of other users or items than train; make it with Interactions.of(..., user_ids=, item_ids=)"
+            )
+        if not len(one):
+            raise ValueError(f"{name} has no rows")
+    if not len(train):
+        raise ValueError("train has no rows")
+    if method in RATINGS and np.ptp(train.value) == 0:
+        raise ValueError(f"train: all {len(train)} ratings are {train.value[0]:g}; nothing can be learnt from them")
+    if method not in RATINGS and not (train.value == 1).all():
+        raise ValueError(
+            f"train: {int((train.value != 1).sum())} values are not 1; method {method!r} takes positives only, see Interactions.at_least"
+        )
+    if method in ("ips-mf", "snips-mf", "dr-mf") and propensity is None:
+        raise ValueError(f"method {method!r} needs propensity, the chance of each training pair to be seen")
+    for name, values, rows in (
+        ("propensity", propensity, train),
+        ("validation_propensity", validation_propensity, validation),
+    ):
+        if values is None:
+            continue
+        if np.shape(values) != (len(rows),):
+            raise ValueError(f"{name} has shape {np.shape(values)}; ({len(rows)},) is needed, one a row")
+        if missing := int((~np.isfinite(values)).sum()):
+            raise ValueError(f"{name}: {missing} of {len(rows)} are missing or infinite")
+        check_range(np.asarray(values), 0, 1, name=name, open_low=True)

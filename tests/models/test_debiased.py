@@ -1,0 +1,268 @@
+"""Losses by hand, what each method is for on data whose truth is known, and bad input."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from causal_lib.models.debiased import CLICKS, RATINGS
+from causal_lib.models.factors import Factors, Given, Negatives
+from causal_lib.models.interactions import Interactions
+from causal_lib.models.recommender import train_recommender
+
+
+def _given(method, seed=0, n_users=6, n_items=5, options=None, **more):
+    """A method built on a tiny data set, its parameters random."""
+    rng = np.random.default_rng(seed)
+    users, items = (rng.random((n_users, n_items)) < 0.4).nonzero()
+    value = rng.integers(1, 6, len(users)).astype(float) if method in RATINGS else np.ones(len(users))
+    data = Interactions(users, items, value, pd.RangeIndex(n_users), pd.RangeIndex(n_items))
+    torch.manual_seed(seed)
+    given = Given(
+        data, torch.from_numpy(users), torch.from_numpy(items), torch.from_numpy(value).float(),
+        more.get("propensity"), torch.rand(n_items) * 0.9 + 0.1, more.get("randomised"), {"dim": 4, "l2": 0.0} | (options or {}),
+    )  # fmt: skip
+    parts = (RATINGS | CLICKS)[method](given)
+    for parameter in parts.module.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    return given, parts
+
+
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("method", ["mf", "ips-mf", "snips-mf"])
+def test_losses_of_ratings_by_hand(method):
+    n = len(_given("mf")[0].value)
+    share = torch.tensor([0.1, 0.5, 0.9, 0.2] * 6)[:n]
+    given, parts = _given(method, propensity=share)
+    rows = torch.arange(0, n, 2)
+    with torch.no_grad():
+        score = parts.module(given.users, given.items).numpy()
+        found = float(parts.loss(rows, torch.Generator()))
+        whole = parts.ranked(torch.arange(6))[given.users, given.items].numpy()
+    assert whole == pytest.approx(score, abs=1e-5)
+    w = np.ones(n) if method == "mf" else 1 / share.numpy()
+    w = (w / w.mean())[rows]
+    error = (given.value.numpy() - score)[rows] ** 2
+    assert found == pytest.approx((w * error).sum() / (w.sum() if method == "snips-mf" else len(rows)), rel=1e-5)
+
+
+def test_the_doubly_robust_loss_is_right_with_either_part_right():
+    """Over the draws of which pairs are seen, its mean is the mean error of all pairs; with both parts wrong it is not."""
+    rng = np.random.default_rng(0)
+    n_users, n_items = 40, 30
+    truth, score = rng.integers(1, 6, (n_users, n_items)), rng.normal(3, 1, (n_users, n_items))
+    share = np.where(truth >= 4, 0.5, 0.1)
+    target = ((truth - score) ** 2).mean()
+    found = {}
+    for right_share in (True, False):
+        for right_guess in (True, False):
+            guess = truth if right_guess else np.full(truth.shape, 3.0)
+            used = share if right_share else np.full(truth.shape, share.mean())
+            imputed, error, values = (guess - score) ** 2, (truth - score) ** 2, []
+            for _ in range(300):
+                seen = rng.random(truth.shape) < share
+                values.append(imputed.mean() + (seen / used * (error - imputed)).mean())
+            found[right_share, right_guess] = abs(np.mean(values) - target) / (np.std(values) / np.sqrt(300) + 1e-9)
+    assert found[True, True] < 4
+    assert found[True, False] < 4
+    assert found[False, True] < 4
+    assert found[False, False] > 10
+
+
+@pytest.mark.parametrize("method", ["bpr", "pda"])
+def test_losses_of_pairs_by_hand(method, monkeypatch):
+    monkeypatch.setattr(Negatives, "draw", lambda self, users, generator: (users + 1) % 5)
+    given, parts = _given(method, options={"gamma": 0.3} if method == "pda" else None)
+    rows = torch.arange(len(given.value))
+    with torch.no_grad():
+        model = parts.module
+        one, other = model(given.users, given.items).numpy(), model(given.users, (given.users + 1) % 5).numpy()
+        found = float(parts.loss(rows, torch.Generator()))
+        ranked = parts.ranked(torch.arange(6)).numpy()
+        plain = model.all_items(torch.arange(6)).numpy()
+    if method == "pda":
+        pull = given.popularity.numpy() ** 0.3
+        one, other = (
+            np.where(s > 0, s + 1, np.exp(s)) * pull[part]
+            for s, part in ((one, given.items.numpy()), (other, (given.users.numpy() + 1) % 5))
+        )
+        assert ranked == pytest.approx(np.where(plain > 0, plain + 1, np.exp(plain)), rel=1e-5)
+    assert found == pytest.approx(-np.log(_sigmoid(one - other)).mean(), rel=1e-4)
+
+
+def test_relevance_is_weighed_by_the_chance_to_be_seen():
+    """The loss estimates the sum over all pairs; with uniform pairs in number its mean is that sum, by enumeration."""
+    share = torch.tensor([0.2, 0.5, 0.9, 0.3] * 6)
+    given, parts = _given("relevance-mf")
+    n = len(given.value)
+    given, parts = _given("relevance-mf", propensity=share[:n], options={"negatives": 4000, "clip": 0.25})
+    with torch.no_grad():
+        found = float(parts.loss(torch.arange(n), torch.Generator().manual_seed(0)))
+        score = parts.module.all_items(torch.arange(6)).numpy()
+    seen = np.zeros((6, 5))
+    seen[given.users, given.items] = 1 / np.maximum(share[:n].numpy(), 0.25)
+    all_pairs = -(seen * np.log(_sigmoid(score)) + (1 - seen) * np.log(1 - _sigmoid(score))).sum()
+    assert found * n == pytest.approx(all_pairs, rel=0.03)  # 4,000 uniform pairs a positive
+
+
+def test_macr_subtracts_the_reference_before_it_multiplies(monkeypatch):
+    monkeypatch.setattr(Negatives, "draw", lambda self, users, generator: (users + 1) % 5)
+    given, parts = _given("macr", options={"c": 1.5, "alpha": 0.2, "beta": 0.3})
+    with torch.no_grad():
+        everyone, model = torch.arange(6), parts.module
+        match = model.match.all_items(everyone).numpy()
+        of_item = _sigmoid(model.by_item(model.match.item.weight)[:, 0].numpy())
+        of_user = _sigmoid(model.by_user(model.match.user.weight)[:, 0].numpy())
+        assert parts.ranked(everyone).numpy() == pytest.approx((match - 1.5) * of_item * of_user[:, None], rel=1e-4)
+        found = float(parts.loss(torch.arange(len(given.value)), torch.Generator()))
+    product, u = _sigmoid(match) * of_item * of_user[:, None], given.users.numpy()
+    terms, alone = [], []
+    for items, target in ((given.items.numpy(), 1), ((u + 1) % 5, 0)):
+        terms += list(np.log(product[u, items] if target else 1 - product[u, items]))
+        for weight, p in ((0.2, of_item[items]), (0.3, of_user[u])):
+            alone.append(weight * np.log(p if target else 1 - p).sum())
+    assert found == pytest.approx(-(np.mean(terms) + sum(alone) / (2 * len(u))), rel=1e-4)
+
+
+def test_dice_tells_clicks_against_popularity_from_those_with_it(monkeypatch):
+    monkeypatch.setattr(Negatives, "draw", lambda self, users, generator: (users + 1) % 5)
+    given, parts = _given("dice", options={"interest": 0.4, "conformity": 0.7, "apart": 0.0})
+    interest, conformity = parts.module
+    u, i = given.users.numpy(), given.items.numpy()
+    j = (u + 1) % 5
+    with torch.no_grad():
+        found = float(parts.loss(torch.arange(len(u)), torch.Generator()))
+        a, b = (part.all_items(torch.arange(6)).numpy() for part in (interest, conformity))
+        assert parts.ranked(torch.arange(6)).numpy() == pytest.approx(a + b, rel=1e-4, abs=1e-5)
+    popularity, total = given.popularity.numpy(), 0.0
+    for user, one, other in zip(u, i, j, strict=True):
+        taste, crowd = a[user, one] - a[user, other], b[user, one] - b[user, other]
+        total -= np.log(_sigmoid(taste + crowd))
+        if popularity[one] < popularity[other]:
+            total -= 0.4 * np.log(_sigmoid(taste)) + 0.7 * np.log(_sigmoid(-crowd))
+        else:
+            total -= 0.7 * np.log(_sigmoid(crowd))
+    assert found == pytest.approx(total / len(u), rel=1e-4)
+
+
+def test_negatives_are_no_positives_and_uniform():
+    users, items = np.array([0, 0, 0, 1]), np.array([0, 1, 2, 3])
+    data = Interactions(users, items, np.ones(4), pd.RangeIndex(2), pd.RangeIndex(6))
+    drawn = Negatives(data).draw(torch.tensor([0, 1] * 30_000), torch.Generator().manual_seed(0)).numpy()
+    first, second = (np.bincount(drawn[k::2], minlength=6) / 30_000 for k in (0, 1))
+    assert first[:3].sum() < 0.1  # (1/2)^4 are left after three tries
+    assert first[3:] == pytest.approx(first[3:].mean(), abs=0.02)
+    assert second[3] < 0.01
+
+
+def _confounded(seed, n_users=150, n_items=60):
+    """Ratings seen by their own value: train, test at random, the truth and the shares."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(size=(n_users, 3)) @ rng.normal(size=(3, n_items)) + rng.normal(size=n_items)
+    truth = 1 + np.searchsorted(np.quantile(level, [0.5, 0.75, 0.9, 0.97]), level)
+    share = np.where(truth >= 4, 0.5, 0.5 * 0.35 ** (4 - truth))
+    seen = rng.random(truth.shape) < share
+    return truth, share, seen, rng
+
+
+def test_weighting_by_known_propensities_is_nearer_to_the_truth():
+    gains = {"ips-mf": [], "snips-mf": [], "dr-mf": []}
+    for seed in range(3):
+        truth, share, seen, rng = _confounded(seed)
+        users, items = seen.nonzero()
+        later = rng.random(len(users)) < 0.2
+        ids = pd.RangeIndex(truth.shape[0]), pd.RangeIndex(truth.shape[1])
+        parts = [Interactions(users[k], items[k], truth[seen][k].astype(float), *ids) for k in (~later, later)]
+        shares = [share[seen][k] for k in (~later, later)]
+        errors = {}
+        for method in ("mf", *gains):
+            weights = {} if method == "mf" else {"propensity": shares[0], "validation_propensity": shares[1]}
+            found = train_recommender(
+                *parts,
+                method,
+                **weights,
+                options={"dim": 4, "l2": 0.05},
+                batch_size=512,
+                epochs=60,
+                seed=seed,
+                progress=False,
+            )
+            errors[method] = ((found.scores(np.arange(150)) - truth) ** 2)[~seen].mean()
+            assert found.history["validation"].idxmin() < len(found.history)
+        for method, values in gains.items():
+            values.append(errors["mf"] - errors[method])
+    assert all(min(values) > 0.05 for values in gains.values()), gains
+
+
+@pytest.mark.parametrize("method", CLICKS)
+def test_every_method_of_clicks_learns_taste(method):
+    rng = np.random.default_rng(0)
+    taste = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 50))
+    clicked = rng.random(taste.shape) < 0.4 / (1 + np.exp(-2 * taste))
+    users, items = clicked.nonzero()
+    ids, last = (pd.RangeIndex(120), pd.RangeIndex(50)), rng.random(len(users)) < 0.2
+    parts = [Interactions(users[k], items[k], np.ones(k.sum()), *ids) for k in (~last, last)]
+    more = {}
+    if method == "cause":
+        shown = rng.random(taste.shape) < 0.05
+        taken = (rng.random(taste.shape) < 1 / (1 + np.exp(-2 * taste)))[shown].astype(float)
+        more["randomised"] = Interactions(*shown.nonzero(), taken, *ids)
+    found = train_recommender(
+        *parts, method, options={"dim": 8, "l2": 0.02}, batch_size=256, epochs=50, seed=1, progress=False, **more
+    )
+    within = [np.corrcoef(found.scores(np.array([u]))[0], taste[u])[0, 1] for u in range(120)]
+    assert np.mean(within) > 0.35
+    again = train_recommender(
+        *parts, method, options={"dim": 8, "l2": 0.02}, batch_size=256, epochs=50, seed=1, progress=False, **more
+    )
+    assert (again.scores(np.arange(120)) == found.scores(np.arange(120))).all()
+    assert found.predict([3, 1, 3], [7, 2, 0]) == pytest.approx(found.scores(np.array([3, 1, 3]))[[0, 1, 2], [7, 2, 0]])
+
+
+def _small(n=12, value=None):
+    users, items = np.arange(n) % 4, np.arange(n) // 4
+    value = np.arange(n) % 5 + 1.0 if value is None else np.full(n, value)
+    return Interactions(users, items, value, pd.RangeIndex(4), pd.RangeIndex(n // 4))
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "message"),
+    [
+        ("als", {}, "unknown method 'als'; known: mf, ips-mf"),
+        ("mf", {"options": {"clip": 0.1}}, "unknown option 'clip' of method 'mf'; known: dim, l2"),
+        ("mf", {"train": _small(value=3.0)}, "train: all 12 ratings are 3; nothing can be learnt"),
+        ("bpr", {}, "train: 9 values are not 1; method 'bpr' takes positives only, see Interactions.at_least"),
+        ("ips-mf", {}, "method 'ips-mf' needs propensity"),
+        ("ips-mf", {"propensity": np.zeros(12)}, "propensity: 12 values outside"),
+        ("ips-mf", {"propensity": np.full(3, 0.5)}, r"propensity has shape \(3,\); \(12,\) is needed"),
+        ("ips-mf", {"propensity": np.full(12, np.nan)}, "propensity: 12 of 12 are missing or infinite"),
+        ("mf", {"validation": _small(8)}, "validation is of other users or items than train"),
+        ("cause", {"train": _small(value=1.0)}, "method 'cause' needs randomised"),
+        ("mf", {"learning_rate": 0.0}, "must be positive"),
+        ("mf", {"learning_rate": 1e30}, "lower learning_rate"),
+    ],
+)
+def test_bad_input(method, change, message):
+    given = {"train": _small(), "validation": _small()} | change
+    with pytest.raises(ValueError, match=message):
+        train_recommender(given.pop("train"), given.pop("validation"), method, **{"epochs": 3, **given})
+
+
+def test_data_without_rows_are_refused():
+    none = Interactions(*np.empty((2, 0), dtype=int), np.empty(0), pd.RangeIndex(4), pd.RangeIndex(3))
+    with pytest.raises(ValueError, match="validation has no rows"):
+        train_recommender(_small(), none, "mf")
+    with pytest.raises(ValueError, match="train has no rows"):
+        train_recommender(none, _small(), "mf")
+
+
+def test_factors_score_pairs_as_they_rank_items():
+    torch.manual_seed(0)
+    model = Factors((5, 7), 3, mean=2.0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    users, items = torch.tensor([0, 4, 2]), torch.tensor([6, 0, 3])
+    assert torch.allclose(model(users, items), model.all_items(users)[torch.arange(3), items])

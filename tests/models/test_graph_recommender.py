@@ -1,0 +1,142 @@
+"""Messages on the graph against dense matrices written out by hand; gradients by differences; sampled messages on average."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from causal_lib.models.graph_recommender import KINDS, GraphFactors
+from causal_lib.models.interactions import Interactions
+from causal_lib.models.recommender import train_recommender
+
+# three users, three items; user 2 and item 2 have one neighbour each, user 1 all
+PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 1)]
+
+
+def _data(pairs=PAIRS, shape=(3, 3)):
+    users, items = np.array(pairs).T
+    return Interactions(users, items, np.ones(len(pairs)), pd.RangeIndex(shape[0]), pd.RangeIndex(shape[1]))
+
+
+def _model(kind, data=None, **how):
+    torch.manual_seed(0)
+    model = GraphFactors(data or _data(), 4, kind=kind, **how).double()
+    if model.adjacency is not None:
+        model.adjacency = model.adjacency.double()
+    model.degree = model.degree.double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    return model
+
+
+def _adjacency(loops):
+    a = np.zeros((6, 6))
+    for user, item in PAIRS:
+        a[user, 3 + item] = a[3 + item, user] = 1
+    a += loops * np.eye(6)
+    d = a.sum(axis=1)
+    return a / np.sqrt(d[:, None] * d)
+
+
+@pytest.mark.parametrize("kind", ["lightgcn", "gcn"])
+def test_rounds_are_products_with_the_normalised_matrix(kind):
+    model = _model(kind, layers=3)
+    x = model.node.weight.detach().numpy()
+    a, rounds = _adjacency(loops=kind == "gcn"), [x]
+    for layer in model.layers:
+        if kind == "gcn":
+            z = a @ x @ layer.lin.weight.detach().numpy().T + layer.bias.detach().numpy()
+            x = x + np.where(z > 0, z, 0.01 * z)
+        else:
+            x = a @ x
+        rounds.append(x)
+    users, items = model.factors()
+    assert torch.cat([users, items]).detach().numpy() == pytest.approx(np.mean(rounds, axis=0), abs=1e-6)
+
+
+def test_attention_is_a_weighted_mean_of_the_neighbours():
+    model = _model("gat", layers=1)
+    layer, x = model.layers[0], model.node.weight.detach().numpy()
+    left = x @ layer.lin_l.weight.detach().numpy().T + layer.lin_l.bias.detach().numpy()
+    right = x @ layer.lin_r.weight.detach().numpy().T + layer.lin_r.bias.detach().numpy()
+    att, z = layer.att.detach().numpy()[0, 0], np.zeros((6, 4))
+    for node in range(6):
+        near = [node, *(3 + i for u, i in PAIRS if u == node), *(u for u, i in PAIRS if 3 + i == node)]
+        score = []
+        for other in near:
+            s = left[other] + right[node]
+            score.append(att @ np.where(s > 0, s, 0.2 * s))
+        weight = np.exp(score) / np.exp(score).sum()
+        z[node] = weight @ left[near] + layer.bias.detach().numpy()
+    found = torch.cat(model.factors()).detach().numpy()
+    assert found == pytest.approx((x + x + np.where(z > 0, z, 0.01 * z)) / 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_those_of_differences(kind):
+    model, weight = _model(kind), torch.randn(6, 4, dtype=torch.double, generator=torch.Generator().manual_seed(1))
+
+    def value():
+        return (torch.cat(model.factors()) * weight).sum()
+
+    value().backward()
+    for parameter in model.parameters():
+        if parameter.grad is None:
+            continue
+        flat, gradient = parameter.data.view(-1), parameter.grad.view(-1)
+        for k in range(0, len(flat), 3):
+            old, ends = float(flat[k]), []
+            for step in (1e-6, -1e-6):
+                flat[k] = old + step
+                ends.append(float(value().detach()))
+            flat[k] = old
+            assert float(gradient[k]) == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-7)
+    assert model.node.weight.grad.abs().sum() > 0
+
+
+def test_sampled_messages_are_right_on_average():
+    """The sum over neighbours is linear in LightGCN, so its mean over many draws is the sum over all of them."""
+    whole = torch.cat(_model("lightgcn", layers=2).factors()).detach()
+    model, generator = _model("lightgcn", layers=2, sample=4), torch.Generator().manual_seed(0)
+    nodes = torch.tensor([0, 5, 2, 3, 1, 4]).repeat(1500)
+    with torch.no_grad():
+        drawn = model.of(nodes, generator).reshape(1500, 6, 4)
+    error = drawn.std(dim=0) / 1500**0.5
+    off = (drawn.mean(dim=0) - whole[[0, 5, 2, 3, 1, 4]]).abs()
+    assert (off <= 4.5 * error + 1e-9).all()
+    assert (drawn.std(dim=0).sum(dim=1) > 0).sum() >= 4
+
+
+def test_a_node_without_a_neighbour_keeps_its_own_factors():
+    data = _data([(0, 0), (1, 0)], (3, 2))
+    for sample in (0, 3):
+        model = _model("lightgcn", data, layers=2, sample=sample)
+        found = model.of(torch.tensor([2, 4]), torch.Generator().manual_seed(0))
+        assert torch.allclose(found, model.node.weight[[2, 4]] / 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sample", [0, 5])
+def test_every_kind_learns_taste(kind, sample):
+    rng = np.random.default_rng(0)
+    taste = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 50))
+    users, items = (rng.random(taste.shape) < 0.4 / (1 + np.exp(-2 * taste))).nonzero()
+    ids, last = (pd.RangeIndex(120), pd.RangeIndex(50)), rng.random(len(users)) < 0.2
+    parts = [Interactions(users[k], items[k], np.ones(k.sum()), *ids) for k in (~last, last)]
+    how = {"options": {"dim": 8, "sample": sample}, "batch_size": 512, "epochs": 40, "seed": 1, "progress": False}
+    found = train_recommender(*parts, kind, **how)
+    scores = found.scores(np.arange(120))
+    assert np.mean([np.corrcoef(one, other)[0, 1] for one, other in zip(scores, taste, strict=True)]) > 0.35
+    if not sample:
+        assert (train_recommender(*parts, kind, **how).scores(np.arange(120)) == scores).all()
+
+
+def test_building_the_graph_says_nothing(capfd, recwarn):
+    _model("lightgcn")
+    assert not recwarn.list
+    assert capfd.readouterr() == ("", "")
+
+
+def test_unknown_kinds_are_refused():
+    with pytest.raises(ValueError, match="unknown kind 'sage'; known: lightgcn, gcn, gat"):
+        GraphFactors(_data(), 4, kind="sage")

@@ -1,0 +1,71 @@
+"""Codes and splits of interactions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from causal_lib.models.interactions import Interactions, hold_out
+
+FRAME = pd.DataFrame({"user_id": [5, 5, 2, 9], "item_id": ["b", "a", "b", "c"], "rating": [4, 2, 5, 1]})
+
+
+def test_codes_stand_for_ids():
+    one = Interactions.of(FRAME)
+    assert one.shape == (3, 3)
+    assert one.user_ids[one.users].tolist() == [5, 5, 2, 9]
+    assert one.item_ids[one.items].tolist() == ["b", "a", "b", "c"]
+    assert one.matrix().toarray().tolist() == [[0, 5, 0], [2, 4, 0], [0, 0, 1]]
+    liked = one.at_least(4)
+    assert liked.matrix().toarray().tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert Interactions.of(FRAME, value=None).value.tolist() == [1, 1, 1, 1]
+    test = Interactions.of(FRAME[1:2], user_ids=one.user_ids, item_ids=one.item_ids)
+    assert (test.users.tolist(), test.items.tolist()) == ([1], [0])
+    assert "4 values of 3 users and 3 items (44.44% of all pairs)" in repr(one)
+
+
+@pytest.mark.parametrize(
+    ("frame", "how", "message"),
+    [
+        (FRAME.drop(columns="rating"), {}, "rating"),
+        (FRAME.assign(rating=[1, 2, np.nan, 4]), {}, "rating"),
+        (FRAME.assign(user_id=5, item_id="a"), {}, "ratings: 3 rows repeat a pair"),
+        (
+            FRAME,
+            {"user_ids": [5, 2]},
+            "ratings: 1 rows are of 1 values of user_id that do not occur in training, first 9",
+        ),
+        (FRAME, {"item_ids": ["a", "b", "b", "c"]}, "item_ids: 1 are given twice"),
+    ],
+)
+def test_bad_frames(frame, how, message):
+    with pytest.raises(ValueError, match=message):
+        Interactions.of(frame, **how)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.sampled_from(["timestamp", None]))
+def test_the_last_share_of_each_user_is_held_out(seed, share, by):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"user_id": rng.integers(6, size=40), "timestamp": rng.integers(15, size=40)})
+    frame["row"] = range(40)
+    if (frame["user_id"].value_counts() * share < 1).all():
+        return
+    train, rest = hold_out(frame, share, by=by, seed=seed)
+    assert sorted([*train["row"], *rest["row"]]) == list(range(40))
+    for user, part in frame.groupby("user_id"):
+        first, last = (one[one["user_id"] == user] for one in (train, rest))
+        assert len(last) == int(np.floor(share * len(part)))
+        if by and len(last):
+            ordered = part.sort_values("timestamp", kind="stable")["row"].tolist()
+            assert sorted(last["row"]) == sorted(ordered[len(first) :])
+
+
+def test_bad_splits():
+    with pytest.raises(ValueError, match=r"share must lie in \(0, 1\), not 1"):
+        hold_out(FRAME, 1, by=None)
+    with pytest.raises(ValueError, match="none of 3 users has the rows to hold out 20%"):
+        hold_out(FRAME, by=None)
+    with pytest.raises(ValueError, match="timestamp"):
+        hold_out(FRAME)

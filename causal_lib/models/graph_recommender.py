@@ -84,8 +84,8 @@ class GraphFactors(nn.Module):
         self.degree = torch.from_numpy(degree).float()
         self.adjacency = None
         if kind != "gat":
-            with warnings.catch_warnings():  # torch tells on every first use that its format is young
-                warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+            # torch tells on its first use that this format is young
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
                 weight = (self.degree[self.edges[0]] * self.degree[self.edges[1]]) ** -0.5
                 shape = (len(degree), len(degree))
                 self.adjacency = torch.sparse_csr_tensor(self.start, self.by, weight, shape, check_invariants=True)

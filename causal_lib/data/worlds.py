@@ -39,6 +39,8 @@ _TASTE = np.array(
 )
 _CATEGORY_PRICE = np.array([-0.6, 0.1, 0.8, 0.2, 0.0, -0.3])  # shift of the log price
 _LOG_PRICE = 3.2  # a typical price is exp(3.2), about 25 currency units
+ATTENTION = -0.7
+"""A click's probability falls as position to this power."""
 _RATES_GIVEN = np.array([0.55, 0.25, 0.12, 0.25, 0.60])  # probability that a buyer of opinion 1..5 leaves a rating
 
 
@@ -127,7 +129,7 @@ class World:
         }
 
     def potential_outcomes(self, user_id, item_id, position: int = 1) -> pd.DataFrame:
-        """Purchase probabilities of any user-item pairs when the item is shown at ``position`` and when it is not.
+        """Click and purchase probabilities of any user-item pairs when the item is shown at ``position`` and when it is not.
 
         Parameters
         ----------
@@ -135,7 +137,7 @@ class World:
 
         Returns
         -------
-        Frame with user_id, item_id, purchase_if_exposed, purchase_if_not, uplift; one row a pair.
+        Frame with user_id, item_id, click_if_exposed, purchase_if_exposed, purchase_if_not, uplift; one row a pair.
         """
         user, item = (np.ravel(a) for a in np.broadcast_arrays(np.asarray(user_id), np.asarray(item_id)))
         for name, ids, table in (("user_id", user, self.users), ("item_id", item, self.items)):
@@ -149,6 +151,7 @@ class World:
             {
                 "user_id": user,
                 "item_id": item,
+                "click_if_exposed": rates.click,
                 "purchase_if_exposed": rates.if_exposed,
                 "purchase_if_not": rates.organic,
                 "uplift": rates.if_exposed - rates.organic,
@@ -317,7 +320,7 @@ def _rates(feature, user, item, position) -> _Rates:
     sensitivity, dear, quality = feature["sensitivity"][user], feature["dear"][item], feature["quality"][item]
     burden = 0.4 * sensitivity + 0.3 * dear + 0.5 * sensitivity * dear
     taste = _TASTE[feature["age"][user], feature["category"][item]]
-    click = _sigmoid(-0.7 + 0.7 * quality - burden + taste) * np.arange(1, 102)[position - 1] ** -0.7
+    click = _sigmoid(-0.7 + 0.7 * quality - burden + taste) * np.arange(1, 102)[position - 1] ** ATTENTION
     in_stock = feature["in_stock"][item]
     buy = in_stock * _sigmoid(-1.5 + 0.5 * quality - burden)
     demand = feature["activity"][user] + (1.3 * feature["popularity"] - 0.3 * feature["dear"])[item]

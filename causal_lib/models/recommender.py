@@ -37,7 +37,9 @@ def train_recommender(
     Parameters
     ----------
     train, validation : of the same users and items. The best epoch is the one of least error on ``validation``: of ratings the
-        squared error, weighted by ``validation_propensity`` where it is given; else 1 - NDCG@10 of the full ranking.
+        squared error; of clicks 1 - NDCG@10 of the full ranking, what was trained on left out.
+    validation_propensity : (m,) chance of each validation pair to be seen: the error is weighted by one over it; of clicks it is 1
+        less the self-normalised pooled gain of `ranking.evaluate_ranking`.
     propensity : (n,) in (0, 1] chance of each training pair to be seen; the methods 'ips-mf', 'snips-mf', 'dr-mf' need it.
     randomised : for 'cause'.
     options : of the method (see its docstring); ``dim`` (32) factors and ``l2``, the penalty, of every one.
@@ -78,10 +80,14 @@ def train_recommender(
     else:
         seen, truth = train.matrix(), validation.matrix()
         users = np.flatnonzero(np.diff(truth.indptr))
+        share, column = None, ("naive", "NDCG")
+        if validation_propensity is not None:
+            share, column = np.ones(train.shape, dtype=np.float32), ("snips", "pooled gain")
+            share[validation.users, validation.items] = validation_propensity
 
         def validate():
             top = top_items(recommender.scores, users, min(_K, train.shape[1]), seen)
-            return 1 - evaluate_ranking(top, truth, users, n_boot=2).table.loc[("naive", "NDCG"), "value"]
+            return 1 - evaluate_ranking(top, truth, users, propensity=share, n_boot=2).table.loc[column, "value"]
 
     history = fit(
         parts.module, parts.loss, len(train), validate, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,

@@ -79,7 +79,7 @@ def test_potential_outcomes_of_pairs_agree_with_the_rows(world):
     first = world.truth["position_if_exposed"] == 1
     rows = world.candidates[first]
     pairs = world.potential_outcomes(rows["user_id"].to_numpy(), rows["item_id"].to_numpy())
-    for column in ("purchase_if_exposed", "purchase_if_not", "uplift"):
+    for column in ("click_if_exposed", "purchase_if_exposed", "purchase_if_not", "uplift"):
         np.testing.assert_allclose(pairs[column], world.truth.loc[first, column], rtol=1e-12)
     grid = world.potential_outcomes(np.arange(3)[:, None], np.arange(4)[None, :])
     assert grid["user_id"].tolist() == [0] * 4 + [1] * 4 + [2] * 4

@@ -1,0 +1,145 @@
+"""The chance that a rating or click was seen: estimates of it, and whether they can be believed."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from causal_lib.models.interactions import Interactions
+
+Propensity = Callable[[Interactions], np.ndarray]
+"""From pairs, seen ones with their value, to their (n,) chance to be seen, in (0, 1]."""
+_PAIRS = 2_000_000  # most pairs that a logistic regression is fitted to
+
+
+def by_popularity(train: Interactions, power: float = 0.5) -> Propensity:
+    """(clicks of the item + 1) / (most clicks + 1), to the ``power``: what Saito and others 2020 take where nothing else is known.
+
+    Relative to the most popular item, so that its level means nothing.
+    """
+    if power <= 0:
+        raise ValueError(f"{power=} must be above 0")
+    counts = np.bincount(train.items, minlength=train.shape[1]) + 1.0
+    return lambda pairs: (counts / counts.max())[pairs.items] ** power
+
+
+def by_value(train: Interactions, randomised: Interactions) -> Propensity:
+    """By Bayes' rule of the rating alone: P(seen | r) = P(r | seen) P(seen) / P(r), with P(r) of pairs ``randomised`` at random.
+
+    Right where nothing but the rating itself decides whether it is seen; a few hundred random ratings do.
+
+    Raises ValueError for a rating of ``train`` that is not among ``randomised``: one of it would weigh infinitely; or, later, for
+    one that was not in ``train``.
+
+    Source: Schnabel and others 2016, section 5.1 (naive Bayes).
+    """
+    if not len(randomised):
+        raise ValueError("randomised has no rows")
+    levels, counts = np.unique(train.value, return_counts=True)
+    at_random = np.array([(randomised.value == level).mean() for level in levels])
+    if absent := [f"{level:g}" for level, share in zip(levels, at_random, strict=True) if share == 0]:
+        raise ValueError(
+            f"randomised: none of {len(randomised)} values is {', '.join(absent)}; give more, or join levels"
+        )
+    found = np.minimum(counts / (train.shape[0] * train.shape[1]) / at_random, 1)
+
+    def of(pairs):
+        place = np.searchsorted(levels, pairs.value).clip(max=len(levels) - 1)
+        if strange := int((levels[place] != pairs.value).sum()):
+            raise ValueError(
+                f"pairs: {strange} of {len(pairs)} values were not in train; their propensity is not known"
+            )
+        return found[place]
+
+    return of
+
+
+def by_features(
+    train: Interactions,
+    *,
+    users: pd.DataFrame | None = None,
+    items: pd.DataFrame | None = None,
+    c: float = 1.0,
+    seed: int = 0,
+) -> Propensity:
+    """Logistic regression of whether a pair was seen on what is known of its user and item.
+
+    Right where that is all that moves both seeing and value. Fitted to all pairs, of more than 2 million to the seen ones and a
+    sample of the others, with the intercept put right.
+
+    Parameters
+    ----------
+    users, items : numeric attributes, one row for each id in the order of the codes; without them an indicator of each id, shrunk
+        by ``c`` as scikit-learn's.
+
+    Source: Schnabel and others 2016, section 5.2; King and Zeng 2001 (the intercept).
+    """
+    parts = [
+        _features(table, n, name)
+        for table, n, name in ((users, train.shape[0], "users"), (items, train.shape[1], "items"))
+    ]
+    seen = train.matrix()
+    rng, whole = np.random.default_rng(seed), train.shape[0] * train.shape[1]
+    if whole <= _PAIRS:
+        user, item = (axis.ravel() for axis in np.indices(train.shape))
+        y = seen.toarray().ravel() != 0
+        y[train.users * train.shape[1] + train.items] = True  # a value may be 0
+    else:
+        drawn = np.unique(rng.integers(whole, size=_PAIRS))
+        drawn = drawn[~np.isin(drawn, train.users.astype(np.int64) * train.shape[1] + train.items)]
+        user = np.concatenate([train.users, drawn // train.shape[1]])
+        item = np.concatenate([train.items, drawn % train.shape[1]])
+        y = np.arange(len(user)) < len(train)
+    model = LogisticRegression(C=c, max_iter=1000).fit(sparse.hstack([parts[0][user], parts[1][item]], format="csr"), y)
+    share = len(train) / whole  # of all pairs; among those fitted it is another
+    shift = np.log(share / (1 - share)) - np.log(y.mean() / (1 - y.mean()))
+
+    def of(pairs):
+        x = sparse.hstack([parts[0][pairs.users], parts[1][pairs.items]], format="csr")
+        return np.clip(1 / (1 + np.exp(-(model.decision_function(x) + shift))), 1e-6, 1)
+
+    return of
+
+
+def effective_sample_size(propensity: np.ndarray, clip: float = 0.0) -> float:
+    """(Σw)² / Σw² of w = 1 / max(propensity, clip): how many equal weights these are worth."""
+    w = 1 / np.maximum(propensity, clip)
+    return float(w.sum() ** 2 / (w**2).sum())
+
+
+def calibration(estimate: Propensity, seen: Interactions, bins: int = 10) -> pd.DataFrame:
+    """Estimated against observed share of seen pairs, in ``bins`` groups of all pairs: pairs, estimated, observed, low, high.
+
+    For estimates that need no value (`by_features`, and `by_popularity` up to its level). The interval is Wilson's, 95%.
+    """
+    user, item = (axis.ravel() for axis in np.indices(seen.shape))
+    every = Interactions(user, item, np.zeros(len(user)), seen.user_ids, seen.item_ids)
+    chance, hit = estimate(every), np.zeros(len(user))
+    hit[seen.users * seen.shape[1] + seen.items] = 1
+    edges = np.unique(np.quantile(chance, np.linspace(0, 1, bins + 1)[1:-1]))
+    place = np.searchsorted(edges, chance, side="right")
+    table = pd.DataFrame({"estimated": chance, "observed": hit}).groupby(place).mean()
+    n = np.bincount(place, minlength=int(place.max()) + 1)
+    n, p, z = n[n > 0], table["observed"].to_numpy(), 1.959964
+    centre, half = (
+        (p + z**2 / (2 * n)) / (1 + z**2 / n),
+        z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n),
+    )
+    return table.assign(pairs=n, low=centre - half, high=centre + half)[
+        ["pairs", "estimated", "observed", "low", "high"]
+    ].rename_axis("bin")
+
+
+def _features(table, n, name):
+    if table is None:
+        return sparse.csr_array(sparse.eye_array(n))
+    if len(table) != n:
+        raise ValueError(f"{name}: {len(table)} rows for {n} {name}; one row for each id, in the order of the codes")
+    values = table.to_numpy(dtype=float)
+    if bad := int((~np.isfinite(values)).sum()):
+        column = table.columns[(~np.isfinite(values)).any(axis=0)][0]
+        raise ValueError(f"{name}: {bad} values are missing or infinite, first in column {column!r}; impute them first")
+    return sparse.csr_array(StandardScaler().fit_transform(values))

@@ -50,13 +50,15 @@ bench: $(STAMP) ## measure speed, memory and accuracy, e.g. make bench ARGS="dis
 	$(BIN)/causal-lib bench $(ARGS)
 
 # They need not live with the versions of .venv; discovery.peers says what it skipped when they are not there.
-peers: .peers/.installed ## install the packages that discovery is measured against, apart, in .peers
+peers: .peers/.installed ## install the packages that the library is measured against, apart, in .peers
 
 .peers/.installed:
 	$(PYTHON) -m venv .peers
 	echo '*' > .peers/.gitignore
 	.peers/bin/python -m pip install --quiet gcastle==1.0.4 dagma==1.1.1 torch==2.13.0
 	.peers/bin/python -m pip install --quiet --no-deps --target .peers/obp obp==0.4.1
+	$(PYTHON) -m venv .peers/lenskit
+	.peers/lenskit/bin/python -m pip install --quiet lenskit==2025.8.1 torch==2.13.0 torch-geometric==2.8.1
 	touch $@
 
 # A local version such as +cpu names one machine's build and is cut, so that pip finds the release everywhere.

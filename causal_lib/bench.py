@@ -177,6 +177,21 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
         "peer": "an absolute limit",
         "report": "discovery.pretrained.benchmark:speed",
     },
+    "models.debiased": {
+        "description": "errors on ml-100k made missing not at random, gain of clicks in the shop: naive, weighted, true; 5 seeds",
+        "peer": "plain factorisation and BPR, six trials each like the others",
+        "report": "models.study:study",
+    },
+    "models.lightgcn": {
+        "description": "NDCG@10 and seconds on ml-100k, ratings of 4 and more, each user's last 20% held out, full ranking; one thread",
+        "peer": "lenskit's implicit ALS and LightGCN, 64 factors, with all rows to train on",
+        "report": "models.benchmark:lightgcn",
+    },
+    "models.size": {
+        "description": "factorisation weighted by propensities on 10^6 ratings, full ranking of 10,000 users by 5,000 items; two threads",
+        "peer": "an absolute limit",
+        "report": "models.benchmark:size",
+    },
 }
 """Name -> what is measured and against what.
 

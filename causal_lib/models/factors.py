@@ -113,15 +113,20 @@ class Recommender:
         return found
 
     def __repr__(self):
-        best = self.history.loc[self.history["validation"].idxmin()]
-        return f"{self.method} of {self.shape[0]:,} users and {self.shape[1]:,} items, epoch {best['epoch']:.0f} of {len(self.history)}"
+        return f"{self.method} of {self.shape[0]:,} users and {self.shape[1]:,} items, epoch {self.epoch} of {len(self.history)}"
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose weights these are: the best one, the last one without validation."""
+        loss = self.history["validation"]
+        return int(self.history["epoch"].iloc[-1 if loss.isna().all() else loss.argmin()])
 
 
 def fit(
     model: nn.Module,
     loss: Callable[[torch.Tensor, torch.Generator], torch.Tensor],
     n: int,
-    validate: Callable[[], float],
+    validate: Callable[[], float] | None,
     *,
     epochs: int = 100,
     batch_size: int = 2048,
@@ -135,7 +140,8 @@ def fit(
     Parameters
     ----------
     loss : of row numbers (b,) and a generator for whatever is drawn.
-    validate : called after every epoch; smaller is better. Stops once it has not fallen for ``patience`` epochs.
+    validate : called after every epoch; smaller is better. Stops once it has not fallen for ``patience`` epochs. None: all epochs
+        are run and the last weights stay.
 
     Returns
     -------
@@ -158,16 +164,19 @@ def fit(
             optimizer.step()
             total += float(value.detach()) * len(rows)
         model.eval()
-        now = float(validate())
-        if not np.isfinite(total) or not np.isfinite(now):
+        now = float(validate()) if validate else np.nan
+        if not np.isfinite(total) or np.isinf(now) or (validate and np.isnan(now)):
             raise ValueError(f"loss {total / n} and validation {now} in epoch {epoch}; lower learning_rate")
         history.append((epoch, total / n, now))
+        if not validate:
+            continue
         if now < best:
             best, since = now, epoch
             kept = {name: value.clone() for name, value in model.state_dict().items()}
         elif epoch - since >= patience:
             break
-    model.load_state_dict(kept)
+    if validate:
+        model.load_state_dict(kept)
     return pd.DataFrame(history, columns=["epoch", "loss", "validation"])
 
 

@@ -18,7 +18,7 @@ _K = 10  # of the NDCG that validation looks at
 
 def train_recommender(
     train: Interactions,
-    validation: Interactions,
+    validation: Interactions | None,
     method: str,
     *,
     propensity: np.ndarray | None = None,
@@ -37,7 +37,7 @@ def train_recommender(
     Parameters
     ----------
     train, validation : of the same users and items. The best epoch is the one of least error on ``validation``: of ratings the
-        squared error; of clicks 1 - NDCG@10 of the full ranking, what was trained on left out.
+        squared error; of clicks 1 - NDCG@10 of the full ranking, what was trained on left out. None: all ``epochs`` are run.
     validation_propensity : (m,) chance of each validation pair to be seen: the error is weighted by one over it; of clicks it is 1
         less the self-normalised pooled gain of `ranking.evaluate_ranking`.
     propensity : (n,) in (0, 1] chance of each training pair to be seen; the methods 'ips-mf', 'snips-mf', 'dr-mf' need it.
@@ -71,7 +71,10 @@ def train_recommender(
     if unknown := sorted(set(options) - given.asked):
         raise ValueError(f"unknown option {unknown[0]!r} of method {method!r}; known: {', '.join(sorted(given.asked))}")
     recommender = Recommender(method, train.shape, parts.ranked, None, options | {"seed": seed})
-    if method in RATINGS:
+    validate = None
+    if validation is None:
+        pass
+    elif method in RATINGS:
         w = np.ones(len(validation)) if validation_propensity is None else 1 / np.asarray(validation_propensity)
 
         def validate():
@@ -122,6 +125,8 @@ def _check(train, validation, method, propensity, validation_propensity, randomi
     ):
         if values is None:
             continue
+        if rows is None:
+            raise ValueError(f"{name} is given without {name.partition('_')[0]} data")
         if np.shape(values) != (len(rows),):
             raise ValueError(f"{name} has shape {np.shape(values)}; ({len(rows)},) is needed, one a row")
         if missing := int((~np.isfinite(values)).sum()):

@@ -26,7 +26,9 @@ from tqdm.auto import tqdm
 from causal_lib import paths
 
 MANIFEST = paths.DATA / "sources.toml"
-KINDS = ("bandit", "prior", "ratings", "experiment", "cytometry", "network", "potential-outcomes", "table")
+KINDS = (
+    "bandit", "prior", "ratings", "coat", "yahoo-r3", "experiment", "cytometry", "network", "potential-outcomes", "table",
+)  # fmt: skip
 
 _OWN = (
     "\nWithout a package registry, a file of your own can be named in data/sources.toml "

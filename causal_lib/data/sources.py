@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from causal_lib import paths
+from causal_lib.data import ratings_files
 from causal_lib.data.manifest import MANIFEST, SourceError, check, fetch, listing, locate, read_manifest
 from causal_lib.data.schema import check_frame, check_range
 
@@ -42,6 +43,8 @@ def load(name: str, *, manifest: Path = MANIFEST, raw: Path = paths.RAW):
     - bandit: dict, ``("random", "women")`` -> log, ``("items", "women")`` -> item attributes
     - prior: dict, ``"women"`` -> frame of alpha and beta, one row an item
     - ratings: dict, ``"ratings"``, ``"users"``, ``"items"`` -> frame
+    - coat, yahoo-r3: dict, ``"train"``, ``"test"`` (items drawn at random) -> frame of user_id, item_id, rating; of coat also
+      ``"users"``, ``"items"`` -> attributes, where their files are there. Files of the user's own only
     - experiment, cytometry (the 853 observational rows, columns named like the nodes of ``network-sachs``), table: frame
     - network: `Network`
     - potential-outcomes: dict, ``"covariates"`` -> frame, 1, 2, ... -> frame of z (treatment), y0, y1 (potential outcomes), mu0,
@@ -257,6 +260,8 @@ _KINDS = {
     "bandit": _bandit,
     "prior": _prior,
     "ratings": _ratings,
+    "coat": ratings_files.coat,
+    "yahoo-r3": ratings_files.yahoo_r3,
     "experiment": lambda source, root: _read(source, root, _EXPERIMENT),
     "cytometry": _cytometry,
     "network": _network,

@@ -55,7 +55,8 @@ def semi_synthetic(
     Parameters
     ----------
     ratings : user_id, item_id, rating, each pair once.
-    randomised : items for each user to test on, drawn uniformly among those not seen.
+    randomised : items for each user to test on, drawn uniformly among those not seen: not of all pairs, since liked ones are more
+        often seen.
     seed : of the seen pairs, the test pairs and the order of equal predictions.
 
     Raises
@@ -73,8 +74,15 @@ def semi_synthetic(
         raise ValueError(
             f"{alpha=} must lie in (0, 1], {observed=} in (0, 1), {randomised=} and {rank=} must be 1 or more"
         )
+    if not pd.api.types.is_numeric_dtype(ratings["rating"]) or ratings["rating"].nunique() < 2:
+        raise ValueError(
+            f"ratings: column 'rating' of type {ratings['rating'].dtype} has {ratings['rating'].nunique()} different values; at least "
+            "two different numbers are needed"
+        )
     rng = np.random.default_rng(seed)
     (users, user_ids), (items, item_ids) = (pd.factorize(ratings[name], sort=True) for name in ("user_id", "item_id"))
+    if rank > min(len(user_ids), len(item_ids)):
+        raise ValueError(f"{rank=}: at most {min(len(user_ids), len(item_ids))}, the number of users or items")
     predicted = _completed(users, items, ratings["rating"].to_numpy(dtype=float), rank)
     order = np.lexsort((rng.random(predicted.size), predicted.ravel()))
     ends = np.rint(np.cumsum(SHARES) * predicted.size).astype(int)

@@ -24,6 +24,7 @@ from causal_lib.ranking import evaluate_ranking, top_items
 TRIALS = 6
 """Settings tried of each method."""
 _PENALTIES = (0.003, 0.03)
+_ON_RATINGS = {"batch_size": 8192, "learning_rate": 0.05, "patience": 20}
 _OWN: dict[str, Sequence[dict]] = {
     "relevance-mf": [{"power": 0.25}, {"power": 0.5}, {"power": 1.0}],
     "pda": [{"gamma": 0.05}, {"gamma": 0.2}, {"gamma": 0.5}],
@@ -121,7 +122,7 @@ def _ratings_run(ratings, seed, methods, trials, training):
     rows = []
     for method in methods:
         weighted = {} if method == "mf" else {"propensity": shares[0], "validation_propensity": shares[1]}
-        found = _best(train, validation, method, settings(method)[:trials], seed, training | weighted)
+        found = _best(train, validation, method, settings(method)[:trials], seed, _ON_RATINGS | training | weighted)
         scores = found.scores(np.arange(train.shape[0]))
         error, w = (test.value - scores[test.users, test.items]) ** 2, 1 / shares[2]
         # a fifth of the seen pairs are test pairs: their chance is a fifth of the propensity

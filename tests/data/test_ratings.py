@@ -84,6 +84,9 @@ def test_same_seed_same_bytes(given):
     [
         ({"rating": np.nan}, {}, "rating"),
         ({"user_id": 1, "item_id": "a"}, {}, "ratings: .* rows repeat a pair"),
+        ({"rating": 3}, {}, "column 'rating' of type int64 has 1 different values; at least two"),
+        ({"rating": "good"}, {}, "column 'rating' of type str has 1 different values"),
+        ({}, {"rank": 61}, "rank=61: at most 60, the number of users or items"),
         ({}, {"alpha": 0}, r"alpha=0 must lie in \(0, 1\]"),
         ({}, {"observed": 1.0}, r"observed=1.0 in \(0, 1\)"),
         ({}, {"randomised": 0}, "randomised=0"),

@@ -228,6 +228,21 @@ CASES = {
         ValueError,
         "do not sum to 1, first 0.9",
     ),
+    "policy with every action at probability 0 where logged": (
+        lambda p, m: policy_value(logs(item_id=0), [0.0, 1.0]),
+        ValueError,
+        "gives every logged action probability 0: the logs say nothing",
+    ),
+    "a dense table of 10^6 rounds and 10^4 actions": (
+        lambda p, m: policy_value(logs(), np.broadcast_to(1e-4, (10**6, 10**4))),
+        ValueError,
+        "policy asks for a dense table of 1,000,000 rounds x 10,000 actions, over 1,000,000,000 entries; give",
+    ),
+    "as large a table of expected rewards": (
+        lambda p, m: policy_value(logs(), [0.5, 0.5], expected=np.broadcast_to(0.1, (10**6, 10**4))),
+        ValueError,
+        "expected asks for a dense table of 1,000,000 rounds x 10,000 actions",
+    ),
     "NaN scores": (lambda p, m: evaluate([0, 1, 0], [0.1, np.nan, 0.2]), ValueError, "score"),
     "one class": (lambda p, m: evaluate([1, 1], [0.5, 0.6]), ValueError, "only the value 1 occurs"),
     # database

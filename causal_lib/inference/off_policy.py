@@ -14,6 +14,7 @@ from causal_lib.inference.reward_model import fit_additive
 MIN_EFFECTIVE = 100  # fewer rows than this carry no normal interval of a rate
 MAX_SHARE = 0.1  # one logged row should not make up more of the estimate than this
 INTERVALS = ("normal", "bootstrap", "bernstein")
+_LARGEST = 10**9  # entries of a table of rounds and actions: 8 GB
 _BLOCK = 2_000_000  # entries of (rows, actions) in memory at once
 _DRAWS = 500
 _NO_INTERVAL = "no interval: the logs do not say how wrong the model is"
@@ -153,7 +154,7 @@ def policy_values(
     ------
     ValueError
         for an unknown estimator or interval, propensities outside (0, 1], actions outside 0..K-1, probabilities that do not
-        sum to 1, mips without logging or embedding.
+        sum to 1, a table of over 10^9 rounds times actions, mips without logging or embedding.
 
     Source: Dudík, Langford and Li 2011; Swaminathan and Joachims 2015; Wang, Agarwal and Dudík 2017 (switch); Su and others
     2020, arXiv 1907.09623 (shrinkage); Su, Srinath and Krishnamurthy 2020, Tucker and Lee 2021 (SLOPE and SLOPE++); Saito and
@@ -266,6 +267,7 @@ def _check_interval(interval, level):
 
 def _probabilities(given, n, name):
     given = np.asarray(given)
+    _check_size(given, name)
     given = given if given.dtype.kind == "f" else given.astype(float)
     if given.ndim == 2 and len(given) == 1:
         given = given[0]
@@ -279,7 +281,17 @@ def _probabilities(given, n, name):
     return given
 
 
+def _check_size(table, name):
+    if table.size > _LARGEST:
+        rounds, k = table.shape[0], table.shape[-1]
+        raise ValueError(
+            f"{name} asks for a dense table of {rounds:,} rounds x {k:,} actions, over {_LARGEST:,} entries; give (K,) where it does "
+            "not depend on the round, join actions, or value the rounds in parts"
+        )
+
+
 def _expected(given, n, k):
+    _check_size(np.asarray(given), "expected")
     given = np.asarray(given, dtype=float)
     if given.shape != (n, k):
         raise ValueError(f"expected has shape {given.shape}; {(n, k)} is needed, a number for each round and action")

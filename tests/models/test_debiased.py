@@ -49,27 +49,33 @@ def test_losses_of_ratings_by_hand(method):
     assert found == pytest.approx((w * error).sum() / (w.sum() if method == "snips-mf" else len(rows)), rel=1e-5)
 
 
-def test_the_doubly_robust_loss_is_right_with_either_part_right():
-    """Over the draws of which pairs are seen, its mean is the mean error of all pairs; with both parts wrong it is not."""
-    rng = np.random.default_rng(0)
-    n_users, n_items = 40, 30
-    truth, score = rng.integers(1, 6, (n_users, n_items)), rng.normal(3, 1, (n_users, n_items))
-    share = np.where(truth >= 4, 0.5, 0.1)
-    target = ((truth - score) ** 2).mean()
-    found = {}
-    for right_share in (True, False):
-        for right_guess in (True, False):
-            guess = truth if right_guess else np.full(truth.shape, 3.0)
-            used = share if right_share else np.full(truth.shape, share.mean())
-            imputed, error, values = (guess - score) ** 2, (truth - score) ** 2, []
-            for _ in range(300):
-                seen = rng.random(truth.shape) < share
-                values.append(imputed.mean() + (seen / used * (error - imputed)).mean())
-            found[right_share, right_guess] = abs(np.mean(values) - target) / (np.std(values) / np.sqrt(300) + 1e-9)
-    assert found[True, True] < 4
-    assert found[True, False] < 4
-    assert found[False, True] < 4
-    assert found[False, False] > 10
+def test_the_doubly_robust_loss_by_hand():
+    """The prediction's part over uniform pairs and rows, the imputation's at rows only, and which of the two each of them moves."""
+    n = len(_given("mf")[0].value)
+    share = torch.tensor([0.1, 0.5, 0.9, 0.2] * 6)[:n]
+    given, parts = _given("dr-mf", propensity=share)
+    model, imputed = parts.module
+    rows, same = torch.arange(n), torch.Generator().manual_seed(3)
+    some = [torch.randint(size, rows.shape, generator=same) for size in (6, 5)]
+    w = 1 / share.numpy()
+    w = w / w.mean()
+    with torch.no_grad():
+        score, guess = (part(given.users, given.items).numpy() for part in (model, imputed))
+        anywhere = ((imputed(*some) - model(*some)) ** 2).mean().item()
+    rating = given.value.numpy()
+    error, told = (rating - score) ** 2, (guess - score) ** 2
+    found = parts.loss(rows, torch.Generator().manual_seed(3))
+    expected = anywhere + (w * (error - told)).mean() + (w * (error - told) ** 2).mean()
+    assert found.item() == pytest.approx(expected, rel=1e-4)
+    found.backward()
+    with torch.no_grad():
+        apart = (model(*some) - imputed(*some)).numpy()
+    # The users' levels together shift all scores of a part: their gradient is that of the shift. The prediction is not moved by
+    # the imputation's loss, nor the other way round.
+    of_model = (2 * apart).mean() + (w * (-2 * (rating - score) + 2 * (guess - score))).mean()
+    of_imputed = (w * 2 * (error - told) * -2 * (guess - score)).mean()
+    assert model.levels[0].weight.grad.sum().item() == pytest.approx(of_model, rel=1e-3)
+    assert imputed.levels[0].weight.grad.sum().item() == pytest.approx(of_imputed, rel=1e-3)
 
 
 @pytest.mark.parametrize("method", ["bpr", "pda"])

@@ -23,7 +23,7 @@ from causal_lib.ranking import evaluate_ranking, top_items
 
 TRIALS = 6
 """Settings tried of each method."""
-_PENALTIES = (0.003, 0.03)
+_PENALTIES = (0.03, 0.3)
 _ON_RATINGS = {"batch_size": 8192, "learning_rate": 0.05, "patience": 20}
 _OWN: dict[str, Sequence[dict]] = {
     "relevance-mf": [{"power": 0.25}, {"power": 0.5}, {"power": 1.0}],
@@ -41,7 +41,7 @@ def settings(method: str) -> list[dict]:
     """The `TRIALS` settings of a method: two penalties, and three of its own option or, without one, of the penalty itself."""
     own = _OWN.get(method)
     if own is None:
-        return [{"l2": l2} for l2 in np.geomspace(0.001, 0.1, TRIALS).tolist()]
+        return [{"l2": l2} for l2 in np.geomspace(0.003, 0.3, TRIALS).tolist()]
     return [{"l2": l2, **one} for l2 in _PENALTIES for one in own]
 
 

@@ -14,7 +14,6 @@ from scipy import sparse
 from causal_lib.data.schema import check_range
 
 _BLOCK = 4_000_000  # scores in memory at once
-METRICS = ("recall", "precision", "NDCG", "MRR")
 Scores = Callable[[np.ndarray], np.ndarray]
 """From user codes (b,) to the scores of all items (b, items)."""
 

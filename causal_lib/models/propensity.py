@@ -81,12 +81,11 @@ def by_features(
         _features(table, n, name)
         for table, n, name in ((users, train.shape[0], "users"), (items, train.shape[1], "items"))
     ]
-    seen = train.matrix()
     rng, whole = np.random.default_rng(seed), train.shape[0] * train.shape[1]
     if whole <= _PAIRS:
         user, item = (axis.ravel() for axis in np.indices(train.shape))
-        y = seen.toarray().ravel() != 0
-        y[train.users * train.shape[1] + train.items] = True  # a value may be 0
+        y = np.zeros(whole, dtype=bool)
+        y[train.users * train.shape[1] + train.items] = True
     else:
         drawn = np.unique(rng.integers(whole, size=_PAIRS))
         drawn = drawn[~np.isin(drawn, train.users.astype(np.int64) * train.shape[1] + train.items)]

@@ -25,12 +25,8 @@ def train_recommender(
     validation_propensity: np.ndarray | None = None,
     randomised: Interactions | None = None,
     options: Mapping[str, float] | None = None,
-    epochs: int = 100,
-    batch_size: int = 2048,
-    learning_rate: float = 0.02,
-    patience: int = 20,
     seed: int = 0,
-    progress: bool = True,
+    **training,
 ) -> Recommender:
     """A recommender by one of `METHODS`: of `debiased.RATINGS`, `debiased.CLICKS` or `graph_recommender.GRAPHS`.
 
@@ -43,6 +39,7 @@ def train_recommender(
     propensity : (n,) in (0, 1] chance of each training pair to be seen; the methods 'ips-mf', 'snips-mf', 'dr-mf' need it.
     randomised : for 'cause'.
     options : of the method (see its docstring); ``dim`` (32) factors and ``l2``, the penalty, of every one.
+    training : epochs, batch_size, learning_rate, patience and progress, as of `factors.fit`.
 
     Raises
     ------
@@ -92,10 +89,7 @@ def train_recommender(
             top = top_items(recommender.scores, users, min(_K, train.shape[1]), seen)
             return 1 - evaluate_ranking(top, truth, users, propensity=share, n_boot=2).table.loc[column, "value"]
 
-    history = fit(
-        parts.module, parts.loss, len(train), validate, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-        patience=patience, seed=seed, progress=progress,
-    )  # fmt: skip
+    history = fit(parts.module, parts.loss, len(train), validate, seed=seed, **training)
     return Recommender(method, train.shape, parts.ranked, history, options | {"seed": seed})
 
 

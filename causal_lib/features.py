@@ -1,4 +1,4 @@
-"""Features (article 3.2.2, 4.3.3): purchase history, crosses, predictive importance against causal role."""
+"""Features (article 3.2.2, 4.3.3): purchase history and sequences, crosses, predictive importance against causal role."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -51,6 +51,40 @@ def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.Dat
     since = log["day"] - at_rows(last, ["user_id"]).astype(float)
     columns = {"user_purchases": by_user, "category_purchases": by_category, "days_since_purchase": since}
     return pd.DataFrame(columns, index=log.index)
+
+
+def sequences(
+    rows: pd.DataFrame, events: pd.DataFrame, channels: Sequence[str], *, length: int = 10, dtype: str = "float32"
+) -> np.ndarray:
+    """(n, length, 1 + channels): for each of ``rows`` the user's last ``events`` strictly before its day, the latest last.
+
+    The first channel is 1 where there is an event; a user with fewer than ``length`` of them has zeros before. Nothing of the
+    row's own day or of later days enters. Events of one day keep the order of ``events``.
+
+    Parameters
+    ----------
+    rows : with user_id and day (a number or a time).
+    events : what users did, purchases for instance: user_id, day and the numeric columns ``channels``.
+
+    >>> done = pd.DataFrame({"user_id": [1, 1, 2], "day": [0, 2, 1], "price": [5.0, 7.0, 9.0]})
+    >>> sequences(pd.DataFrame({"user_id": [1, 1], "day": [2, 3]}), done, ["price"], length=2)[:, :, 1]
+    array([[0., 5.],
+           [5., 7.]], dtype=float32)
+    """
+    schema.check_frame(rows, ["user_id", "day"], name="rows", complete=True)
+    schema.check_frame(events, ["user_id", "day", *channels], name="events", complete=True)
+    if length < 1:
+        raise ValueError(f"sequences: length={length} must be at least 1")
+    events = events.sort_values(["user_id", "day"], kind="stable")
+    values = np.column_stack([np.ones(len(events)), events[list(channels)]]).astype(dtype)
+    # A row's place among the events of all users, before those of its own day.
+    user, day = (pd.concat([events[c], rows[c]], ignore_index=True).rank(method="dense") for c in ("user_id", "day"))
+    key = (user * (len(day) + 1) + day).to_numpy()
+    here, first = key[len(events) :], user.to_numpy()
+    place = np.searchsorted(key[: len(events)], here, side="left")
+    start = np.searchsorted(first[: len(events)], first[len(events) :], side="left")
+    taken = place[:, None] + np.arange(-length, 0)
+    return np.where((taken >= start[:, None])[:, :, None], values[np.maximum(taken, 0)], 0).astype(dtype)
 
 
 def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:

@@ -1,13 +1,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import mutual_info_score
 
 from causal_lib.data import schema
 from causal_lib.data.worlds import shop
-from causal_lib.features import causal_roles, combine, importance, purchase_history, select_features
+from causal_lib.features import causal_roles, combine, importance, purchase_history, select_features, sequences
 from causal_lib.graph import CausalGraph
 
 
@@ -207,3 +209,28 @@ def test_k_selects_the_best_eligible(world):
         select_features(log, k=9)
     with pytest.raises(ValueError, match="no column of frame is fixed before 'exposed'"):
         select_features(log[["user_id", "clicked", "purchased"]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(0, 25), st.integers(1, 12))
+def test_sequences_are_the_last_events_before_the_day(seed, length, n_events, n_rows):
+    rng = np.random.default_rng(seed)
+
+    def drawn(n):
+        return pd.DataFrame({"user_id": rng.integers(4, size=n), "day": rng.integers(6, size=n)})
+
+    events = drawn(n_events).assign(price=rng.normal(size=n_events), kind=rng.integers(9, size=n_events))
+    rows = drawn(n_rows)
+    if not n_events:
+        with pytest.raises(ValueError, match="events: has no rows"):
+            sequences(rows, events, ["price", "kind"], length=length)
+        return
+    found = sequences(rows, events, ["price", "kind"], length=length, dtype="float64")
+    assert found.shape == (n_rows, length, 3)
+    for row, one in zip(rows.itertuples(), found, strict=True):
+        own = events[(events["user_id"] == row.user_id) & (events["day"] < row.day)].sort_values("day", kind="stable")
+        last = own[["price", "kind"]].to_numpy()[-length:]
+        expected = np.zeros((length, 3))
+        if len(last):
+            expected[-len(last) :] = np.column_stack([np.ones(len(last)), last])
+        assert (one == expected).all()

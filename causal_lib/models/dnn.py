@@ -1,12 +1,14 @@
-"""Deep neural network (article 4.3.4, 5.2, 5.3.2, 5.3.3): the article's `build_model` and `train_model`, working.
+"""Deep neural networks (article 3.1.1, 4.3.4, 5.2, 5.3.2, 5.3.3, Q2): the article's `build_model` and `train_model`, working.
 
 The article's loop feeds all rows in one step, never names ``num_epochs`` and prints every epoch; here it is
-mini-batches, early stopping on the validation loss, and a line every 10 epochs.
+mini-batches, early stopping on the validation loss, and a line every 10 epochs. Beside its dense network stand one with
+embeddings of users and items and a convolutional one over what a user did before; one `train_model` trains them all.
 """
 
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -58,19 +60,94 @@ def build_model(input_shape: tuple[int, ...], *, dtype: str = "float32", seed: i
     >>> build_model((20,)).count_params() == 20 * 128 + 128 + 128 * 64 + 64 + 64 + 1
     True
     """
-    if len(input_shape) == 0 or any(not isinstance(n, int | np.integer) or n < 1 for n in input_shape):
-        raise ValueError(f"build_model: input_shape={input_shape!r}; give the shape of one row, X_train.shape[1:]")
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"build_model: dtype={dtype!r} is unknown; choose 'float32' or 'float64'")
+    _check_positive("build_model", "give the shape of one row, X_train.shape[1:]", input_shape=input_shape)
+    dense, layers = _dense(seed, dtype, "build_model"), tf.keras.layers
+    inputs = layers.Input(shape=input_shape, dtype=dtype)
+    hidden = dense(128, "relu")(inputs)
+    hidden = layers.Flatten(dtype=dtype)(dense(64, "relu")(hidden))
+    return tf.keras.Model(inputs=inputs, outputs=dense(1, "sigmoid")(hidden))
 
-    def dense(units, activation, number):
-        start = tf.keras.initializers.GlorotUniform(seed=3 * seed + number)  # a seed of its own for each layer
-        return tf.keras.layers.Dense(units, activation=activation, kernel_initializer=start, dtype=dtype)
 
-    flatten = tf.keras.layers.Flatten(dtype=dtype)
-    inputs = tf.keras.layers.Input(shape=input_shape, dtype=dtype)
-    hidden = dense(64, "relu", 1)(dense(128, "relu", 0)(inputs))
-    return tf.keras.Model(inputs=inputs, outputs=dense(1, "sigmoid", 2)(flatten(hidden)))
+def build_embedding_model(
+    n_users: int,
+    n_items: int,
+    n_features: int,
+    *,
+    dim: int = 16,
+    l2: float = 1e-4,
+    dtype: str = "float32",
+    seed: int = 0,
+):
+    """The dense network on embeddings: p = network(e_u, e_i, e_u * e_i, features), as a `keras.Model` of a mapping.
+
+    Inputs: ``"user"`` and ``"item"``, (n,) codes from 0 to ``n_users`` and ``n_items``, 0 for one that was not there in
+    training, and ``"features"`` (n, n_features). The embedding of 0 starts and stays at 0, where the penalty pulls the others:
+    an unknown user is an average one. ``dim`` numbers an embedding; ``l2`` times their squared length is added to the loss.
+    Source: He and others 2017 (products beside embeddings, under a dense network).
+
+    >>> build_embedding_model(3, 5, 2, dim=4).count_params() == 4 * 4 + 6 * 4 + 14 * 128 + 128 + 128 * 64 + 64 + 64 + 1
+    True
+    """
+    sizes = {"n_users": n_users, "n_items": n_items, "n_features": n_features, "dim": dim}
+    _check_positive("build_embedding_model", "give 1 or more", **sizes)
+    dense, layers = _dense(seed, dtype, "build_embedding_model"), tf.keras.layers
+    inputs = {
+        "user": layers.Input(shape=(), dtype="int32", name="user"),
+        "item": layers.Input(shape=(), dtype="int32", name="item"),
+        "features": layers.Input(shape=(n_features,), dtype=dtype, name="features"),
+    }
+    penalty, vectors = tf.keras.regularizers.L2(l2), []
+    for number, (name, size) in enumerate((("user", n_users), ("item", n_items))):
+        table = 0.1 * np.random.default_rng([seed, number]).standard_normal((size + 1, dim))
+        table[0] = 0
+        start = tf.keras.initializers.Constant(table)
+        embedding = layers.Embedding(
+            size + 1, dim, embeddings_initializer=start, embeddings_regularizer=penalty, name=f"{name}_embedding", dtype=dtype
+        )  # fmt: skip
+        vectors.append(embedding(inputs[name]))
+    joined = layers.Concatenate(dtype=dtype)([*vectors, layers.Multiply(dtype=dtype)(vectors), inputs["features"]])
+    hidden = dense(128, "relu")(joined)
+    hidden = dense(64, "relu")(hidden)
+    return tf.keras.Model(inputs=inputs, outputs=dense(1, "sigmoid")(hidden))
+
+
+def build_sequence_model(
+    length: int,
+    n_channels: int,
+    n_features: int,
+    *,
+    filters: int = 32,
+    width: int = 3,
+    dtype: str = "float32",
+    seed: int = 0,
+):
+    """A convolutional network over what a user did before, beside features of the row, as a `keras.Model` of a mapping.
+
+    Inputs: ``"history"`` (n, length, n_channels), as of `features.sequences`, and ``"features"`` (n, n_features). Two
+    convolutions of ``width`` steps with ``filters`` each, the largest and the mean answer of each over the steps, then the
+    article's dense layers. It knows no ids: a user is what he did. Source: Tang and Wang 2018.
+
+    >>> build_sequence_model(10, 4, 7).output_shape
+    (None, 1)
+    """
+    sizes = {"length": length, "n_channels": n_channels, "n_features": n_features, "filters": filters, "width": width}
+    _check_positive("build_sequence_model", "give 1 or more", **sizes)
+    dense, layers = _dense(seed, dtype, "build_sequence_model"), tf.keras.layers
+    inputs = {
+        "history": layers.Input(shape=(length, n_channels), dtype=dtype, name="history"),
+        "features": layers.Input(shape=(n_features,), dtype=dtype, name="features"),
+    }
+    steps = inputs["history"]
+    for number in range(2):
+        start = tf.keras.initializers.GlorotUniform(seed=1000 * seed + number)
+        convolve = layers.Conv1D(
+            filters, width, padding="same", activation="relu", kernel_initializer=start, dtype=dtype
+        )
+        steps = convolve(steps)
+    pooled = [layers.GlobalMaxPooling1D(dtype=dtype)(steps), layers.GlobalAveragePooling1D(dtype=dtype)(steps)]
+    hidden = dense(128, "relu")(layers.Concatenate(dtype=dtype)([*pooled, inputs["features"]]))
+    hidden = dense(64, "relu")(hidden)
+    return tf.keras.Model(inputs=inputs, outputs=dense(1, "sigmoid")(hidden))
 
 
 def train_model(
@@ -89,13 +166,14 @@ def train_model(
 ) -> pd.DataFrame:
     """History of the training, one row per epoch run: columns epoch (from 1), loss, val_loss.
 
-    ``model`` is trained in place: own gradient step (`GradientTape`), Adam, binary cross-entropy. ``loss`` is the mean
-    over the epoch's mini-batches as they are passed, ``val_loss`` that of all validation rows after the epoch. When
-    ``val_loss`` has not fallen for ``patience`` epochs training stops; the weights of the best epoch are restored in
+    ``model`` is trained in place: own gradient step (`GradientTape`), Adam, binary cross-entropy plus the penalties of its
+    layers. ``X_train`` and ``X_val`` are arrays, or mappings of arrays where the model has named inputs. ``loss`` is the mean
+    cross-entropy over the epoch's mini-batches as they are passed, ``val_loss`` that of all validation rows after the epoch.
+    When ``val_loss`` has not fallen for ``patience`` epochs training stops; the weights of the best epoch are restored in
     any case. Every 10 epochs a line is printed. ``seed`` gives the order of the rows: the same seed gives the same
     weights on the same machine and number of threads. A loss that diverges is a ValueError.
     """
-    dtype = model.inputs[0].dtype
+    dtype = model.outputs[0].dtype
     X_train, y_train = _tensors(X_train, y_train, model, "train")
     X_val, y_val = _tensors(X_val, y_val, model, "val")
     if min(epochs, batch_size, patience) < 1 or not learning_rate > 0:
@@ -103,17 +181,17 @@ def train_model(
     loss_fn = tf.keras.losses.BinaryCrossentropy(reduction="sum", dtype=dtype)
     weights, optimizer = model.trainable_variables, tf.keras.optimizers.Adam(learning_rate=learning_rate)
     optimizer.build(weights)
-    n = len(X_train)
+    n, n_val = len(y_train), len(y_val)
 
     @tf.function  # one graph for a whole epoch: a step of this small network is cheaper than a call from Python
     def train_epoch(order):
         total = tf.zeros((), dtype)
         for start in tf.range(0, n, batch_size):
             rows = order[start : start + batch_size]
-            X, y = tf.gather(X_train, rows), tf.gather(y_train, rows)
+            X, y = _rows((X_train, y_train), rows)
             with tf.GradientTape() as tape:
                 batch_loss = loss_fn(y, model(X, training=True))
-                loss = batch_loss / tf.cast(tf.size(rows), dtype)
+                loss = batch_loss / tf.cast(tf.size(rows), dtype) + sum(model.losses)
             optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
             total += batch_loss
         return total / n
@@ -121,10 +199,10 @@ def train_model(
     @tf.function
     def validate():
         total = tf.zeros((), dtype)
-        for start in tf.range(0, len(X_val), batch_size):
-            rows = slice(start, start + batch_size)
-            total += loss_fn(y_val[rows], model(X_val[rows], training=False))
-        return total / len(X_val)
+        for start in tf.range(0, n_val, batch_size):
+            X, y = _rows((X_val, y_val), slice(start, start + batch_size))
+            total += loss_fn(y, model(X, training=False))
+        return total / n_val
 
     # Traced once, here: called directly, the functions of several short trainings look like retracing, with a warning.
     train_epoch = train_epoch.get_concrete_function(tf.TensorSpec([n], tf.int64))
@@ -150,21 +228,71 @@ def train_model(
 
 
 def predict(model, X, *, batch_size: int = 8192) -> np.ndarray:
-    """(n,) predicted probabilities of the rows of ``X``."""
-    X = np.asarray(X, dtype=model.inputs[0].dtype)
+    """(n,) predicted probabilities of the rows of ``X``, an array or a mapping as in `train_model`."""
+    X, n = _inputs(X, model, "predict: X")
     # not model.predict: it compiles a function for every model and warns on stderr from the fifth on
-    parts = [model(X[start : start + batch_size], training=False) for start in range(0, len(X), batch_size)]
+    parts = [model(_rows(X, slice(start, start + batch_size)), training=False) for start in range(0, n, batch_size)]
     return np.concatenate(parts)[:, 0].astype(float)
 
 
+def _rows(tensors, rows):
+    """``rows``, a slice or a tensor of numbers, of every tensor."""
+    return tf.nest.map_structure(lambda t: t[rows] if isinstance(rows, slice) else tf.gather(t, rows), tensors)
+
+
+def _dense(seed, dtype, name):
+    """Makes dense layers, each with a seed of its own."""
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"{name}: dtype={dtype!r} is unknown; choose 'float32' or 'float64'")
+    numbers = iter(range(3 * seed, 3 * seed + 3))
+
+    def dense(units, activation):
+        start = tf.keras.initializers.GlorotUniform(seed=next(numbers))
+        return tf.keras.layers.Dense(units, activation=activation, kernel_initializer=start, dtype=dtype)
+
+    return dense
+
+
+def _check_positive(name, way_out, **sizes):
+    for argument, value in sizes.items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if len(numbers) == 0 or any(not isinstance(n, int | np.integer) or n < 1 for n in numbers):
+            raise ValueError(f"{name}: {argument}={value!r}; {way_out}")
+
+
 def _tensors(X, y, model, part):
-    X, expected = np.asarray(X, dtype=model.inputs[0].dtype), model.input_shape[1:]
-    if X.shape[1:] != expected or len(X) == 0:
-        raise ValueError(f"train_model: X_{part} has shape {X.shape}, the model takes rows of shape {expected}")
-    if np.shape(y) != (len(X),):
-        raise ValueError(f"train_model: y_{part} has shape {np.shape(y)}, but X_{part} has {len(X)} rows")
-    bad = int((~np.isfinite(X)).sum())
-    if bad:
-        raise ValueError(f"train_model: X_{part} has {bad} missing or infinite values; impute (preprocess_data) first")
+    X, n = _inputs(X, model, f"train_model: X_{part}")
+    if np.shape(y) != (n,):
+        raise ValueError(f"train_model: y_{part} has shape {np.shape(y)}, but X_{part} has {n} rows")
     y = schema.check_binary(y, name=f"train_model: y_{part}")
-    return tf.constant(X), tf.constant(y[:, None], dtype=X.dtype)
+    return X, tf.constant(y[:, None], dtype=model.outputs[0].dtype)
+
+
+def _inputs(X, model, name):
+    """The tensors that ``model`` takes, an array or a mapping of its named inputs, and the number of rows."""
+    wanted, mapped = {given.name: given for given in model.inputs}, isinstance(X, Mapping)
+    if mapped != isinstance(model.input, Mapping) or (mapped and set(X) != set(wanted)):
+        found, takes = (
+            f"a mapping of {', '.join(keys)}" if keys else "an array"
+            for keys in (X if mapped else (), wanted if isinstance(model.input, Mapping) else ())
+        )
+        raise ValueError(f"{name} is {found}; the model takes {takes}")
+    tensors, rows = {}, set()
+    for key, given in wanted.items():
+        values, where = np.asarray(X[key] if mapped else X), f"{name}[{key!r}]" if mapped else name
+        if values.shape[1:] != given.shape[1:] or values.ndim == 0 or len(values) == 0:
+            raise ValueError(f"{where} has shape {values.shape}, the model takes rows of shape {given.shape[1:]}")
+        values = values.astype(given.dtype)
+        if bad := int((~np.isfinite(values)).sum()):
+            raise ValueError(f"{where} has {bad} missing or infinite values; impute (preprocess_data) first")
+        if given.dtype == "int32":
+            _check_codes(values, model.get_layer(f"{key}_embedding").input_dim, where)
+        tensors[key], _ = tf.constant(values), rows.add(len(values))
+    if len(rows) > 1:
+        raise ValueError(f"{name}: the inputs have {sorted(rows)} rows; they must agree")
+    return (tensors if mapped else tensors.popitem()[1]), rows.pop()
+
+
+def _check_codes(codes, size, name):
+    if bad := int(((codes < 0) | (codes >= size)).sum()):
+        raise ValueError(f"{name}: {bad} codes outside 0..{size - 1}; give 0 to what was not there in training")

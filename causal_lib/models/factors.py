@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import torch
+from scipy import sparse
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -53,7 +54,7 @@ class Factors(nn.Module):
 
 @dataclass(frozen=True)
 class Given:
-    """What a method may use: training pairs as tensors, propensities (n,), item popularity in (0, 1], a random sample."""
+    """What a method may use: training pairs as tensors, propensities (n,), item popularity in (0, 1], a random sample, tags."""
 
     data: Interactions
     users: torch.Tensor
@@ -63,6 +64,7 @@ class Given:
     popularity: torch.Tensor
     randomised: Interactions | None
     options: Mapping[str, float]
+    tags: sparse.coo_array | None = None
     asked: set[str] = field(default_factory=set)
 
     def option(self, name: str, default: float) -> float:

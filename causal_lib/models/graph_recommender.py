@@ -1,7 +1,7 @@
 """Recommenders on the graph of users and items (article 3.1.2, 5.3.4): LightGCN, GCN and GAT, by PyTorch Geometric's layers.
 
-Nodes are the users, then the items; each has factors of its own that the layers mix with those of its neighbours. What is left
-is a product of factors, as in `factors`, trained and ranked by like any other.
+Nodes are the users, then the items, then the items' tags (categories, genres) where given; each has factors of its own that the
+layers mix with those of its neighbours. What is left is a product of factors, as in `factors`, trained and ranked by like any other.
 """
 
 import warnings
@@ -9,12 +9,14 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import nn
 from torch.nn.functional import leaky_relu, logsigmoid
 from torch_geometric.nn import GATv2Conv, GCNConv, LGConv
 
 from causal_lib.models.factors import Given, Negatives, Parts
 from causal_lib.models.interactions import Interactions
+from causal_lib.models.neighbours import Neighbours
 
 KINDS = ("lightgcn", "gcn", "gat")
 WHOLE = 2_000_000  # edges up to which every step passes messages along all of them
@@ -58,14 +60,26 @@ class GraphFactors(nn.Module):
     Parameters
     ----------
     sample : neighbours a node and round, drawn with replacement, of the messages in training; 0 for all of them. Ranking uses all.
+    tags : (items, tags) nonzero where an item has a tag; tags become nodes, linked to their items.
     """
 
-    def __init__(self, data: Interactions, dim: int, *, kind: str = "lightgcn", layers: int = 2, sample: int = 0):
+    def __init__(
+        self,
+        data: Interactions,
+        dim: int,
+        *,
+        kind: str = "lightgcn",
+        layers: int = 2,
+        sample: int = 0,
+        tags: sparse.coo_array | None = None,
+    ):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
-        self.n_users, self.n_items, self.kind, self.sample = *data.shape, kind, sample
-        self.node = nn.Embedding(sum(data.shape), dim)
+        tags = sparse.coo_array((data.shape[1], 0)) if tags is None else tags
+        self.sizes, self.kind, self.sample = [*data.shape, tags.shape[1]], kind, sample
+        n = sum(self.sizes)
+        self.node = nn.Embedding(n, dim)
         nn.init.normal_(self.node.weight, std=0.1)
         make = {
             "lightgcn": partial(_LGConv, normalize=False),
@@ -73,48 +87,34 @@ class GraphFactors(nn.Module):
             "gat": partial(GATv2Conv, dim, dim, add_self_loops=False),
         }[kind]
         self.layers = nn.ModuleList(make() for _ in range(layers))
-        users, items = data.users.astype(np.int64), data.items.astype(np.int64) + self.n_users
-        loops = np.arange(len(self.node.weight)) if kind != "lightgcn" else np.empty(0, dtype=np.int64)
-        to, by = np.concatenate([users, items, loops]), np.concatenate([items, users, loops])
-        order = np.lexsort((by, to))
-        to, by = to[order], by[order]
-        degree = np.bincount(to, minlength=len(self.node.weight))
-        self.start = torch.from_numpy(np.concatenate([[0], np.cumsum(degree)]))
-        self.by, self.edges = torch.from_numpy(by), torch.from_numpy(np.stack([by, to]))
-        self.degree = torch.from_numpy(degree).float()
+        one, other = (
+            torch.from_numpy(np.concatenate(ends).astype(np.int64))
+            for ends in (
+                (data.users, data.shape[0] + tags.coords[0]),
+                (data.items + data.shape[0], sum(data.shape) + tags.coords[1]),
+            )
+        )
+        both_ways = torch.stack([torch.cat([one, other]), torch.cat([other, one])])
+        self.near = Neighbours(both_ways, n, loops=kind != "lightgcn")
         self.adjacency = None
         if kind != "gat":
             # torch tells on its first use that this format is young
             with warnings.catch_warnings(action="ignore", category=UserWarning):
-                weight = (self.degree[self.edges[0]] * self.degree[self.edges[1]]) ** -0.5
-                shape = (len(degree), len(degree))
-                self.adjacency = torch.sparse_csr_tensor(self.start, self.by, weight, shape, check_invariants=True)
+                self.adjacency = torch.sparse_csr_tensor(
+                    self.near.start, self.near.edges[0], self.near.weight, (n, n), check_invariants=True
+                )
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(users, dim) and (items, dim) after the messages along all edges."""
-        along = self.edges if self.adjacency is None else self.adjacency
-        return self._rounds(self.node.weight, along).split([self.n_users, self.n_items])
+        along = self.near.edges if self.adjacency is None else self.adjacency
+        return self._rounds(self.node.weight, along).split(self.sizes)[:2]
 
     def of(self, nodes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """(n, dim) of node numbers; by sampled messages where ``sample`` says so."""
+        """(n, dim) of node numbers of users and items; by sampled messages where ``sample`` says so."""
         if not self.sample:
             return torch.cat(self.factors())[nodes]
-        # A tree of draws below every node: its edges lead from a draw to the node that it was drawn for.
-        tree, level, first, edges, weights = [nodes], nodes, 0, [], []
-        for _ in self.layers:
-            degree = self.degree[level].long()
-            pick = (torch.rand((self.sample, len(level)), generator=generator) * degree).long()
-            drawn = self.by[(self.start[level] + pick).clamp(max=len(self.by) - 1)]
-            parent = torch.arange(len(level)).expand_as(drawn)
-            has = degree.expand_as(drawn) > 0  # a node without a neighbour gets no message
-            child = torch.arange(int(has.sum())) + first + len(level)
-            edges.append(torch.stack([child, parent[has] + first]))
-            # the mean over the draws, times the degree, stands for the sum over all neighbours
-            weights.append((self.degree[level].expand_as(drawn) ** 0.5 * self.degree[drawn] ** -0.5)[has] / self.sample)
-            first, level = first + len(level), drawn[has]
-            tree.append(level)
-        x = self.node(torch.cat(tree))
-        return self._rounds(x, torch.cat(edges, dim=1), torch.cat(weights))[: len(nodes)]
+        tree, edges, weights = self.near.draw(nodes, self.sample, len(self.layers), generator)
+        return self._rounds(self.node(tree), edges, weights)[: len(nodes)]
 
     def _rounds(self, x, along, weight=None):
         rounds = [x]
@@ -131,7 +131,12 @@ def _graph(kind: str, given: Given) -> Parts:
     """BPR on `GraphFactors`; options dim, l2, ``layers`` (2) and ``sample`` (0; 10 where the graph has over 2 million edges)."""
     sample = int(given.option("sample", 10 if 2 * len(given.data) > WHOLE else 0))
     model = GraphFactors(
-        given.data, int(given.option("dim", 32)), kind=kind, layers=int(given.option("layers", 2)), sample=sample
+        given.data,
+        int(given.option("dim", 32)),
+        kind=kind,
+        layers=int(given.option("layers", 2)),
+        sample=sample,
+        tags=given.tags,
     )
     draw, l2, n_users = Negatives(given.data).draw, given.option("l2", 0.01), given.data.shape[0]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from causal_lib.data.schema import check_range
 from causal_lib.models.debiased import CLICKS, RATINGS
@@ -24,6 +25,7 @@ def train_recommender(
     propensity: np.ndarray | None = None,
     validation_propensity: np.ndarray | None = None,
     randomised: Interactions | None = None,
+    tags=None,
     options: Mapping[str, float] | None = None,
     seed: int = 0,
     **training,
@@ -38,6 +40,7 @@ def train_recommender(
         less the self-normalised pooled gain of `ranking.evaluate_ranking`.
     propensity : (n,) in (0, 1] chance of each training pair to be seen; the methods 'ips-mf', 'snips-mf', 'dr-mf' need it.
     randomised : for 'cause'.
+    tags : (items, tags) array or sparse matrix, nonzero where an item has a tag (category, genre); for the methods on the graph.
     options : of the method (see its docstring); ``dim`` (32) factors and ``l2``, the penalty, of every one.
     training : epochs, batch_size, learning_rate, patience and progress, as of `factors.fit`.
 
@@ -45,12 +48,14 @@ def train_recommender(
     ------
     ValueError
         for an unknown method or option, data of other users and items, no rows, ratings that are all equal, clicks that are
-        not all 1, propensities outside (0, 1] or of another number, and what a method needs and has not got.
+        not all 1, propensities outside (0, 1] or of another number, tags of other items, and what a method needs and has not got.
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     options = dict(options or {})
     _check(train, validation, method, propensity, validation_propensity, randomised)
+    if tags is not None:
+        tags = _tags(tags, train, method)
     counts = np.bincount(train.items, minlength=train.shape[1])
     given = Given(
         train,
@@ -61,6 +66,7 @@ def train_recommender(
         torch.from_numpy((counts + 1) / (counts.max() + 1)).float(),  # an item never clicked is not impossible
         randomised,
         options,
+        tags,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -91,6 +97,16 @@ def train_recommender(
 
     history = fit(parts.module, parts.loss, len(train), validate, seed=seed, **training)
     return Recommender(method, train.shape, parts.ranked, history, options | {"seed": seed})
+
+
+def _tags(tags, train, method):
+    tags = sparse.coo_array(tags)
+    tags.eliminate_zeros()
+    if method not in GRAPHS:
+        raise ValueError(f"method {method!r} does not use tags; {', '.join(GRAPHS)} do")
+    if tags.shape[0] != train.shape[1]:
+        raise ValueError(f"tags has shape {tags.shape}; one row for each of the {train.shape[1]} items is needed")
+    return tags
 
 
 def _check(train, validation, method, propensity, validation_propensity, randomised):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from causal_lib import paths
-from causal_lib.models.dnn import build_model, predict, tf, train_model
+from causal_lib.models.dnn import build_embedding_model, build_model, build_sequence_model, predict, tf, train_model
 
 
 def made(n=3000, seed=0):
@@ -74,6 +74,130 @@ def test_it_learns_and_the_validation_loss_is_right():
     best = history["val_loss"].min()
     assert log_loss(y[2000:], predict(model, X[2000:])) == pytest.approx(best, rel=1e-6)
     assert best < log_loss(y[2000:], y[:2000].mean()) - 0.05  # an interaction that no constant can know
+
+
+def networks():
+    """Each kind of network with eight rows for it."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(8, 2))
+    return {
+        "dense": (build_model((4,), dtype="float64", seed=1), rng.normal(size=(8, 4))),
+        "embedding": (
+            build_embedding_model(3, 5, 2, dim=2, dtype="float64", seed=1),
+            {"user": np.arange(8) % 4, "item": np.arange(8) % 6, "features": features},
+        ),
+        "sequence": (
+            build_sequence_model(4, 3, 2, filters=2, dtype="float64", seed=1),
+            {"history": rng.normal(size=(8, 4, 3)), "features": features},
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", ["dense", "embedding", "sequence"])
+def test_gradients_are_those_of_differences(kind):
+    model, X = networks()[kind]
+    y = np.arange(8) % 2
+
+    def loss():
+        p = model(X)[:, 0]
+        return -tf.reduce_mean(y * tf.math.log(p) + (1 - y) * tf.math.log(1 - p)) + sum(model.losses)
+
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_variables:  # away from 0, where biases start and a ReLU of zeros has a kink
+        weight.assign_add(rng.normal(scale=0.05, size=weight.shape))
+    with tf.GradientTape() as tape:
+        value = loss()
+    for weight, gradient in zip(
+        model.trainable_variables, tape.gradient(value, model.trainable_variables), strict=True
+    ):
+        gradient, old = tf.convert_to_tensor(gradient).numpy(), weight.numpy()
+        for place in rng.permutation(old.size)[:25]:
+            at, ends = np.unravel_index(place, old.shape), []
+            for step in (1e-6, -1e-6):
+                moved = old.copy()
+                moved[at] += step
+                weight.assign(moved)
+                ends.append(float(loss()))
+            assert gradient[at] == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-4, abs=1e-8)
+        weight.assign(old)
+
+
+def test_embeddings_and_their_product_by_hand():
+    model, X = networks()["embedding"]
+    users, items = (model.get_layer(f"{name}_embedding").get_weights()[0] for name in ("user", "item"))
+    assert not users[0].any()
+    assert not items[0].any()  # who was not there is an average one
+    u, i = users[X["user"]], items[X["item"]]
+    hidden = np.concatenate([u, i, u * i, X["features"]], axis=1)
+    for layer in [layer for layer in model.layers if hasattr(layer, "units")]:
+        weight, bias = layer.get_weights()
+        hidden = hidden @ weight + bias
+        hidden = np.maximum(hidden, 0) if layer.units > 1 else 1 / (1 + np.exp(-hidden))
+    np.testing.assert_allclose(predict(model, X), hidden[:, 0], rtol=1e-10)
+    penalty = 1e-4 * ((users**2).sum() + (items**2).sum())
+    assert float(sum(model.losses)) == pytest.approx(penalty, rel=1e-10)
+
+
+def test_convolutions_by_hand():
+    model, X = networks()["sequence"]
+    steps = X["history"]
+    for layer in model.layers:
+        if type(layer).__name__ == "Conv1D":
+            kernel, bias = layer.get_weights()
+            padded = np.pad(steps, ((0, 0), (1, 1), (0, 0)))
+            windows = np.stack([padded[:, t : t + 3] for t in range(4)], axis=1)  # (8, 4, 3, channels)
+            steps = np.maximum(np.einsum("ntwc,wcf->ntf", windows, kernel) + bias, 0)
+    hidden = np.concatenate([steps.max(axis=1), steps.mean(axis=1), X["features"]], axis=1)
+    for layer in [layer for layer in model.layers if hasattr(layer, "units")]:
+        weight, bias = layer.get_weights()
+        hidden = hidden @ weight + bias
+        hidden = np.maximum(hidden, 0) if layer.units > 1 else 1 / (1 + np.exp(-hidden))
+    np.testing.assert_allclose(predict(model, X), hidden[:, 0], rtol=1e-10)
+
+
+def test_embeddings_learn_a_match_that_features_do_not_tell():
+    rng = np.random.default_rng(0)
+    user, item = rng.integers(1, 41, size=6000), rng.integers(1, 31, size=6000)
+    taste = np.sign(rng.normal(size=(41, 2))) @ np.sign(rng.normal(size=(2, 31)))
+    y = (rng.random(6000) < 1 / (1 + np.exp(-1.5 * taste[user, item]))).astype(int)
+    X = {"user": user, "item": item, "features": rng.normal(size=(6000, 1))}
+    parts = [{name: values[rows] for name, values in X.items()} for rows in (slice(4500), slice(4500, None))]
+    model = build_embedding_model(40, 30, 1, dim=4, dtype="float64")
+    how = {"epochs": 40, "batch_size": 256, "learning_rate": 0.01, "verbose": False}
+    history = train_model(model, parts[0], y[:4500], parts[1], y[4500:], **how)
+    best = log_loss(y[4500:], 1 / (1 + np.exp(-1.5 * taste[user, item][4500:])))
+    assert history["val_loss"].min() < best + 0.05
+    assert log_loss(y[4500:], predict(model, parts[1])) == pytest.approx(history["val_loss"].min(), rel=1e-6)
+
+
+def test_convolutions_learn_what_came_twice_in_a_row():
+    rng = np.random.default_rng(0)
+    history = (rng.random((4000, 8, 1)) < 0.35).astype(float)
+    twice = (history[:, 1:, 0] * history[:, :-1, 0]).max(axis=1).astype(int)
+    X = {"history": history, "features": np.ones((4000, 1))}
+    parts = [{name: values[rows] for name, values in X.items()} for rows in (slice(3000), slice(3000, None))]
+    model = build_sequence_model(8, 1, 1, filters=8, dtype="float64")
+    how = {"epochs": 40, "batch_size": 128, "learning_rate": 0.005, "verbose": False}
+    train_model(model, parts[0], twice[:3000], parts[1], twice[3000:], **how)
+    assert ((predict(model, parts[1]) > 0.5) == twice[3000:]).mean() > 0.98
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"user": [4] * 8}, r"X\['user'\]: 8 codes outside 0..3; give 0 to what was not there"),
+        ({"features": np.full((8, 2), np.nan)}, r"X\['features'\] has 16 missing or infinite"),
+        ({"features": np.zeros((7, 2))}, r"the inputs have \[7, 8\] rows"),
+        ({"item": np.zeros((8, 2))}, r"X\['item'\] has shape \(8, 2\)"),
+        ({"more": np.zeros(8)}, "X is a mapping of user, item, features, more; the model takes a mapping of"),
+    ],
+)
+def test_bad_mappings_are_refused(change, message):
+    model, X = networks()["embedding"]
+    with pytest.raises(ValueError, match=message):
+        predict(model, X | change)
+    with pytest.raises(ValueError, match="X is an array; the model takes a mapping of features, item, user"):
+        predict(model, np.zeros((8, 2)))
 
 
 def test_the_last_batch_may_be_smaller_and_every_row_counts_once():
@@ -157,6 +281,13 @@ def test_bad_input_is_refused(change, message):
 def test_bad_networks_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         build_model(**arguments)
+
+
+def test_bad_sizes_are_refused():
+    with pytest.raises(ValueError, match="build_embedding_model: n_items=0; give 1 or more"):
+        build_embedding_model(3, 0, 1)
+    with pytest.raises(ValueError, match="build_sequence_model: width=0; give 1 or more"):
+        build_sequence_model(3, 1, 1, width=0)
 
 
 def test_importing_and_training_writes_nothing_to_stderr_but_real_errors_pass():

@@ -52,6 +52,96 @@ def test_the_graph_by_hand():
     np.testing.assert_allclose(graph.x, expected, atol=1e-12)
 
 
+def test_attributes_may_be_nodes():
+    interactions, users, items = tiny()
+    items["genres"] = [["drama", "war"], ["drama"]]
+    graph = convert_to_graph(interactions, users, items, nodes=["age", "genres"], dtype="float64")
+    assert graph.validate()
+    assert graph.node_names == [
+        "user 10", "user 30", "user 20", "item 7", "item 5", "age a", "age b", "genres drama", "genres war",
+    ]  # fmt: skip
+    links = {("age a", "user 10"), ("age a", "user 20"), ("age b", "user 30"), ("genres drama", "item 7")}
+    links |= {("genres drama", "item 5"), ("genres war", "item 7"), ("item 7", "user 10"), ("item 5", "user 20")}
+    found = {tuple(graph.node_names[k] for k in pair) for pair in graph.edge_index.T.tolist()}
+    assert found == links | {pair[::-1] for pair in links}
+    # activity of users; price and one column of items; one column for each of the two further types
+    assert graph.x.shape == (9, 5)
+    assert graph.x[5:].tolist() == [[0, 0, 0, 1, 0]] * 2 + [[0, 0, 0, 0, 1]] * 2
+    with pytest.raises(ValueError, match="'colour' must be a column of users or of items; it is one of neither"):
+        convert_to_graph(interactions, users, items, nodes=["colour"])
+    with pytest.raises(ValueError, match="items: column 'genres' holds lists in 2 rows; name it in nodes"):
+        convert_to_graph(interactions, users, items)
+
+
+@pytest.mark.parametrize("kind", ["gcn", "gat"])
+def test_gradients_are_those_of_differences(kind):
+    graph = convert_to_graph(*tiny(), dtype="float64")
+    torch.manual_seed(0)
+    model = EdgePredictor(graph.num_features, 3, kind).double()
+    u, i, y = torch.tensor([0, 1, 2]), torch.tensor([3, 4, 3]), torch.tensor([1.0, 0.0, 1.0], dtype=torch.double)
+
+    def loss():
+        return torch.nn.functional.binary_cross_entropy_with_logits(model(graph, u, i), y)
+
+    loss().backward()
+    for parameter in model.parameters():
+        flat, gradient = parameter.data.view(-1), parameter.grad.view(-1)
+        for k in range(len(flat)):
+            old, ends = float(flat[k]), []
+            for step in (1e-6, -1e-6):
+                flat[k] = old + step
+                ends.append(loss().item())
+            flat[k] = old
+            assert float(gradient[k]) == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-9)
+
+
+def test_attention_by_hand():
+    graph = convert_to_graph(*tiny(), dtype="float64")
+    torch.manual_seed(0)
+    model = EdgePredictor(graph.num_features, 3, "gat").double()
+    near = np.eye(5)
+    near[tuple(graph.edge_index.numpy())] = 1
+    z = graph.x.numpy()
+    for number, conv in enumerate(model.encoder.convs):
+        left, right = (
+            z @ lin.weight.detach().numpy().T + lin.bias.detach().numpy() for lin in (conv.lin_l, conv.lin_r)
+        )
+        together = left[None] + right[:, None]  # (to, from, 3)
+        score = np.where(together > 0, together, 0.2 * together) @ conv.att.detach().numpy()[0, 0]
+        weight = np.exp(score) * near
+        z = weight / weight.sum(axis=1, keepdims=True) @ left + conv.bias.detach().numpy()
+        z = np.maximum(z, 0) if number == 0 else z
+    own = z @ model.linear.weight.detach().numpy().T + model.linear.bias.detach().numpy()
+    logit = z[1] @ z[4] + own[1, 0] + own[4, 1]
+    assert predict_edges(model, graph, [30], [5]) == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["gcn", "gat"])
+def test_sampled_neighbours_learn_as_much_and_are_scored_by_the_whole_graph(world, kind):
+    rows, scores = days(world, 6, 6), {}
+    for neighbours in (0, 10):
+        graph, model, history = fit(world, kind=kind, neighbours=neighbours, batch_size=512)
+        scores[neighbours] = predict_edges(model, graph, rows["user_id"], rows["item_id"])
+        last = days(world, 5, 5)
+        p, y = predict_edges(model, graph, last["user_id"], last["item_id"]), last["purchased"]
+        loss = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+        assert loss == pytest.approx(history["val_loss"].min(), rel=1e-9)
+    y = rows["purchased"].to_numpy()
+    n1, n0 = y.sum(), (1 - y).sum()
+    error = np.sqrt((n1 + n0 + 1) / (12 * n1 * n0))
+    assert abs(roc_auc_score(y, scores[0]) - roc_auc_score(y, scores[10])) < 3 * error
+    assert roc_auc_score(y, scores[10]) > 0.5 + 5 * error
+
+
+def test_large_graphs_are_sampled(world, monkeypatch):
+    _, whole, _ = fit(world, epochs=2)
+    monkeypatch.setattr("causal_lib.models.gnn.WHOLE", 100)
+    _, one, _ = fit(world, epochs=2)
+    _, other, _ = fit(world, epochs=2, neighbours=10)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert not torch.equal(next(one.parameters()), next(whole.parameters()))
+
+
 def test_clicks_may_be_the_edges(world):
     bought = convert_to_graph(days(world, 0, 2), world.users, world.items)
     clicked = convert_to_graph(days(world, 0, 2), world.users, world.items, edge="clicked")

@@ -1,6 +1,6 @@
 """Features (article 3.2.2, 4.3.3): purchase history and sequences, crosses, predictive importance against causal role."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -172,7 +172,10 @@ def importance(
         small = {"max_iter": 50, "max_leaf_nodes": 15, "early_stopping": False, "random_state": seed}
         model = HistGradientBoostingClassifier(categorical_features=X.columns.isin(text), **small)
         model.fit(codes[fit], y[fit])
-        repeats = _auc_falls(model, codes[held_out], y[held_out], X.columns.get_indexer(columns), n_repeats, rng)
+        places = X.columns.get_indexer(columns)
+        repeats = auc_falls(
+            lambda X: model.predict_proba(X)[:, 1], codes[held_out], y[held_out], places, n_repeats, rng
+        )
     else:
         codes, size = codes[columns].to_numpy(float), min(_MI_ROWS, max_rows, len(X) // 2)
         discrete = np.array([not is_float_dtype(X[c]) for c in columns])
@@ -257,14 +260,21 @@ def select_features(
     return table.sort_values("importance", ascending=False, kind="stable")
 
 
-def _auc_falls(model, X, y, columns, n_repeats, rng):
-    """(n_repeats, columns) falls of the ROC AUC when one column is shuffled."""
+def auc_falls(
+    predict: Callable[[np.ndarray], np.ndarray],
+    X: np.ndarray,
+    y: np.ndarray,
+    columns: Iterable[int | Sequence[int]],
+    n_repeats: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """(n_repeats, len(columns)) falls of the ROC AUC of ``predict(X)`` when a column, or several as one, are shuffled."""
 
-    # scikit-learn's permutation_importance always shuffles all columns; here often only one is asked for
+    # scikit-learn's permutation_importance always shuffles all columns, and each by itself; here often only one is asked for
     def auc_of_shuffled(column):
         shuffled = X.copy()
         shuffled[:, column] = rng.permutation(X[:, column])
-        return roc_auc_score(y, model.predict_proba(shuffled)[:, 1])
+        return roc_auc_score(y, predict(shuffled))
 
-    whole = roc_auc_score(y, model.predict_proba(X)[:, 1])
+    whole = roc_auc_score(y, predict(X))
     return whole - np.array([[auc_of_shuffled(c) for _ in range(n_repeats)] for c in columns]).T

@@ -1,5 +1,6 @@
 """Figures: every function takes axes (or makes them) and returns them; `save` writes one under the reports folder."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -126,6 +127,34 @@ def bars(
     ax.barh(np.arange(len(values)), values, xerr=errors, color=list(colours), capsize=3, ecolor="#444444")
     ax.set_yticks(np.arange(len(values)), [str(v) for v in values.index])
     ax.invert_yaxis()
+    return ax
+
+
+def layers(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """A model from top to bottom, a box for each row of `explain.layer_table`: kind, own name if it has one, output shape, parameters."""
+    chain = nx.DiGraph([(one, row.layer) for row in table.itertuples() for one in row.after])
+    chain.add_nodes_from(table["layer"])
+    rows = list(nx.topological_generations(chain))
+    ax = ax or plt.subplots(figsize=(2.9 * max(map(len, rows)), 0.95 * len(rows)), dpi=80)[1]
+    position = {
+        name: (column - (len(row) - 1) / 2, -depth)
+        for depth, row in enumerate(rows)
+        for column, name in enumerate(sorted(row, key=list(table["layer"]).index))
+    }
+    for one, other in chain.edges:
+        arrow = {"arrowstyle": "-|>", "color": "#444444", "shrinkA": 14, "shrinkB": 14}
+        ax.annotate("", position[other], position[one], arrowprops=arrow)
+    for row in table.itertuples():
+        size = f"{row.parameters:,} weights" if row.parameters else ""
+        given = re.sub(r"_\d+$|_", "", row.layer) != row.kind.lower()  # else Keras made the name up from the kind
+        lines = [f"{row.kind} {row.layer}" if given else row.kind, " · ".join(filter(None, [row.shape, size]))]
+        ax.text(
+            *position[row.layer], "\n".join(filter(None, lines)), ha="center", va="center", fontsize=8,
+            bbox={"boxstyle": "round,pad=0.35", "fc": "white", "ec": ESTIMATE if row.parameters else "#7f7f7f"},
+        )  # fmt: skip
+    xs = [x for x, _ in position.values()]
+    ax.set(xlim=(min(xs) - 0.6, max(xs) + 0.6), ylim=(-len(rows) + 0.5, 0.5))
+    ax.axis("off")
     return ax
 
 

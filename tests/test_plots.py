@@ -55,6 +55,22 @@ def test_an_interval_that_misses_the_truth_has_another_colour():
     assert [t.get_text() for t in ax.get_yticklabels()] == ["bad", "good"]
 
 
+def test_layers_stand_below_what_feeds_them():
+    rows = [
+        ("left", "InputLayer", "3", 0, []),
+        ("right", "InputLayer", "2", 0, []),
+        ("dense_4", "Dense", "1", 6, ["left", "right"]),
+    ]
+    table = pd.DataFrame(rows, columns=["layer", "kind", "shape", "parameters", "after"])
+    ax = plots.layers(table)
+    place = {text.get_text(): text.get_position() for text in ax.texts if text.get_text()}
+    assert set(place) == {"InputLayer left\n3", "InputLayer right\n2", "Dense\n1 · 6 weights"}
+    left, right, below = place.values()
+    assert left[1] == right[1] > below[1]
+    assert left[0] < below[0] < right[0]
+    assert sum(not text.get_text() for text in ax.texts) == 2  # the arrows
+
+
 def test_history_and_bars():
     frame = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.4], "val_loss": [0.6, 0.5]})
     assert len(plots.history(frame).lines) == 2

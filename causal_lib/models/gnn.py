@@ -84,7 +84,7 @@ def convert_to_graph(
     if len(pairs) == 0:
         raise ValueError(f"interactions: no row has {edge} = 1, so the graph would have no edge; give more days")
     one, other = torch.cat(
-        [torch.stack(_nodes(graph, pairs["user_id"], pairs["item_id"])), *map(torch.from_numpy, links)], dim=1
+        [torch.stack(node_numbers(graph, pairs["user_id"], pairs["item_id"])), *map(torch.from_numpy, links)], dim=1
     )
     graph.edge_index = torch.stack([torch.cat([one, other]), torch.cat([other, one])])
     return graph
@@ -176,7 +176,7 @@ def train_gnn(
             raise ValueError(f"{name}: {early} rows lie on or before day {after}, already learnt from; cut by day")
         after = int(rows["day"].max())
         y = schema.check_binary(rows[outcome], name=f"{name}: column {outcome!r}")
-        data.append((*_nodes(graph, rows["user_id"], rows["item_id"]), torch.tensor(y, dtype=graph.x.dtype)))
+        data.append((*node_numbers(graph, rows["user_id"], rows["item_id"]), torch.tensor(y, dtype=graph.x.dtype)))
     (u, i, y), (u_val, i_val, y_val) = data
 
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
@@ -224,7 +224,7 @@ def predict_edges(model: EdgePredictor, graph: Data, users, items) -> np.ndarray
     ``graph`` may be a newer one than that of the training (same attributes, more days), as long as its days lie
     before those predicted.
     """
-    u, i = _nodes(graph, users, items)
+    u, i = node_numbers(graph, users, items)
     model.eval()
     with torch.no_grad():
         return torch.sigmoid(model(graph, u, i)).numpy().astype(float)
@@ -244,8 +244,8 @@ def _features(table, name, nodes):
     return pd.get_dummies(attributes.assign(**scaled), dtype=float).to_numpy(dtype=float)
 
 
-def _nodes(graph, users, items):
-    """Node numbers of user and item ids."""
+def node_numbers(graph: Data, users, items) -> tuple[torch.Tensor, torch.Tensor]:
+    """Node numbers of (n,) user and item ids; ValueError for an id that is no node."""
     if np.shape(users) != np.shape(items):
         raise ValueError(f"users and items must be of one length, got shapes {np.shape(users)} and {np.shape(items)}")
     nodes = []

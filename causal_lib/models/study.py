@@ -20,6 +20,7 @@ from causal_lib.models.debiased import RATINGS
 from causal_lib.models.interactions import Interactions
 from causal_lib.models.recommender import METHODS, train_recommender
 from causal_lib.ranking import evaluate_ranking, top_items
+from causal_lib.results import Metric
 
 TRIALS = 6
 """Settings tried of each method."""
@@ -37,12 +38,19 @@ _OWN: dict[str, Sequence[dict]] = {
 }
 
 
-def settings(method: str) -> list[dict]:
-    """The `TRIALS` settings of a method: two penalties, and three of its own option or, without one, of the penalty itself."""
+def settings(method: str, trials: int = TRIALS) -> list[dict]:
+    """The `TRIALS` settings of a method: two penalties, and three of its own option or, without one, of the penalty itself.
+
+    Fewer ``trials`` are spread evenly over them.
+    """
     own = _OWN.get(method)
     if own is None:
-        return [{"l2": l2} for l2 in np.geomspace(0.003, 0.3, TRIALS).tolist()]
-    return [{"l2": l2, **one} for l2 in _PENALTIES for one in own]
+        found = [{"l2": l2} for l2 in np.geomspace(0.003, 0.3, TRIALS).tolist()]
+    else:
+        found = [{"l2": l2, **one} for l2 in _PENALTIES for one in own]
+    if not 1 <= trials <= TRIALS:
+        raise ValueError(f"{trials=} must lie between 1 and {TRIALS}")
+    return [found[k] for k in np.linspace(0, TRIALS - 1, trials).round().astype(int)]
 
 
 def ratings_study(
@@ -51,6 +59,7 @@ def ratings_study(
     methods: Sequence[str] = tuple(RATINGS),
     trials: int = TRIALS,
     first: int = 0,
+    size: Mapping[str, int] | None = None,
     n_jobs: int = 2,
     **training,
 ) -> pd.DataFrame:
@@ -58,9 +67,13 @@ def ratings_study(
 
     naive: of held-out ratings as they are; ips, snips: the same weighted by one over the propensity, over all pairs or
     self-normalised; truth: of all pairs that were not trained on. Chosen: the setting of least weighted validation error (plain
-    'mf': unweighted, since who uses it knows of no weights).
+    'mf': unweighted, since who uses it knows of no weights). ``size``: only so many users and items, ``n_users`` and ``n_items``,
+    those with the most ratings.
     """
     ratings = load("ml-100k")["ratings"]
+    for column, n in (size or {}).items():
+        one = column.removeprefix("n_").removesuffix("s") + "_id"
+        ratings = ratings[ratings[one].isin(ratings[one].value_counts().index[:n])]
     jobs = (joblib.delayed(_ratings_run)(ratings, first + k, methods, trials, training) for k in range(seeds))
     return pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
 
@@ -95,9 +108,12 @@ def study(seeds: int = 5) -> dict:
             what: table.pivot_table(index="seed", columns="method", values=what) for what in ("naive", "snips", "truth")
         }
         for method in wide["truth"].columns.difference([plain, "popular"]):
-            for what, target in (("truth", "above 0"), ("snips", "above 0"), ("naive", "at most 0")):
-                gain = sign * (wide[what][method] - wide[what][plain])
-                claims.append(claim(f"{name}, {method} instead of {plain}: gain by {what}", gain, target))
+            for what, end, target in (
+                ("truth", "low", "above 0"), ("snips", "low", "above 0"), ("naive", "high", "at most 0"),
+            ):  # fmt: skip
+                gain = Metric.mean_of("", "", sign * (wide[what][method] - wide[what][plain]))
+                sentence = f"{name}, {method} instead of {plain}: gain by {what}, {end} end of the 95% interval"
+                claims.append(claim(sentence, [getattr(gain, end)], target))
     means = [
         part.drop(columns=["seed", "chosen"]).groupby("method", sort=False).agg(["mean", "sem"]).round(4)
         for part in (ratings, clicks)
@@ -122,7 +138,7 @@ def _ratings_run(ratings, seed, methods, trials, training):
     rows = []
     for method in methods:
         weighted = {} if method == "mf" else {"propensity": shares[0], "validation_propensity": shares[1]}
-        found = _best(train, validation, method, settings(method)[:trials], seed, _ON_RATINGS | training | weighted)
+        found = _best(train, validation, method, settings(method, trials), seed, _ON_RATINGS | training | weighted)
         scores = found.scores(np.arange(train.shape[0]))
         error, w = (test.value - scores[test.users, test.items]) ** 2, 1 / shares[2]
         # a fifth of the seen pairs are test pairs: their chance is a fifth of the propensity
@@ -158,7 +174,7 @@ def _clicks_run(seed, size, methods, trials, training):
         if method != "popular":
             more = {"randomised": randomised} if method == "cause" else {}
             more["validation_propensity"] = shares[0]
-            found = _best(train, validation, method, settings(method)[:trials], seed, training | more)
+            found = _best(train, validation, method, settings(method, trials), seed, training | more)
             chosen, scores = str(found.settings), found.scores
         top = top_items(scores, everyone, 10, seen)
         table = evaluate_ranking(top, test.matrix(), everyone, propensity=share, n_boot=2).table["value"]

@@ -17,6 +17,10 @@ SMALL = {"n_users": 150, "n_items": 40, "days": 30}
 def test_every_method_has_as_many_different_trials(method):
     tried = study.settings(method)
     assert len(tried) == study.TRIALS == len({str(sorted(one.items())) for one in tried})
+    few = study.settings(method, 3)
+    assert few == [tried[k] for k in (0, 2, 5)]
+    with pytest.raises(ValueError, match="trials=7 must lie between 1 and 6"):
+        study.settings(method, 7)
 
 
 def test_pairs_of_clicks_are_counted_once_where_they_were_first():
@@ -80,33 +84,35 @@ def test_ratings_of_all_methods(monkeypatch):
     rating = 1 + np.searchsorted([-1, 0, 1, 2], level[users, items])
     frame = pd.DataFrame({"user_id": users, "item_id": items, "rating": rating})
     monkeypatch.setattr(study, "load", lambda name: {"ratings": frame})
+    made = study.semi_synthetic
     table = study.ratings_study(1, trials=1, n_jobs=1, epochs=3)
     assert list(table["method"]) == list(RATINGS)
     assert (table[["naive", "ips", "snips", "truth"]] > 0).all(axis=None)
+    shapes = []
+    monkeypatch.setattr(
+        study, "semi_synthetic", lambda part, seed: shapes.append(part.nunique().tolist()) or made(part, seed=seed)
+    )
+    study.ratings_study(1, methods=["mf"], trials=1, n_jobs=1, epochs=1, size={"n_users": 40, "n_items": 30})
+    assert shapes[0][:2] == [40, 30]
 
 
 def test_claims_say_what_the_tables_say(monkeypatch):
-    def table(plain, other, gain):
+    def table(plain, other, gains):
         rows = [
-            {
-                "seed": seed,
-                "method": method,
-                "naive": 0.5,
-                "ips": 0.5,
-                "snips": 0.5 + better,
-                "truth": 0.5 + better,
-                "chosen": "",
-            }
+            {"seed": seed, "method": method, "naive": 0.5, "ips": 0.5, "snips": 0.5 + better, "truth": 0.5 + better, "chosen": ""}
             for seed in range(3)
-            for method, better in ((plain, 0), (other, gain))
-        ]
+            for method, better in ((plain, 0), (other, gains[seed]))
+        ]  # fmt: skip
         return pd.DataFrame(rows)
 
-    monkeypatch.setattr(study, "ratings_study", lambda seeds: table("mf", "ips-mf", -0.1))
-    monkeypatch.setattr(study, "clicks_study", lambda seeds: table("bpr", "macr", -0.1))
-    found = {one["claim"]: one["held"] for one in study.study(3)["claims"]}
-    assert found == {
-        "ratings, ips-mf instead of mf: gain by truth": True, "ratings, ips-mf instead of mf: gain by snips": True,
-        "ratings, ips-mf instead of mf: gain by naive": True, "clicks, macr instead of bpr: gain by truth": False,
-        "clicks, macr instead of bpr: gain by snips": False, "clicks, macr instead of bpr: gain by naive": True,
-    }  # fmt: skip
+    def held(*gains):
+        monkeypatch.setattr(study, "ratings_study", lambda seeds: table("mf", "ips-mf", [-g for g in gains]))
+        monkeypatch.setattr(study, "clicks_study", lambda seeds: table("bpr", "macr", gains))
+        return [one["held"] for one in study.study(3)["claims"]]
+
+    assert held(0.1, 0.1, 0.1) == [True, True, True] * 2  # by truth, weighted, and the naive metric does not show it
+    assert held(-0.1, -0.1, -0.1) == [False, False, True] * 2
+    assert held(0.1, -0.05, 0.1) == [False, False, True] * 2  # better on average, but not beyond its error
+    names = [one["claim"] for one in study.study(3)["claims"]]
+    assert names[0] == "ratings, ips-mf instead of mf: gain by truth, low end of the 95% interval"
+    assert names[5] == "clicks, macr instead of bpr: gain by naive, high end of the 95% interval"

@@ -154,6 +154,8 @@ def _execute_all(planned, jobs, folder, state, reports):
                 _copy(path, reports / "figures")
             for path in (folder / "results").glob(f"{job.number}.json"):
                 _copy(path, reports / "results")
+            for name in job.writes:
+                _copy(folder / name, reports)
         return note(job, **outcome)
 
     pool = ThreadPoolExecutor(jobs)

@@ -169,6 +169,17 @@ def test_long_notebooks_start_first_and_none_before_what_it_needs(house):
     assert [job.number for job in plan(notebooks=house / "notebooks")] == ["03", "02", "01", "04"]
 
 
+def test_documents_that_a_notebook_names_are_copied_too(house):
+    path = add(house, "01_a", '(folder / "errata.md").write_text("| wrong | right |")')
+    book = nbformat.read(path, as_version=4)
+    book.metadata["causal_lib"] = {"writes": ["errata.md"]}
+    nbformat.write(book, path)
+    start(house, ["01"], {"days": "4"})
+    assert not (house / "reports" / "errata.md").exists()  # a changed run leaves them alone
+    start(house)
+    assert (house / "reports" / "errata.md").read_text() == "| wrong | right |"
+
+
 def test_default_run_updates_the_committed_results_and_a_changed_one_leaves_them_alone(house):
     add(house, "01_a", "import sys, threading\nprint(sys.executable, os.getcwd())")
     add(house, "02_b", needs=["01"])

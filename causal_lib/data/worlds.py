@@ -41,6 +41,8 @@ _CATEGORY_PRICE = np.array([-0.6, 0.1, 0.8, 0.2, 0.0, -0.3])  # shift of the log
 _LOG_PRICE = 3.2  # a typical price is exp(3.2), about 25 currency units
 ATTENTION = -0.7
 """A click's probability falls as position to this power."""
+PRICE_ON_POPULARITY = -0.4
+"""What a unit of log price adds to an item's popularity."""
 _RATES_GIVEN = np.array([0.55, 0.25, 0.12, 0.25, 0.60])  # probability that a buyer of opinion 1..5 leaves a rating
 
 
@@ -286,7 +288,7 @@ def _items(n, rng):
     category = rng.integers(len(CATEGORIES), size=n)
     quality = rng.standard_normal(n)
     log_price = _LOG_PRICE + _CATEGORY_PRICE[category] + 0.25 * quality + 0.5 * rng.standard_normal(n)
-    popularity = 0.3 * quality - 0.4 * (log_price - _LOG_PRICE) + 0.7 * rng.standard_normal(n)
+    popularity = 0.3 * quality + PRICE_ON_POPULARITY * (log_price - _LOG_PRICE) + 0.7 * rng.standard_normal(n)
     stock = rng.poisson(np.exp(1.4 - 0.6 * popularity + 0.9 * rng.standard_normal(n)))
     return pd.DataFrame(
         {

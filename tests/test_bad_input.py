@@ -28,7 +28,11 @@ from causal_lib.inference import (
     policy_value,
 )
 from causal_lib.knowledge import Knowledge
+from causal_lib.models.dnn import build_model, predict, train_model
+from causal_lib.models.interactions import Interactions, hold_out
+from causal_lib.models.recommender import train_recommender
 from causal_lib.notebooks import UsageError, plan
+from causal_lib.ranking import evaluate_ranking, top_items
 from causal_lib.results import Metric
 
 CONTENT = b"x\n1\n"
@@ -98,6 +102,25 @@ def fetch(place, monkeypatch, *, member="toy/a.csv", digest=None, keep=None, off
 
     monkeypatch.setattr(manifest, "_download", download)
     manifest.fetch(manifest=listed, raw=place, progress=False)
+
+
+def ratings(**columns):
+    """Eight ratings of four users and three items; item c is rated once."""
+    base = {"user_id": [5, 5, 2, 9, 9, 2, 7, 7], "item_id": list("abbabacb"), "rating": [4.0, 2, 5, 1, 3, 2, 4, 5]}
+    return pd.DataFrame(base).assign(**columns)
+
+
+def recommend(method="mf", *, value=None, **given):
+    """Train for two epochs on all `ratings`, or on their pairs with ``value``."""
+    train = Interactions.of(ratings() if value is None else ratings(rating=value))
+    return train_recommender(train, given.pop("validation", None), method, epochs=2, progress=False, **given)
+
+
+def network(y=(0, 1)):
+    """Train the article's network on two rows for one epoch; the same rows validate."""
+    model = build_model((2,))
+    train_model(model, np.eye(2), np.array(y), np.eye(2), np.arange(2), epochs=1, verbose=False)
+    return model
 
 
 CASES = {
@@ -245,6 +268,66 @@ CASES = {
     ),
     "NaN scores": (lambda p, m: evaluate([0, 1, 0], [0.1, np.nan, 0.2]), ValueError, "score"),
     "one class": (lambda p, m: evaluate([1, 1], [0.5, 0.6]), ValueError, "only the value 1 occurs"),
+    # recommenders and networks; what one module alone refuses stands in its own tests
+    "item that training has not": (
+        lambda p, m: Interactions.of(ratings(), item_ids=["a", "b"]),
+        ValueError,
+        "ratings: 1 rows are of 1 values of item_id that do not occur in training, first c; leave them out, or train with them",
+    ),
+    "user without an id": (
+        lambda p, m: Interactions.of(ratings(user_id=[5, 5, 2, 9, 9, 2, 7, np.nan])),
+        ValueError,
+        "ratings: column 'user_id' has 1 missing value; .* or drop the rows",
+    ),
+    "infinite rating": (
+        lambda p, m: Interactions.of(ratings(rating=[np.inf, np.inf, 5, 1, 3, 2, 4, 5])),
+        ValueError,
+        "ratings: column 'rating' has 2 infinite values; replace them",
+    ),
+    "no ratings": (lambda p, m: Interactions.of(ratings().head(0)), ValueError, "ratings: has no rows"),
+    "no ratings to hold out": (lambda p, m: hold_out(ratings().head(0), by=None), ValueError, "frame: has no rows"),
+    "ratings for a graph": (
+        lambda p, m: recommend("lightgcn"),
+        ValueError,
+        "train: 7 values are not 1; method 'lightgcn' takes positives only, see Interactions.at_least",
+    ),
+    "validation of propensity 0": (
+        lambda p, m: recommend(
+            validation=Interactions.of(ratings()), validation_propensity=np.r_[0.0, 0, np.full(6, 0.5)]
+        ),
+        ValueError,
+        r"validation_propensity: 2 values outside \(0, 1\], first 0",
+    ),
+    "propensity of no validation": (
+        lambda p, m: recommend(validation_propensity=np.full(8, 0.5)),
+        ValueError,
+        "validation_propensity is given without validation data",
+    ),
+    "propensity above 1, recommender": (
+        lambda p, m: recommend("relevance-mf", value=1.0, propensity=np.r_[1.5, np.full(7, 0.5)]),
+        ValueError,
+        r"propensity: 1 value outside \(0, 1\], first 1.5",
+    ),
+    "randomised clicks on other items": (
+        lambda p, m: recommend("cause", value=1.0, randomised=Interactions.of(ratings().query("item_id != 'c'"))),
+        ValueError,
+        r"randomised is of other users or items than train; make it with Interactions.of\(..., user_ids=, item_ids=\)",
+    ),
+    "labels of one kind": (
+        lambda p, m: network(y=(1, 1)),
+        ValueError,
+        "train_model: y_train: only the value 1 occurs in 2 rows; both 0 and 1 are needed",
+    ),
+    "NaN feature to predict by": (
+        lambda p, m: predict(network(), np.array([[0.0, np.nan], [np.inf, 0.0]])),
+        ValueError,
+        r"predict: X has 2 missing or infinite values; impute \(preprocess_data\) first",
+    ),
+    "nothing to predict": (
+        lambda p, m: predict(network(), np.empty((0, 2))),
+        ValueError,
+        r"predict: X has shape \(0, 2\), the model takes rows of shape \(2,\)",
+    ),
     # database
     "negative price, database": (lambda p, m: store_with(p, "items", price=-1.0), ValueError, "price"),
     "propensity outside (0, 1], database": (
@@ -312,3 +395,19 @@ def test_bad_input_is_named_and_nothing_is_written(case, place, monkeypatch):
     assert "hunter2" not in str(caught.value)
     left = [path.name for path in place.rglob("*")]
     assert left == [], f"left behind: {left}"
+
+
+def test_users_without_a_positive_and_items_that_are_not_there_have_their_answers():
+    """What is no mistake is answered as the docstrings say: left out and counted, or -1."""
+    train, clicks = Interactions.of(ratings()), ratings().iloc[[0, 3, 6]].assign(item_id=["c", "c", "a"])
+    ids = {"user_ids": train.user_ids, "item_ids": train.item_ids}
+    test = Interactions.of(clicks, value=None, **ids)
+    top = top_items(recommend().scores, np.arange(4), 3, train.matrix())
+    assert [int((row >= 0).sum()) for row in top] == [1, 1, 1, 1]  # of three items each user has rated two
+    found = evaluate_ranking(top, test.matrix())
+    assert (found.users, found.left_out) == (3, 1)
+    assert train.user_ids[0] == 2  # the user without a click
+    assert found.per_user.index.tolist() == [1, 2, 3]
+    assert (found.per_user["naive"][["recall", "NDCG", "MRR"]] == 1).all(axis=None)
+    others = evaluate_ranking(top[1:], test.matrix(), np.arange(1, 4))
+    pd.testing.assert_series_equal(found.table.loc["naive", "value"], others.table.loc["naive", "value"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from sklearn.metrics import ndcg_score
+from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, precision_score, recall_score
 
 from causal_lib.ranking import compare, evaluate_ranking, top_items
 
@@ -87,6 +87,32 @@ def test_ndcg_is_scikit_learn_s(case):
     rows = found.per_user.index
     peer = [ndcg_score(test.toarray()[[u]], scores[[u]], k=10) for u in rows]
     assert found.per_user[("naive", "NDCG")].to_numpy() == pytest.approx(np.array(peer), abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(2, 12), st.integers(1, 8))
+def test_metrics_of_each_user_are_scikit_learn_s(seed, users, items, k):
+    """Short lists are filled up to k by items that nobody likes; what is not listed scores below all of them."""
+    rng = np.random.default_rng(seed)
+    likes = rng.random((users, items)) < 0.4
+    likes[::2] = np.arange(items) == rng.integers(items, size=(len(likes[::2]), 1))  # one positive each
+    top = np.full((users, k), -1)
+    for user, length in enumerate(rng.integers(min(k, items) + 1, size=users)):
+        top[user, :length] = rng.permutation(items)[:length]
+    found = evaluate_ranking(top, sparse.csr_array(likes.astype(float)), n_boot=2)
+    assert found.per_user.index.tolist() == np.flatnonzero(likes.any(axis=1)).tolist()
+    for user, own in found.per_user["naive"].iterrows():
+        truth = np.r_[likes[user], np.zeros(k, dtype=bool)]
+        filled = np.where(top[user] < 0, items + np.arange(k), top[user])
+        score = np.zeros(items + k)
+        score[filled] = np.arange(k, 0, -1)
+        listed = score > 0
+        assert own["recall"] == pytest.approx(recall_score(truth, listed), abs=1e-9)
+        assert own["precision"] == pytest.approx(precision_score(truth, listed), abs=1e-9)
+        assert own["NDCG"] == pytest.approx(ndcg_score([truth], [score], k=k), abs=1e-9)
+        if truth.sum() == 1:
+            of_list = label_ranking_average_precision_score([truth], [score]) if listed[truth].all() else 0
+            assert own["MRR"] == pytest.approx(of_list, abs=1e-9)
 
 
 def test_weighted_metrics_are_right_when_positives_go_missing():

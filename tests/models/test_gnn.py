@@ -119,8 +119,8 @@ def test_attention_by_hand():
 @pytest.mark.parametrize("kind", ["gcn", "gat"])
 def test_sampled_neighbours_learn_as_much_and_are_scored_by_the_whole_graph(world, kind):
     rows, scores = days(world, 6, 6), {}
-    for neighbours in (0, 10):
-        graph, model, history = fit(world, kind=kind, neighbours=neighbours, batch_size=512)
+    for neighbours, epochs in ((0, 60), (3, 20)):
+        graph, model, history = fit(world, kind=kind, neighbours=neighbours, batch_size=1024, epochs=epochs)
         scores[neighbours] = predict_edges(model, graph, rows["user_id"], rows["item_id"])
         last = days(world, 5, 5)
         p, y = predict_edges(model, graph, last["user_id"], last["item_id"]), last["purchased"]
@@ -129,17 +129,26 @@ def test_sampled_neighbours_learn_as_much_and_are_scored_by_the_whole_graph(worl
     y = rows["purchased"].to_numpy()
     n1, n0 = y.sum(), (1 - y).sum()
     error = np.sqrt((n1 + n0 + 1) / (12 * n1 * n0))
-    assert abs(roc_auc_score(y, scores[0]) - roc_auc_score(y, scores[10])) < 3 * error
-    assert roc_auc_score(y, scores[10]) > 0.5 + 5 * error
+    # Over three seeds and both kinds they are 1 error apart at most; 6 where other nodes than the neighbours are drawn or none,
+    # 3 where the messages of a GCN lose their weights. Both of the former end below 0.5 + 4 errors.
+    assert abs(roc_auc_score(y, scores[0]) - roc_auc_score(y, scores[3])) < 2 * error
+    assert roc_auc_score(y, scores[3]) > 0.5 + 5 * error
 
 
-def test_large_graphs_are_sampled(world, monkeypatch):
-    _, whole, _ = fit(world, epochs=2)
-    monkeypatch.setattr("causal_lib.models.gnn.WHOLE", 100)
-    _, one, _ = fit(world, epochs=2)
-    _, other, _ = fit(world, epochs=2, neighbours=10)
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-    assert not torch.equal(next(one.parameters()), next(whole.parameters()))
+def test_large_graphs_are_sampled(monkeypatch):
+    small = shop(n_users=60, n_items=20, days=7, seed=0)
+    graph, whole, _ = fit(small, epochs=2)
+
+    def same(one, other):
+        return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+    monkeypatch.setattr("causal_lib.models.gnn.WHOLE", graph.num_edges)
+    assert same(fit(small, epochs=2)[1], whole)
+    monkeypatch.setattr("causal_lib.models.gnn.WHOLE", graph.num_edges - 1)
+    _, sampled, _ = fit(small, epochs=2)
+    assert same(sampled, fit(small, epochs=2, neighbours=10)[1])
+    assert not same(sampled, whole)
+    assert not same(sampled, fit(small, epochs=2, neighbours=9)[1])
 
 
 def test_clicks_may_be_the_edges(world):

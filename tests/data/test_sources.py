@@ -512,3 +512,15 @@ def test_real_priors_and_potential_outcomes(real):
         [(acic[k][f"y{arm}"] - acic[k][f"mu{arm}"]).to_numpy() for k in range(1, 11) for arm in (0, 1)]
     )
     assert abs(noise.mean()) < 4 * noise.std() / np.sqrt(len(noise))
+
+
+@pytest.mark.network
+def test_real_credit(real):
+    german, cards = real("german_credit"), real("credit_cards")
+    assert german["creditability"].value_counts().to_dict() == {"good": 700, "bad": 300}
+    # the file holds sex in blocks, so it says nothing of the rows (data/README.md)
+    sex = german["personal_status_and_sex"]
+    assert (sex != sex.shift()).sum() == sex.nunique() == 4
+    assert cards.shape == (30_000, 4)
+    assert cards[["LateSept", "LateApril"]].isin([0, 1]).all(axis=None)
+    assert not cards.isna().any(axis=None)

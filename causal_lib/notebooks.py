@@ -186,8 +186,8 @@ def _typed(name, value, default, path):
 def with_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """``notebook`` with the outputs and execution counts of ``executed`` and nothing else of it.
 
-    Pieces of one stream are joined (how a stream is cut depends on timing), so that a committed notebook changes only
-    when its content does.
+    Pieces of one stream are joined (how a stream is cut depends on timing) and progress bars left out (tqdm's in notebooks, shown
+    where the machine was slow, do not heed TQDM_DISABLE), so that a committed notebook changes only when its content does.
     """
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
@@ -195,7 +195,10 @@ def with_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNod
     for cell, ran in zip(written.cells, executed.cells, strict=True):
         cell.metadata.pop("execution", None)  # JupyterLab's timings
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+            cell.outputs, cell.execution_count = (
+                [o for o in ran.outputs if _WIDGET not in o.get("data", ())],
+                ran.execution_count,
+            )
             CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
     written.metadata["language_info"] = {"name": "python"}
     return written
@@ -241,6 +244,7 @@ def opening(path: Path) -> dict[str, str]:
     return {name: re.sub(r"\s+", " ", match.group(1)).strip() for name, match in found.items()}
 
 
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js_requirejs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}

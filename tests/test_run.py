@@ -416,6 +416,16 @@ def test_with_outputs_leaves_its_inputs_alone():
         with_outputs(source, new_notebook())
 
 
+def test_progress_bars_are_not_kept():
+    source, ran = (new_notebook(cells=[new_code_cell("1")]) for _ in range(2))
+    bar = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "statistics: 100% 13306row/s"}
+    ran.cells[0].outputs = [
+        new_output("display_data", data=bar),
+        new_output("display_data", data={"text/plain": "kept"}),
+    ]
+    assert [o.data for o in with_outputs(source, ran).cells[0].outputs] == [{"text/plain": "kept"}]
+
+
 def test_the_page_needs_no_network_and_draws_formulas():
     cells = [
         new_markdown_cell("# T\n\n$P(y\\mid x)$ costs \\$5 and\n\n$$\\begin{aligned}a\\end{aligned}$$ `$x$`"),

@@ -182,6 +182,16 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
         "peer": "plain factorisation and BPR, six trials each like the others",
         "report": "models.study:study",
     },
+    "models.dnn": {
+        "description": "training the article's network on 63,700 rows of worlds.shop, 100 epochs, one thread: CPU seconds; losses",
+        "peer": "the article's loop as printed (5.3.3): all rows in one step an epoch, GradientTape without tf.function",
+        "report": "models.benchmark:dnn",
+    },
+    "models.metrics": {
+        "description": "metrics of random lists of 1 to 10 items, some cut short, for users with few positives, many or none",
+        "peer": "lenskit's metrics, DCG by 1 / log2(1 + r), precision by the length asked for",
+        "report": "models.benchmark:metrics",
+    },
     "models.lightgcn": {
         "description": "NDCG@10 and seconds on ml-100k, ratings of 4 and more, each user's last 20% held out, full ranking; one thread",
         "peer": "lenskit's implicit ALS and LightGCN, 64 factors, with all rows to train on",

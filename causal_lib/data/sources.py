@@ -96,6 +96,8 @@ _READERS = {
     ".csv": pd.read_csv,
     ".parquet": pd.read_parquet,
     ".dta": pd.read_stata,
+    ".bz2": pd.read_csv,
+    ".brotli": pd.read_parquet,
     **dict.fromkeys((".inter", ".user", ".item"), _atomic),
 }
 

@@ -92,9 +92,13 @@ def test_wrong_experiments(own, tmp_path, change, message):
         own("experiment", "people.csv")
 
 
-def test_a_table_is_read_as_it_stands(own, tmp_path):
-    write(tmp_path / "people.csv", PEOPLE)
-    pd.testing.assert_frame_equal(own("table", "people.csv"), PEOPLE)
+@pytest.mark.parametrize("name", ["people.csv", "people.csv.bz2", "people.parquet.brotli"])
+def test_a_table_is_read_as_it_stands(own, tmp_path, name):
+    if name.endswith(".brotli"):
+        PEOPLE.to_parquet(tmp_path / name, compression="brotli")
+    else:
+        write(tmp_path / name, PEOPLE)
+    pd.testing.assert_frame_equal(own("table", name), PEOPLE)
 
 
 @pytest.mark.parametrize(
@@ -524,3 +528,18 @@ def test_real_credit(real):
     assert cards.shape == (30_000, 4)
     assert cards[["LateSept", "LateApril"]].isin([0, 1]).all(axis=None)
     assert not cards.isna().any(axis=None)
+
+
+@pytest.mark.network
+def test_real_texts(real):
+    reviews, headlines, films = real("reviews"), real("headlines"), real("film_reviews")
+    assert reviews.shape == (23_486, 10)
+    assert reviews["Review Text"].isna().sum() == 845
+    assert reviews["Recommended IND"].isin([0, 1]).all()
+    # whoever recommends it rates it higher
+    assert reviews.groupby("Recommended IND")["Rating"].mean().diff().iloc[1] > 1
+    days = pd.to_datetime(headlines["Date"], format="%Y-%m-%d")
+    assert (str(days.min().date()), str(days.max().date()), days.nunique()) == ("2020-01-02", "2020-07-18", 170)
+    assert set(days.value_counts()) == {20, 40}
+    assert films["category"].value_counts().to_dict() == {"fresh": 7_403, "rotten": 5_405, "plot": 1_097}
+    assert (films.loc[films["text"].isna(), "category"] == "plot").all()

@@ -18,6 +18,33 @@ Scores = Callable[[np.ndarray], np.ndarray]
 """From user codes (b,) to the scores of all items (b, items)."""
 
 
+def check_codes(codes, n: int, *, name: str, of: str, low: int = 0) -> np.ndarray:
+    """``codes`` as int64; a ValueError unless all are whole numbers from ``low`` to ``n`` - 1. ``of``: what they stand for."""
+    codes = np.asarray(codes)
+    if codes.size and codes.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: codes are whole numbers, not {codes.dtype}; see Interactions, or convert by astype(int)"
+        )
+    if (off := (codes < low) | (codes >= n)).any():
+        raise ValueError(
+            f"{name}: {int(off.sum())} codes are of no {of}; there are {n}, coded from 0; first {codes[off].flat[0]}"
+        )
+    return codes.astype(np.int64, copy=False)
+
+
+def check_propensity(propensity, *, name: str) -> np.ndarray:
+    """``propensity`` as floats; a ValueError unless there are some, all of them in (0, 1]."""
+    found = np.asarray(propensity, dtype=float)
+    if not found.size:
+        raise ValueError(f"{name} has no values")
+    if missing := int((~np.isfinite(found)).sum()):
+        raise ValueError(
+            f"{name}: {missing} of {found.size} are missing or infinite; estimate them, or leave the pairs out"
+        )
+    check_range(found, 0, 1, name=name, open_low=True)
+    return found
+
+
 def top_items(scores: Scores, users: np.ndarray, k: int, seen: sparse.csr_array | None = None) -> np.ndarray:
     """(len(users), k) codes of the items with the highest scores, the highest first; -1 where fewer than k are left.
 
@@ -29,9 +56,11 @@ def top_items(scores: Scores, users: np.ndarray, k: int, seen: sparse.csr_array 
     Raises
     ------
     ValueError
-        for k below 1 or above the number of items, scores of another shape, and scores that are not finite.
+        for k below 1 or above the number of items, scores of another shape or not finite, and users that ``seen`` has not.
     """
     users, rows = np.asarray(users), []
+    if seen is not None:
+        users = check_codes(users, seen.shape[0], name="users", of="user")
     size, start = 1, 0
     while start < len(users):
         part = users[start : start + size]
@@ -131,22 +160,27 @@ def evaluate_ranking(
     ----------
     top : (users, k) item codes as of `top_items`, -1 where a list ends early.
     test : (all users, items) csr, nonzero at positives.
-    users : codes of the rows of ``top``; all in order by default.
+    users : codes of the rows of ``top``, each once; all in order by default.
     propensity : (all users, items) or (items,) in (0, 1], chance of a positive to be seen.
     popularity : (items,) counts in the training data, for novelty.
 
     Raises
     ------
     ValueError
-        where no user has a positive, for lists that name an item twice or one that does not exist, and propensities of
-        positives outside (0, 1].
+        where no user has a positive, for lists without places or that name an item twice, users given twice, codes of no user
+        or item, missing values in ``test``, propensities of positives that are missing or outside (0, 1], and propensities or
+        popularity of another shape.
 
     Source: Krichene and Rendle 2020; Schnabel and others 2016 (ips); Yang and others 2018 (snips).
     """
     test = sparse.csr_array(test)
     top, n_items = np.asarray(top), test.shape[1]
-    users = np.arange(test.shape[0]) if users is None else np.asarray(users)
+    users = check_codes(np.arange(test.shape[0]) if users is None else users, test.shape[0], name="users", of="user")
     _check_lists(top, users, n_items)
+    if missing := int(np.isnan(test.data).sum()):
+        raise ValueError(
+            f"test: {missing} of {test.nnz} entries are missing; leave out what is not known to be positive"
+        )
     rows = test[users]
     rows.eliminate_zeros()
     m = np.diff(rows.indptr)
@@ -176,13 +210,13 @@ def evaluate_ranking(
             ("naive", "pooled recall"): _ratio(total(hit), m), ("naive", "pooled gain"): _ratio(total(d), m),
         }  # fmt: skip
         if propensity is not None:
-            w = 1 / _of_positives(propensity, users[owner], rows.indices)
+            w = 1 / _of_positives(propensity, users[owner], rows.indices, test.shape)
             values[("ips", "precision")] = total(w * hit) / k
             values[("ips", "DCG")] = total(w * d)
             values[("snips", "pooled recall")] = _ratio(total(w * hit), total(w))
             values[("snips", "pooled gain")] = _ratio(total(w * d), total(w))
     if popularity is not None:
-        values[("lists", "novelty")] = _novelty(top, np.asarray(popularity, dtype=float))
+        values[("lists", "novelty")] = _novelty(top, popularity, n_items)
     per_user = pd.DataFrame(values, index=pd.Index(users, name="user"))[m > 0]
     per_user.columns.names = ["weighting", "metric"]
     table = _with_intervals(per_user, n_boot, seed)
@@ -221,20 +255,24 @@ def _with_intervals(per_user, n_boot, seed):
 
 
 def _check_lists(top, users, n_items):
-    if top.ndim != 2 or len(top) != len(users):
-        raise ValueError(f"top has shape {top.shape} for {len(users)} users; one list a row is needed")
-    if off := int(((top < -1) | (top >= n_items)).sum()):
-        raise ValueError(f"top: {off} codes are of no item; there are {n_items}")
+    if top.ndim != 2 or users.shape != (len(top),) or not top.shape[1]:
+        raise ValueError(
+            f"top has shape {top.shape} for {users.size} users; one list a row is needed, with one place at least"
+        )
+    check_codes(top, n_items, name="top", of="item", low=-1)
+    if twice := int(pd.Index(users).duplicated().sum()):
+        raise ValueError(f"users: {twice} are given twice; one list a user is needed")
     ordered = np.sort(top, axis=1)
     if twice := int(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1).sum()):
         raise ValueError(f"top: {twice} lists name an item twice")
 
 
-def _of_positives(propensity, users, items):
-    propensity = np.asarray(propensity, dtype=float)
+def _of_positives(propensity, users, items, shape):
+    propensity = np.asarray(propensity)
+    if propensity.shape not in (shape, shape[1:]):
+        raise ValueError(f"propensity has shape {propensity.shape}; {shape} or {shape[1:]} is needed")
     found = propensity[items] if propensity.ndim == 1 else propensity[users, items]
-    check_range(found, 0, 1, name="propensity of the positives", open_low=True)
-    return found
+    return check_propensity(found, name="propensity of the positives")
 
 
 def _ratio(part, whole):
@@ -243,8 +281,15 @@ def _ratio(part, whole):
     return found + (part - found * whole) / whole[whole > 0].mean()
 
 
-def _novelty(top, popularity):
+def _novelty(top, popularity, n_items):
     """Mean of -log2 of the share of the listed items; one count is added to each, so that an item never seen has a share."""
+    popularity = np.asarray(popularity, dtype=float)
+    if popularity.shape != (n_items,):
+        raise ValueError(f"popularity has shape {popularity.shape}; ({n_items},) is needed, one count an item")
+    if bad := int((~(np.isfinite(popularity) & (popularity >= 0))).sum()):
+        raise ValueError(
+            f"popularity: {bad} of {n_items} counts are missing, infinite or negative; 0 where there is none"
+        )
     own = -np.log2((popularity + 1) / (popularity + 1).sum())
     listed = top >= 0
     return np.where(listed, own[top], 0).sum(axis=1) / np.maximum(listed.sum(axis=1), 1)

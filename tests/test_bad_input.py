@@ -1,5 +1,6 @@
 """One table of wrong inputs across the package: a clear error that names the culprit, and nothing written."""
 
+import dataclasses
 import hashlib
 import shutil
 import zipfile
@@ -284,6 +285,16 @@ CASES = {
         ValueError,
         "ratings: column 'rating' has 2 infinite values; replace them",
     ),
+    "ratings in words": (
+        lambda p, m: Interactions.of(ratings(rating=list("45") * 3 + ["good", "bad"])),
+        ValueError,
+        "ratings: column 'rating' has 2 values that are no numbers, first 'good'; replace them, or drop the rows",
+    ),
+    "NaN rating made by hand": (
+        lambda p, m: dataclasses.replace(Interactions.of(ratings()), value=np.r_[np.nan, np.ones(7)]),
+        ValueError,
+        "value: 1 of 8 are missing or infinite; leave those pairs out",
+    ),
     "no ratings": (lambda p, m: Interactions.of(ratings().head(0)), ValueError, "ratings: has no rows"),
     "no ratings to hold out": (lambda p, m: hold_out(ratings().head(0), by=None), ValueError, "frame: has no rows"),
     "ratings for a graph": (
@@ -307,6 +318,31 @@ CASES = {
         lambda p, m: recommend("relevance-mf", value=1.0, propensity=np.r_[1.5, np.full(7, 0.5)]),
         ValueError,
         r"propensity: 1 value outside \(0, 1\], first 1.5",
+    ),
+    "propensity that the method does not use": (
+        lambda p, m: recommend("mf", propensity=np.full(8, 0.5)),
+        ValueError,
+        "'mf' does not use propensity; leave it out. Used by: ips-mf, snips-mf, dr-mf, relevance-mf",
+    ),
+    "clicks validated by ratings": (
+        lambda p, m: recommend("bpr", value=1.0, validation=Interactions.of(ratings())),
+        ValueError,
+        "validation: 7 values are not 1; method 'bpr' takes positives only, see Interactions.at_least",
+    ),
+    "validation without rows": (
+        lambda p, m: recommend(validation=Interactions.of(ratings()).at_least(9)),
+        ValueError,
+        "validation has no rows; give some, or None",
+    ),
+    "scores of no user": (
+        lambda p, m: recommend("lightgcn", value=1.0).scores([-1]),
+        ValueError,
+        "users: 1 codes are of no user; there are 4, coded from 0; first -1",
+    ),
+    "ranking of no user": (
+        lambda p, m: evaluate_ranking(np.zeros((1, 1), dtype=int), Interactions.of(ratings()).matrix(), [4]),
+        ValueError,
+        "users: 1 codes are of no user; there are 4, coded from 0; first 4",
     ),
     "randomised clicks on other items": (
         lambda p, m: recommend("cause", value=1.0, randomised=Interactions.of(ratings().query("item_id != 'c'"))),
@@ -395,6 +431,16 @@ def test_bad_input_is_named_and_nothing_is_written(case, place, monkeypatch):
     assert "hunter2" not in str(caught.value)
     left = [path.name for path in place.rglob("*")]
     assert left == [], f"left behind: {left}"
+
+
+@pytest.mark.filterwarnings("error")
+def test_float_ratings_train_without_a_warning():
+    """Also of an array that may not be written to, which torch warns of."""
+    data = Interactions.of(ratings())
+    value = data.value.copy()
+    value.flags.writeable = False
+    for one in (data, dataclasses.replace(data, value=value)):
+        assert train_recommender(one, None, "mf", epochs=1, progress=False).epoch == 1
 
 
 def test_users_without_a_positive_and_items_that_are_not_there_have_their_answers():

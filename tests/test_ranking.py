@@ -180,6 +180,23 @@ def test_p_is_uniform_without_a_difference():
         ({"test": sparse.csr_array((3, 4))}, "none of the 3 users has a positive"),
         ({"propensity": np.zeros(4)}, "propensity of the positives: 2 values outside"),
         ({"propensity": np.full((3, 4), 1.5)}, "propensity of the positives: 2 values outside"),
+        (
+            {"propensity": np.array([0.5, np.nan, 0.5, 0.5])},
+            "propensity of the positives: 1 of 2 are missing or infinite",
+        ),
+        ({"propensity": np.full(3, 0.5)}, r"propensity has shape \(3,\); \(3, 4\) or \(4,\) is needed"),
+        ({"propensity": np.full(5, 0.5)}, r"propensity has shape \(5,\); \(3, 4\) or \(4,\) is needed"),
+        ({"propensity": np.full((2, 4), 0.5)}, r"propensity has shape \(2, 4\)"),
+        ({"popularity": np.ones(3)}, r"popularity has shape \(3,\); \(4,\) is needed, one count an item"),
+        ({"popularity": np.ones(5)}, r"popularity has shape \(5,\)"),
+        ({"popularity": np.array([1, np.nan, -1, 2])}, "popularity: 2 of 4 counts are missing, infinite or negative"),
+        ({"users": np.array([0, 1, 3])}, "users: 1 codes are of no user; there are 3, coded from 0; first 3"),
+        ({"users": np.array([0, 1, -1])}, "users: 1 codes are of no user; there are 3, coded from 0; first -1"),
+        ({"users": np.array([0, 1, 1])}, "users: 1 are given twice; one list a user"),
+        ({"users": np.array([True, True, False])}, "users: codes are whole numbers, not bool"),
+        ({"test": sparse.csr_array([[np.nan, 0, 1.0]] * 3)}, "test: 3 of 6 entries are missing"),
+        ({"top": np.empty((3, 0), dtype=int)}, r"top has shape \(3, 0\) for 3 users; .* with one place at least"),
+        ({"top": np.array([[0.0, 1.0]] * 3)}, r"top: codes are whole numbers, not float64; .* astype\(int\)"),
     ],
 )
 def test_bad_rankings(change, message):
@@ -202,6 +219,12 @@ def test_bad_rankings(change, message):
 def test_bad_scores(scores, k, message):
     with pytest.raises(ValueError, match=message):
         top_items(_of(scores), np.arange(2), k, sparse.csr_array((2, 3)))
+
+
+@pytest.mark.parametrize("user", [-1, 2])
+def test_lists_of_users_that_are_not_there_are_refused(user):
+    with pytest.raises(ValueError, match=f"users: 1 codes are of no user; there are 2, coded from 0; first {user}"):
+        top_items(_of(np.zeros((3, 3))), np.array([0, user]), 1, sparse.csr_array((2, 3)))
 
 
 def test_a_user_who_has_seen_all_gets_an_empty_list():

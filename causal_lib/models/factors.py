@@ -15,6 +15,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from causal_lib.models.interactions import Interactions
+from causal_lib.ranking import check_codes
 
 
 class Factors(nn.Module):
@@ -100,13 +101,25 @@ class Recommender:
     settings: dict = field(default_factory=dict)
 
     def scores(self, users: np.ndarray) -> np.ndarray:
-        """(b, items) of user codes (b,): what `ranking.top_items` takes."""
+        """(b, items) of user codes (b,): what `ranking.top_items` takes. Raises ValueError for codes of no user."""
+        users = check_codes(users, self.shape[0], name="users", of="user")
         with torch.no_grad():
-            return self.ranked(torch.as_tensor(np.asarray(users))).numpy()
+            return self.ranked(torch.as_tensor(users)).numpy()
 
     def predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """(n,) scores of pairs of codes; of a model of ratings, the ratings expected."""
-        users, items, found = np.asarray(users), np.asarray(items), np.empty(len(users), dtype=np.float32)
+        """(n,) scores of pairs of codes; of a model of ratings, the ratings expected.
+
+        Raises ValueError for codes of no user or item, and for another number of items than users.
+        """
+        users, items = (
+            check_codes(codes, n, name=f"{of}s", of=of)
+            for codes, n, of in zip((users, items), self.shape, ("user", "item"), strict=True)
+        )
+        if users.ndim != 1 or users.shape != items.shape:
+            raise ValueError(
+                f"users and items have shapes {users.shape} and {items.shape}; one of each a pair is needed"
+            )
+        found = np.empty(len(users), dtype=np.float32)
         different, place = np.unique(users, return_inverse=True)
         size = max(1, 4_000_000 // self.shape[1])
         for start in range(0, len(different), size):

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import sparse
 
 from causal_lib.data.schema import check_frame
+from causal_lib.ranking import check_codes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -18,6 +19,8 @@ class Interactions:
     ----------
     users, items : (n,) codes from 0; value : (n,) floats.
     user_ids, item_ids : the ids that the codes stand for, all that there are, also those without a pair.
+
+    Raises ValueError for arrays of different lengths, codes without an id, and values that are missing or infinite.
     """
 
     users: np.ndarray
@@ -25,6 +28,17 @@ class Interactions:
     value: np.ndarray
     user_ids: pd.Index
     item_ids: pd.Index
+
+    def __post_init__(self):
+        shapes = [np.shape(part) for part in (self.users, self.items, self.value)]
+        if len(set(shapes)) > 1 or len(shapes[0]) != 1:
+            raise ValueError(
+                f"users, items and value have shapes {', '.join(map(str, shapes))}; one of each a pair is needed"
+            )
+        check_codes(self.users, self.shape[0], name="users", of="user")
+        check_codes(self.items, self.shape[1], name="items", of="item")
+        if bad := int((~np.isfinite(self.value)).sum()):
+            raise ValueError(f"value: {bad} of {len(self)} are missing or infinite; leave those pairs out")
 
     @classmethod
     def of(
@@ -46,8 +60,8 @@ class Interactions:
         Raises
         ------
         ValueError
-            for missing columns or values, a pair that is there twice, and ids that are not among those given: what a model was not
-            trained on it cannot rank.
+            for missing columns or values, values that are no numbers, a pair that is there twice, and ids that are not among those
+            given: what a model was not trained on it cannot rank.
 
         >>> one = Interactions.of(pd.DataFrame({"user_id": [7, 7], "item_id": ["a", "b"], "rating": [5, 3]}))
         >>> one
@@ -70,8 +84,7 @@ class Interactions:
                 )
             codes.append(code)
             known.append(index)
-        values = np.ones(len(frame)) if value is None else frame[value].to_numpy(dtype=float)
-        return cls(*codes, values, *known)
+        return cls(*codes, np.ones(len(frame)) if value is None else _numbers(frame[value], name), *known)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -93,6 +106,17 @@ class Interactions:
     def __repr__(self):
         share = len(self) / max(1, self.shape[0] * self.shape[1])
         return f"{len(self):,} values of {self.shape[0]:,} users and {self.shape[1]:,} items ({share:.2%} of all pairs)"
+
+
+def _numbers(column, name):
+    try:
+        return column.to_numpy(dtype=float, copy=True)  # pandas' own array may be read-only, which torch does not like
+    except (TypeError, ValueError):
+        strange = column[pd.to_numeric(column, errors="coerce").isna()]
+        raise ValueError(
+            f"{name}: column {column.name!r} has {len(strange)} values that are no numbers, first {strange.iloc[0]!r}; "
+            "replace them, or drop the rows"
+        ) from None
 
 
 def hold_out(

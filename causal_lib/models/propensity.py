@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from causal_lib.models.interactions import Interactions
+from causal_lib.ranking import check_propensity
 
 Propensity = Callable[[Interactions], np.ndarray]
 """From pairs, seen ones with their value, to their (n,) chance to be seen, in (0, 1]."""
@@ -31,13 +32,14 @@ def by_value(train: Interactions, randomised: Interactions) -> Propensity:
 
     Right where nothing but the rating itself decides whether it is seen; a few hundred random ratings do.
 
-    Raises ValueError for a rating of ``train`` that is not among ``randomised``: one of it would weigh infinitely; or, later, for
-    one that was not in ``train``.
+    Raises ValueError for data without rows, for a rating of ``train`` that is not among ``randomised``: one of it would weigh
+    infinitely; or, later, for one that was not in ``train``.
 
     Source: Schnabel and others 2016, section 5.1 (naive Bayes).
     """
-    if not len(randomised):
-        raise ValueError("randomised has no rows")
+    for name, rows in (("train", train), ("randomised", randomised)):
+        if not len(rows):
+            raise ValueError(f"{name} has no rows")
     levels, counts = np.unique(train.value, return_counts=True)
     at_random = np.array([(randomised.value == level).mean() for level in levels])
     if absent := [f"{level:g}" for level, share in zip(levels, at_random, strict=True) if share == 0]:
@@ -75,6 +77,8 @@ def by_features(
     users, items : numeric attributes, one row for each id in the order of the codes; without them an indicator of each id, shrunk
         by ``c`` as scikit-learn's.
 
+    Raises ValueError where all pairs are seen or none is, and for attributes of another number of rows or that are not finite.
+
     Source: Schnabel and others 2016, section 5.2; King and Zeng 2001 (the intercept).
     """
     parts = [
@@ -92,6 +96,10 @@ def by_features(
         user = np.concatenate([train.users, drawn // train.shape[1]])
         item = np.concatenate([train.items, drawn % train.shape[1]])
         y = np.arange(len(user)) < len(train)
+    if y.all() or not y.any():
+        raise ValueError(
+            f"train: {int(y.sum()):,} of {len(y):,} pairs looked at are seen; both seen pairs and others are needed"
+        )
     model = LogisticRegression(C=c, max_iter=1000).fit(sparse.hstack([parts[0][user], parts[1][item]], format="csr"), y)
     share = len(train) / whole  # of all pairs; among those fitted it is another
     shift = np.log(share / (1 - share)) - np.log(y.mean() / (1 - y.mean()))
@@ -104,8 +112,11 @@ def by_features(
 
 
 def effective_sample_size(propensity: np.ndarray, clip: float = 0.0) -> float:
-    """(Σw)² / Σw² of w = 1 / max(propensity, clip): how many equal weights these are worth."""
-    w = 1 / np.maximum(propensity, clip)
+    """(Σw)² / Σw² of w = 1 / max(propensity, clip): how many equal weights these are worth.
+
+    Raises ValueError for no propensities, missing ones, and ones that are outside (0, 1] after clipping.
+    """
+    w = 1 / check_propensity(np.maximum(propensity, clip), name=f"propensity, clipped at {clip:g}")
     return float(w.sum() ** 2 / (w**2).sum())
 
 

@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from causal_lib.data.schema import check_range
 from causal_lib.models.debiased import CLICKS, RATINGS
 from causal_lib.models.factors import Given, Parts, Recommender, fit
 from causal_lib.models.graph_recommender import GRAPHS
 from causal_lib.models.interactions import Interactions
-from causal_lib.ranking import evaluate_ranking, top_items
+from causal_lib.ranking import check_propensity, evaluate_ranking, top_items
 
 METHODS: dict[str, Callable[[Given], Parts]] = RATINGS | CLICKS | GRAPHS
 _K = 10  # of the NDCG that validation looks at
+_WEIGHTED = ("ips-mf", "snips-mf", "dr-mf")  # cannot do without propensities
+_USED_BY = {"propensity": (*_WEIGHTED, "relevance-mf"), "randomised": ("cause",), "tags": tuple(GRAPHS)}
 
 
 def train_recommender(
@@ -38,8 +39,9 @@ def train_recommender(
         squared error; of clicks 1 - NDCG@10 of the full ranking, what was trained on left out. None: all ``epochs`` are run.
     validation_propensity : (m,) chance of each validation pair to be seen: the error is weighted by one over it; of clicks it is 1
         less the self-normalised pooled gain of `ranking.evaluate_ranking`.
-    propensity : (n,) in (0, 1] chance of each training pair to be seen; the methods 'ips-mf', 'snips-mf', 'dr-mf' need it.
-    randomised : for 'cause'.
+    propensity : (n,) in (0, 1] chance of each training pair to be seen; the methods 'ips-mf', 'snips-mf', 'dr-mf' need it, and
+        'relevance-mf' can use it.
+    randomised : for 'cause': pairs shown at random, with value 1 where they were taken, else 0.
     tags : (items, tags) array or sparse matrix, nonzero where an item has a tag (category, genre); for the methods on the graph.
     options : of the method (see its docstring); ``dim`` (32) factors and ``l2``, the penalty, of every one.
     training : epochs, batch_size, learning_rate, patience and progress, as of `factors.fit`.
@@ -48,20 +50,26 @@ def train_recommender(
     ------
     ValueError
         for an unknown method or option, data of other users and items, no rows, ratings that are all equal, clicks that are
-        not all 1, propensities outside (0, 1] or of another number, tags of other items, and what a method needs and has not got.
+        not all 1, ``randomised`` other than 0 and 1, propensities outside (0, 1] or of another number, tags of other items, what
+        a method needs and has not got, and what it is given and does not use.
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     options = dict(options or {})
+    for name, one in (("propensity", propensity), ("randomised", randomised), ("tags", tags)):
+        if one is not None and method not in _USED_BY[name]:
+            raise ValueError(
+                f"method {method!r} does not use {name}; leave it out. Used by: {', '.join(_USED_BY[name])}"
+            )
     _check(train, validation, method, propensity, validation_propensity, randomised)
     if tags is not None:
-        tags = _tags(tags, train, method)
+        tags = _tags(tags, train)
     counts = np.bincount(train.items, minlength=train.shape[1])
     given = Given(
         train,
         torch.from_numpy(train.users.astype(np.int64)),
         torch.from_numpy(train.items.astype(np.int64)),
-        torch.from_numpy(train.value).float(),
+        torch.from_numpy(train.value.astype(np.float32)),
         None if propensity is None else torch.as_tensor(np.asarray(propensity, dtype=np.float32)),
         torch.from_numpy((counts + 1) / (counts.max() + 1)).float(),  # an item never clicked is not impossible
         randomised,
@@ -99,11 +107,9 @@ def train_recommender(
     return Recommender(method, train.shape, parts.ranked, history, options | {"seed": seed})
 
 
-def _tags(tags, train, method):
+def _tags(tags, train):
     tags = sparse.coo_array(tags)
     tags.eliminate_zeros()
-    if method not in GRAPHS:
-        raise ValueError(f"method {method!r} does not use tags; {', '.join(GRAPHS)} do")
     if tags.shape[0] != train.shape[1]:
         raise ValueError(f"tags has shape {tags.shape}; one row for each of the {train.shape[1]} items is needed")
     return tags
@@ -118,16 +124,19 @@ def _check(train, validation, method, propensity, validation_propensity, randomi
                 f"{name} is of other users or items than train; make it with Interactions.of(..., user_ids=, item_ids=)"
             )
         if not len(one):
-            raise ValueError(f"{name} has no rows")
+            raise ValueError(f"{name} has no rows; give some, or None")
     if not len(train):
         raise ValueError("train has no rows")
     if method in RATINGS and np.ptp(train.value) == 0:
         raise ValueError(f"train: all {len(train)} ratings are {train.value[0]:g}; nothing can be learnt from them")
-    if method not in RATINGS and not (train.value == 1).all():
-        raise ValueError(
-            f"train: {int((train.value != 1).sum())} values are not 1; method {method!r} takes positives only, see Interactions.at_least"
-        )
-    if method in ("ips-mf", "snips-mf", "dr-mf") and propensity is None:
+    for name, one in (("train", train), ("validation", validation)):
+        if method not in RATINGS and one is not None and (off := int((one.value != 1).sum())):
+            raise ValueError(
+                f"{name}: {off} values are not 1; method {method!r} takes positives only, see Interactions.at_least"
+            )
+    if randomised is not None and (off := int((~np.isin(randomised.value, (0, 1))).sum())):
+        raise ValueError(f"randomised: {off} values are neither 0 nor 1; give 1 where the pair was taken, else 0")
+    if method in _WEIGHTED and propensity is None:
         raise ValueError(f"method {method!r} needs propensity, the chance of each training pair to be seen")
     for name, values, rows in (
         ("propensity", propensity, train),
@@ -139,6 +148,4 @@ def _check(train, validation, method, propensity, validation_propensity, randomi
             raise ValueError(f"{name} is given without {name.partition('_')[0]} data")
         if np.shape(values) != (len(rows),):
             raise ValueError(f"{name} has shape {np.shape(values)}; ({len(rows)},) is needed, one a row")
-        if missing := int((~np.isfinite(values)).sum()):
-            raise ValueError(f"{name}: {missing} of {len(rows)} are missing or infinite")
-        check_range(np.asarray(values), 0, 1, name=name, open_low=True)
+        check_propensity(values, name=name)

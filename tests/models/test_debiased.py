@@ -246,7 +246,21 @@ def _small(n=12, value=None):
         ("ips-mf", {"propensity": np.full(3, 0.5)}, r"propensity has shape \(3,\); \(12,\) is needed"),
         ("ips-mf", {"propensity": np.full(12, np.nan)}, "propensity: 12 of 12 are missing or infinite"),
         ("mf", {"validation": _small(8)}, "validation is of other users or items than train"),
-        ("cause", {"train": _small(value=1.0)}, "method 'cause' needs randomised"),
+        ("bpr", {"train": _small(value=1.0)}, "validation: 9 values are not 1; method 'bpr' takes positives only"),
+        ("cause", {"train": _small(value=1.0), "validation": None}, "method 'cause' needs randomised"),
+        (
+            "cause",
+            {"train": _small(value=1.0), "validation": None, "randomised": _small()},
+            "randomised: 9 values are neither 0 nor 1; give 1 where the pair was taken",
+        ),
+        (
+            "mf",
+            {"propensity": np.full(12, 0.5)},
+            "'mf' does not use propensity; leave it out. Used by: ips-mf, snips-mf, dr-mf, relevance-mf",
+        ),
+        ("bpr", {"propensity": np.full(12, 0.5)}, "'bpr' does not use propensity; leave it out"),
+        ("lightgcn", {"propensity": np.full(12, 0.5)}, "'lightgcn' does not use propensity; leave it out"),
+        ("dice", {"randomised": _small(value=1.0)}, "'dice' does not use randomised; leave it out. Used by: cause"),
         ("mf", {"learning_rate": 0.0}, "must be positive"),
         ("mf", {"learning_rate": 1e30}, "lower learning_rate"),
     ],
@@ -263,6 +277,36 @@ def test_data_without_rows_are_refused():
         train_recommender(_small(), none, "mf")
     with pytest.raises(ValueError, match="train has no rows"):
         train_recommender(none, _small(), "mf")
+
+
+@pytest.mark.parametrize("method", ["mf", "bpr", "gcn"])
+def test_validation_may_be_weighted_for_every_method(method):
+    data = _small(value=None if method == "mf" else 1.0)
+    found = train_recommender(data, data, method, validation_propensity=np.full(12, 0.5), epochs=1, progress=False)
+    assert np.isfinite(found.history["validation"]).all()
+
+
+@pytest.mark.parametrize("method", ["mf", "lightgcn"])
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda one: one.scores([0, 4]), "users: 1 codes are of no user; there are 4, coded from 0; first 4"),
+        (lambda one: one.scores([-1]), "users: 1 codes are of no user; there are 4, coded from 0; first -1"),
+        (lambda one: one.scores([0.5]), "users: codes are whole numbers, not float64"),
+        (lambda one: one.predict([0, 9], [0, 0]), "users: 1 codes are of no user; there are 4"),
+        (
+            lambda one: one.predict([0, 1], [-1, 3]),
+            "items: 2 codes are of no item; there are 3, coded from 0; first -1",
+        ),
+        (lambda one: one.predict([0, 1], [0]), r"users and items have shapes \(2,\) and \(1,\); one of each a pair"),
+        (lambda one: one.predict([0], [0, 1]), r"users and items have shapes \(1,\) and \(2,\)"),
+    ],
+)
+def test_codes_that_training_has_not_are_refused(method, ask, message):
+    found = train_recommender(_small(value=None if method == "mf" else 1.0), None, method, epochs=1, progress=False)
+    assert found.predict([], []).shape == (0,)
+    with pytest.raises(ValueError, match=message):
+        ask(found)
 
 
 def test_factors_score_pairs_as_they_rank_items():

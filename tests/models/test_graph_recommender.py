@@ -171,7 +171,7 @@ def test_tags_help_where_items_are_new():
 @pytest.mark.parametrize(
     ("method", "tags", "message"),
     [
-        ("bpr", np.ones((3, 1)), "method 'bpr' does not use tags; lightgcn, gcn, gat do"),
+        ("bpr", np.ones((3, 1)), "method 'bpr' does not use tags; leave it out. Used by: lightgcn, gcn, gat"),
         ("gcn", np.ones((2, 1)), r"tags has shape \(2, 1\); one row for each of the 3 items"),
     ],
 )

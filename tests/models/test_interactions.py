@@ -37,11 +37,39 @@ def test_codes_stand_for_ids():
             "ratings: 1 rows are of 1 values of user_id that do not occur in training, first 9",
         ),
         (FRAME, {"item_ids": ["a", "b", "b", "c"]}, "item_ids: 1 are given twice"),
+        (
+            FRAME.assign(rating=["4", "good", "5", "bad"]),
+            {},
+            "ratings: column 'rating' has 2 values that are no numbers, first 'good'; replace them, or drop the rows",
+        ),
     ],
 )
 def test_bad_frames(frame, how, message):
     with pytest.raises(ValueError, match=message):
         Interactions.of(frame, **how)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"value": np.array([1, np.nan, np.inf])}, "value: 2 of 3 are missing or infinite; leave those pairs out"),
+        ({"value": np.ones(2)}, r"users, items and value have shapes \(3,\), \(3,\), \(2,\); one of each a pair"),
+        ({"users": np.array([0, 1, 2])}, "users: 1 codes are of no user; there are 2, coded from 0; first 2"),
+        ({"items": np.array([0, -1, 0])}, "items: 1 codes are of no item; there are 2, coded from 0; first -1"),
+        ({"items": np.array([0.0, 1, 0])}, "items: codes are whole numbers, not float64"),
+    ],
+)
+def test_bad_pairs_made_by_hand(change, message):
+    given = {"users": np.array([0, 0, 1]), "items": np.array([0, 1, 0]), "value": np.ones(3)} | change
+    with pytest.raises(ValueError, match=message):
+        Interactions(**given, user_ids=pd.RangeIndex(2), item_ids=pd.RangeIndex(2))
+
+
+def test_values_are_a_copy_that_torch_may_write_to():
+    frame = FRAME.astype({"rating": float})
+    one = Interactions.of(frame)
+    assert one.value.flags.writeable
+    assert not np.shares_memory(one.value, frame["rating"].to_numpy())
 
 
 @settings(max_examples=40, deadline=None)

@@ -56,11 +56,17 @@ def test_clipping_makes_the_sample_larger():
     assert effective_sample_size(share) < 1.2 < effective_sample_size(share, 0.3) < 4
 
 
+def _every(train):
+    users, items = (axis.ravel() for axis in np.indices(train.shape))
+    return Interactions(users, items, np.ones(len(users)), train.user_ids, train.item_ids)
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [
         (lambda t: by_popularity(t, 0), "power=0 must be above 0"),
         (lambda t: by_value(t, t.at_least(9)), "randomised has no rows"),
+        (lambda t: by_value(t.at_least(9), t), "train has no rows"),
         (lambda t: by_value(t, t.at_least(1)), "randomised: none of 3 values is 2, 3"),
         (
             lambda t: by_value(t, t)(t.at_least(1).__class__(t.users, t.items, t.value + 9, t.user_ids, t.item_ids)),
@@ -71,6 +77,14 @@ def test_clipping_makes_the_sample_larger():
             lambda t: by_features(t, items=pd.DataFrame({"a": [1, np.nan, 3]})),
             "items: 1 values are missing or infinite, first in column 'a'",
         ),
+        (lambda t: by_features(t.at_least(9)), "train: 0 of 9 pairs looked at are seen; both seen pairs and others"),
+        (lambda t: by_features(_every(t)), "train: 9 of 9 pairs looked at are seen; both seen pairs and others"),
+        (
+            lambda t: effective_sample_size(np.array([0, 0.5, 0])),
+            r"propensity, clipped at 0: 2 values outside \(0, 1\], first 0",
+        ),
+        (lambda t: effective_sample_size(np.array([np.nan, 0.5]), 0.1), "clipped at 0.1: 1 of 2 are missing"),
+        (lambda t: effective_sample_size(np.empty(0)), "propensity, clipped at 0 has no values"),
     ],
 )
 def test_bad_input(how, message):

@@ -16,6 +16,12 @@ from causal_lib.inference.identification import Estimand, NotIdentifiableError, 
 from causal_lib.inference.networks import CausalNetwork
 from causal_lib.inference.off_policy import PolicyValue, policy_value, policy_values, slate_value
 from causal_lib.inference.pags import identify_by_adjustment, mags, why_no_common_adjustment_set
+from causal_lib.inference.panel import (
+    PanelEffect,
+    difference_in_differences,
+    interrupted_time_series,
+    synthetic_control,
+)
 from causal_lib.inference.policy_learning import Policy, learn_policy
 from causal_lib.inference.ranges import EffectRange, best_treatments, effect_range
 from causal_lib.inference.sensitivity import Sensitivity, e_value, refute, sensitivity
@@ -30,11 +36,13 @@ __all__ = [
     "Estimand",
     "NoOverlapError",
     "NotIdentifiableError",
+    "PanelEffect",
     "Policy",
     "PolicyValue",
     "Sensitivity",
     "UpliftModel",
     "best_treatments",
+    "difference_in_differences",
     "dose_response",
     "e_value",
     "effect",
@@ -44,6 +52,7 @@ __all__ = [
     "identify_by_adjustment",
     "identify_class",
     "incremental_outcomes",
+    "interrupted_time_series",
     "is_adjustment_set",
     "learn_policy",
     "mags",
@@ -56,6 +65,7 @@ __all__ = [
     "refute",
     "sensitivity",
     "slate_value",
+    "synthetic_control",
     "why_no_adjustment_set",
     "why_no_common_adjustment_set",
 ]

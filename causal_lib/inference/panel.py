@@ -1,0 +1,301 @@
+"""Effect of a change that some units meet on a known day: interrupted time series, difference in differences, synthetic control."""
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+from scipy.stats import norm, t
+
+from causal_lib.data.schema import check_binary, check_frame
+from causal_lib.inference.effects import check_outcome
+
+_Z = norm.ppf(0.975)
+
+
+@dataclass(frozen=True, repr=False)
+class PanelEffect:
+    """Average effect of a change on those who met it, over the times since, with its 95% interval; prints as a sentence.
+
+    Attributes
+    ----------
+    value, low, high : in units of the outcome. p_value : of no effect at all.
+    path : by time, the mean ``observed`` of the units that met the change and the ``counterfactual`` mean without it.
+    diagnostics : times and units; what speaks for or against the assumptions (each estimator says which).
+    weights : of synthetic control, (treated units, donors), rows add up to 1.
+    """
+
+    outcome: str
+    estimator: str
+    value: float
+    low: float
+    high: float
+    p_value: float
+    path: pd.DataFrame
+    diagnostics: dict = field(default_factory=dict)
+    weights: pd.DataFrame | None = None
+
+    def covers(self, truth: float) -> bool:
+        """Whether the 95% interval holds ``truth``."""
+        return bool(self.low <= truth <= self.high)
+
+    def to_dict(self) -> dict:
+        """The effect as JSON types, without path and weights."""
+        names = ("outcome", "estimator", "value", "low", "high", "p_value")
+        return {name: getattr(self, name) for name in names} | {"diagnostics": self.diagnostics}
+
+    def __repr__(self):
+        return (
+            f"effect of the change on {self.outcome} ({self.estimator}): {self.value:.4f} [{self.low:.4f}, {self.high:.4f}], "
+            f"p = {self.p_value:.3f}"
+        )
+
+
+def interrupted_time_series(
+    frame: pd.DataFrame, outcome: str, *, time: str, start: float, lags: int | None = None
+) -> PanelEffect:
+    """The mean gap, since ``start``, between a broken line and the continuation of its first part.
+
+    Model: y_t = a + b t + [t >= start] (c + d (t - start)) + noise; the effect is the mean of c + d (t - start) over the times
+    since ``start``, its errors robust to autocorrelation (Newey and West). Assumes that without the change the line would
+    have gone on straight: nothing else happened near ``start``, and no season or drift bends it.
+
+    Parameters
+    ----------
+    frame : one row a time (of many units: their mean). time : column of numbers. start : the first time of the change.
+    lags : over which the noise is correlated; None: the whole part of 4 (n / 100)^(2/9).
+
+    Raises
+    ------
+    ValueError
+        for missing values, times that repeat, fewer than 4 before or since ``start``, or lags out of range.
+
+    Diagnostics: lags; level and slope (c, d); autocorrelation of the residuals at one step.
+
+    Source: Wagner and others 2002; Bernal, Cummins and Gasparrini 2017; Newey and West 1987.
+
+    >>> days = pd.DataFrame({"day": range(8), "tone": [0, 1, 2, 3, 14, 15, 16, 17]})
+    >>> round(interrupted_time_series(days, "tone", time="day", start=4).value, 6)
+    10.0
+    """
+    check_frame(frame, [time, outcome], key=[time], complete=True)
+    ordered = frame.sort_values(time)
+    y, when = check_outcome(ordered[outcome]), ordered[time].to_numpy(dtype=float)
+    n, since = len(y), when >= start
+    _enough(int((~since).sum()), int(since.sum()), 4, f"times before and since start={start:g}")
+    lags = int(4 * (n / 100) ** (2 / 9)) if lags is None else lags
+    if not 0 <= lags < n:
+        raise ValueError(f"lags={lags}: must be from 0 to {n - 1}, below the number of times")
+    x = np.column_stack([np.ones(n), when - start, since, since * (when - start)])
+    beta = np.linalg.lstsq(x, y, rcond=None)[0]
+    residuals = y - x @ beta
+    scores = x * residuals[:, None]
+    meat = scores.T @ scores
+    for lag in range(1, lags + 1):
+        crossed = scores[lag:].T @ scores[:-lag]
+        meat += (1 - lag / (lags + 1)) * (crossed + crossed.T)
+    bread = np.linalg.inv(x.T @ x)
+    covariance = n / (n - x.shape[1]) * bread @ meat @ bread
+    change = np.array([0, 0, 1, (when - start)[since].mean()])
+    value, error = float(change @ beta), float(np.sqrt(max(change @ covariance @ change, 0.0)))
+    path = pd.DataFrame({"observed": y, "counterfactual": x[:, :2] @ beta[:2]}, index=ordered[time])
+    spread = residuals @ residuals
+    found = {
+        "times before": int((~since).sum()),
+        "times since": int(since.sum()),
+        "lags": int(lags),
+        "level": float(beta[2]),
+        "slope": float(beta[3]),
+        "autocorrelation": float(residuals[1:] @ residuals[:-1] / spread) if spread else 0.0,
+    }
+    p = float(2 * norm.sf(abs(value) / error)) if error else float(value == 0)
+    return PanelEffect(
+        outcome, "interrupted time series", value, value - _Z * error, value + _Z * error, p, path, found
+    )
+
+
+def difference_in_differences(frame: pd.DataFrame, outcome: str, *, treated: str, unit: str, time: str) -> PanelEffect:
+    """The change of the treated units' mean outcome less that of the others': (ȳ11 - ȳ10) - (ȳ01 - ȳ00).
+
+    In a balanced panel with one date of change this is the coefficient of ``treated`` in the regression on units and times
+    (two-way fixed effects). Assumes parallel trends: without the change the treated would have moved like the others. Errors
+    are clustered by unit: each unit's times are taken together to one change (since less before), so that their
+    autocorrelation does no harm; groups may spread differently (Welch's t).
+
+    Parameters
+    ----------
+    frame : one row a unit and time, every unit at every time. treated : 0/1, 1 for the units that met the change from one
+        common time on. unit, time : columns; time of numbers.
+
+    Raises
+    ------
+    ValueError
+        for missing values, a unit that lacks a time, a treatment that ends or starts at different times, fewer than 2 treated
+        units, 2 others or 2 times before.
+
+    Diagnostics: pre_trend, the difference of the mean slopes before the change (treated less others, by step of time), and
+    pre_trend_p. A slope that is not seen is no proof of parallel trends: the test has little power (Roth 2022).
+
+    Source: Card and Krueger 1994; Bertrand, Duflo and Mullainathan 2004.
+
+    >>> panel = pd.DataFrame({"shop": [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3], "day": [0, 1, 2] * 4})
+    >>> panel["new"] = ((panel["shop"] < 2) & (panel["day"] == 2)).astype(int)
+    >>> panel["sales"] = panel["shop"] + panel["day"] + 5.0 * panel["new"]
+    >>> round(difference_in_differences(panel, "sales", treated="new", unit="shop", time="day").value, 6)
+    5.0
+    """
+    wide, of_treated, since = _panel(frame, outcome, treated, unit, time)
+    _enough(int(of_treated.sum()), int((~of_treated).sum()), 2, "treated units and others")
+    _enough(int((~since).sum()), int(since.sum()), 2, "times before and since the change", since=1)
+    y, when = wide.to_numpy(), wide.columns.to_numpy(dtype=float)
+    change = y[:, since].mean(axis=1) - y[:, ~since].mean(axis=1)
+    value, low, high, p = _welch(change[of_treated], change[~of_treated])
+    before = when[~since] - when[~since].mean()
+    slopes = y[:, ~since] @ before / (before @ before)
+    trend, _, _, trend_p = _welch(slopes[of_treated], slopes[~of_treated])
+    mine, others = y[of_treated].mean(axis=0), y[~of_treated].mean(axis=0)
+    shifted = others + (mine - others)[~since].mean()
+    path = pd.DataFrame({"observed": mine, "counterfactual": shifted}, index=wide.columns)
+    found = _sizes(of_treated, since) | {"pre_trend": trend, "pre_trend_p": trend_p}
+    return PanelEffect(outcome, "difference in differences", value, low, high, p, path, found)
+
+
+def synthetic_control(
+    frame: pd.DataFrame,
+    outcome: str,
+    *,
+    treated: str,
+    unit: str,
+    time: str,
+    demeaned: bool = False,
+    placebos: int = 999,
+    seed: int = 0,
+) -> PanelEffect:
+    """The mean gap, since the change, between the treated units and mixtures of the others that went like them before.
+
+    Of each treated unit the weights w >= 0 with sum 1 of the others (donors) minimise the squared distance to its outcomes
+    before the change. Assumes that what moves the outcomes moves them through few common factors, that the mixture which
+    went along before would have gone along after, and that the donors did not feel the change.
+
+    Placebos in space: every donor is taken for treated in turn, with the other donors as its own. The p-value is the share of
+    averages, over as many placebo gaps as there are treated units, that are as large as the effect; the interval is the
+    effect and the 95% quantile of their size to both sides. Both assume that the treated were drawn like the donors.
+
+    Parameters
+    ----------
+    frame, treated, unit, time : as of `difference_in_differences`.
+    demeaned : match the outcomes about each unit's own mean before the change, so that levels need not be reached (Ferman
+        and Pinto 2021).
+    placebos : averages that are drawn with ``seed``, 19 or more; all that are possible where these are no more.
+
+    Raises
+    ------
+    ValueError
+        as `difference_in_differences`, but one treated unit will do; for fewer than 19 placebos asked for or possible (one treated
+        unit needs 19 donors, two need 7).
+
+    Diagnostics: pre_error, root mean squared distance of the treated units to their mixtures before the change;
+    placebo_pre_error, the same of the placebos (both in units of the outcome); donors, how many have weight on average.
+
+    Source: Abadie, Diamond and Hainmueller 2010; several treated units, Cavallo and others 2013.
+    """
+    wide, of_treated, since = _panel(frame, outcome, treated, unit, time)
+    k, n_donors = int(of_treated.sum()), int((~of_treated).sum())
+    _enough(int((~since).sum()), int(since.sum()), 2, "times before and since the change", since=1)
+    possible = comb(n_donors, k)
+    few = possible <= placebos
+    if min(possible, placebos) < 19:
+        raise ValueError(
+            f"placebos={placebos}, {possible} possible with {k} treated units and {n_donors} donors: an interval of 95% needs 19"
+        )
+    y = wide.to_numpy()
+    level = y[:, ~since].mean(axis=1, keepdims=True) if demeaned else np.zeros((len(y), 1))
+    moved = y - level
+    donors = np.flatnonzero(~of_treated)
+    weights = np.array([_mixture(moved[i, ~since], moved[donors][:, ~since]) for i in np.flatnonzero(of_treated)])
+    without = weights @ moved[donors] + level[of_treated]
+    gap = y[of_treated] - without
+    placebo = np.array([moved[i] - _mixed(moved, i, donors[donors != i], since) for i in donors])
+    value = float(gap[:, since].mean())
+    rng, of_donor = np.random.default_rng(seed), placebo[:, since].mean(axis=1)
+    groups = combinations(range(n_donors), k) if few else (rng.permutation(n_donors)[:k] for _ in range(placebos))
+    sizes = np.sort(np.abs([of_donor[list(group)].mean() for group in groups]))
+    # of the sizes and the effect's own, 95% are not above it
+    half = float(sizes[int(np.ceil(0.95 * (len(sizes) + 1))) - 1])
+    p = float((1 + (sizes >= abs(value)).sum()) / (1 + len(sizes)))
+    path = pd.DataFrame(
+        {"observed": y[of_treated].mean(axis=0), "counterfactual": without.mean(axis=0)}, index=wide.columns
+    )
+    found = _sizes(of_treated, since) | {
+        "pre_error": float(np.sqrt((gap[:, ~since] ** 2).mean())),
+        "placebo_pre_error": float(np.sqrt((placebo[:, ~since] ** 2).mean())),
+        "donors": float((weights > 1e-6).sum(axis=1).mean()),
+    }
+    names = wide.index[of_treated], wide.index[donors]
+    name = "synthetic control, demeaned" if demeaned else "synthetic control"
+    table = pd.DataFrame(weights, index=names[0], columns=names[1])
+    return PanelEffect(outcome, name, value, value - half, value + half, p, path, found, table)
+
+
+def _mixed(moved, i, others, since):
+    return _mixture(moved[i, ~since], moved[others][:, ~since]) @ moved[others]
+
+
+def _mixture(target, donors):
+    """Weights >= 0 with sum 1 of the rows of ``donors`` that come nearest to ``target``, exactly, by non-negative least squares."""
+    # With sum 1 the distance is ||D w||, the columns of D being donor - target. One more row asks for a sum of 1: the answer
+    # is s v with v on the simplex, and ||D s v||^2 + m^2 (s - 1)^2 is least at the same v whatever s and m.
+    apart = (donors - target).T
+    size = np.sqrt((apart**2).mean()) or 1.0
+    w, _ = nnls(np.vstack([apart / size, np.ones(len(donors))]), np.append(np.zeros(len(target)), 1.0))
+    return w / w.sum()
+
+
+def _welch(first, second):
+    """Difference of the means, its 95% interval and p-value, by Welch's t."""
+    parts = [x.var(ddof=1) / len(x) for x in (first, second)]
+    value, error = float(first.mean() - second.mean()), float(np.sqrt(sum(parts)))
+    if error == 0:
+        return value, value, value, float(value == 0)
+    freedom = sum(parts) ** 2 / sum(v**2 / (len(x) - 1) for v, x in zip(parts, (first, second), strict=True))
+    half = t.ppf(0.975, freedom) * error
+    return value, float(value - half), float(value + half), float(2 * t.sf(abs(value) / error, freedom))
+
+
+def _panel(frame, outcome, treated, unit, time):
+    """Outcomes (units by times, both sorted), which units are treated, which times lie since the change."""
+    check_frame(frame, [outcome, treated, unit, time], key=[unit, time], complete=True)
+    check_outcome(frame[outcome])
+    check_binary(frame[treated], name=f"treated {treated!r}")
+    wide = frame.pivot_table(index=unit, columns=time, values=outcome, aggfunc="first", observed=True)
+    holes = int(wide.isna().sum().sum())
+    if holes:
+        raise ValueError(
+            f"frame: {holes} of {wide.size} pairs of {unit!r} and {time!r} have no row; every unit is needed at every time"
+        )
+    on = frame.pivot_table(index=unit, columns=time, values=treated, aggfunc="first", observed=True).to_numpy() == 1
+    of_treated = on.any(axis=1)
+    since = on[of_treated].any(axis=0)
+    odd = int((on[of_treated] != (np.maximum.accumulate(since))).any(axis=1).sum())
+    if odd:
+        raise ValueError(
+            f"treated {treated!r}: {odd} of {int(of_treated.sum())} treated units start later than the first or stop again; "
+            "one common start is needed (take the units of one start at a time)"
+        )
+    return wide.astype(float), of_treated, since
+
+
+def _enough(first, second, least, what, *, since=None):
+    if first < least or second < (since or least):
+        raise ValueError(f"{first} and {second} {what}: at least {least} and {since or least} are needed")
+
+
+def _sizes(of_treated, since):
+    return {
+        "treated units": int(of_treated.sum()),
+        "other units": int((~of_treated).sum()),
+        "times before": int((~since).sum()),
+        "times since": int(since.sum()),
+    }

@@ -1,0 +1,255 @@
+"""Panel estimators: statsmodels and means by hand, exact mixtures, bias and coverage within 4 Monte Carlo errors, refusals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from scipy.optimize import minimize
+from scipy.stats import ttest_ind
+
+from causal_lib.inference import panel as p
+
+HOW = {"treated": "on", "unit": "unit", "time": "day"}
+
+
+def long(y, treated, start):
+    """``y`` (units, times) as a long frame; the first ``treated`` units change at ``start``."""
+    unit, day = (a.ravel() for a in np.indices(y.shape))
+    on = ((unit < treated) & (day >= start)).astype(int)
+    return pd.DataFrame({"unit": unit, "day": day, "on": on, "y": y.ravel()})
+
+
+def random_panel(rng, units=24, times=20, treated=4, start=12, effect=0.0, autoregression=0.0):
+    """Units drawn alike: levels, one common factor with loadings of their own, noise that lasts."""
+    noise = rng.normal(size=(units, times))
+    for t in range(1, times):
+        noise[:, t] += autoregression * noise[:, t - 1]
+    y = rng.normal(size=(units, 1)) + rng.uniform(0.5, 1.5, (units, 1)) * rng.normal(size=times) + noise
+    y[:treated, start:] += effect
+    return long(y, treated, start)
+
+
+def series(rng, times=200, start=120, level=2.0, slope=0.02, autoregression=0.0):
+    noise = rng.normal(size=times)
+    for t in range(1, times):
+        noise[t] += autoregression * noise[t - 1]
+    day = np.arange(times)
+    since = np.maximum(day - start, 0)
+    return pd.DataFrame({"day": day, "y": 1 + 0.05 * day + (day >= start) * level + slope * since + noise})
+
+
+def _within_chance(values, truth):
+    values = np.asarray(values, dtype=float)
+    assert abs(values.mean() - truth) < 4 * values.std(ddof=1) / np.sqrt(len(values))
+
+
+def _as_often_as_promised(covered):
+    assert abs(np.mean(covered) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / len(covered))
+
+
+# ---- interrupted time series --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lags", [0, 5])
+def test_a_broken_line_and_its_errors_are_those_of_statsmodels(lags):
+    frame = series(np.random.default_rng(0), times=80, start=50, autoregression=0.4)
+    got = p.interrupted_time_series(frame.sample(frac=1, random_state=0), "y", time="day", start=50, lags=lags)
+    columns = frame.assign(since=(frame["day"] >= 50) * 1, after=np.maximum(frame["day"] - 50, 0))
+    fitted = smf.ols("y ~ day + since + after", columns).fit(
+        cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": True}
+    )
+    test = fitted.t_test([0, 0, 1, columns["after"][50:].mean()])
+    assert got.value == pytest.approx(test.effect[0], rel=1e-9)
+    assert (got.low, got.high) == pytest.approx(tuple(test.conf_int()[0]), rel=1e-9)
+    assert got.p_value == pytest.approx(float(test.pvalue), rel=1e-6, abs=1e-12)
+    assert got.diagnostics["level"] == pytest.approx(fitted.params["since"], rel=1e-9)
+    assert got.diagnostics["slope"] == pytest.approx(fitted.params["after"], rel=1e-9)
+    gap = got.path["observed"] - got.path["counterfactual"]
+    assert gap[50:].mean() == pytest.approx(got.value, rel=1e-9)
+
+
+def test_a_broken_line_is_unbiased_and_covers_and_an_event_beside_the_change_is_taken_for_it():
+    rng, truth = np.random.default_rng(1), 2.0 + 0.02 * 39.5
+    found = [p.interrupted_time_series(series(rng), "y", time="day", start=120) for _ in range(400)]
+    _within_chance([e.value for e in found], truth)
+    _as_often_as_promised([e.covers(truth) for e in found])
+    shocked = series(rng, level=0, slope=0)
+    shocked.loc[shocked["day"] >= 118, "y"] += 5  # two days before the change, and lasting
+    assert p.interrupted_time_series(shocked, "y", time="day", start=120).low > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "how", "message"),
+    [
+        ({"y": np.nan}, {}, "column 'y' has 20 missing|holds only missing"),
+        ({"y": 1.0}, {}, "outcome 'y' is constant"),
+        ({"day": 3}, {}, r"19 rows repeat the key \(day\)"),
+        ({}, {"start": 2}, r"2 and 18 times before and since start=2: at least 4 and 4 are needed"),
+        ({}, {"start": 99}, "20 and 0 times"),
+        ({}, {"lags": 20}, "lags=20: must be from 0 to 19"),
+        ({}, {"outcome": "z"}, "no column 'z'"),
+    ],
+)
+def test_bad_series(change, how, message):
+    frame = series(np.random.default_rng(0), times=20, start=10).assign(**change)
+    with pytest.raises(ValueError, match=message):
+        p.interrupted_time_series(frame, **{"outcome": "y", "time": "day", "start": 10} | how)
+
+
+# ---- difference in differences ------------------------------------------------------------------------------------
+
+
+def test_two_by_two_means_and_the_two_way_regression():
+    frame = random_panel(np.random.default_rng(2), units=16, treated=8, effect=1.5, autoregression=0.5)
+    got = p.difference_in_differences(frame.sample(frac=1, random_state=1), "y", **HOW)
+    mean = frame.assign(group=frame["unit"] < 8, late=frame["day"] >= 12).groupby(["group", "late"])["y"].mean()
+    by_hand = mean[True, True] - mean[True, False] - mean[False, True] + mean[False, False]
+    assert got.value == pytest.approx(by_hand, rel=1e-9)
+    fitted = smf.ols("y ~ on + C(unit) + C(day)", frame).fit(
+        cov_type="cluster", cov_kwds={"groups": frame["unit"], "use_correction": False}
+    )
+    assert got.value == pytest.approx(fitted.params["on"], rel=1e-9)
+    # clustered without a correction for few clusters: smaller by n / (n - 1), n = 8 units a group
+    half_variance = fitted.bse["on"] ** 2 * 8 / 7
+    early, late = (rows.groupby("unit")["y"].mean() for rows in (frame[frame["day"] < 12], frame[frame["day"] >= 12]))
+    change = (late - early).to_numpy()
+    assert half_variance == pytest.approx(change[:8].var(ddof=1) / 8 + change[8:].var(ddof=1) / 8, rel=1e-8)
+    assert (got.high - got.low) / 2 / np.sqrt(half_variance) == pytest.approx(2.15, abs=0.06)  # t of 7 to 14 degrees
+    assert got.p_value == pytest.approx(ttest_ind(change[:8], change[8:], equal_var=False).pvalue, rel=1e-9)
+
+
+def test_parallel_trends_give_the_effect_and_its_interval_covers():
+    rng = np.random.default_rng(3)
+    found = [
+        p.difference_in_differences(random_panel(rng, effect=1.0, autoregression=0.6), "y", **HOW) for _ in range(400)
+    ]
+    _within_chance([e.value for e in found], 1.0)
+    covered = np.mean([e.covers(1.0) for e in found])
+    assert covered > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 400)  # 4 treated units: Welch's t errs to the safe side
+    assert np.mean([e.diagnostics["pre_trend_p"] < 0.05 for e in found]) < 0.05 + 4 * np.sqrt(0.95 * 0.05 / 400)
+
+
+def test_a_trend_of_the_treated_is_taken_for_an_effect_and_is_seen_beforehand():
+    rng = np.random.default_rng(4)
+    frame = random_panel(rng)
+    frame["y"] += 0.3 * frame["day"] * (frame["unit"] < 4)
+    got = p.difference_in_differences(frame, "y", **HOW)
+    assert got.low > 0
+    assert got.diagnostics["pre_trend"] == pytest.approx(0.3, abs=0.2)
+    assert got.diagnostics["pre_trend_p"] < 0.01
+
+
+# ---- synthetic control --------------------------------------------------------------------------------------------
+
+
+def test_a_mixture_of_donors_is_found_exactly():
+    rng = np.random.default_rng(5)
+    donors = rng.normal(size=(20, 30)).cumsum(axis=1)
+    truth = np.zeros(20)
+    truth[[2, 7, 11]] = [0.5, 0.3, 0.2]
+    y = np.vstack([truth @ donors, donors])
+    y[0, 24:] += 3
+    got = p.synthetic_control(long(y, 1, 24), "y", **HOW)
+    assert got.weights.to_numpy()[0] == pytest.approx(truth, abs=1e-9)
+    assert got.value == pytest.approx(3, rel=1e-9)
+    assert got.diagnostics["pre_error"] == pytest.approx(0, abs=1e-9)
+    assert got.diagnostics["donors"] == 3
+    # lifted by 100 no mixture reaches it; about its own mean it is the same
+    y[0] += 100
+    plain, demeaned = (p.synthetic_control(long(y, 1, 24), "y", demeaned=d, **HOW) for d in (False, True))
+    assert plain.diagnostics["pre_error"] > 90
+    assert demeaned.value == pytest.approx(3, rel=1e-9)
+    assert demeaned.path["counterfactual"].to_numpy() == pytest.approx(truth @ donors + 100, rel=1e-9)
+
+
+def test_the_weights_are_the_constrained_least_squares():
+    rng = np.random.default_rng(6)
+    target, donors = rng.normal(size=12), rng.normal(size=(6, 12))
+    ours = p._mixture(target, donors)
+    theirs = minimize(
+        lambda w: ((w @ donors - target) ** 2).sum(),
+        np.full(6, 1 / 6),
+        method="SLSQP",
+        bounds=[(0, 1)] * 6,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+        options={"ftol": 1e-14, "maxiter": 1000},
+    ).x
+    assert ours.sum() == pytest.approx(1, rel=1e-12)
+    assert (ours >= 0).all()
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert (ours == 0).any()  # a corner, where an unconstrained answer would differ
+
+
+@pytest.mark.parametrize(("treated", "placebos"), [(1, 999), (4, 99)])
+def test_units_drawn_alike_are_covered_and_seldom_significant(treated, placebos):
+    rng = np.random.default_rng(7)
+    found = [
+        p.synthetic_control(
+            random_panel(rng, treated=treated, units=19 + treated, effect=1.0), "y", placebos=placebos, **HOW
+        )
+        for _ in range(150)
+    ]
+    _within_chance([e.value for e in found], 1.0)
+    assert np.mean([e.covers(1.0) for e in found]) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 150)
+    none = [
+        p.synthetic_control(random_panel(rng, treated=treated, units=19 + treated), "y", placebos=placebos, **HOW)
+        for _ in range(150)
+    ]
+    p_values = np.array([e.p_value for e in none])
+    assert abs((p_values <= 0.5).mean() - 0.5) < 4 * np.sqrt(0.25 / 150) + 0.05  # steps of one in 20
+    assert p_values.min() >= 1 / 1000 if treated > 1 else p_values.min() >= 0.05
+
+
+def test_the_same_seed_gives_the_same_placebos():
+    frame = random_panel(np.random.default_rng(8))
+    first, second, other = (p.synthetic_control(frame, "y", seed=s, placebos=99, **HOW) for s in (1, 1, 2))
+    assert first.to_dict() == second.to_dict()
+    assert first.high != other.high
+    assert first.value == other.value
+
+
+# ---- refusals of both ---------------------------------------------------------------------------------------------
+
+
+def _late(frame):
+    return frame.assign(on=frame["on"] & ~((frame["unit"] == 0) & (frame["day"] < 14)))
+
+
+@pytest.mark.parametrize("call", [p.difference_in_differences, p.synthetic_control])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(index=5), "1 of 480 pairs of 'unit' and 'day' have no row"),
+        (lambda f: pd.concat([f, f[:1]]), r"1 row repeat the key \(unit, day\)"),
+        (lambda f: f.assign(on=0), "only the value 0 occurs"),
+        (lambda f: f.assign(on=f["on"] * 2), "must be 0 or 1"),
+        (_late, "treated 'on': 1 of 4 treated units start later than the first or stop again"),
+        (lambda f: f.assign(on=f["on"] & (f["day"] < 15)), "4 of 4 treated units start later than the first or stop"),
+        (lambda f: f.assign(y=f["y"].where(f.index > 2)), "column 'y' has 3 missing values"),
+        (lambda f: f.assign(y=1.0), "outcome 'y' is constant"),
+        (lambda f: f[f["day"] > 10], "1 and 8 times before and since the change: at least 2 and 1"),
+        (lambda f: f.drop(columns="on"), "no column 'on'"),
+    ],
+)
+def test_bad_panels(call, change, message):
+    with pytest.raises(ValueError, match=message):
+        call(change(random_panel(np.random.default_rng(0))), "y", **HOW)
+
+
+def test_too_few_units():
+    few = random_panel(np.random.default_rng(0), units=6, treated=1)
+    with pytest.raises(ValueError, match="1 and 5 treated units and others: at least 2 and 2 are needed"):
+        p.difference_in_differences(few, "y", **HOW)
+    with pytest.raises(ValueError, match="5 possible with 1 treated units and 5 donors: an interval of 95% needs 19"):
+        p.synthetic_control(few, "y", **HOW)
+    with pytest.raises(ValueError, match="placebos=5"):
+        p.synthetic_control(random_panel(np.random.default_rng(0)), "y", placebos=5, **HOW)
+
+
+def test_it_prints_as_a_sentence_and_the_frame_is_left_alone():
+    frame = random_panel(np.random.default_rng(9))
+    before = frame.copy()
+    got = p.difference_in_differences(frame, "y", **HOW)
+    assert repr(got).startswith("effect of the change on y (difference in differences): ")
+    assert {"value", "low", "high", "p_value", "diagnostics"} <= got.to_dict().keys()
+    pd.testing.assert_frame_equal(frame, before)

@@ -310,6 +310,20 @@ class CausalGraph:
             net.addArc(self.names[i], self.names[j])
         return net
 
+    def to_causallearn(self):
+        """The graph as causal-learn's ``GeneralGraph``, every mark kept (DAG, CPDAG and PAG alike)."""
+        from causallearn.graph.Edge import Edge
+        from causallearn.graph.Endpoint import Endpoint
+        from causallearn.graph.GeneralGraph import GeneralGraph
+        from causallearn.graph.GraphNode import GraphNode
+
+        ends = {TAIL: Endpoint.TAIL, ARROW: Endpoint.ARROW, CIRCLE: Endpoint.CIRCLE}
+        nodes = [GraphNode(name) for name in self.names]
+        theirs = GeneralGraph(nodes)
+        for i, j in np.argwhere(np.triu(self.skeleton)):
+            theirs.add_edge(Edge(nodes[i], nodes[j], ends[int(self.marks[j, i])], ends[int(self.marks[i, j])]))
+        return theirs
+
     def to_dict(self) -> dict:
         """Names and edges as JSON types."""
         return {"kind": self.kind, "names": list(self.names), "edges": self.edges}

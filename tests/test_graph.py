@@ -70,6 +70,22 @@ def test_causallearn_keeps_directions():
     assert CausalGraph.from_causallearn(theirs) == ASYMMETRIC
 
 
+def test_causallearn_and_back_keeps_every_mark():
+    theirs = ASYMMETRIC.to_causallearn()
+    parents = {n.get_name(): {p.get_name() for p in theirs.get_parents(n)} for n in theirs.get_nodes()}
+    assert parents == {"x": set(), "y": {"x"}, "z": {"x", "y"}}  # as causal-learn itself reads it
+    edges = ["b -> a", "b -- c", "c <-> d", "a o-> d", "e o-> a", "d o-o e", "e o-- b"]
+    for graph in (ASYMMETRIC, ASYMMETRIC.cpdag(), CausalGraph.from_edges("abcdef", edges)):
+        assert CausalGraph.from_causallearn(graph.to_causallearn()) == graph
+
+
+@given(dags())
+def test_a_dag_comes_back_from_every_package(dag):
+    assert CausalGraph.from_causallearn(dag.to_causallearn()) == dag
+    assert CausalGraph.from_networkx(dag.to_networkx()) == dag
+    assert CausalGraph.from_pyagrum(dag.to_pyagrum()) == dag
+
+
 def test_adjacency_is_row_causes_column():
     assert CausalGraph.from_adjacency([[0, 1, 1], [0, 0, 1], [0, 0, 0]], "xyz") == ASYMMETRIC
     assert CausalGraph.from_adjacency([[0, 1], [1, 0]], "ab").edges == ["a -- b"]

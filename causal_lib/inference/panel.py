@@ -1,8 +1,6 @@
 """Effect of a change that some units meet on a known day: interrupted time series, difference in differences, synthetic control."""
 
 from dataclasses import dataclass, field
-from itertools import combinations
-from math import comb
 
 import numpy as np
 import pandas as pd
@@ -188,13 +186,13 @@ def synthetic_control(
     frame, treated, unit, time : as of `difference_in_differences`.
     demeaned : match the outcomes about each unit's own mean before the change, so that levels need not be reached (Ferman
         and Pinto 2021).
-    placebos : averages that are drawn with ``seed``, 19 or more; all that are possible where these are no more.
+    placebos : averages that are drawn with ``seed``, 19 or more; of one treated unit, every donor instead.
 
     Raises
     ------
     ValueError
-        as `difference_in_differences`, but one treated unit will do; for fewer than 19 placebos asked for or possible (one treated
-        unit needs 19 donors, two need 7).
+        as `difference_in_differences`, but one treated unit will do; for fewer than 19 donors of one treated unit, 5 of more, or
+        19 placebos.
 
     Diagnostics: pre_error, root mean squared distance of the treated units to their mixtures before the change;
     placebo_pre_error, the same of the placebos (both in units of the outcome); donors, how many have weight on average.
@@ -204,12 +202,11 @@ def synthetic_control(
     wide, of_treated, since = _panel(frame, outcome, treated, unit, time)
     k, n_donors = int(of_treated.sum()), int((~of_treated).sum())
     _enough(int((~since).sum()), int(since.sum()), 2, "times before and since the change", since=1)
-    possible = comb(n_donors, k)
-    few = possible <= placebos
-    if min(possible, placebos) < 19:
-        raise ValueError(
-            f"placebos={placebos}, {possible} possible with {k} treated units and {n_donors} donors: an interval of 95% needs 19"
-        )
+    _enough(
+        k, n_donors, 1, "treated units and donors (19 donors of one treated unit, 5 of more)", since=19 if k == 1 else 5
+    )
+    if placebos < 19:
+        raise ValueError(f"placebos={placebos}: an interval of 95% needs 19 or more")
     y = wide.to_numpy()
     level = y[:, ~since].mean(axis=1, keepdims=True) if demeaned else np.zeros((len(y), 1))
     moved = y - level
@@ -220,8 +217,10 @@ def synthetic_control(
     placebo = np.array([moved[i] - _mixed(moved, i, donors[donors != i], since) for i in donors])
     value = float(gap[:, since].mean())
     rng, of_donor = np.random.default_rng(seed), placebo[:, since].mean(axis=1)
-    groups = combinations(range(n_donors), k) if few else (rng.permutation(n_donors)[:k] for _ in range(placebos))
-    sizes = np.sort(np.abs([of_donor[list(group)].mean() for group in groups]))
+    # one treated unit: each donor once. More: drawn with replacement, since an average of many of few distinct donors would
+    # spread less than that of as many units drawn from where the donors came from
+    groups = np.arange(n_donors)[:, None] if k == 1 else rng.integers(n_donors, size=(placebos, k))
+    sizes = np.sort(np.abs(of_donor[groups].mean(axis=1)))
     # of the sizes and the effect's own, 95% are not above it
     half = float(sizes[int(np.ceil(0.95 * (len(sizes) + 1))) - 1])
     p = float((1 + (sizes >= abs(value)).sum()) / (1 + len(sizes)))

@@ -129,7 +129,7 @@ def loans(n: int = 20_000, seed: int = 0, *, n_officers: int = 40, appetite: flo
         "group": (rng.random(n) < 0.35).astype(np.int8),
         "age": np.round(20 + 45 * rng.beta(2, 3, size=n)),
         "officer": officer.astype(np.int16),
-        "leniency": 0.8 * rng.standard_normal(n_officers)[officer],
+        "leniency": rng.standard_normal(n_officers)[officer],
         **{name: rng.standard_normal(n) for name in ("income", "history", "asked", "appetite")},
         **{name: rng.random(n) for name in ("employed", "approved", "high", "default")},
     }

@@ -231,19 +231,26 @@ def explain(
     spread = scores[-1].std()
     if spread == 0:
         raise ValueError(f"recommender: all items have the same score for user {user!r}; there is nothing to explain")
-    scores -= scores.mean(axis=1, keepdims=True)
-    mean = scores.mean(axis=0)
-    log = np.log1p(counts) - np.log1p(counts).mean()
-    popularity = log * (log @ mean) / (log @ log)
-    taste = scores - mean
-    parts = (
-        pd.Series([popularity[i], mean[i] - popularity[i], taste[-1, i]], ["popularity", "appeal", "taste"]) / spread
-    )
+    popularity, appeal, taste = score_parts(scores, counts)
+    parts = pd.Series([popularity[i], appeal[i], taste[-1, i]], ["popularity", "appeal", "taste"]) / spread
     new = np.setdiff1d(np.arange(len(counts)), met)
-    ranks = [1 + int((own[new] > own[i]).sum()) for own in (scores[-1], scores[-1] - popularity)]
+    own = popularity + appeal + taste[-1]
+    ranks = [1 + int((one[new] > one[i]).sum()) for one in (own, own - popularity)]
     because = _alike(taste, i, met, train.item_ids, like)
     paths = {} if graph is None else _paths(graph, exposure, outcome)
     return Explanation(user, item, recommender.method, parts, *ranks, len(new), because, paths)
+
+
+def score_parts(scores: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Popularity (items,), appeal (items,) and taste (users, items) of ``scores`` (users, items), as `explain` tells them.
+
+    They add up to the scores less each user's mean. ``counts`` (items,): how often each item was met, not all equal.
+    """
+    scores = scores - scores.mean(axis=1, keepdims=True)
+    mean = scores.mean(axis=0)
+    log = np.log1p(counts) - np.log1p(counts).mean()
+    popularity = log * (log @ mean) / (log @ log)
+    return popularity, mean - popularity, scores - mean
 
 
 def _alike(taste, item, met, ids, count):

@@ -127,6 +127,11 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
         "peer": "each other; the graphs are scored in notebook 05 too, all but those of FLOP, which cannot be seeded",
         "report": "discovery.benchmark:networks",
     },
+    "discovery.proposals": {
+        "description": "directions that a language model proposes from names, four networks; and as a soft prior, 5 samples of 2,000 rows",
+        "peer": "coins, neutral names, no prior, a prior of true directions",
+        "report": "proposals.benchmark:study",
+    },
     "inference.off_policy": {
         "description": "the value of a policy by all estimators together, 10^6 logged rounds of 100 actions, one thread",
         "peer": "an absolute limit",

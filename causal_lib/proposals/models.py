@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from causal_lib.data.schema import check_range
-
 PROMPT_VERSION = "1"
 ANSWERS = {"V1 causes V2": "first", "V2 causes V1": "second", "neither": "neither"}
 """What a model may answer -> which of the two variables, in the order asked, is the cause."""
@@ -131,9 +129,9 @@ class Endpoint:
             raise ValueError("url: a key is sent by https only, or to this machine")
         if not self.model or not self.model.isprintable():
             raise ValueError("model: must name a model of the endpoint")
-        check_range([self.timeout], 0, 3600, name="timeout", open_low=True)
-        check_range([self.retries], 0, 10, name="retries")
-        check_range([self.backoff], 0, 60, name="backoff")
+        for name, low, high in (("timeout", 1e-3, 3600), ("retries", 0, 10), ("backoff", 0, 60)):
+            if not low <= getattr(self, name) <= high:  # NaN too
+                raise ValueError(f"{name}: {getattr(self, name)} is not from {low} to {high}")
 
     @classmethod
     def from_environment(cls, **how) -> "Endpoint":

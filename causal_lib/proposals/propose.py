@@ -14,7 +14,6 @@ import pandas as pd
 from scipy.stats import binomtest
 from tqdm.auto import tqdm
 
-from causal_lib.data.schema import check_range
 from causal_lib.discovery.stability import Stability
 from causal_lib.graph import CausalGraph
 from causal_lib.proposals.models import Endpoint, LocalModel, Model, Refused, Reply
@@ -97,7 +96,8 @@ class Proposals:
         """
         if not isinstance(frequencies, Stability):
             raise TypeError("frequencies: as_prior needs the Stability of edge_stability, whose draws vote")
-        check_range([weight], 0, np.inf, name="weight")
+        if not 0 <= weight < np.inf:
+            raise ValueError(f"weight: {weight} is not a finite number of draws, 0 or more")
         directed, undirected, draws = frequencies.directed.copy(), frequencies.undirected.copy(), frequencies.draws
         for one in self.items:
             i, j = (_index(frequencies, name) for name in one.edge or (one.first, one.second))

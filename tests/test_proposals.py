@@ -561,8 +561,8 @@ def test_variables_that_the_data_lack_are_named():
     [
         (10, None, seen(0, 0, 1.0), 1.0),  # the data leave it open: the proposal decides
         (10, None, seen(0, 0.3, 0.7), 10 / 13),  # 3 draws against 10 votes
-        (10, 0.2, seen(0, 0.3, 0.7), 2 / 5),  # 3 draws against 2 votes
-        (10, None, seen(0, 0.3, 0.7, draws=100), 10 / 40),
+        (10, 0.4, seen(0, 0.3, 0.7), 4 / 7),  # 3 draws against 4 votes
+        (10, None, seen(0.5, 0.5, draws=20), 20 / 30),  # they disagree
         (10, None, seen(0.1, 0.3, 0.4), 0.8 * 11 / 14),  # adjacent in 0.8, and that stays
     ],
 )
@@ -577,6 +577,35 @@ def test_a_proposal_votes_on_the_direction_alone(weight, confidence, frequencies
     assert frequencies.undirected[0, 1] == seen(0, 0, frequencies.undirected[0, 1]).undirected[0, 1]
     turned = Proposals((Proposal("b", "a", "<-", confidence),), {}).as_prior(frequencies, weight)
     assert turned.directed == pytest.approx(found.directed)
+
+
+shares = st.lists(st.integers(0, 20), min_size=4, max_size=4).filter(any)
+
+
+@given(shares, st.floats(0, 100), st.floats(0, 1))
+def test_a_prior_never_speaks_for_the_other_direction_and_more_of_it_never_for_less(parts, weight, confidence):
+    there, back, open_, _ = (part / sum(parts) for part in parts)
+    frequencies, prior = (
+        seen(there, back, open_, draws=sum(parts)),
+        Proposals((Proposal("a", "b", "->", confidence),), {}),
+    )
+    found, more = (prior.as_prior(frequencies, w) for w in (weight, weight * 2))
+    assert found.directed[1, 0] <= back + open_ + 1e-9
+    assert found.directed[0, 1] >= there - 1e-9
+    assert more.directed[0, 1] >= found.directed[0, 1] - 1e-9
+    plain = frequencies.graph(1e-9).adjacency
+    assert plain[1, 0] or not found.graph(1e-9).adjacency[1, 0]
+    assert found.graph(1e-9).adjacency[0, 1] or not plain[0, 1]
+
+
+@pytest.mark.parametrize(
+    ("weight", "confidence", "frequencies"),
+    [(10, None, seen(0, 0.3, 0.7, draws=100)), (10, 0.2, seen(0, 0.3, 0.7)), (3, None, seen(0, 0.3, 0.7))],
+)
+def test_draws_that_outnumber_a_proposal_stay_as_they_are(weight, confidence, frequencies):
+    found = Proposals((Proposal("a", "b", "->", confidence),), {}).as_prior(frequencies, weight)
+    for part in ("directed", "undirected", "none"):
+        assert (getattr(found, part) == getattr(frequencies, part)).all()
 
 
 @pytest.mark.parametrize("one", [Proposal("a", "b", "neither"), Proposal("a", "b", "refused"), A_TO_B])

@@ -11,6 +11,8 @@ Claims, written before anything was measured, for the local model on alarm, asia
 - As a soft prior the proposals add at most .02 to directed F1, and averaged ones at most .02 more than coins.
 - Proposals that are all true do add to it, so the prior could help.
 
+The graphs were measured twice: the first prior could direct an open edge against its own proposal; the claims stayed.
+SHD is that from the true DAG, to which an open edge counts as wrong: coins lower it too.
 Intervals of shares are Wilson's, as though pairs were independent; those of F1 and SHD are over samples, which share the network.
 """
 

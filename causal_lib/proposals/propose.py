@@ -86,11 +86,15 @@ class Proposals:
 
         The order search has no place for a soft penalty, and its score is the same for every member of an equivalence
         class: what a proposal can decide is the direction where draws leave it open or disagree. So the draws with i → j or
-        j → i vote, those with i — j abstain, and the share of i → j among the draws that have the edge becomes
-        (votes for + pseudo-votes) / (all votes + pseudo-votes). Whether there is an edge stays the data's: 'neither' and
-        refused answers change nothing, and no proposal adds an edge. Many draws against a proposal overrule it. The result's
-        ``graph()`` keeps out cycles; it may have v-structures that no draw had. Draws of a bootstrap are not independent, so
-        ``weight`` is a knob, no number of observations.
+        j → i vote, those with i — j abstain, and if the share s of i → j,
+
+            s = (votes for + pseudo-votes) / (all votes + pseudo-votes),
+
+        is above 1/2, it becomes that of i → j among the draws that have the edge. Else the draws overrule the proposal and
+        stay as they are: it never speaks for the other direction. Whether there is an edge stays the data's too: 'neither'
+        and refused answers change nothing, and no proposal adds an edge. The result's ``graph()`` keeps out cycles; it may
+        have v-structures that no draw had. Draws of a bootstrap are not independent, so ``weight`` is a knob, no number of
+        observations.
 
         Raises TypeError for anything but a `Stability`, ValueError for a negative weight or an absent variable.
         """
@@ -106,8 +110,10 @@ class Proposals:
                 draws * (directed[i, j] + directed[j, i]),
                 directed[i, j] + directed[j, i] + undirected[i, j],
             )
-            if one.edge and pseudo and adjacent:
-                share = (draws * directed[i, j] + pseudo) / (votes + pseudo)
+            if not (one.edge and pseudo and adjacent):
+                continue
+            share = (draws * directed[i, j] + pseudo) / (votes + pseudo)
+            if share > 0.5:
                 directed[i, j], directed[j, i] = adjacent * share, adjacent * (1 - share)
                 undirected[i, j] = undirected[j, i] = 0.0
         info = {**frequencies.info, "prior": {**self.about, "weight": weight}}

@@ -173,6 +173,41 @@ def evaluate_ranking(
 
     Source: Krichene and Rendle 2020; Schnabel and others 2016 (ips); Yang and others 2018 (snips).
     """
+    top, users, m, values = _by_user(top, test, users, propensity)
+    n_items, k = test.shape[1], top.shape[1]
+    if popularity is not None:
+        values[("lists", "novelty")] = _novelty(top, popularity, n_items)
+    per_user = pd.DataFrame(values, index=pd.Index(users, name="user"))[m > 0]
+    per_user.columns.names = ["weighting", "metric"]
+    table = _with_intervals(per_user, n_boot, seed)
+    counts = np.bincount(top[top >= 0], minlength=n_items)
+    table.loc[("lists", "coverage"), "value"] = (counts > 0).mean()
+    table.loc[("lists", "Gini"), "value"] = _gini(counts) if counts.any() else np.nan
+    return Ranking(table, per_user, k, len(per_user), int((m == 0).sum()))
+
+
+def mean_ranking(
+    top: np.ndarray,
+    test: sparse.csr_array,
+    users: np.ndarray | None = None,
+    *,
+    metric: tuple[str, str],
+    propensity: np.ndarray | None = None,
+) -> float:
+    """The value alone of one ``metric`` of `evaluate_ranking`, (weighting, name): what is computed after every epoch of training.
+
+    Raises ValueError as `evaluate_ranking` does, and for a metric that there is not.
+    """
+    *_, m, values = _by_user(top, test, users, propensity)
+    if metric not in values:
+        raise ValueError(
+            f"unknown {metric=}; known: {', '.join(map(str, values))} (ips and snips with propensity only)"
+        )
+    return float(values[metric][m > 0].mean())
+
+
+def _by_user(top, test, users, propensity):
+    """Lists and users as arrays, the users' numbers of positives, and every metric's value for every user."""
     test = sparse.csr_array(test)
     top, n_items = np.asarray(top), test.shape[1]
     users = check_codes(np.arange(test.shape[0]) if users is None else users, test.shape[0], name="users", of="user")
@@ -215,15 +250,7 @@ def evaluate_ranking(
             values[("ips", "DCG")] = total(w * d)
             values[("snips", "pooled recall")] = _ratio(total(w * hit), total(w))
             values[("snips", "pooled gain")] = _ratio(total(w * d), total(w))
-    if popularity is not None:
-        values[("lists", "novelty")] = _novelty(top, popularity, n_items)
-    per_user = pd.DataFrame(values, index=pd.Index(users, name="user"))[m > 0]
-    per_user.columns.names = ["weighting", "metric"]
-    table = _with_intervals(per_user, n_boot, seed)
-    counts = np.bincount(top[top >= 0], minlength=n_items)
-    table.loc[("lists", "coverage"), "value"] = (counts > 0).mean()
-    table.loc[("lists", "Gini"), "value"] = _gini(counts) if counts.any() else np.nan
-    return Ranking(table, per_user, k, len(per_user), int((m == 0).sum()))
+    return top, users, m, values
 
 
 def compare(one: Ranking, other: Ranking, *, n_draws: int = 2000, seed: int = 0) -> pd.DataFrame:

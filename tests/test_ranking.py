@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, precision_score, recall_score
 
-from causal_lib.ranking import compare, evaluate_ranking, top_items
+from causal_lib.ranking import compare, evaluate_ranking, mean_ranking, top_items
 
 
 def _of(matrix):
@@ -113,6 +113,17 @@ def test_metrics_of_each_user_are_scikit_learn_s(seed, users, items, k):
         if truth.sum() == 1:
             of_list = label_ranking_average_precision_score([truth], [score]) if listed[truth].all() else 0
             assert own["MRR"] == pytest.approx(of_list, abs=1e-9)
+
+
+def test_one_metric_alone_is_the_one_of_the_table(case):
+    scores, seen, test = case
+    top, propensity = top_items(_of(scores), np.arange(200), 10, seen), np.linspace(0.1, 1, 50)
+    table = evaluate_ranking(top, test, propensity=propensity, n_boot=2).table["value"].drop("lists")
+    assert len(table) == 11
+    for metric, value in table.items():
+        assert mean_ranking(top, test, metric=metric, propensity=propensity) == pytest.approx(value, abs=1e-15)
+    with pytest.raises(ValueError, match=r"unknown metric=\('snips', 'pooled gain'\); known: \('naive', 'recall'\), "):
+        mean_ranking(top, test, metric=("snips", "pooled gain"))
 
 
 def test_weighted_metrics_are_right_when_positives_go_missing():

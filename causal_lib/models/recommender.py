@@ -10,7 +10,7 @@ from causal_lib.models.debiased import CLICKS, RATINGS
 from causal_lib.models.factors import Given, Parts, Recommender, fit
 from causal_lib.models.graph_recommender import GRAPHS
 from causal_lib.models.interactions import Interactions
-from causal_lib.ranking import check_propensity, evaluate_ranking, top_items
+from causal_lib.ranking import check_propensity, mean_ranking, top_items
 
 METHODS: dict[str, Callable[[Given], Parts]] = RATINGS | CLICKS | GRAPHS
 _K = 10  # of the NDCG that validation looks at
@@ -101,7 +101,7 @@ def train_recommender(
 
         def validate():
             top = top_items(recommender.scores, users, min(_K, train.shape[1]), seen)
-            return 1 - evaluate_ranking(top, truth, users, propensity=share, n_boot=2).table.loc[column, "value"]
+            return 1 - mean_ranking(top, truth, users, metric=column, propensity=share)
 
     history = fit(parts.module, parts.loss, len(train), validate, seed=seed, **training)
     return Recommender(method, train.shape, parts.ranked, history, options | {"seed": seed})

@@ -9,7 +9,7 @@ from sklearn.metrics import mutual_info_score
 
 from causal_lib.data import schema
 from causal_lib.data.worlds import shop
-from causal_lib.features import causal_roles, combine, importance, purchase_history, select_features, sequences
+from causal_lib.features import causal_roles, combine, importance, log_mel, purchase_history, select_features, sequences
 from causal_lib.graph import CausalGraph
 
 
@@ -234,3 +234,65 @@ def test_sequences_are_the_last_events_before_the_day(seed, length, n_events, n_
         if len(last):
             expected[-len(last) :] = np.column_stack([np.ones(len(last)), last])
         assert (one == expected).all()
+
+
+# ---- sound --------------------------------------------------------------------------------------------------------
+
+RATE = 4000.0
+
+
+def tone(hertz, *, loud=1.0, samples=1000):
+    return loud * np.sin(2 * np.pi * hertz * np.arange(samples) / RATE + 0.3)
+
+
+def centres(bands):
+    """Hertz of the bands' centres: equal steps in mel, written anew."""
+    top = 2595 * np.log10(1 + RATE / 2 / 700)
+    return 700 * (10 ** (np.arange(1, bands + 1) * top / (bands + 1) / 2595) - 1)
+
+
+@pytest.mark.parametrize("band", [2, 5, 11, 18])
+def test_a_pure_tone_peaks_in_the_band_of_its_frequency(band):
+    found = log_mel(tone(centres(20)[band])[None], RATE, bands=20)
+    assert found.shape == (1, 6, 20)  # frames start at 0, 128, ..., 640
+    assert (found[0].argmax(axis=1) == band).all()
+
+
+@pytest.mark.parametrize(("window", "hop"), [(256, 128), (255, 100)])
+def test_the_bands_of_a_frame_add_up_to_its_energy(window, hop):
+    """Parseval: the sum over frequencies is the sum of squares under the window, taken in time."""
+    wave = tone(500.0) + tone(900.0, loud=0.3)
+    found = np.exp(log_mel(wave[None], RATE, window=window, hop=hop, floor=1e-12))[0]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+    for frame, bands in enumerate(found):
+        piece = wave[frame * hop : frame * hop + window]
+        energy = (hann**2 * piece**2).sum() / (hann**2).sum()
+        assert bands.sum() == pytest.approx(energy, rel=1e-6)  # a Hann window leaks so little below the first centre
+
+
+def test_ten_times_the_amplitude_is_a_hundred_times_the_power():
+    soft, loud = (log_mel(tone(700.0, loud=size)[None], RATE, floor=1e-300) for size in (0.1, 1.0))
+    np.testing.assert_allclose(loud - soft, np.log(100), rtol=1e-6)
+
+
+def test_silence_is_the_floor_and_waves_do_not_mix():
+    pair = log_mel(np.stack([np.zeros(1000), tone(440.0)]), RATE, floor=1e-6)
+    np.testing.assert_allclose(pair[0], np.log(1e-6), rtol=1e-12)
+    np.testing.assert_array_equal(pair[1], log_mel(tone(440.0)[None], RATE)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"waves": np.zeros(1000)}, r"waves has shape \(1000,\); \(n, samples\) with at least window=256"),
+        ({"waves": np.zeros((1, 255))}, r"waves has shape \(1, 255\)"),
+        ({"waves": np.full((1, 300), np.nan)}, "waves has 300 missing or infinite samples"),
+        ({"rate": 0}, "rate=0 must be positive"),
+        ({"hop": -1}, "hop=-1 must be positive"),
+        ({"floor": 0.0}, "floor=0.0 must be positive"),
+        ({"bands": 200}, "of 200 bands hold no frequency of a window of 256; take fewer bands"),
+    ],
+)
+def test_wrong_sounds_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        log_mel(**({"waves": np.zeros((1, 300)), "rate": RATE} | change))

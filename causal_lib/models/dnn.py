@@ -2,7 +2,8 @@
 
 The article's loop feeds all rows in one step, never names ``num_epochs`` and prints every epoch; here it is
 mini-batches, early stopping on the validation loss, and a line every 10 epochs. Beside its dense network stand one with
-embeddings of users and items and a convolutional one over what a user did before; one `train_model` trains them all.
+embeddings of users and items, a convolutional one over what a user did before and one over images; one `train_model` trains
+them all.
 """
 
 import os
@@ -150,6 +151,43 @@ def build_sequence_model(
     return tf.keras.Model(inputs=inputs, outputs=dense(1, "sigmoid")(hidden))
 
 
+def build_image_model(
+    input_shape: tuple[int, int, int],
+    *,
+    n_outputs: int = 1,
+    filters: int = 8,
+    dim: int = 16,
+    dtype: str = "float32",
+    seed: int = 0,
+):
+    """A small convolutional network over images, as a `keras.Model`; `embed` gives what it makes of an image before it answers.
+
+    Two convolutions of 3 x 3, the second with twice the ``filters``, each followed by the largest of 2 x 2; a dense layer named
+    ``"embedding"`` of ``dim`` numbers; ``n_outputs`` probabilities, each of its own label. ``input_shape`` is height, width (4
+    pixels or more) and channels. Source: LeCun and others 1998.
+
+    >>> build_image_model((12, 12, 1), n_outputs=10).output_shape
+    (None, 10)
+    """
+    sizes = {"n_outputs": n_outputs, "filters": filters, "dim": dim, "input_shape": tuple(input_shape)}
+    _check_positive("build_image_model", "give 1 or more", **sizes)
+    if len(input_shape) != 3 or min(input_shape[:2]) < 4:
+        raise ValueError(
+            f"build_image_model: input_shape={input_shape}; give height and width of 4 or more, and channels"
+        )
+    dense, layers = _dense(seed, dtype, "build_image_model"), tf.keras.layers
+    inputs = layers.Input(shape=input_shape, dtype=dtype)
+    seen = inputs
+    for number in range(2):
+        start = tf.keras.initializers.GlorotUniform(seed=1000 * seed + number)
+        convolve = layers.Conv2D(
+            filters << number, 3, padding="same", activation="relu", kernel_initializer=start, dtype=dtype
+        )
+        seen = layers.MaxPooling2D(dtype=dtype)(convolve(seen))
+    hidden = dense(dim, "linear", name="embedding")(layers.Flatten(dtype=dtype)(seen))
+    return tf.keras.Model(inputs=inputs, outputs=dense(n_outputs, "sigmoid")(hidden))
+
+
 def train_model(
     model,
     X_train,
@@ -167,7 +205,8 @@ def train_model(
     """History of the training, one row per epoch run: columns epoch (from 1), loss, val_loss.
 
     ``model`` is trained in place: own gradient step (`GradientTape`), Adam, binary cross-entropy plus the penalties of its
-    layers. ``X_train`` and ``X_val`` are arrays, or mappings of arrays where the model has named inputs. ``loss`` is the mean
+    layers. ``X_train`` and ``X_val`` are arrays, or mappings of arrays where the model has named inputs; ``y_train`` and
+    ``y_val`` are (n,) or, for a model with k outputs, (n, k), the loss then the mean over the outputs. ``loss`` is the mean
     cross-entropy over the epoch's mini-batches as they are passed, ``val_loss`` that of all validation rows after the epoch.
     When ``val_loss`` has not fallen for ``patience`` epochs training stops; the weights of the best epoch are restored in
     any case. Every 10 epochs a line is printed. ``seed`` gives the order of the rows: the same seed gives the same
@@ -228,11 +267,24 @@ def train_model(
 
 
 def predict(model, X, *, batch_size: int = 8192) -> np.ndarray:
-    """(n,) predicted probabilities of the rows of ``X``, an array or a mapping as in `train_model`."""
+    """(n,) predicted probabilities of the rows of ``X``, an array or a mapping as in `train_model`; (n, k) of k outputs."""
     X, n = _inputs(X, model, "predict: X")
     # not model.predict: it compiles a function for every model and warns on stderr from the fifth on
     parts = [model(_rows(X, slice(start, start + batch_size)), training=False) for start in range(0, n, batch_size)]
-    return np.concatenate(parts)[:, 0].astype(float)
+    probabilities = np.concatenate(parts).astype(float)
+    return probabilities[:, 0] if probabilities.shape[1:] == (1,) else probabilities
+
+
+def embed(model, X, *, layer: str = "embedding", batch_size: int = 8192) -> np.ndarray:
+    """(n, dim) values of the ``layer`` of that name for the rows of ``X``, as in `predict`.
+
+    Raises ValueError where no layer of ``model`` has the name.
+    """
+    if layer not in (names := [one.name for one in model.layers]):
+        raise ValueError(f"embed: the model has no layer {layer!r}; its layers: {', '.join(names)}")
+    shortened = tf.keras.Model(inputs=model.input, outputs=model.get_layer(layer).output)
+    found = predict(shortened, X, batch_size=batch_size)
+    return found.reshape(len(found), -1)
 
 
 def _rows(tensors, rows):
@@ -246,9 +298,9 @@ def _dense(seed, dtype, name):
         raise ValueError(f"{name}: dtype={dtype!r} is unknown; choose 'float32' or 'float64'")
     numbers = iter(range(3 * seed, 3 * seed + 3))
 
-    def dense(units, activation):
+    def dense(units, activation, name=None):
         start = tf.keras.initializers.GlorotUniform(seed=next(numbers))
-        return tf.keras.layers.Dense(units, activation=activation, kernel_initializer=start, dtype=dtype)
+        return tf.keras.layers.Dense(units, activation=activation, kernel_initializer=start, dtype=dtype, name=name)
 
     return dense
 
@@ -262,10 +314,12 @@ def _check_positive(name, way_out, **sizes):
 
 def _tensors(X, y, model, part):
     X, n = _inputs(X, model, f"train_model: X_{part}")
-    if np.shape(y) != (n,):
-        raise ValueError(f"train_model: y_{part} has shape {np.shape(y)}, but X_{part} has {n} rows")
-    y = schema.check_binary(y, name=f"train_model: y_{part}")
-    return X, tf.constant(y[:, None], dtype=model.outputs[0].dtype)
+    y, outputs = np.asarray(y), model.outputs[0].shape[-1]
+    if (y.shape != (n,) and y.shape != (n, outputs)) or (y.ndim == 1 and outputs > 1):
+        has = f" and the model {outputs} outputs" if outputs > 1 else ""
+        raise ValueError(f"train_model: y_{part} has shape {y.shape}, but X_{part} has {n} rows{has}")
+    labels = schema.check_binary(y.ravel(), name=f"train_model: y_{part}").reshape(n, outputs)
+    return X, tf.constant(labels, dtype=model.outputs[0].dtype)
 
 
 def _inputs(X, model, name):

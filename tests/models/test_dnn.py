@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from causal_lib import paths
-from causal_lib.models.dnn import build_embedding_model, build_model, build_sequence_model, predict, tf, train_model
+from causal_lib.models.dnn import (
+    build_embedding_model,
+    build_image_model,
+    build_model,
+    build_sequence_model,
+    embed,
+    predict,
+    tf,
+    train_model,
+)
 
 
 def made(n=3000, seed=0):
@@ -90,10 +99,14 @@ def networks():
             build_sequence_model(4, 3, 2, filters=2, dtype="float64", seed=1),
             {"history": rng.normal(size=(8, 4, 3)), "features": features},
         ),
+        "image": (
+            build_image_model((4, 5, 2), filters=2, dim=3, dtype="float64", seed=1),
+            rng.normal(size=(8, 4, 5, 2)),
+        ),
     }
 
 
-@pytest.mark.parametrize("kind", ["dense", "embedding", "sequence"])
+@pytest.mark.parametrize("kind", ["dense", "embedding", "sequence", "image"])
 def test_gradients_are_those_of_differences(kind):
     model, X = networks()[kind]
     y = np.arange(8) % 2
@@ -153,6 +166,64 @@ def test_convolutions_by_hand():
         hidden = hidden @ weight + bias
         hidden = np.maximum(hidden, 0) if layer.units > 1 else 1 / (1 + np.exp(-hidden))
     np.testing.assert_allclose(predict(model, X), hidden[:, 0], rtol=1e-10)
+
+
+def test_convolutions_over_images_by_hand():
+    model, X = networks()["image"]
+    seen = X
+    for layer in [layer for layer in model.layers if type(layer).__name__ == "Conv2D"]:
+        kernel, bias = layer.get_weights()
+        padded = np.pad(seen, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        height, width = seen.shape[1:3]
+        filtered = np.zeros((*seen.shape[:3], len(bias)))
+        for y in range(height):
+            for x in range(width):
+                filtered[:, y, x] = np.einsum("nabc,abcf->nf", padded[:, y : y + 3, x : x + 3], kernel) + bias
+        filtered = np.maximum(filtered, 0)[:, : height // 2 * 2, : width // 2 * 2]
+        seen = filtered.reshape(len(X), height // 2, 2, width // 2, 2, -1).max(axis=(2, 4))
+    (W1, b1), (W2, b2) = (layer.get_weights() for layer in model.layers if hasattr(layer, "units"))
+    hidden = seen.reshape(len(X), -1) @ W1 + b1
+    np.testing.assert_allclose(embed(model, X), hidden, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(embed(model, X, batch_size=3), hidden, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(predict(model, X), 1 / (1 + np.exp(-(hidden @ W2 + b2)[:, 0])), rtol=1e-10)
+
+
+def test_an_image_is_known_wherever_it_stands():
+    rng = np.random.default_rng(0)
+    shapes, label = (
+        np.array([[[1, 1], [0, 0]], [[1, 0], [1, 0]]]),
+        rng.integers(2, size=3000),
+    )  # a line, lying or standing
+    images = 0.1 * rng.random((3000, 8, 8, 1))
+    for image, kind, (top, left) in zip(images, label, rng.integers(7, size=(3000, 2)), strict=True):
+        image[top : top + 2, left : left + 2, 0] += shapes[kind]
+    model = build_image_model((8, 8, 1), dim=4, dtype="float64")
+    how = {"epochs": 15, "batch_size": 64, "learning_rate": 0.01, "verbose": False}
+    train_model(model, images[:2000], label[:2000], images[2000:], label[2000:], **how)
+    assert ((predict(model, images[2000:]) > 0.5) == label[2000:]).mean() > 0.98
+
+
+def test_several_labels_are_trained_together():
+    """Labels of a row: the loss is the mean of the labels' own; each is learnt; a column of one label is that label."""
+    X, y = made()
+    both = np.column_stack([y, X[:, 2] > 0])
+    inputs = tf.keras.layers.Input(shape=(4,), dtype="float64")
+    start = tf.keras.initializers.GlorotUniform(seed=0)
+    hidden = tf.keras.layers.Dense(32, activation="relu", kernel_initializer=start, dtype="float64")(inputs)
+    outputs = tf.keras.layers.Dense(2, activation="sigmoid", kernel_initializer=start, dtype="float64")(hidden)
+    model = tf.keras.Model(inputs, outputs)
+    how = {"epochs": 30, "batch_size": 128, "learning_rate": 0.01, "verbose": False}
+    history = train_model(model, X[:2000], both[:2000], X[2000:], both[2000:], **how)
+    p = np.clip(predict(model, X[2000:]), 1e-7, 1 - 1e-7)  # as Keras cuts it
+    assert p.shape == (1000, 2)
+    losses = [log_loss(both[2000:, k], p[:, k]) for k in (0, 1)]
+    assert np.mean(losses) == pytest.approx(history["val_loss"].min(), rel=1e-6)
+    assert losses[1] < 0.15
+    assert losses[0] < log_loss(y[2000:], y[:2000].mean()) - 0.05
+    first, second = (build_model((4,), dtype="float64") for _ in range(2))
+    how = {"epochs": 2, "verbose": False}
+    alone = train_model(first, X[:2000], y[:2000], X[2000:], y[2000:], **how)
+    assert alone.equals(train_model(second, X[:2000], y[:2000, None], X[2000:], y[2000:, None], **how))
 
 
 def test_embeddings_learn_a_match_that_features_do_not_tell():
@@ -288,6 +359,20 @@ def test_bad_sizes_are_refused():
         build_embedding_model(3, 0, 1)
     with pytest.raises(ValueError, match="build_sequence_model: width=0; give 1 or more"):
         build_sequence_model(3, 1, 1, width=0)
+    with pytest.raises(ValueError, match="build_image_model: n_outputs=0; give 1 or more"):
+        build_image_model((8, 8, 1), n_outputs=0)
+    for shape in ((8, 8), (3, 8, 1)):
+        with pytest.raises(ValueError, match=r"build_image_model: input_shape=.*; give height and width of 4 or more"):
+            build_image_model(shape)
+
+
+def test_labels_that_do_not_fit_the_outputs_are_refused():
+    model, X, y = build_image_model((4, 4, 1), n_outputs=3), np.ones((6, 4, 4, 1)), np.eye(3)[[0, 1, 2] * 2]
+    for wrong in (y[:, :2], y[:, 0], y[:5]):
+        with pytest.raises(ValueError, match=r"y_train has shape .*, but X_train has 6 rows and the model 3 outputs"):
+            train_model(model, X, wrong, X, y)
+    with pytest.raises(ValueError, match=r"embed: the model has no layer 'absent'; its layers: .*embedding"):
+        embed(model, X, layer="absent")
 
 
 def test_importing_and_training_writes_nothing_to_stderr_but_real_errors_pass():

@@ -122,10 +122,10 @@ def log_mel(
 ) -> np.ndarray:
     """(n, frames, bands) logarithm of the power that each of ``waves`` (n, samples) has in bands of equal width in mel.
 
-    A frame is ``window`` samples under a periodic Hann window, scaled so that its squares sum to 1. Its one-sided power spectrum is summed
-    under triangles, each 1 at its own centre and 0 at its neighbours': between the first and the last centre they sum to 1, so
-    that there the bands of a frame add up to its energy (Parseval). ``floor`` is added before the logarithm. mel = 2595
-    log10(1 + hertz / 700), from 0 to half of ``rate``.
+    A frame is ``window`` samples under a periodic Hann window, scaled so that its squares sum to 1. Its one-sided power spectrum
+    is summed under triangles, each 1 at its own centre and 0 at its neighbours': between the first and the last centre they sum
+    to 1, so that there the bands of a frame add up to its energy (Parseval). ``floor`` is added before the logarithm.
+    mel = 2595 log10(1 + hertz / 700), from 0 to half of ``rate``.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def log_mel(
         raise ValueError(f"log_mel: waves has {bad} missing or infinite samples")
     hertz = np.fft.rfftfreq(window, 1 / rate)
     mel = 2595 * np.log10(1 + hertz / 700)
-    centres = np.linspace(0, mel[-1] if window % 2 == 0 else 2595 * np.log10(1 + rate / 1400), bands + 2)
+    centres = np.linspace(0, 2595 * np.log10(1 + rate / 1400), bands + 2)
     triangles = np.maximum(0, 1 - np.abs(mel[:, None] - centres[1:-1]) / centres[1])
     if empty := int((triangles.sum(axis=0) == 0).sum()):
         raise ValueError(
@@ -165,9 +165,8 @@ def log_mel(
     hann = get_window("hann", window)
     frames = np.lib.stride_tricks.sliding_window_view(waves, window, axis=1)[:, ::hop] * (hann / np.linalg.norm(hann))
     power = np.abs(np.fft.rfft(frames)) ** 2 / window
-    power[..., 1 : (window + 1) // 2] *= (
-        2  # what the other half of the spectrum holds; frequency 0 and half of rate stand alone
-    )
+    # The other half of the spectrum holds the same again, but for frequency 0 and, of an even window, half of the rate.
+    power[..., 1 : (window + 1) // 2] *= 2
     return np.log(power @ triangles + floor)
 
 

@@ -16,36 +16,10 @@ QUALITIES = {"text": "praise", "image": "number", "audio": "brightness"}
 _PRAISE = r"\b(?:love|perfect|comfortable|great|flattering)\b"
 _COMPLAINT = r"\b(?:small|large|huge|tight|return\w*|disappoint\w*)\b"
 _WORDS = [
-    *(
-        "love",
-        "perfect",
-        "comfortable",
-        "great",
-        "flattering",
-        "small",
-        "large",
-        "huge",
-        "tight",
-        "returned",
-        "disappointed",
-    ),
-    *(
-        "dress",
-        "shirt",
-        "colour",
-        "fabric",
-        "size",
-        "wear",
-        "summer",
-        "work",
-        "bought",
-        "ordered",
-        "length",
-        "sleeves",
-        "soft",
-    ),
-    *("fit", "store", "price", "light", "and", "the", "this", "very", "with", "for", "is", "it"),
-]
+    "love", "perfect", "comfortable", "great", "flattering", "small", "large", "huge", "tight", "returned", "disappointed", "dress",
+    "shirt", "colour", "fabric", "size", "wear", "summer", "work", "bought", "length", "sleeves", "soft", "store", "price", "light",
+    "and", "the", "this", "very", "with", "for", "is", "it",
+]  # fmt: skip
 SIDE = 12
 """Pixels of a picture's side."""
 RATE, SECONDS = 4000, 0.25
@@ -242,8 +216,11 @@ def _jingles(brightness, rng):
     amplitude /= np.linalg.norm(amplitude, axis=1, keepdims=True)  # all equally loud
     sound = 0.02 * rng.standard_normal((n, len(seconds)))
     swell = 1 + depth * np.sin(2 * np.pi * speed * seconds)
-    for h, size, phase in zip(_HARMONICS, amplitude.T, start.T, strict=True):
-        sound += swell * size[:, None] * np.sin(2 * np.pi * (h * pitch * seconds + phase[:, None]))
+    # sin(h x) is the imaginary part of exp(i x)^h: one power more for each harmonic is cheaper than its sine
+    turn, power = np.exp(2j * np.pi * pitch * seconds), swell.astype(complex)
+    for size, phase in zip(amplitude.T, start.T, strict=True):
+        power *= turn
+        sound += ((size * np.exp(2j * np.pi * phase))[:, None] * power).imag
     return sound
 
 

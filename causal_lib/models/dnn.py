@@ -162,9 +162,9 @@ def build_image_model(
 ):
     """A small convolutional network over images, as a `keras.Model`; `embed` gives what it makes of an image before it answers.
 
-    Two convolutions of 3 x 3, the second with twice the ``filters``, each followed by the largest of 2 x 2; a dense layer named
-    ``"embedding"`` of ``dim`` numbers; ``n_outputs`` probabilities, each of its own label. ``input_shape`` is height, width (4
-    pixels or more) and channels. Source: LeCun and others 1998.
+    Two convolutions of 3 x 3, the second with twice the ``filters``, each followed by the largest of 2 x 2; a linear layer named
+    ``"embedding"`` of ``dim`` numbers (linear, so that none of them falls silent); ``n_outputs`` probabilities, each of its own
+    label. ``input_shape`` is height, width (4 pixels or more) and channels. Source: LeCun and others 1998.
 
     >>> build_image_model((12, 12, 1), n_outputs=10).output_shape
     (None, 10)

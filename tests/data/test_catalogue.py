@@ -169,7 +169,9 @@ def test_chances_are_those_of_the_equations(worlds, visible_in):
     world = worlds[visible_in]
     t, price = world.truth, world.frame["price"]
     logit = lambda p: np.log(p / (1 - p))  # noqa: E731
-    np.testing.assert_allclose(logit(t["propensity"]), 0.8 * t[world.confounder] + 0.6 * t[world.on_exposure], atol=1e-9)
+    np.testing.assert_allclose(
+        logit(t["propensity"]), 0.8 * t[world.confounder] + 0.6 * t[world.on_exposure], atol=1e-9
+    )
     base = -1.2 + 1.1 * t[world.confounder] + 1.5 * t[world.on_purchase] - 0.5 * price
     np.testing.assert_allclose(logit(t["chance_if_not"]), base, atol=1e-9)
     np.testing.assert_allclose(logit(t["chance_if_exposed"]), base + 0.8, atol=1e-9)

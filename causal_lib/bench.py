@@ -207,6 +207,11 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
         "peer": "an absolute limit",
         "report": "models.benchmark:size",
     },
+    "costs": {
+        "description": "CPU seconds, peak memory and stored bytes of each method against rows, variables, users and items; exponents",
+        "peer": "causal-learn's PC, EconML called directly, lenskit's ALS; cheap methods beside dear ones on the same log",
+        "report": "costs:report",
+    },
 }
 """Name -> what is measured and against what.
 

@@ -8,9 +8,17 @@ from pathlib import Path
 
 from causal_lib import paths
 
-_READMES = {  # heads of the headline table and of the table of notebooks, with what the latter shows of a notebook
-    "README.md": (["Stage", "Metric", "Value", "95% interval", "Truth", "Unit"], ["Notebook", "Question", "Runtime"]),
-    "README.zh-CN.md": (["阶段", "指标", "数值", "95% 区间", "真值", "单位"], ["笔记本", "摘要", "运行时间"]),
+_READMES = {  # heads of the headline table, of the table of notebooks, and of the table of the article's headings
+    "README.md": (
+        ["Stage", "Metric", "Value", "95% interval", "Truth", "Unit"],
+        ["Notebook", "Question", "Runtime"],
+        ["Article", "Answered in"],
+    ),
+    "README.zh-CN.md": (
+        ["阶段", "指标", "数值", "95% 区间", "真值", "单位"],
+        ["笔记本", "摘要", "运行时间"],
+        ["文章", "答在何处"],
+    ),
 }
 
 
@@ -169,13 +177,13 @@ def _fail(message, status):
 def updated(text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports: Path = paths.ROOT / "reports") -> str:
     """The README ``text`` with its generated blocks made anew from the committed results and the notebooks.
 
-    ``text`` holds the comments ``<!-- headline:start -->``, ``<!-- headline:end -->`` and the same for ``notebooks``,
-    each once (ValueError otherwise); ``name``, "README.md" or "README.zh-CN.md", decides the language.
+    ``text`` holds the comments ``<!-- headline:start -->``, ``<!-- headline:end -->`` and the same for ``notebooks`` and
+    ``coverage``, each once (ValueError otherwise); ``name``, "README.md" or "README.zh-CN.md", decides the language.
     """
-    from causal_lib.notebooks import find, opening
+    from causal_lib.notebooks import coverage, find, opening
     from causal_lib.run import headline
 
-    metrics, books = _READMES[name]
+    metrics, books, answers = _READMES[name]
     rows = []
     for path in find(notebooks).values():
         said = opening(path)
@@ -184,7 +192,17 @@ def updated(text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports:
         else:
             title, about = f"{path.name[:2]} {said['chinese']}", said["summary"]
         rows.append([f"[{title}](notebooks/{path.name})", about, said["runtime"]])
-    for block, table in (("headline", [metrics, *headline(reports).to_numpy()]), ("notebooks", [books, *rows])):
+    answered = []
+    for entry in coverage(notebooks):
+        heading = f"{entry.heading} ({entry.english})" if name == "README.md" else entry.heading
+        cells = [f"[{path.stem[:2]}, {index}](notebooks/{path.name}) {title}" for path, index, title in entry.cells]
+        answered.append([heading, "<br>".join(cells)])
+    tables = {
+        "headline": [metrics, *headline(reports).to_numpy()],
+        "notebooks": [books, *rows],
+        "coverage": [answers, *answered],
+    }
+    for block, table in tables.items():
         start, end = f"<!-- {block}:start -->", f"<!-- {block}:end -->"
         if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
             raise ValueError(f"{name}: needs {start} and, after it, {end}, each once")

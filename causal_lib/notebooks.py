@@ -244,6 +244,40 @@ def opening(path: Path) -> dict[str, str]:
     return {name: re.sub(r"\s+", " ", match.group(1)).strip() for name, match in found.items()}
 
 
+@dataclass(frozen=True)
+class Answered:
+    """A heading of the article, its English, and the ``cells`` that answer it: (notebook, index of the cell, heading in it)."""
+
+    heading: str
+    english: str
+    cells: tuple[tuple[Path, int, str], ...]
+
+
+def coverage(notebooks: Path = paths.NOTEBOOKS) -> list[Answered]:
+    """Where each heading of the article is answered, by ``coverage.yaml`` beside the notebooks.
+
+    ValueError for a heading without an answer, and for an answer that is not the heading of one markdown cell.
+    """
+    found, headings, covered = find(notebooks), {}, []
+    for number, path in found.items():
+        for index, cell in enumerate(nbformat.read(path, as_version=4).cells):
+            for title in re.findall(r"(?m)^##+ (.+?)\s*$", cell.source) if cell.cell_type == "markdown" else ():
+                headings.setdefault(f"{number} {title}", []).append((path, index, title))
+    for entry in yaml.safe_load((Path(notebooks) / "coverage.yaml").read_text(encoding="utf-8")) or ():
+        if not entry["cells"]:
+            raise ValueError(f"coverage.yaml: no cell answers {entry['heading']!r}")
+        for cell in entry["cells"]:
+            places = len(headings.get(cell, ()))
+            if places != 1:
+                raise ValueError(
+                    f"coverage.yaml: {cell!r}, under {entry['heading']!r}, heads {places} cells; it must be one"
+                )
+        covered.append(
+            Answered(entry["heading"], entry["english"], tuple(headings[cell][0] for cell in entry["cells"]))
+        )
+    return covered
+
+
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js_requirejs -%}{%- endblock -%}

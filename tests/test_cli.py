@@ -18,15 +18,18 @@ Runtime: quick 1 s, full 2 s.
 **摘要。** 曝光的效应。更多。"""
 README = (
     "# T\n<!-- headline:start -->\nold\n<!-- headline:end -->\nmiddle\n"
-    "<!-- notebooks:start --><!-- notebooks:end -->\nend\n"
+    "<!-- notebooks:start --><!-- notebooks:end -->\n<!-- coverage:start --><!-- coverage:end -->\nend\n"
 )
 
 
 @pytest.fixture
 def house(tmp_path):
     cells = [new_markdown_cell(FIRST), new_code_cell("days = 3", metadata={"tags": ["parameters"]})]
+    cells.append(new_markdown_cell("It was naive.\n\n## 2 What exposure adds"))
     (tmp_path / "notebooks").mkdir()
     nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / "01_effects.ipynb")
+    answers = "- {heading: 6.1 推荐, english: Recommendation, cells: [01 2 What exposure adds]}"
+    (tmp_path / "notebooks" / "coverage.yaml").write_text(answers, encoding="utf-8")
     (tmp_path / "results").mkdir()
     metric = {"stage": "01", "name": "P(a|b)", "value": 0.5, "low": 0.4, "high": 0.6, "truth": None, "unit": ""}
     (tmp_path / "results" / "01.json").write_text(json.dumps({"metrics": [metric], "headline": [metric["name"]]}))
@@ -139,10 +142,12 @@ def test_readme_blocks_are_made_from_results_and_notebooks(house):
     assert f"| [01 Effects](notebooks/01_effects.ipynb) | {question} | quick 1 s, full 2 s |" in text
     assert "old" not in text
     assert text.startswith("# T\n<!-- headline:start -->\n| Stage |")
-    assert text.endswith("<!-- notebooks:end -->\nend\n")
+    assert text.endswith("<!-- coverage:end -->\nend\n")
+    assert "| 6.1 推荐 (Recommendation) | [01, 2](notebooks/01_effects.ipynb) 2 What exposure adds |" in text
     chinese = updated(README, house, "README.zh-CN.md")
     assert "| [01 因果推断](notebooks/01_effects.ipynb) | 曝光的效应。 | quick 1 s, full 2 s |" in chinese
     assert "| 阶段 |" in chinese
+    assert "| 6.1 推荐 | [01, 2](notebooks/01_effects.ipynb) 2 What exposure adds |" in chinese
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])

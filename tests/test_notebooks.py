@@ -9,7 +9,7 @@ import nbval.kernel
 import pytest
 
 from causal_lib import paths
-from causal_lib.notebooks import defaults, hygiene, opening, plan
+from causal_lib.notebooks import coverage, defaults, hygiene, opening, plan
 
 BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
@@ -88,6 +88,41 @@ def test_only_a_lesson_defines_functions_and_nothing_is_silenced(path):
             defined = [n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
             assert defined == [], f"code cell {number}"
         assert not re.search(r"(filterwarnings|simplefilter)\(\s*[\"']ignore", cell.source), f"code cell {number}"
+
+
+def test_every_heading_of_the_article_is_answered_and_the_readmes_say_where():
+    covered = coverage()
+    answered = [entry.heading for entry in covered]
+    assert all(entry.cells for entry in covered)
+    for name in ("README.md", "README.zh-CN.md"):
+        table = (paths.ROOT / name).read_text(encoding="utf-8").partition("<!-- coverage:start -->")[2]
+        assert len(re.findall(r"(?m)^\| (?:\d\.|Q\d|优点|缺点|附录)", table)) == len(answered)
+    articles = sorted(paths.ROOT.parent.glob("*/article/*.txt"))
+    if not articles:  # its text is not ours to redistribute
+        pytest.skip(
+            "the article is not beside the checkout (*/article/*.txt), so only its list of headings was checked"
+        )
+    printed = re.sub(
+        r"(?ms)^```.*?^```", "", articles[0].read_text(encoding="utf-8")
+    )  # comments of code are no headings
+    assert re.findall(r"(?m)^#{2,4} (.+?)\s*$", printed) == answered
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ("- {heading: '6.1', english: x, cells: []}", "no cell answers '6.1'"),
+        ("- {heading: '6.1', english: x, cells: [01 Nothing]}", "'01 Nothing', under '6.1', heads 0 cells"),
+        ("- {heading: '6.1', english: x, cells: [01 Twice]}", "'01 Twice', under '6.1', heads 2 cells"),
+        ("- {heading: '6.1', english: x, cells: [02 Once]}", "'02 Once', under '6.1', heads 0 cells"),
+    ],
+)
+def test_an_answer_that_is_not_there_is_refused(tmp_path, answers, says):
+    cells = [nbformat.v4.new_markdown_cell(f"text\n\n## {title}") for title in ("Once", "Twice", "Twice")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_effects.ipynb")
+    (tmp_path / "coverage.yaml").write_text(answers)
+    with pytest.raises(ValueError, match=re.escape(says)):
+        coverage(tmp_path)
 
 
 @pytest.mark.parametrize(("deaths", "starts"), [(0, 1), (2, 3), (3, 3)])

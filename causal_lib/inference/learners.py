@@ -52,20 +52,21 @@ def linear_dml(y, t, x, groups, seed, *, arms=True) -> tuple[float, np.ndarray, 
     _need_columns(x, "linear_dml", "'difference'" if arms else "'regression'")
     # The effect may bend with numbers; indicators (whose squares say nothing new) are controls only, if there are numbers.
     number = (x.nunique() > 2).to_numpy()
-    vary = x.loc[:, number if number.any() else ~number]
+    varies = number if number.any() else ~number
+    vary = x.loc[:, varies]
     vary = ((vary - vary.mean()) / vary.std().replace(0, 1)).to_numpy()
     square = PolynomialFeatures(2, include_bias=False)
-    if number.any() and len(y) >= _ROWS_A_TERM * square.fit(vary[:1]).n_output_features_:
-        vary = square.transform(vary)
+    bends = number.any() and len(y) >= _ROWS_A_TERM * square.fit(vary[:1]).n_output_features_
     model = LinearDML(
         model_y=_boosted(seed, classes=_zero_one(y)),
         model_t=_boosted(seed, classes=arms),
+        featurizer=square if bends else None,  # of the effect alone: the boosted models see every column once
         discrete_treatment=arms,
         discrete_outcome=_zero_one(y),
         cv=list(arm_folds(t, groups, seed) if arms else folds(groups, seed)),
         random_state=seed,
     )
-    model.fit(y, t, X=vary, W=x.to_numpy(), cache_values=True)
+    model.fit(y, t, X=vary, W=x.loc[:, ~varies].to_numpy() if not varies.all() else None, cache_values=True)
     values = np.ravel(model.effect(vary))
     # Influence of the average: that of the final regression's coefficients at the mean row, plus the rows' own spread.
     # EconML's own interval knows no clusters.
@@ -73,7 +74,7 @@ def linear_dml(y, t, x, groups, seed, *, arms=True) -> tuple[float, np.ndarray, 
     _same_order(rows, vary)
     y_left, t_left = np.ravel(y_left), np.ravel(t_left)
     moves = {} if arms else check_moves(t_left, t)
-    basis = np.column_stack([np.ones(len(y)), vary])
+    basis = np.column_stack([np.ones(len(y)), square.fit_transform(vary) if bends else vary])
     bread = np.linalg.pinv((basis * t_left[:, None] ** 2).T @ basis / len(y))
     # What the regression leaves is too small where it is led by few rows: divided by 1 - leverage, as HC3 does.
     leverage = ((basis @ bread) * basis).sum(axis=1) * t_left**2 / len(y)

@@ -188,9 +188,7 @@ def _judged(name, seed, users=1000):
 
     from causal_lib.inference import incremental_outcomes
 
-    found, data, score = spent(
-        RANKINGS[name], shop_rows(seed=0, users=400), partial(shop_rows, seed=seed, users=users)
-    )
+    found, data, score = spent(RANKINGS[name], shop_rows(seed=0, users=400), partial(shop_rows, seed=seed, users=users))
     judge = ~data["teach"]
     groups = data["log"]["user_id"].to_numpy()[judge]
     added = incremental_outcomes(score, data["uplift"][judge], groups, share=_SHARE, n_boot=2)[0]

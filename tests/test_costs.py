@@ -1,6 +1,7 @@
 """Exponents, what is measured of a call, and that the committed report is of the methods and claims of today."""
 
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -57,11 +58,13 @@ def test_memory_and_seconds_are_those_of_the_call():
         seen.append(size)
         return float(np.ones(size * 2**17).sum())
 
+    start = time.process_time()
     found, data, answer = spent(work, 1, lambda: megabytes)
+    whole = time.process_time() - start
     assert seen == [1, megabytes]  # once on the small problem, then measured
     assert (data, answer) == (megabytes, megabytes * 2**17)
     assert abs(found["peak_mb"] - megabytes) < 8  # the small problem left or took a page here and there
-    assert 0 < found["cpu_seconds"] < 5
+    assert 0 < found["cpu_seconds"] < whole
 
 
 def test_growth_is_told_only_where_something_was_spent():

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from sklearn.datasets import load_digits, load_sample_images
 
 from causal_lib.graph import CausalGraph
@@ -146,9 +147,9 @@ def catalogue(
     frame = pd.DataFrame({"price": of_price.standard_normal(n)})
     truth = pd.DataFrame(qualities)
     confounds, alone, exposes = (truth[QUALITIES[modality]] for modality in _roles(visible_in))
-    truth["propensity"] = _sigmoid(selection * confounds + _ON_EXPOSURE * exposes)
+    truth["propensity"] = expit(selection * confounds + _ON_EXPOSURE * exposes)
     others = -1.2 + _ON_PURCHASE * confounds + _ALONE * alone + _PRICE * frame["price"]
-    truth["chance_if_exposed"], truth["chance_if_not"] = _sigmoid(others + _EFFECT), _sigmoid(others)
+    truth["chance_if_exposed"], truth["chance_if_not"] = expit(others + _EFFECT), expit(others)
     exposed, truth["purchase_if_exposed"], truth["purchase_if_not"] = _draw(truth, np.random.default_rng([seed, 1]))
     purchased = np.where(exposed == 1, truth["purchase_if_exposed"], truth["purchase_if_not"])
     frame = frame.assign(exposed=exposed, purchased=purchased.astype(np.int8))
@@ -250,7 +251,3 @@ def _graph(visible_in):
 
 def _knowledge():
     return Knowledge(tiers=[[*QUALITIES.values(), "price"], ["exposed"], ["purchased"]])
-
-
-def _sigmoid(x):
-    return 1 / (1 + np.exp(-x))

@@ -1,1 +1,5 @@
 """Causal discovery and causal inference in recommender systems, as a thin library under the notebooks."""
+
+from causal_lib import _triton
+
+_triton.make_loadable()

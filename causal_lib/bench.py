@@ -264,7 +264,7 @@ def write(name: str, *, pairs: int | None = None, reports: Path | None = None) -
     Code against code is run in ``pairs`` (own, peer), by default the benchmark's own number or 3. The ratio is taken
     within a pair, whose two runs follow each other and so meet the same load of the machine.
     """
-    benchmark, reports = BENCHMARKS[name], Path(reports or paths.reports()).resolve()
+    benchmark, reports = BENCHMARKS[name], Path(reports or paths.COMMITTED).resolve()
     if "report" in benchmark:
         environment = {"CAUSAL_LIB_REPORTS": str(reports)}
         module, function = benchmark["report"].split(":")

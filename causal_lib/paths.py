@@ -3,20 +3,63 @@
 import os
 from pathlib import Path
 
-ROOT = Path(os.environ.get("CAUSAL_LIB_ROOT") or Path(__file__).resolve().parents[1])
-"""The repository (or the folder named by the environment variable ``CAUSAL_LIB_ROOT``)."""
+
+def _holds_checkout(folder):
+    return (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file()
+
+
+def _user_folder():
+    import platformdirs
+
+    try:
+        folder = platformdirs.user_data_path("causal-lib", appauthor=False)
+    except RuntimeError:  # HOME is not set and the user is not in the password file, as in some containers
+        folder = Path()
+    return folder if folder.is_absolute() else Path.cwd() / "causal-lib"
+
+
+def _root():
+    if named := os.environ.get("CAUSAL_LIB_ROOT"):
+        return Path(named).absolute()
+    beside = Path(__file__).resolve().parents[1]
+    return beside if _holds_checkout(beside) else _user_folder()
+
+
+ROOT = _root()
+"""The folder that the environment variable ``CAUSAL_LIB_ROOT`` names. Without it, the repository that the package lies in.
+Without either, the user's data folder (``~/.local/share/causal-lib`` on Linux), or ``causal-lib`` in the working folder if
+the user has no home."""
 
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"
 RAW = DATA / "raw"
 CACHE = DATA / "cache"
-RUNS = ROOT / "reports" / "runs"
+COMMITTED = ROOT / "reports"
+
+
+def is_checkout() -> bool:
+    """Whether `ROOT` is a checkout of the repository; the package alone has no notebooks and no committed reports."""
+    return _holds_checkout(ROOT)
+
+
+def own_sources() -> Path:
+    """The user's own list of data sets, which may be absent: ``data/sources.toml``.
+
+    It lies under `ROOT` if that is a checkout or named by ``CAUSAL_LIB_ROOT``, else in the working folder.
+    """
+    folder = ROOT if is_checkout() or os.environ.get("CAUSAL_LIB_ROOT") else Path.cwd()
+    return folder / "data" / "sources.toml"
 
 
 def reports() -> Path:
-    """Folder that results and figures are written to: ``CAUSAL_LIB_REPORTS`` or ``reports/``.
+    """Folder that a notebook's results and figures are written to.
 
-    The runner points the variable at a run's own folder, so that a run with changed parameters
-    leaves the committed results alone.
+    The runner names it by ``CAUSAL_LIB_REPORTS``: the run's own folder. A notebook that is executed by hand, in JupyterLab or by
+    papermill, writes into ``reports/runs/by-hand``, so that the committed reports change only by a run of the runner.
     """
-    return Path(os.environ.get("CAUSAL_LIB_REPORTS") or ROOT / "reports")
+    return Path(os.environ.get("CAUSAL_LIB_REPORTS") or COMMITTED / "runs" / "by-hand")
+
+
+def run_by_runner() -> bool:
+    """Whether ``CAUSAL_LIB_REPORTS`` names the folder of results, as in a run of the runner and in the notebooks' checks."""
+    return bool(os.environ.get("CAUSAL_LIB_REPORTS"))

@@ -63,9 +63,9 @@ def run(
     resume : finish the newest unfinished run of the same request; where there is none, start a new one.
     in_place : write the outputs back into the notebooks (default parameters only), and into those that read their
         results, which therefore run too.
-    reports : folder of results, figures and runs; `paths.reports` when left out.
+    reports : folder of results, figures and runs; the committed `paths.COMMITTED` when left out.
     """
-    reports = Path(reports or paths.reports()).resolve()
+    reports = Path(reports or paths.COMMITTED).resolve()
     if jobs < 1:
         raise UsageError(f"jobs is {jobs}; at least 1")
     numbers = with_dependents(numbers, notebooks) if in_place else numbers

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from causal_lib import cli, paths, results
-from causal_lib.results import Metric
+from causal_lib.results import Metric, Prediction
 
 ONE = Metric("06", "effect", 0.0512345678912, 0.048, 0.054, truth=0.052)
 
@@ -17,8 +17,8 @@ def reports(tmp_path, monkeypatch):
     return tmp_path
 
 
-def write(number="06", metrics=(ONE,), *, seed=0, parameters=None, claims=None, **options):
-    return results.write(number, metrics, seed=seed, parameters=parameters or {}, claims=claims or {}, **options)
+def write(number="99", metrics=(ONE,), *, seed=0, parameters=None, **options):
+    return results.write(number, metrics, seed=seed, parameters=parameters or {}, **options)
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
@@ -27,14 +27,15 @@ def test_the_generated_blocks_of_the_readme_are_up_to_date(name):
     assert cli.updated(text, name) == text, "run `causal-lib report`"
 
 
-def test_committed_results_hold_their_claims_and_belong_to_a_notebook():
+def test_committed_results_are_complete_and_belong_to_a_notebook():
     files = sorted((paths.ROOT / "reports" / "results").glob("*.json"))
     assert files, "no committed results: run `make notebooks`"
     for path in files:
         content = json.loads(path.read_text(encoding="utf-8"))
         assert content["notebook"] == path.stem
         assert list(paths.NOTEBOOKS.glob(f"{path.stem}_*.ipynb")), f"{path.name}: no such notebook"
-        assert [sentence for sentence, held in content["claims"].items() if not held] == []
+        assert [sentence for sentence, true in content["facts"].items() if not true] == []
+        assert {one["outcome"] for one in content["predictions"]} <= {"held", "failed", "changed"}
         assert content["skipped"] == []
 
 
@@ -55,10 +56,15 @@ def test_a_metric_must_be_finite_and_inside_its_interval(values, message):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"metrics": (ONE, ONE)}, ValueError, "results 06: metric named twice: effect"),
+        ({"metrics": (ONE, ONE)}, ValueError, "results 99: metric named twice: effect"),
         ({"headline": ["size"]}, ValueError, "headline 'size' is no metric; metrics: effect"),
         ({"parameters": {"db": "mysql://root:hunter2@host"}}, ValueError, "'db' holds a URL"),
         ({"parameters": {"db": {1, 2}}}, TypeError, "cannot be written as JSON"),
+        (
+            {"predictions": [Prediction("It rises.", True)], "facts": {"It rises.": True}},
+            ValueError,
+            "stands twice: It rises",
+        ),
     ],
 )
 def test_bad_results_are_refused_and_nothing_is_written(reports, arguments, error, message):
@@ -69,20 +75,96 @@ def test_bad_results_are_refused_and_nothing_is_written(reports, arguments, erro
 
 
 def test_results_come_back_as_written_and_byte_identical(reports):
-    path = write(parameters={"days": 3}, claims={"holds": True}, skipped=["obd: no network"])
+    given = {"parameters": {"days": 3}, "facts": {"holds": True}, "skipped": ["obd: no network"]}
+    given["predictions"] = [Prediction("It rises.", True, "held"), Prediction("By 2.", False, "failed", "By 1.")]
+    path = write(**given)
     first = path.read_bytes()
-    assert write(parameters={"days": 3}, claims={"holds": True}, skipped=["obd: no network"]).read_bytes() == first
-    content = results.read("06")
+    assert write(**given).read_bytes() == first
+    content = results.read("99")
     assert content["metrics"] == [Metric("06", "effect", 0.051234568, 0.048, 0.054, truth=0.052)]
     assert (content["seed"], content["parameters"], content["skipped"]) == (0, {"days": 3}, ["obd: no network"])
+    assert content["predictions"] == [
+        {"sentence": "It rises.", "outcome": "held", "note": ""},
+        {"sentence": "By 2.", "outcome": "failed", "note": "By 1."},
+    ]
+    assert content["facts"] == {"holds": True}
     assert results.read_all() == [content]
     assert results.compare(content, content) == []
     write(seed=1, metrics=(Metric("06", "effect", 0.05, 0.048, 0.054), Metric("06", "new", 1)))
-    differences = " | ".join(results.compare(content, results.read("06")))
-    for part in ("seed: 0 against 1", "metric 'new' only on one side", "effect = 0.0512", "claims"):
+    differences = " | ".join(results.compare(content, results.read("99")))
+    for part in ("seed: 0 against 1", "metric 'new' only on one side", "effect = 0.0512", "predictions", "facts"):
         assert part in differences
     with pytest.raises(FileNotFoundError, match="causal-lib run 05"):
         results.read("05")
+
+
+OUTCOMES = [
+    # true in this run, as recorded, outcome, words of the error
+    (True, "held", "held", None),
+    (False, "failed", "failed", None),
+    (True, "changed", "changed", None),
+    (None, "held", "not tested", None),
+    (False, "", "failed", None),
+    (False, "held", "failed", "failed, recorded as held"),
+    (True, "failed", "held", "held, recorded as failed"),
+    (False, "changed", "failed", "false as changed, recorded as changed"),
+]
+
+
+@pytest.mark.parametrize(("true", "recorded", "outcome", "message"), OUTCOMES)
+def test_an_outcome_is_counted_as_it_came_out_and_written_before_it_is_compared(
+    reports, true, recorded, outcome, message
+):
+    planted = Prediction("The effect is above 1.", true, recorded, "note")
+    if message:
+        with pytest.raises(AssertionError, match=f"are written, but the prediction .* {message}"):
+            write(predictions=[planted])
+    else:
+        write(predictions=[planted])
+    content = json.loads((reports / "results" / "99.json").read_text(encoding="utf-8"))
+    assert content["predictions"] == [{"sentence": "The effect is above 1.", "outcome": outcome, "note": "note"}]
+    assert results.count([content])[outcome] == 1
+    assert sum(results.count([content])) == 1
+
+
+def test_a_false_fact_is_written_and_raised(reports):
+    with pytest.raises(AssertionError, match="the fact 'parts sum to the whole' is false"):
+        write(facts={"parts sum to the whole": False, "true": True})
+    assert results.read("99")["facts"] == {"parts sum to the whole": False, "true": True}
+
+
+def test_outcomes_are_compared_at_the_committed_parameters_only(reports, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "COMMITTED", tmp_path / "committed")
+    monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(paths.COMMITTED))
+    write(parameters={"days": 14, "sizes": [1, 2]})
+    monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(reports))
+    planted = Prediction("It rises.", False, "held")
+    write(parameters={"days": 10, "sizes": [1, 2]}, predictions=[planted])  # another size: written, not compared
+    with pytest.raises(AssertionError, match="It rises"):
+        write(parameters={"days": 14, "sizes": [1, 2]}, predictions=[planted])
+
+
+def test_a_notebook_run_by_hand_reads_the_committed_results_and_leaves_them_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "COMMITTED", tmp_path)
+    monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(tmp_path))
+    before = write("98").read_bytes()
+    monkeypatch.delenv("CAUSAL_LIB_REPORTS")
+    assert [one["notebook"] for one in results.read_all()] == ["98"]
+    assert write("98", seed=5) == tmp_path / "runs" / "by-hand" / "results" / "98.json"
+    assert results.read("98")["seed"] == 5
+    assert (tmp_path / "results" / "98.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("It rises.", True, "true"), "recorded is 'true'; 'held', 'failed', 'changed' or ''"),
+        (("It rises.", True, "changed"), "a changed one needs a note"),
+    ],
+)
+def test_what_is_no_outcome_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Prediction(*arguments)
 
 
 def test_a_write_that_dies_leaves_the_old_file_and_no_other(tmp_path):

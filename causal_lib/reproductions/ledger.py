@@ -1,7 +1,8 @@
 """The ledger of reproductions, ``reports/reproductions.toml``: a published number, ours, and a verdict that is computed.
 
-The verdict is never typed: a published number counts as reproduced when it differs from ours by no more than both their
-errors (or its rounding) allow. What does not stays in, with what is known of the reason.
+The verdict is computed from the numbers and from one fact, whether ours comes from the published method. A test asks whether
+the two differ by more than their errors. It cannot show that they are equal, and few runs make it lenient. So equivalence is
+asked too: does the whole interval lie within `MARGIN` of the published number? What is not reproduced stays in.
 """
 
 import json
@@ -22,6 +23,9 @@ from causal_lib.results import write_text
 LEDGER = paths.ROOT / "reports" / "reproductions.toml"
 _COMPARE = {"at most": operator.le, "at least": operator.ge, "below": operator.lt, "above": operator.gt}
 _COMPARISON = re.compile(rf"({'|'.join(_COMPARE)}) -?\d+(\.\d+)?")
+MARGIN = (0.8, 1.25)
+"""Ours over the published number, both errors included, must lie within these ratios to be equivalent to it."""
+VERDICTS = ("reproduced", "differs", "not reproduced", "other method")
 _HEAD = "# Written by `causal-lib reproduce`; the verdicts are computed, see causal_lib/reproductions/ledger.py.\n"
 
 
@@ -37,7 +41,9 @@ class Entry:
     published_error : its standard error, from the spread and the number of runs that the source gives; nan if it gives none.
     digits : decimals that the source prints: half a unit of the last one is allowed on top of the errors.
     value, error, runs, seeds : ours, its standard error (0 if nothing is random), number of runs, their seeds in words.
-    because : where it differs, what is known of the reason; empty if nothing is.
+    because : what is known of the reason where they differ; it does not change the verdict.
+    other_method : how our method is another one than the published; empty where it is the same.
+    code : whose code computes ours: "own", or a package's name.
     """
 
     experiment: str
@@ -53,6 +59,8 @@ class Entry:
     runs: int
     seeds: str
     because: str = ""
+    other_method: str = ""
+    code: str = "own"
 
     def __post_init__(self):
         if isinstance(self.published, str) and not _COMPARISON.fullmatch(self.published):
@@ -86,25 +94,57 @@ class Entry:
         return self.value - 1.96 * self.error, self.value + 1.96 * self.error
 
     @property
-    def verdict(self) -> str:
-        """'reproduced', 'differs' (with a known reason) or 'not reproduced'.
+    def z(self) -> float:
+        """Difference to the published number in joint standard errors, its rounding taken off; nan of a comparison.
 
-        A published comparison must hold for the whole interval of ours.
+        Infinite where neither number has an error and they differ by more than the rounding.
         """
+        if isinstance(self.published, str):
+            return math.nan
+        beyond = max(abs(self.value - self.published) - 0.5 * 10**-self.digits, 0.0)
+        if not self._joint_error:
+            return math.copysign(math.inf, self.value - self.published) if beyond else 0.0
+        return math.copysign(beyond / self._joint_error, self.value - self.published)
+
+    @property
+    def equivalent(self) -> bool | None:
+        """Whether the 95% interval of the ratio of both numbers lies within `MARGIN`.
+
+        None of a comparison, of a published 0 and of another method.
+        """
+        if isinstance(self.published, str) or not self.published or self.other_method:
+            return None
+        ends = ((self.value + sign * 1.96 * self._joint_error) / self.published for sign in (-1, 1))
+        return all(MARGIN[0] <= end <= MARGIN[1] for end in ends)
+
+    @property
+    def _joint_error(self):
+        return math.hypot(self.error, 0 if math.isnan(self.published_error) else self.published_error)
+
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`.
+
+        'other method': ours comes from another method, so the numbers need not agree. 'reproduced': the numbers differ by no more
+        than 1.96 joint errors and the rounding; of a published comparison, it holds for the whole interval of ours. 'differs': by
+        more than that, but equivalent. 'not reproduced': by more than that, and not equivalent.
+        """
+        if self.other_method:
+            return "other method"
         if isinstance(self.published, str):
             word, _, number = self.published.rpartition(" ")
             good = all(_COMPARE[word](end, float(number)) for end in self.interval)
         else:
-            both = math.hypot(self.error, 0 if math.isnan(self.published_error) else self.published_error)
-            good = abs(self.value - self.published) <= 1.96 * both + 0.5 * 10**-self.digits
-        return "reproduced" if good else "differs" if self.because else "not reproduced"
+            good = abs(self.z) <= 1.96
+        return "reproduced" if good else "differs" if self.equivalent else "not reproduced"
 
     def __repr__(self):
         low, high = self.interval
         said = (
             f"{self.experiment}, {self.quantity}: {self.value:.4g} [{low:.4g}, {high:.4g}], published {self.published}"
         )
-        return f"{said}: {self.verdict}" + (f" because {self.because}" if self.verdict == "differs" else "")
+        reason = self.other_method or self.because
+        return f"{said}: {self.verdict}" + (f" ({reason})" if reason and self.verdict != "reproduced" else "")
 
 
 def read(path: Path = LEDGER) -> list[Entry]:
@@ -134,27 +174,49 @@ def write(entries: Iterable[Entry], path: Path = LEDGER) -> list[Entry]:
     blocks = []
     for entry in every:
         low, high = entry.interval
-        facts = asdict(entry) | {"low": low, "high": high, "verdict": entry.verdict}
+        equivalent = {None: "not asked", True: "yes", False: "not shown"}[entry.equivalent]
+        facts = asdict(entry) | {
+            "low": low,
+            "high": high,
+            "z": entry.z,
+            "equivalent": equivalent,
+            "verdict": entry.verdict,
+        }
         blocks.append("[[entry]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in facts.items()))
     write_text(Path(path), _HEAD + "\n" + "\n".join(blocks))
     return every
 
 
 def table(entries: Iterable[Entry]) -> pd.DataFrame:
-    """One row an entry, for people."""
+    """One row per entry: what was published, ours, z, whether they are equivalent, the verdict, whose code it is (all text)."""
     rows = []
     for entry in entries:
         low, high = (f"{end:.4g}" for end in entry.interval)
         ours = f"{entry.value:.4g}" + (f" [{low}, {high}]" if entry.error else "")
-        rows.append((entry.experiment, entry.quantity, entry.published, ours, entry.runs, entry.verdict))
-    return pd.DataFrame(rows, columns=["experiment", "quantity", "published", "ours", "runs", "verdict"])
+        z = "" if math.isnan(entry.z) else f"{entry.z:.1f}"
+        equivalent = {None: "", True: "yes", False: "not shown"}[entry.equivalent]
+        rows.append(
+            (
+                entry.experiment,
+                entry.quantity,
+                entry.published,
+                ours,
+                entry.runs,
+                z,
+                equivalent,
+                entry.verdict,
+                entry.code,
+            )
+        )
+    names = ["experiment", "quantity", "published", "ours", "runs", "z", "equivalent", "verdict", "code"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def _toml(value):
     if isinstance(value, float):
         return (
-            "nan"
-            if math.isnan(value)
+            str(value)
+            if not math.isfinite(value)
             else f"{value:.8g}"
             if "e" in f"{value:.8g}" or "." in f"{value:.8g}"
             else f"{value:.1f}"

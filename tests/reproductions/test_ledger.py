@@ -25,11 +25,15 @@ def entry(**changed):
     [
         ({"value": 1.24}, "reproduced"),  # 1.96 errors and half a unit of the last digit
         ({"value": 1.25}, "not reproduced"),
-        ({"value": 1.25, "because": "other data"}, "differs"),
+        ({"value": 1.25, "because": "other data"}, "not reproduced"),  # a reason does not change the verdict
         ({"value": 1.0, "because": "other data"}, "reproduced"),
         ({"value": 1.5, "published_error": 0.3}, "reproduced"),
         ({"error": 0.0, "value": 1.049}, "reproduced"),
-        ({"error": 0.0, "value": 1.06}, "not reproduced"),
+        ({"error": 0.0, "value": 1.06}, "differs"),  # beyond the rounding, yet within a fifth
+        ({"error": 0.0, "value": 1.26}, "not reproduced"),
+        ({"error": 0.0, "value": 0.79}, "not reproduced"),
+        ({"value": 1.0, "other_method": "boosting for lasso"}, "other method"),  # nor do numbers that happen to agree
+        ({"value": 9.0, "other_method": "boosting for lasso"}, "other method"),
         ({"published": "above 0", "value": 0.2}, "reproduced"),
         ({"published": "above 0", "value": 0.19}, "not reproduced"),  # the interval reaches 0
         ({"published": "at most 1", "value": 0.8}, "reproduced"),
@@ -38,7 +42,33 @@ def entry(**changed):
 )
 def test_verdicts(changed, verdict):
     assert entry(**changed).verdict == verdict
+    assert verdict in ledger.VERDICTS
     assert verdict in repr(entry(**changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "equivalent", "z"),
+    [
+        # the ends are value -+ 1.96 errors, over the published 10
+        ({"published": 10.0, "value": 10.0, "error": 0.5}, True, 0),
+        (
+            {"published": 10.0, "value": 10.0, "error": 1.2},
+            False,
+            0,
+        ),  # 7.6 to 12.4: no difference is shown, nor equality
+        ({"published": 10.0, "value": 10.0, "error": 1.0}, True, 0),  # 8.04 to 11.96
+        ({"published": 10.0, "value": 12.0, "error": 0.2, "published_error": 0.1}, True, (2 - 0.05) / 0.05**0.5),
+        ({"published": -10.0, "value": -8.1, "error": 0.1}, False, (1.9 - 0.05) / 0.1),
+        ({"published": 10.0, "value": 10.1, "error": 0.0}, True, float("inf")),
+        ({"published": 10.0, "value": 9.96, "error": 0.0}, True, 0),
+        ({"published": 0.0, "value": 0.0}, None, 0),
+        ({"published": "above 0", "value": 1.0}, None, float("nan")),
+        ({"other_method": "another"}, None, 0),
+    ],
+)
+def test_equivalence_asks_for_the_whole_interval_within_the_margin(changed, equivalent, z):
+    assert entry(**changed).equivalent is equivalent
+    assert entry(**changed).z == pytest.approx(z, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +116,7 @@ def test_written_entries_come_back_and_others_stay(tmp_path):
     assert [(one.experiment, one.value) for one in ledger.read(path)] == [("one", 2.0), ("two", 1.0)]
     stored = tomllib.loads(path.read_text(encoding="utf-8"))["entry"]
     assert [one["verdict"] for one in stored] == ["not reproduced", "reproduced"]
-    assert ledger.table(ledger.read(path)).shape == (2, 6)
+    assert ledger.table(ledger.read(path)).shape == (2, 9)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32))

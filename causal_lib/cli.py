@@ -8,18 +8,7 @@ from pathlib import Path
 
 from causal_lib import paths
 
-_READMES = {  # heads of the headline table, of the table of notebooks, and of the table of the article's headings
-    "README.md": (
-        ["Stage", "Metric", "Value", "95% interval", "Truth", "Unit"],
-        ["Notebook", "Question", "Runtime"],
-        ["Article", "Answered in"],
-    ),
-    "README.zh-CN.md": (
-        ["阶段", "指标", "数值", "95% 区间", "真值", "单位"],
-        ["笔记本", "摘要", "运行时间"],
-        ["文章", "答在何处"],
-    ),
-}
+_OF_THE_CHECKOUT = ("run", "report", "bench", "reproduce")  # commands that read or write what is not in the package
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data.add_argument("action", choices=["list", "fetch", "check"])
     data.add_argument("names", nargs="*", metavar="NAME", help="data sets; all when left out")
 
-    commands.add_parser("report", help="regenerate the generated blocks of README.md and README.zh-CN.md")
+    commands.add_parser("report", help="make the generated blocks of both READMEs and reports/RESULTS.md anew")
 
     bench = commands.add_parser("bench", help="measure speed and memory into reports/benchmarks/NAME.json")
     bench.add_argument(
@@ -66,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 2
+    if options.command in _OF_THE_CHECKOUT and not paths.is_checkout():
+        what = "needs a checkout of the repository, with its notebooks and reports"
+        return _fail(f"`{options.command}` {what}: name its folder in the environment variable CAUSAL_LIB_ROOT", 2)
     verbs = {
         "run": _run,
         "data": _data,
@@ -118,15 +110,18 @@ def _data(options):
 
 
 def _report(options):
+    from causal_lib import report
     from causal_lib.results import write_text
 
-    for name in _READMES:
+    for name in report.READMES:
         path = paths.ROOT / name
         try:
-            write_text(path, updated(path.read_text(encoding="utf-8"), name))
+            write_text(path, report.updated(path.read_text(encoding="utf-8"), name))
         except (FileNotFoundError, ValueError) as error:
             return _fail(error, 1)
         print(f"{name}: blocks are up to date")
+    write_text(paths.COMMITTED / "RESULTS.md", report.results_page())
+    print("reports/RESULTS.md: written")
     return 0
 
 
@@ -172,44 +167,6 @@ def _pretrain(options):
 def _fail(message, status):
     print(f"causal-lib: {message}", file=sys.stderr)
     return status
-
-
-def updated(text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports: Path = paths.ROOT / "reports") -> str:
-    """The README ``text`` with its generated blocks made anew from the committed results and the notebooks.
-
-    ``text`` holds the comments ``<!-- headline:start -->``, ``<!-- headline:end -->`` and the same for ``notebooks`` and
-    ``coverage``, each once (ValueError otherwise); ``name``, "README.md" or "README.zh-CN.md", decides the language.
-    """
-    from causal_lib.notebooks import coverage, find, opening
-    from causal_lib.run import headline
-
-    metrics, books, answers = _READMES[name]
-    rows = []
-    for path in find(notebooks).values():
-        said = opening(path)
-        if name == "README.md":
-            title, about = said["title"], said["question"]
-        else:
-            title, about = f"{path.name[:2]} {said['chinese']}", said["summary"]
-        rows.append([f"[{title}](notebooks/{path.name})", about, said["runtime"]])
-    answered = []
-    for entry in coverage(notebooks):
-        heading = f"{entry.heading} ({entry.english})" if name == "README.md" else entry.heading
-        cells = [f"[{path.stem[:2]}, {index}](notebooks/{path.name}) {title}" for path, index, title in entry.cells]
-        answered.append([heading, "<br>".join(cells)])
-    tables = {
-        "headline": [metrics, *headline(reports).to_numpy()],
-        "notebooks": [books, *rows],
-        "coverage": [answers, *answered],
-    }
-    for block, table in tables.items():
-        start, end = f"<!-- {block}:start -->", f"<!-- {block}:end -->"
-        if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-            raise ValueError(f"{name}: needs {start} and, after it, {end}, each once")
-        lines = [f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in table]
-        lines.insert(1, "| --- " * len(table[0]) + "|")
-        text = "\n".join([text[: text.index(start)] + start, *lines, text[text.index(end) :]])
-    return text
 
 
 if __name__ == "__main__":

@@ -16,10 +16,6 @@ FIRST = """# 01 Effects · 因果推断
 Runtime: quick 1 s, full 2 s.
 
 **摘要。** 曝光的效应。更多。"""
-README = (
-    "# T\n<!-- headline:start -->\nold\n<!-- headline:end -->\nmiddle\n"
-    "<!-- notebooks:start --><!-- notebooks:end -->\n<!-- coverage:start --><!-- coverage:end -->\nend\n"
-)
 
 
 @pytest.fixture
@@ -34,10 +30,6 @@ def house(tmp_path):
     metric = {"stage": "01", "name": "P(a|b)", "value": 0.5, "low": 0.4, "high": 0.6, "truth": None, "unit": ""}
     (tmp_path / "results" / "01.json").write_text(json.dumps({"metrics": [metric], "headline": [metric["name"]]}))
     return tmp_path
-
-
-def updated(text, house, name="README.md"):
-    return cli.updated(text, name, notebooks=house / "notebooks", reports=house)
 
 
 def test_help_is_quick_because_heavy_modules_are_imported_late():
@@ -132,53 +124,6 @@ def test_data_lists_fetches_and_checks(monkeypatch, capsys):
     monkeypatch.setattr(sources, "fetch", fails)
     assert cli.main(["data", "fetch"]) == 1
     assert "causal-lib: package obp could not be had" in capsys.readouterr().err
-
-
-def test_readme_blocks_are_made_from_results_and_notebooks(house):
-    text = updated(README, house)
-    assert text == updated(text, house)
-    assert "| 01 | P(a\\|b) | 0.50 | [0.40, 0.60] |  |  |" in text
-    question = "What does exposing an item do to purchases?"
-    assert f"| [01 Effects](notebooks/01_effects.ipynb) | {question} | quick 1 s, full 2 s |" in text
-    assert "old" not in text
-    assert text.startswith("# T\n<!-- headline:start -->\n| Stage |")
-    assert text.endswith("<!-- coverage:end -->\nend\n")
-    assert "| 6.1 推荐 (Recommendation) | [01, 2](notebooks/01_effects.ipynb) 2 What exposure adds |" in text
-    chinese = updated(README, house, "README.zh-CN.md")
-    assert "| [01 因果推断](notebooks/01_effects.ipynb) | 曝光的效应。 | quick 1 s, full 2 s |" in chinese
-    assert "| 阶段 |" in chinese
-    assert "| 6.1 推荐 | [01, 2](notebooks/01_effects.ipynb) 2 What exposure adds |" in chinese
-
-
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
-def test_the_committed_readmes_say_what_the_results_say(name):
-    text = (paths.ROOT / name).read_text(encoding="utf-8")
-    assert cli.updated(text, name, notebooks=paths.NOTEBOOKS, reports=paths.ROOT / "reports") == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        README.replace("<!-- headline:end -->", ""),
-        README + README,
-        README.replace(":start", ":x").replace(":end", ":start").replace(":x", ":end"),
-    ],
-)
-def test_a_readme_without_its_markers_is_refused(house, text):
-    with pytest.raises(ValueError, match=r"README.md: needs <!-- headline:start --> and, after it"):
-        updated(text, house)
-
-
-def test_report_says_when_the_readme_is_not_there_and_writes_it_when_it_is(house, monkeypatch, capsys):
-    monkeypatch.setattr(paths, "ROOT", house)
-    assert cli.main(["report"]) == 1
-    assert "README.md" in capsys.readouterr().err
-    monkeypatch.setattr(cli, "updated", lambda text, name: text + name)
-    for name in ("README.md", "README.zh-CN.md"):
-        (house / name).write_text("text of ")
-    assert cli.main(["report"]) == 0
-    assert (house / "README.zh-CN.md").read_text() == "text of README.zh-CN.md"
 
 
 def test_bench_takes_the_ratio_within_each_pair(tmp_path, monkeypatch):

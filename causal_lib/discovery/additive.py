@@ -10,8 +10,9 @@ their separate pruning).
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.linalg import cho_factor, cho_solve
+
+from causal_lib.discovery.compiled import njit
 
 RIDGE = 0.003
 _KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -107,7 +108,7 @@ def search(
     return parents, gain, float(rows * (np.log(variance).sum() + price * (parents * widths[:, None]).sum()))
 
 
-@njit(cache=True)
+@njit()
 def _grow(gram, target, starts, allowed, required, price):
     """Gain of each edge alone, parents and remaining variances; the edge of most gain first, as long as no circle closes."""
     d = len(starts) - 1

@@ -9,9 +9,10 @@ from math import inf, prod
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numba import njit
 from scipy.linalg import block_diag
 from scipy.special import ndtri
+
+from causal_lib.discovery.compiled import njit
 
 BOOLEAN = (False, True)
 _CACHED = 4_096  # rows whose numbers stay in the processor's cache while they are laid out and multiplied
@@ -187,7 +188,7 @@ def _moments(numbers, shift, cells, back, w):
     return count, mean, (second + second.T) / 2 - np.outer(mean, mean)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _tabulate(x, cells, w, sums, counts):
     """Add the weighted rows of ``x`` to the ``sums`` of their cells, and their weight to the ``counts`` of pairs of cells."""
     for r in range(len(x)):

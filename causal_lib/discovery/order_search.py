@@ -19,9 +19,9 @@ PMLR 104 (2019).
 import itertools
 
 import numpy as np
-from numba import njit
 
 from causal_lib.discovery.audit import audit
+from causal_lib.discovery.compiled import njit
 from causal_lib.discovery.parents import (
     ALLOWED,
     BEFORE,
@@ -139,7 +139,7 @@ def _before(knowledge, names):
     return before
 
 
-@njit(cache=True)
+@njit()
 def _walk(p, s, v, step, stop, give_up):
     """Move v through the order, a place at a time in the direction ``step``, ``stop`` places or as far as it may go.
 
@@ -166,7 +166,7 @@ def _walk(p, s, v, step, stop, give_up):
     return best, where
 
 
-@njit(cache=True)
+@njit()
 def _back(s, v, home):
     """Undo the walk."""
     i = s.v[POSITION, v]
@@ -183,7 +183,7 @@ def _back(s, v, home):
             s.v[MARKED, z] = 0
 
 
-@njit(cache=True)
+@njit()
 def _accept(s):
     """Keep the walk; who stands next to what changed is to be moved again."""
     for z in range(len(s.v[0])):
@@ -199,7 +199,7 @@ def _accept(s):
                         s.v[DIRTY, z] = s.v[DIRTY, r] = 1
 
 
-@njit(cache=True)
+@njit()
 def _descend(p, s, patience, goal):
     """Move each variable to its best place until no move improves anything; the score.
 
@@ -241,7 +241,7 @@ def _descend(p, s, patience, goal):
     return total
 
 
-@njit(cache=True)
+@njit()
 def _polish(p, s):
     """Retry each variable's parents from the significant terms of its regression on all predecessors.
 
@@ -302,7 +302,7 @@ def _polish(p, s):
     return changed
 
 
-@njit(cache=True)
+@njit()
 def _start(p, s):
     """First order: pivoted Cholesky, the least variance left first, as far as ``before`` allows; its parents."""
     d, D = len(s.v[0]), len(p.S)
@@ -334,7 +334,7 @@ def _start(p, s):
         settle(p, s, z)
 
 
-@njit(cache=True)
+@njit()
 def _perturb(p, s, pairs, rng):
     """Swap pairs of variables that may stand in each other's place."""
     d = len(s.v[0])
@@ -356,7 +356,7 @@ def _perturb(p, s, pairs, rng):
             pairs -= 1
 
 
-@njit(cache=True)
+@njit()
 def _search(p, rng, restarts):
     """(d, d) parents of each variable in the best order found ([z, r]: r is a parent of z), and its score."""
     d = len(p.first) - 1

@@ -10,7 +10,8 @@ For a variable z with parents P, whose columns are the K rows of G = inv(L) S[P,
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from causal_lib.discovery.compiled import njit
 
 TINY = 1e-9  # a column with less of its variance left, given the parents, is their function: never a parent
 MORE = 1 + 1e-9  # an improvement is more than rounding, so that adding and removing never alternate for ever
@@ -56,7 +57,7 @@ ORDER, POSITION, SLOT, BEST, PAST, MARKED, DIRTY = range(7)
 PARENTS, ROWS = range(2)
 
 
-@njit(cache=True)
+@njit()
 def new_state(p):
     """Memory for the state of all variables, not yet filled (`clear`)."""
     d, width = len(p.first) - 1, 2 + 2 * p.max_rows
@@ -66,7 +67,7 @@ def new_state(p):
     return s
 
 
-@njit(cache=True)
+@njit()
 def clear(p, s, z):
     """No parents."""
     t, D = s.v[SLOT, z], len(p.S)
@@ -82,7 +83,7 @@ def clear(p, s, z):
                 e += 1
 
 
-@njit(cache=True)
+@njit()
 def touch(p, s, z):
     """z is about to change in the walk that goes on: from now on in a free slot, so that the old one can come back."""
     if s.v[MARKED, z]:
@@ -105,7 +106,7 @@ def touch(p, s, z):
     s.v[PAST, z], s.v[SLOT, z], s.v[MARKED, z] = old, new, 1
 
 
-@njit(cache=True)
+@njit()
 def _det(A, q):
     """Determinant of a symmetric positive matrix from its lower triangle (q, q), which is overwritten; 0 if singular."""
     det = 1.0
@@ -123,7 +124,7 @@ def _det(A, q):
     return det
 
 
-@njit(cache=True)
+@njit()
 def _det_given(p, s, z):
     """det var(z | P)."""
     f, jz, D = s.f[s.v[SLOT, z]], p.first[z], len(p.S)
@@ -136,14 +137,14 @@ def _det_given(p, s, z):
     return _det(A, q)
 
 
-@njit(cache=True)
+@njit()
 def set_score(p, s, z):
     """Note the score of z with its parents."""
     t, q = s.v[SLOT, z], p.first[z + 1] - p.first[z]
     s.f[t, p.score] = p.n * np.log(max(_det_given(p, s, z), 1e-300)) + p.price * q * s.w[t, ROWS]
 
 
-@njit(cache=True)
+@njit()
 def _ratio_added(p, s, z, r):
     """det var(z | P, r) / det var(z | P); 1 where r adds nothing because it is a function of P."""
     f, D, jz, jr = s.f[s.v[SLOT, z]], len(p.S), p.first[z], p.first[r]
@@ -170,7 +171,7 @@ def _ratio_added(p, s, z, r):
     return det / _det_given(p, s, z)
 
 
-@njit(cache=True)
+@njit()
 def add(p, s, z, r):
     """r becomes a parent of z: a row for each of its columns."""
     t, D = s.v[SLOT, z], len(p.S)
@@ -203,7 +204,7 @@ def add(p, s, z, r):
     s.w[t, PARENTS] += 1
 
 
-@njit(cache=True)
+@njit()
 def _shift(p, f, g, first, end, sign):
     """C and V after the direction g came (sign -1) or went (1)."""
     D, d = len(g), len(p.first) - 1
@@ -224,7 +225,7 @@ def _shift(p, f, g, first, end, sign):
                 e += 1
 
 
-@njit(cache=True)
+@njit()
 def _remove(p, s, z, r):
     t, D, m = s.v[SLOT, z], len(p.S), p.max_rows
     f, parents, columns = s.f[t], s.w[t, 2 : 2 + m], s.w[t, 2 + m :]
@@ -263,7 +264,7 @@ def _remove(p, s, z, r):
         row -= 1
 
 
-@njit(cache=True)
+@njit()
 def _ratio_removed(p, s, z, first, width):
     """det var(z | P without the parent whose rows of R start at ``first``) / det var(z | P)."""
     t, D, jz = s.v[SLOT, z], len(p.S), p.first[z]
@@ -290,7 +291,7 @@ def _ratio_removed(p, s, z, first, width):
     return _det(A, qz) / _det_given(p, s, z)
 
 
-@njit(cache=True)
+@njit()
 def _grow(p, s, z):
     """Add the best predecessor until none improves the score; whether one did."""
     t, D, jz = s.v[SLOT, z], len(p.S), p.first[z]
@@ -319,7 +320,7 @@ def _grow(p, s, z):
         grown = True
 
 
-@njit(cache=True)
+@njit()
 def shrink(p, s, z):
     """Remove the worst parent until none improves the score by going; required ones stay. Whether one went."""
     t, D, m, jz = s.v[SLOT, z], len(p.S), p.max_rows, p.first[z]
@@ -353,7 +354,7 @@ def shrink(p, s, z):
         shrunk = True
 
 
-@njit(cache=True)
+@njit()
 def settle(p, s, z):
     """Grow and shrink to the end, after a parent went."""
     _grow(p, s, z)
@@ -362,7 +363,7 @@ def settle(p, s, z):
     set_score(p, s, z)
 
 
-@njit(cache=True)
+@njit()
 def exchange(p, s, loser, gainer):
     """``loser`` has come to stand before ``gainer``, which it stood behind: what the score changes.
 

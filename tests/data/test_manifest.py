@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from causal_lib import paths
 from causal_lib.data import manifest as m
+from causal_lib.data.sources import load
 
 FILES = {"toy/data/a.csv": b"x,y\n1,2\n3,4\n", "toy/data/sub/b.csv": b"x\n1\n"}
 SHAPES = {"toy/data/a.csv": (2, 2), "toy/data/sub/b.csv": (1, 1)}
@@ -321,13 +323,115 @@ def test_listing(place):
 
 
 def test_the_repository_s_manifest_states_licence_citation_and_description_of_all():
-    entries = m.read_manifest()
+    entries = m.read_manifest(m.MANIFEST)
     assert {"obd", "ml-100k", "nsw", "cps", "sachs", "network-alarm", "network-asia"} <= entries.keys()
     assert [s.name for s in entries.values() if not (s.licence and s.citation and s.description)] == []
     assert "://" not in m.MANIFEST.read_text(encoding="utf-8")
     readme = (paths.DATA / "README.md").read_text(encoding="utf-8")
     assert [s.name for s in entries.values() if s.name.removeprefix("network") not in readme] == []
     assert {s.kind for s in entries.values()} <= set(m.KINDS)
+
+
+# ---- the user's own entries on top of the package's ----------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The user's data/sources.toml, absent as yet, and beside it a table; raw is a folder of the test's."""
+    path = tmp_path / "data" / "sources.toml"
+    path.parent.mkdir()
+    (path.parent / "mine.csv").write_text("x,y\n1,2\n")
+    monkeypatch.setattr(paths, "own_sources", lambda: path)
+    return path
+
+
+def test_without_own_entries_there_are_the_package_s(own):
+    assert m.read_manifest() == m.read_manifest(m.MANIFEST)
+
+
+def test_own_entries_are_added_and_replace_those_of_the_same_name(own, tmp_path):
+    own.write_text('[shop]\nkind = "table"\npath = "mine.csv"\n[nsw]\nkind = "table"\npath = "mine.csv"\n')
+    entries, package = m.read_manifest(), m.read_manifest(m.MANIFEST)
+    assert entries.keys() == package.keys() | {"shop"}
+    assert {name for name in package if entries[name] != package[name]} == {"nsw"}
+    for name in ("shop", "nsw"):
+        assert entries[name].path == own.parent / "mine.csv"
+        assert load(name, raw=tmp_path / "raw").to_dict("list") == {"x": [1], "y": [2]}
+    table = m.listing(raw=tmp_path / "raw")
+    assert table["from"][["shop", "nsw", "cps"]].tolist() == ["own file", "own file", "causaldata 0.1.5"]
+    assert table["state"][["shop", "nsw", "cps"]].tolist() == ["ok", "ok", "absent"]
+    assert m.check("shop", raw=tmp_path / "raw").loc["shop", "size"] == 8
+
+
+def test_an_own_entry_may_name_a_package_too(own, tmp_path, monkeypatch):
+    place = Place(tmp_path)
+    place.packages["toy"] = wheel(place.store, FILES)
+    monkeypatch.setattr(m, "_download", place.download)
+    own.write_text(entry("toy", FILES), encoding="utf-8")
+    assert m.fetch("toy", progress=False, raw=place.raw) == ["toy"]
+    assert place.written() == ["toy/a.csv", "toy/sub/b.csv"]
+
+
+def test_a_manifest_that_is_given_is_read_alone(own, place):
+    own.write_text('[shop]\nkind = "table"\npath = "mine.csv"\n')
+    place.write(GOOD)
+    assert list(m.read_manifest(place.manifest)) == ["toy"]
+
+
+def test_a_wrong_own_entry_is_said_to_be_the_user_s(own):
+    own.write_text('[shop]\nkind = "tabel"\npath = "mine.csv"\n')
+    with pytest.raises(
+        m.SourceError, match=r"^your own manifest data/sources\.toml cannot be read: entry 'shop': kind 'tabel'"
+    ):
+        m.read_manifest()
+    with pytest.raises(m.SourceError, match="your own manifest"):
+        load("nsw")  # the package's entry: it might have been replaced
+
+
+# ---- what a killed fetch leaves ---------------------------------------------------------------------------------------
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from causal_lib.data import manifest
+with manifest._temporary(Path(sys.argv[1])) as folder:
+    (folder / "half").write_text("half of an archive")
+    print(folder.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_folders_of_killed_fetches_are_removed_and_those_in_use_are_not(place):
+    place.write(GOOD)
+    place.packages["toy"] = wheel(place.store, FILES)
+    older = place.raw / ".fetch-a1b2c3"  # as earlier versions left them: no lock
+    older.mkdir(parents=True)
+    (older / "toy.whl").write_text("cut")
+    command = [sys.executable, "-c", HOLD, str(place.raw)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            held = place.raw / process.stdout.readline().strip()
+            assert place.fetch() == ["toy"]
+            assert not older.exists()
+            assert (held / "half").read_text() == "half of an archive"
+        finally:
+            process.kill()
+    process.wait()
+    assert held.exists()  # a killed process clears nothing away
+    assert place.fetch() == []  # nothing to download; it clears away all the same
+    assert sorted(path.name for path in place.raw.iterdir()) == ["toy"]
+
+
+def test_a_temporary_folder_goes_when_its_work_fails(tmp_path):
+    def work():
+        with m._temporary(tmp_path / "raw") as folder:
+            (folder / "half").write_text("half")
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        work()
+    assert list((tmp_path / "raw").iterdir()) == []
 
 
 # ---- pip ----------------------------------------------------------------------------------------------------------

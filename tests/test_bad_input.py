@@ -26,6 +26,7 @@ from causal_lib.inference import (
     dose_response,
     effect,
     identify,
+    learn_policy,
     policy_value,
 )
 from causal_lib.knowledge import Knowledge
@@ -251,6 +252,21 @@ CASES = {
         lambda p, m: policy_value(logs(), [0.5, 0.4]),
         ValueError,
         "do not sum to 1, first 0.9",
+    ),
+    "policy with missing probabilities": (
+        lambda p, m: policy_value(logs(), np.r_[[[np.nan, 0.5]], np.full((59, 2), 0.5)]),
+        ValueError,
+        r"policy: 1 probabilities in 1 of 60 rows are missing; fill them \(0 for an action that is never taken\), or leave",
+    ),
+    "fractional actions to value a policy by": (
+        lambda p, m: policy_value(logs(item_id=[0, 1.9] * 30), [0.5, 0.5]),
+        ValueError,
+        "action column 'item_id': 30 values are no whole numbers, first 1.9; code the actions from 0 on first",
+    ),
+    "fractional actions to learn a policy from": (
+        lambda p, m: learn_policy(logs(item_id=[0, 1.9] * 30, x=0.0), ["x"]),
+        ValueError,
+        "action column 'item_id': 30 values are no whole numbers, first 1.9; code the actions from 0 on first",
     ),
     "policy with every action at probability 0 where logged": (
         lambda p, m: policy_value(logs(item_id=0), [0.0, 1.0]),

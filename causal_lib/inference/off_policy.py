@@ -9,10 +9,11 @@ from scipy.stats import norm
 
 from causal_lib.data.schema import check_frame, check_range
 from causal_lib.inference.estimators import design, standard_error
-from causal_lib.inference.reward_model import fit_additive
+from causal_lib.inference.reward_model import FOLDS, check_actions, fit_additive
 
-MIN_EFFECTIVE = 100  # fewer rows than this carry no normal interval of a rate
-MAX_SHARE = 0.1  # one logged row should not make up more of the estimate than this
+# Fewer effective rows than this carry no normal interval of a rate. It also bounds the share of one row: the effective
+# sample size is at most one over the square of the largest share, so a row with over a tenth of the weight leaves under 100.
+MIN_EFFECTIVE = 100
 INTERVALS = ("normal", "bootstrap", "bernstein")
 _LARGEST = 10**9  # entries of a table of rounds and actions: 8 GB
 _BLOCK = 2_000_000  # entries of (rows, actions) in memory at once
@@ -105,7 +106,7 @@ def policy_values(
     logs: pd.DataFrame,
     policy: np.ndarray,
     *,
-    estimators: Sequence[str] = ESTIMATORS,
+    estimators: Sequence[str] | None = None,
     action: str = "item_id",
     reward: str = "click",
     propensity: str = "propensity_score",
@@ -139,6 +140,8 @@ def policy_values(
     ----------
     logs : one row a round; action 0..K-1, reward a number, propensity in (0, 1].
     policy : (n, K) or (K,) action probabilities of the policy to value; rows sum to 1.
+    estimators : names of the table. By default all that have what they need: 'mips' if ``logging`` and ``embedding`` are given;
+        those with q if there are at least 3 rounds to fit it on, or ``expected`` is given.
     context : columns for the model of the reward.
     expected : (n, K) expected reward of every action by a model of your own that did not see the row, in place of that model.
     logging, embedding : for mips: (n, K) or (K,) probabilities of the policy that made the logs; (K,) labels of the actions.
@@ -153,14 +156,16 @@ def policy_values(
     Raises
     ------
     ValueError
-        for an unknown estimator or interval, propensities outside (0, 1], actions outside 0..K-1, probabilities that do not
-        sum to 1, a table of over 10^9 rounds times actions, mips without logging or embedding.
+        for an unknown estimator or interval, propensities outside (0, 1], actions that are no whole numbers or outside
+        0..K-1, probabilities that are missing or do not sum to 1, a table of over 10^9 rounds times actions, mips without
+        logging or embedding (or, where no estimators are named, one of these two without the other), a model of the
+        reward for fewer than 3 rounds.
 
     Source: Dudík, Langford and Li 2011; Swaminathan and Joachims 2015; Wang, Agarwal and Dudík 2017 (switch); Su and others
     2020, arXiv 1907.09623 (shrinkage); Su, Srinath and Krishnamurthy 2020, Tucker and Lee 2021 (SLOPE and SLOPE++); Saito and
     Joachims 2022 (mips); Maurer and Pontil 2009 (Bernstein).
     """
-    if strange := [name for name in estimators if name not in ESTIMATORS]:
+    if strange := [name for name in estimators or () if name not in ESTIMATORS]:
         raise ValueError(f"unknown estimator {strange[0]!r}; known: {', '.join(ESTIMATORS)}")
     _check_interval(interval, level)
     limits = None if threshold is None else np.atleast_1d(np.asarray(threshold, dtype=float))
@@ -173,10 +178,12 @@ def policy_values(
     check_frame(logs, [action, reward, propensity, *context, *filter(None, [cluster])], complete=True, name="logs")
     check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
     n = len(logs)
+    if estimators is None:
+        estimators = _possible(n, expected, logging, embedding)
     policy = _probabilities(policy, n, "policy")
     k = policy.shape[-1]
-    check_range(logs[action], 0, k - 1, name=f"action column {action!r}")
-    chosen, r = logs[action].to_numpy().astype(np.intp), logs[reward].to_numpy(dtype=float)
+    chosen = check_actions(logs[action], k)
+    r = logs[reward].to_numpy(dtype=float)
     w = _at(policy, chosen) / logs[propensity].to_numpy(dtype=float)
     if not w.any():
         raise ValueError("the policy gives every logged action probability 0: the logs say nothing about it")
@@ -200,6 +207,20 @@ def policy_values(
     groups = pd.factorize(logs[cluster])[0] if cluster else None
     how = (interval, level, rng, groups)
     return {name: _valued(name, rounds, limits, how) for name in estimators}
+
+
+def _possible(rounds, expected, logging, embedding):
+    """The estimators that have what they need, in the order of `ESTIMATORS`."""
+    if (logging is None) != (embedding is None):
+        given, lacking = ("embedding", "logging") if logging is None else ("logging", "embedding")
+        raise ValueError(
+            f"{given} is given without {lacking}: estimator 'mips' needs both; give {lacking}, leave {given} out, or name the "
+            "estimators"
+        )
+    lacking = set() if logging is not None else {"mips"}
+    if expected is None and rounds < FOLDS:
+        lacking |= set(_MODELLED)
+    return tuple(name for name in ESTIMATORS if name not in lacking)
 
 
 def slate_value(
@@ -268,11 +289,22 @@ def _check_interval(interval, level):
 def _probabilities(given, n, name):
     given = np.asarray(given)
     _check_size(given, name)
-    given = given if given.dtype.kind == "f" else given.astype(float)
+    if given.dtype.kind != "f":
+        try:
+            given = given.astype(float)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must hold probabilities, not {given.dtype}; give numbers, none missing") from None
     if given.ndim == 2 and len(given) == 1:
         given = given[0]
     if given.ndim not in (1, 2) or (given.ndim == 2 and len(given) != n):
         raise ValueError(f"{name} has {len(given)} rows for {n} rounds; give one row a round or one for all")
+    missing = np.isnan(given)
+    if missing.any():
+        rows = int(np.atleast_2d(missing).any(axis=1).sum())
+        raise ValueError(
+            f"{name}: {int(missing.sum())} probabilities in {rows} of {len(np.atleast_2d(given))} rows are missing; fill them (0 for an "
+            "action that is never taken), or leave those rounds out of both logs and policy"
+        )
     check_range(given, 0, 1, name=name)
     sums = np.atleast_1d(given.sum(axis=-1, dtype=float))
     off = np.abs(sums - 1) > 1e-6 * (1 if given.dtype == float else 100)
@@ -313,8 +345,10 @@ def _group_weights(policy, logging, embedding, chosen, n):
     """(n,) policy(e) / logging(e) of the embedding e of the action shown."""
     k = policy.shape[-1]
     if logging is None or embedding is None:
+        lacking = [name for name, given in (("logging", logging), ("embedding", embedding)) if given is None]
         raise ValueError(
-            "estimator 'mips' needs logging (the logging policy's probabilities) and embedding (the actions' labels)"
+            "estimator 'mips' needs logging (the logging policy's probabilities) and embedding (the actions' labels); "
+            f"lacking: {' and '.join(lacking)}"
         )
     logging = _probabilities(logging, n, "logging")
     if len(embedding) != k or logging.shape[-1] != k:
@@ -392,9 +426,6 @@ def _ends(score, span, interval, level, rng, groups=None):
 def _judged(name, score, size, share, ends, settings):
     n = len(score)
     if size < MIN_EFFECTIVE:
-        verdict = f"effective sample size {size:.0f} is below {MIN_EFFECTIVE}"
-    elif share > MAX_SHARE:
-        verdict = f"one row carries {share:.0%} of the weight"
-    else:
-        return PolicyValue(name, float(score.mean()), float(ends[0]), float(ends[1]), size, share, n, "ok", settings)
-    return PolicyValue(name, None, None, None, size, share, n, f"the logs cannot tell: {verdict}", settings)
+        verdict = f"the logs cannot tell: effective sample size {size:.0f} is below {MIN_EFFECTIVE}"
+        return PolicyValue(name, None, None, None, size, share, n, verdict, settings)
+    return PolicyValue(name, float(score.mean()), float(ends[0]), float(ends[1]), size, share, n, "ok", settings)

@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 
 from causal_lib.data.schema import check_frame, check_range
 from causal_lib.inference.estimators import design
-from causal_lib.inference.reward_model import fit_additive
+from causal_lib.inference.reward_model import check_actions, fit_additive
 
 LOSSES = ("dr", "ips")
 _ENTRIES = 100_000_000  # of (rounds, actions): what the scores may take, 0.8 GB
@@ -96,7 +96,8 @@ def learn_policy(
     Raises
     ------
     ValueError
-        for an unknown loss, propensities outside (0, 1], actions outside 0..K-1, or more than 10^8 rounds x actions.
+        for an unknown loss, propensities outside (0, 1], actions that are no whole numbers or outside 0..K-1, fewer than 3
+        rounds with loss 'dr', or more than 10^8 rounds x actions.
 
     Source: Dudík, Langford and Li 2011; Athey and Wager 2021.
     """
@@ -106,10 +107,10 @@ def learn_policy(
         raise ValueError(f"{depth=}: at least 1 is needed")
     check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")
     check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
-    k, n = actions or int(logs[action].max()) + 1, len(logs)
-    check_range(logs[action], 0, k - 1, name=f"action column {action!r}")
+    chosen, n = check_actions(logs[action], actions or None), len(logs)
+    k = actions or int(chosen.max()) + 1
     _check_size(n, k, "learn from a sample of the rounds")
-    chosen, r = logs[action].to_numpy().astype(np.intp), logs[reward].to_numpy(dtype=float)
+    r = logs[reward].to_numpy(dtype=float)
     wide = design(logs, context)
     scores = np.zeros((n, k))
     if loss == "dr":

@@ -8,9 +8,12 @@ solver works with a hundred columns.
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.model_selection import KFold
+
+from causal_lib.data.schema import check_range
 
 _STEPS, _CLOSE = 50, 1e-8
 FOLDS = 3
@@ -43,6 +46,29 @@ class Additive:
         return expit(found, out=found) if self.logistic else found
 
 
+def check_actions(column: pd.Series, actions: int | None) -> np.ndarray:
+    """The codes of the logged actions (n,), which must be whole numbers from 0 to ``actions`` - 1.
+
+    Raises ValueError that names the column, how many values are wrong and the way out; ``actions`` None allows any number of
+    actions.
+    """
+    name = f"action column {column.name!r}"
+    try:
+        values = np.asarray(column, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must hold the numbers of actions, counted from 0, not {column.dtype}; code them first (pandas.factorize)"
+        ) from None
+    fractions = values != np.floor(values)
+    if fractions.any():
+        raise ValueError(
+            f"{name}: {int(fractions.sum())} values are no whole numbers, first {values[fractions][0]:g}; code the actions from 0 "
+            "on first (pandas.factorize)"
+        )
+    check_range(values, 0, np.inf if actions is None else actions - 1, name=name)
+    return values.astype(np.intp)
+
+
 def fit_additive(
     context: np.ndarray, action: np.ndarray, reward: np.ndarray, actions: int, *, seed: int, penalty: float = 1.0
 ) -> Additive:
@@ -52,7 +78,14 @@ def fit_additive(
     ----------
     context : (n, p) floats, p may be 0; ``action`` : (n,) 0 to ``actions`` - 1; ``reward`` : (n,).
     penalty : of the squares of weights and effects; the intercept is free.
+
+    Raises ValueError for fewer rounds than folds.
     """
+    if len(reward) < FOLDS:
+        raise ValueError(
+            f"{len(reward)} rounds are too few for the {FOLDS} folds of the model of the reward; use an estimator or a loss "
+            "without that model, such as 'ips'"
+        )
     scale = context.std(axis=0)
     context = (context - context.mean(axis=0)) / np.where(scale > 0, scale, 1)
     logistic = bool(np.isin(reward, (0, 1)).all())

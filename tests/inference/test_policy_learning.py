@@ -69,12 +69,21 @@ def test_softmax_gradient_is_that_of_finite_differences():
         ({"loss": "dm"}, "unknown loss 'dm'; known: dr, ips"),
         ({"depth": 0}, "depth=0: at least 1 is needed"),
         ({"actions": 2}, r"action column 'item_id': \d+ values outside \[0, 1\]"),
+        (
+            {"action": "x"},
+            r"action column 'x': \d+ values are no whole numbers, first .*; code the actions from 0 on first",
+        ),
+        (
+            {"action": "word"},
+            "action column 'word' must hold the numbers of actions, counted from 0, not str; code them",
+        ),
+        ({"action": "minus"}, r"action column 'minus': 200 values outside \[0, inf\], first -1"),
         ({"actions": 10**7}, "200 rounds x 10,000,000 actions are over"),
         ({"context": ["w"]}, "no column 'w'"),
     ],
 )
 def test_bad_input(how, message):
     with pytest.raises(ValueError, match=message):
-        learn_policy(rounds(200, 0)[0], **({"context": ["x"]} | how))
+        learn_policy(rounds(200, 0)[0].assign(word="a", minus=-1), **({"context": ["x"]} | how))
     with pytest.raises(ValueError, match="a softmax has no rules"):
         learn_policy(rounds(200, 0)[0], ["x"]).rules()

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
@@ -186,31 +187,67 @@ def test_a_replicate_is_scikit_learn_on_the_rows_drawn():
     np.testing.assert_allclose(ips["high"], high, atol=EXACT)
 
 
-def test_intervals_by_user_are_wider_when_users_differ_and_cover():
+def test_replicates_of_the_calibration_error_are_centred_on_the_value():
+    """By hand: 400 rows without ties are ten bins of 40, which stay as they are in every replicate."""
+    y, score, user, propensity = sample(n=400, users=20, ties=False)
+    user, weights, bin_of = pd.factorize(user)[0], 1 / propensity, np.empty(400, dtype=int)
+    bin_of[np.argsort(score)] = np.repeat(np.arange(10), 40)
+
+    def error(rows):
+        gaps = [(weights * (score - y))[rows][bin_of[rows] == b].sum() for b in range(10)]
+        return np.abs(gaps).sum() / weights[rows].sum()
+
+    rng = np.random.default_rng(3)
+    draws = [np.concatenate([np.flatnonzero(user == u) for u in rng.integers(20, size=20)]) for _ in range(40)]
+    raw, value = np.array([error(rows) for rows in draws]), error(np.arange(400))
+    assert raw.mean() > 1.15 * value  # noise raises it: not centred, the percentiles lie too high
+    centred = np.maximum(raw - raw.mean() + value, 0)
+    e = evaluate(y, score, groups=user, propensity=propensity, n_boot=40, seed=3)
+    np.testing.assert_allclose(e.draws[("ips", "calibration error")], centred, atol=EXACT)
+    row = e.to_frame().loc[("ips", "calibration error")]
+    expected = (value, *np.percentile(centred, [2.5, 97.5]))
+    assert (row["value"], row["low"], row["high"]) == pytest.approx(expected, abs=EXACT)
+
+
+def end_error(n_boot):
+    """Standard error of a 2.5% or 97.5% point of ``n_boot`` normal draws, in standard deviations of a draw."""
+    return np.sqrt(0.025 * 0.975 / n_boot) / stats.norm.pdf(1.96)
+
+
+def test_intervals_by_user_are_wider_when_users_differ():
     rng = np.random.default_rng(0)
     rate = rng.beta(1, 2, 100)  # each user buys at a rate of his own, the score is flat
     user = np.repeat(np.arange(100), 50)
     y = (rng.random(5000) < rate[user]).astype(int)
     score = np.full(5000, 0.4)
-    by_user = evaluate(y, score, groups=user).to_frame().loc[("naive", "accuracy")]
-    by_row = evaluate(y, score).to_frame().loc[("naive", "accuracy")]
-    width = np.std([y[user == u].mean() for u in range(100)]) / 10 * 2 * 1.96
-    # 200 replicates: the two percentiles have a standard error of some 10% of the width
-    assert by_user["high"] - by_user["low"] == pytest.approx(width, rel=0.3)
-    assert by_row["high"] - by_row["low"] < 0.6 * width
+    by_user = evaluate(y, score, groups=user, n_boot=4000).to_frame().loc[("naive", "accuracy")]
+    by_row = evaluate(y, score, n_boot=4000).to_frame().loc[("naive", "accuracy")]
+    of_users = np.std([y[user == u].mean() for u in range(100)]) / np.sqrt(100)
+    of_rows = np.sqrt(y.mean() * (1 - y.mean()) / 5000)
+    assert of_users > 2 * of_rows
+    for row, error in ((by_user, of_users), (by_row, of_rows)):
+        # skewness moves both ends the same way, and leaves the width
+        assert (row["high"] - row["low"]) / 2 / error == pytest.approx(1.96, abs=4 * end_error(4000) / np.sqrt(2))
 
 
-def test_coverage_of_the_log_loss_interval():
-    truth = np.mean([-p * np.log(p) - (1 - p) * np.log(1 - p) for p in (0.2, 0.5, 0.9)])
-    hits = 0
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        user = np.repeat(np.arange(60), 5)
-        score = rng.choice([0.2, 0.5, 0.9], size=300)
-        y = (rng.random(300) < score).astype(int)
-        row = evaluate(y, score, groups=user, n_boot=100, seed=seed).to_frame().loc[("naive", "log loss")]
-        hits += row["low"] <= truth <= row["high"]
-    assert hits >= 33  # 95% nominal of 40; fewer than 33 has a probability of 0.4% at a true coverage of 93%
+def test_the_interval_of_the_log_loss_is_that_of_its_standard_error():
+    """A mean over users of unequal size: its linearised standard error by hand, 1.96 times to either side."""
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(2000), rng.integers(1, 10, size=2000))
+    score = rng.choice([0.2, 0.5, 0.9], size=len(user))
+    y = (rng.random(2000)[user] < score).astype(int)  # a user who buys against the odds does so on most of his rows
+    loss = -np.log(np.where(y == 1, score, 1 - score))
+    residuals = np.bincount(user, loss - loss.mean())
+    error = np.sqrt((residuals**2).sum()) / len(user)
+    assert error > 1.3 * loss.std() / np.sqrt(len(user))  # rows taken for independent would give too narrow an interval
+    row = evaluate(y, score, groups=user, n_boot=4000).to_frame().loc[("naive", "log loss")]
+    assert row["value"] == pytest.approx(loss.mean(), abs=EXACT)
+    skew = np.mean(residuals**3) / np.mean(residuals**2) ** 1.5 / np.sqrt(2000)
+    assert (
+        abs(skew) * (1.96**2 - 1) / 6 < 0.02
+    )  # by how many standard errors skewness moves both ends (Cornish and Fisher)
+    for end in (row["value"] - row["low"], row["high"] - row["value"]):
+        assert end / error == pytest.approx(1.96, abs=0.02 + 4 * end_error(4000))
 
 
 def test_inverse_propensity_weighting_recovers_what_all_rows_would_show():
@@ -256,7 +293,9 @@ def test_replicates_in_which_a_metric_is_undefined_are_counted():
     y = np.array([1, *[0] * 30])
     score = np.linspace(0.9, 0.1, 31)
     row = evaluate(y, score, n_boot=100).to_frame().loc[("naive", "ROC AUC")]
-    assert 40 < row["replicates"] < 90  # the one positive is drawn with probability 0.64
+    rng = np.random.default_rng(0)
+    drawn = [(rng.integers(31, size=31) == 0).any() for _ in range(100)]  # with probability 0.64
+    assert row["replicates"] == sum(drawn)
 
 
 def test_certain_and_wrong_is_dear_but_finite():

@@ -72,12 +72,23 @@ def test_shuffled_groups_are_those_that_matter():
     assert table.index.tolist() == ["level", "number", "nothing"]
     assert table.loc["nothing"].tolist() == [0, 0, 0]
     whole = roc_auc_score(y, score)
-    alone = np.mean(
-        [whole - roc_auc_score(y, score - 2.0 * (level == 1) + 2.0 * (rng.permutation(level) == 1)) for _ in range(10)]
+    alone = np.array(
+        [whole - roc_auc_score(y, score - 2.0 * (level == 1) + 2.0 * (rng.permutation(level) == 1)) for _ in range(40)]
     )
-    row = table.loc["level"]
-    assert abs(row["importance"] - alone) < 2 * (row["high"] - row["low"])
-    assert row["low"] < row["importance"] < row["high"]
+    # one of the mean of 10 shuffles, one of 40
+    error = alone.std(ddof=1) * np.sqrt(1 / 10 + 1 / 40)
+    assert table.loc["level", "importance"] == pytest.approx(alone.mean(), abs=4 * error)
+    assert 4 * error < 0.1 * alone.mean()
+
+
+def test_the_interval_of_an_importance_by_hand(monkeypatch):
+    """Student's t of three repeats: 4.302653 at two degrees of freedom."""
+    monkeypatch.setattr("causal_lib.explain.auc_falls", lambda *_: np.array([[0.1, 0.5], [0.2, 0.5], [0.6, 0.5]]))
+    table = permutation_importance(lambda X: X[:, 0], np.eye(2), [0, 1], {"a": [0], "b": [1]}, n_repeats=3)
+    half = 4.302653 * np.sqrt((0.2**2 + 0.1**2 + 0.3**2) / 2) / np.sqrt(3)
+    assert table.loc["a"].tolist() == pytest.approx([0.3, 0.3 - half, 0.3 + half], abs=1e-6)
+    assert table.loc["b"].tolist() == pytest.approx([0.5, 0.5, 0.5])
+    assert table.index.tolist() == ["b", "a"]
 
 
 # ---- edges

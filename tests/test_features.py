@@ -7,6 +7,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import mutual_info_score
 
+from causal_lib import features
 from causal_lib.data import schema
 from causal_lib.data.worlds import shop
 from causal_lib.features import causal_roles, combine, importance, log_mel, purchase_history, select_features, sequences
@@ -126,6 +127,46 @@ def test_mutual_information_of_categories_is_the_plug_in_value():
     table = importance(X.assign(two=X["label"] == "a"), y, method="mutual_info", n_repeats=10)
     assert table.loc["two", "importance"] == pytest.approx(mutual_info_score(X["label"] == "a", y), abs=0.005)
     assert table.loc["label", "importance"] >= table.loc["two", "importance"] - 0.005  # `two` is a function of it
+
+
+def test_no_group_is_both_fitted_and_held_out(monkeypatch):
+    """The outcome is the user's, so that his number tells it of his other rows, and nothing of other users."""
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(200), 10)
+    X = pd.DataFrame({"user": rng.permutation(200)[user].astype(float), "noise": rng.normal(size=2000)})
+    y = rng.integers(2, size=200)[user]
+    fitted, scored = [], []
+
+    class Recorded(HistGradientBoostingClassifier):
+        def fit(self, X, y):
+            fitted.append(set(X[:, 0]))
+            return super().fit(X, y)
+
+        def predict_proba(self, X):
+            scored.append(set(X[:, 0]))
+            return super().predict_proba(X)
+
+    monkeypatch.setattr(features, "HistGradientBoostingClassifier", Recorded)
+    by_row = importance(X, y)
+    assert fitted[0] & scored[0]
+    fitted.clear()
+    scored.clear()
+    by_user = importance(X, y, groups=user)
+    assert len(fitted[0]) == 140
+    assert all(one == set(range(200)) - fitted[0] for one in scored)
+    # The model knows nothing of the 60 held-out users: its AUC is one half, with the standard error of 30 of each outcome.
+    assert by_user.loc["user", "importance"] < 3.5 * np.sqrt(61 / (12 * 30 * 30)) < by_row.loc["user", "low"]
+
+
+def test_the_interval_of_an_importance_by_hand(monkeypatch):
+    """Student's t of three repeats: 4.302653 at two degrees of freedom."""
+    X, y = made(1000)
+    monkeypatch.setattr(features, "auc_falls", lambda *_: np.array([[0.1, 0.5], [0.2, 0.5], [0.6, 0.5]]))
+    table = importance(X, y, columns=["noise", "weak"], n_repeats=3)
+    half = 4.302653 * np.sqrt((0.2**2 + 0.1**2 + 0.3**2) / 2) / np.sqrt(3)
+    assert table.loc["noise"].tolist() == pytest.approx([0.3, 0.3 - half, 0.3 + half], abs=1e-6)
+    assert table.loc["weak"].tolist() == pytest.approx([0.5, 0.5, 0.5])
+    assert table.index.tolist() == ["weak", "noise"]
 
 
 def test_importance_of_named_columns_only():

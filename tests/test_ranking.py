@@ -1,14 +1,16 @@
 """Full-ranking metrics against a plain computation, user by user, and their propensity-weighted versions against the truth."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
+from scipy import sparse, stats
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, precision_score, recall_score
 
-from causal_lib.ranking import compare, evaluate_ranking, mean_ranking, top_items
+from causal_lib.ranking import Ranking, compare, evaluate_ranking, mean_ranking, top_items
 
 
 def _of(matrix):
@@ -78,6 +80,42 @@ def test_metrics_by_hand(case):
     assert ((inside["low"] <= inside["value"]) & (inside["value"] <= inside["high"])).all()
     assert "without a positive left out" in repr(found)
     assert found.to_dict()["metrics"]["lists"]["Gini"]["low"] is None
+
+
+def test_novelty_by_hand():
+    """With one count added, the items have shares of 8, 4, 2, 1 and 1 sixteenths: 1, 2, 3, 4 and 4 bits."""
+    popularity = np.array([7, 3, 1, 0, 0])
+    top = np.array([[0, 2], [3, -1], [1, 4], [-1, -1]])
+    test = sparse.csr_array(np.array([[1.0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]))
+    found = evaluate_ranking(top, test, popularity=popularity, n_boot=2)
+    # (1 + 3) / 2, 4 of the only item, and 0 of an empty list; the third user has no positive and is left out
+    assert found.per_user[("lists", "novelty")].tolist() == [2, 4, 0]
+    assert found.table.loc[("lists", "novelty"), "value"] == 2
+
+
+def _one_hit(hits, users):
+    """Lists of one item and one positive per user; the first ``hits`` users have their positive listed."""
+    top = np.where(np.arange(users) < hits, 0, 1)[:, None]
+    return evaluate_ranking(top, sparse.csr_array(np.tile([1.0, 0.0], (users, 1))), n_boot=20_000)
+
+
+def test_the_interval_of_a_share_of_users_is_binomial():
+    """Each user has a recall of 0 or 1, so a bootstrap mean is a Binomial(51, 24 / 51) count over 51.
+
+    Its 2.5% and 97.5% points are 17 and 31: at 20,000 draws 6 standard errors lie between these levels and the next counts.
+    """
+    users, hits = 51, 24
+    low, high = stats.binom.ppf([0.025, 0.975], users, hits / users) / users
+    row = _one_hit(hits, users).table.loc[("naive", "recall")]
+    assert (row["low"], row["value"], row["high"]) == pytest.approx((low, hits / users, high), abs=1e-12)
+
+
+def test_the_interval_of_a_difference_is_binomial():
+    """24 of 51 users gain 1, the others nothing."""
+    users, hits = 51, 24
+    low, high = stats.binom.ppf([0.025, 0.975], users, hits / users) / users
+    row = compare(_one_hit(hits, users), _one_hit(0, users), n_draws=20_000).loc[("naive", "recall")]
+    assert (row["low"], row["difference"], row["high"]) == pytest.approx((low, hits / users, high), abs=1e-12)
 
 
 def test_ndcg_is_scikit_learn_s(case):
@@ -171,15 +209,30 @@ def test_models_are_compared_user_by_user(case):
         compare(one, evaluate_ranking(np.zeros((1, 1), dtype=int), sparse.csr_array(np.ones((1, 50)))))
 
 
+def _of_users(values):
+    """A ranking known by its users' values, (users, metrics), alone: all that `compare` looks at."""
+    columns = pd.MultiIndex.from_tuples([("naive", f"metric {k}") for k in range(values.shape[1])])
+    return Ranking(pd.DataFrame(), pd.DataFrame(values, columns=columns), 1, len(values), 0)
+
+
+def test_p_is_the_share_of_all_exchanges_of_the_two_models():
+    """Against all 2^10 exchanges, from no difference to one of twice its standard deviation."""
+    rng, draws = np.random.default_rng(3), 20_000
+    one, other = rng.normal(np.linspace(0, 2, 6), 1, (10, 6)), np.zeros((10, 6))
+    every = np.abs(np.array(list(itertools.product([-1, 1], repeat=10))) @ one)
+    exact = (every >= np.abs(one.sum(axis=0)) - 1e-12).mean(axis=0)
+    assert exact.min() < 0.01 < np.median(exact) < 0.1 < exact.max()
+    found = compare(_of_users(one), _of_users(other), n_draws=draws)["p"].to_numpy()
+    assert (np.abs(found - exact) < 4.5 * np.sqrt(exact * (1 - exact) / draws) + 1 / draws).all()
+
+
 def test_p_is_uniform_without_a_difference():
+    """Of models that may be exchanged, p is at most k / 200 with probability k / 200: 199 exchanges and the one that was seen."""
     rng = np.random.default_rng(0)
-    found = []
-    for seed in range(150):
-        test = sparse.csr_array((rng.random((60, 20)) < 0.2).astype(float))
-        pair = [evaluate_ranking(top_items(_of(rng.random((60, 20))), np.arange(60), 5), test, n_boot=2) for _ in "ab"]
-        if pair[0].per_user.index.equals(pair[1].per_user.index):
-            found.append(compare(*pair, n_draws=99, seed=seed).loc[("naive", "NDCG"), "p"])
-    assert 0.01 < np.mean(np.array(found) <= 0.1) < 0.2
+    found = [compare(*map(_of_users, rng.random((2, 30, 20))), n_draws=199, seed=seed)["p"] for seed in range(100)]
+    for level in (0.05, 0.1, 0.2, 0.5):
+        error = np.sqrt(level * (1 - level) / (100 * 20))
+        assert np.mean(np.array(found) <= level + 1e-9) == pytest.approx(level, abs=4 * error)
 
 
 @pytest.mark.parametrize(

@@ -32,32 +32,39 @@ def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-@pytest.mark.parametrize("method", ["mf", "ips-mf", "snips-mf"])
-def test_losses_of_ratings_by_hand(method):
+CLIPS = [0.0, 0.05, 0.3]
+"""None, one below every propensity of the tests by hand, and one above half of them."""
+
+
+@pytest.mark.parametrize(
+    ("method", "clip"), [("mf", None), *((name, clip) for name in ("ips-mf", "snips-mf") for clip in CLIPS)]
+)
+def test_losses_of_ratings_by_hand(method, clip):
     n = len(_given("mf")[0].value)
     share = torch.tensor([0.1, 0.5, 0.9, 0.2] * 6)[:n]
-    given, parts = _given(method, propensity=share)
+    given, parts = _given(method, propensity=share, options=None if clip is None else {"clip": clip})
     rows = torch.arange(0, n, 2)
     with torch.no_grad():
         score = parts.module(given.users, given.items).numpy()
         found = float(parts.loss(rows, torch.Generator()))
         whole = parts.ranked(torch.arange(6))[given.users, given.items].numpy()
     assert whole == pytest.approx(score, abs=1e-5)
-    w = np.ones(n) if method == "mf" else 1 / share.numpy()
+    w = np.ones(n) if method == "mf" else 1 / np.maximum(share.numpy(), clip)
     w = (w / w.mean())[rows]
     error = (given.value.numpy() - score)[rows] ** 2
     assert found == pytest.approx((w * error).sum() / (w.sum() if method == "snips-mf" else len(rows)), rel=1e-5)
 
 
-def test_the_doubly_robust_loss_by_hand():
+@pytest.mark.parametrize("clip", CLIPS)
+def test_the_doubly_robust_loss_by_hand(clip):
     """The prediction's part over uniform pairs and rows, the imputation's at rows only, and which of the two each of them moves."""
     n = len(_given("mf")[0].value)
     share = torch.tensor([0.1, 0.5, 0.9, 0.2] * 6)[:n]
-    given, parts = _given("dr-mf", propensity=share)
+    given, parts = _given("dr-mf", propensity=share, options={"clip": clip})
     model, imputed = parts.module
     rows, same = torch.arange(n), torch.Generator().manual_seed(3)
     some = [torch.randint(size, rows.shape, generator=same) for size in (6, 5)]
-    w = 1 / share.numpy()
+    w = 1 / np.maximum(share.numpy(), clip)
     w = w / w.mean()
     with torch.no_grad():
         score, guess = (part(given.users, given.items).numpy() for part in (model, imputed))

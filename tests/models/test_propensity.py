@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from causal_lib.models import propensity
 from causal_lib.models.interactions import Interactions
@@ -38,8 +40,11 @@ def test_features_give_the_share_back_also_from_a_sample(monkeypatch):
         found = by_features(train, users=users, items=items)
         assert np.mean(np.abs(found(train) / share[mask] - 1)) < 0.08
     table = calibration(found, train)
-    assert ((table["low"] <= table["estimated"]) & (table["estimated"] <= table["high"])).sum() >= 8
-    assert table["pairs"].sum() == 200 * 150
+    p, n = table["estimated"], table["pairs"]
+    assert ((table["observed"] - p) ** 2 / (p * (1 - p) / n)).sum() < stats.chi2.ppf(0.999, 10)
+    assert n.tolist() == [3000] * 10
+    wilson = proportion_confint(table["observed"] * n, n, alpha=0.05, method="wilson")
+    np.testing.assert_allclose(table[["low", "high"]], np.transpose(wilson), atol=1e-7)
     blind = by_features(train)(train)  # an indicator of every id knows the same
     assert np.corrcoef(np.log(blind), np.log(share[mask]))[0, 1] > 0.85  # of 30 to 45 pairs an id
 

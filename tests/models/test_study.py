@@ -5,6 +5,7 @@ And the benchmarks of training and metrics: the article's loop is ours of all ro
 
 import io
 from contextlib import redirect_stdout
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -74,6 +75,24 @@ def test_true_gain_by_hand():
 
     found = study._true_gain(np.array([[2, 1], [1, -1]]), mass, sparse.csr_array(seen))
     assert found == pytest.approx((0.3 + 0.2 / np.log2(3) + 1.0) / (0.5 + 4.0))
+
+
+@pytest.mark.parametrize("best", range(3))
+def test_the_setting_of_the_least_validation_error_is_chosen(best, monkeypatch):
+    """Whichever place it has among those tried, and though another ends lower: the weights are those of the best epoch."""
+    histories = [[0.8, 0.7, 0.6], [0.9, 0.8, 0.7], [0.7, 0.9, 1.0]]
+    histories[best] = [0.9, 0.5, 1.1]
+    asked = []
+
+    def trained(train, validation, method, *, options, seed, progress, **training):
+        asked.append((train, validation, method, seed, training, options["l2"]))
+        history = pd.DataFrame({"loss": [0.5, 0.4, 0.3], "validation": histories[options["l2"]]})
+        return SimpleNamespace(history=history, settings=options)
+
+    monkeypatch.setattr(study, "train_recommender", trained)
+    found = study._best("train", "validation", "mf", [{"l2": k} for k in range(3)], 7, {"epochs": 3})
+    assert found.settings == {"l2": best}
+    assert asked == [("train", "validation", "mf", 7, {"epochs": 3}, k) for k in range(3)]
 
 
 def test_clicks_of_two_methods(monkeypatch):

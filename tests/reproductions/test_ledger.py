@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from causal_lib.reproductions import ledger
 from causal_lib.reproductions.ledger import Entry
@@ -93,12 +94,23 @@ def test_ours_is_the_mean_or_median_of_independent_runs():
     assert mean.error == pytest.approx(values.std(ddof=1) / 100)
     median = Entry.of_runs(values, "median", **known)
     assert median.value == np.median(values)
-    assert median.error == pytest.approx(mean.error * np.sqrt(np.pi / 2), rel=0.2)  # of a median of normals
     blocks = np.repeat(values[:, None], 16, axis=1)  # sixteen copies say no more than one
     assert Entry.of_runs(blocks, **known).error == pytest.approx(mean.error)
     assert Entry.of_runs(blocks, "median", **known).error == pytest.approx(median.error)
     with pytest.raises(ValueError, match="1 runs give no error"):
         Entry.of_runs([1.0], **known)
+
+
+def test_the_error_of_a_median_is_that_of_all_bootstrap_draws():
+    """A draw's median is at most the j-th of 11 values where 6 of 11 draws are: Binomial(11, j / 11)."""
+    values = np.arange(11.0)
+    p = np.diff(stats.binom.sf(5, 11, np.arange(12) / 11))
+    variance, fourth = (((values - p @ values) ** power * p).sum() for power in (2, 4))
+    error = np.sqrt((fourth / variance**2 - 1) / (4 * 500))  # relative, of a standard deviation of 500 draws
+    known = {name: value for name, value in BASE.items() if name not in ("value", "error", "runs")}
+    found = Entry.of_runs(values, "median", **known).error
+    assert found == pytest.approx(np.sqrt(variance), rel=3.5 * error)
+    assert 3.5 * error < 0.15
 
 
 def test_written_entries_come_back_and_others_stay(tmp_path):

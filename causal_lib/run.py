@@ -4,7 +4,6 @@ Every run writes into its own folder ``reports/runs/<run-id>``. Only a notebook 
 results that came from default parameters, is copied on to the committed ``reports/results`` and ``reports/figures``.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -23,6 +22,7 @@ import jinja2
 import nbformat
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from causal_lib import paths
@@ -74,7 +74,7 @@ def run(
     if in_place and dirty:
         raise UsageError(f"--in-place needs default parameters; changed in {', '.join(dirty)}")
     folder, state, lock = _open(planned, profile, resume, reports / "runs")
-    with lock:
+    try:
         for leftover in [*folder.rglob(".*.*"), *reports.glob("*/.[0-9][0-9]*")]:  # what a kill left half-written
             leftover.unlink()
         for sub in ("results", "figures"):
@@ -87,6 +87,8 @@ def run(
                 if state["notebooks"][job.number]["status"] == "ok":
                     _write_back(job, folder, state["notebooks"][job.number])
         _save(folder, state)
+    finally:
+        lock.release()
     return folder
 
 
@@ -116,13 +118,12 @@ def _open(planned, profile, resume, runs):
 
 
 def _lock(folder):
-    file = (folder / ".lock").open("w")
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:  # that run is still going
-        file.close()
+        lock.acquire()
+    except Timeout:  # that run is still going
         return None
-    return file
+    return lock
 
 
 def _copy(path, folder):

@@ -10,8 +10,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from causal_lib import paths
+from causal_lib import run as runner
 from causal_lib.notebooks import UsageError, defaults, find, hygiene, notebook_html, opening, plan, with_outputs
-from causal_lib.run import _open, headline, run, summary
+from causal_lib.run import _lock, _open, headline, run, summary
 
 # What the library's results.write does, without the seconds that importing it takes in every kernel.
 WRITE = """import json, os, pathlib
@@ -62,7 +63,7 @@ def reopened(house, numbers=(), given=None):
     folder, _, lock = _open(
         plan(numbers, given, notebooks=house / "notebooks"), "quick", True, house / "reports" / "runs"
     )
-    lock.close()
+    lock.release()
     return folder
 
 
@@ -260,7 +261,7 @@ def test_a_finished_notebook_is_run_again_after_an_edit_or_when_what_it_needs_is
     jobs = plan(notebooks=house / "notebooks")
     runs = house / "reports" / "runs"
     folder, state, lock = _open(jobs, "quick", False, runs)
-    lock.close()
+    lock.release()
     for number in ("01", "02"):
         state["notebooks"][number]["status"] = "ok"
     (folder / "run.json").write_text(json.dumps(state))
@@ -270,7 +271,7 @@ def test_a_finished_notebook_is_run_again_after_an_edit_or_when_what_it_needs_is
         for name in edited:
             add(house, name, "print('edited')", needs=["01"] if name == "02_b" else [])
         again, resumed, lock = _open(plan(notebooks=house / "notebooks"), "quick", True, runs)
-        lock.close()
+        lock.release()
         assert again == folder
         assert [resumed["notebooks"][n]["status"] for n in ("01", "02", "03")] == [*expected, "pending"]
 
@@ -344,6 +345,30 @@ def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(house):
     assert not list(folder.rglob(".0*"))
     assert sorted(p.name for p in (house / "reports" / "results").iterdir()) == ["01.json", "02.json"]
     assert reopened(house) != folder  # nothing is left to resume
+
+
+def test_a_run_s_folder_is_locked_while_it_goes_and_free_when_it_ends(house, monkeypatch):
+    add(house, "01_a")
+    locks, seen = [], []
+    monkeypatch.setattr(runner, "_lock", lambda folder: locks.append(_lock(folder)) or locks[-1])
+    monkeypatch.setattr(
+        runner, "_execute", lambda job, folder, jobs: seen.append(_lock(folder)) or {"status": "failed"}
+    )
+    folder = start(house)
+    assert seen == [None]  # a second one is refused
+    assert not locks[0].is_locked
+    again = _lock(folder)
+    assert again is not None
+    assert _lock(folder) is None
+    again.release()
+
+    def breaks(*arguments):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(runner, "_execute_all", breaks)
+    with pytest.raises(OSError, match="no space left"):
+        start(house)
+    assert not locks[-1].is_locked
 
 
 def test_in_place_writes_outputs_and_nothing_else(house):

@@ -23,10 +23,10 @@ import nbformat
 import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
 from causal_lib import paths
 from causal_lib.notebooks import UsageError, hygiene, notebook_html, plan, with_dependents, with_outputs
+from causal_lib.progress import progress_bar
 from causal_lib.results import Metric, table, write_text
 
 _INDEX = """<!DOCTYPE html><meta charset="utf-8"><title>run {{ name }}</title>
@@ -163,7 +163,9 @@ def _execute_all(planned, jobs, folder, state, reports):
     try:
         for job in planned:
             futures[job.number] = pool.submit(settle, job)
-        for future in tqdm(as_completed(futures.values()), total=len(futures), unit="notebook", desc="notebooks"):
+        for future in progress_bar(
+            as_completed(futures.values()), delay=0, total=len(futures), unit="notebook", desc="notebooks"
+        ):
             future.result()
     finally:
         pool.shutdown(cancel_futures=True)

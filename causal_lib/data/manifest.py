@@ -25,9 +25,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
 from causal_lib import paths
+from causal_lib.progress import progress_bar
 
 MANIFEST = Path(__file__).with_name("sources.toml")
 """The package's own manifest."""
@@ -211,7 +211,7 @@ def fetch(
             wanted.setdefault((source.package, source.version, source.artifact), []).append(source)
     done, problems = [], []
     _sweep(Path(raw))
-    for package, sources in tqdm(wanted.items(), desc="packages", disable=not progress):
+    for package, sources in progress_bar(wanted.items(), show=progress, delay=0, desc="packages"):
         with _temporary(Path(raw)) as folder:
             try:
                 archive = _download(*package, folder)

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
-from tqdm.auto import tqdm
 
 from causal_lib import paths
 from causal_lib.data.schema import KEY, check_frame, check_range
+from causal_lib.progress import progress_bar
 
 CHUNK_ROWS = 20_000  # rows of one INSERT call; the driver cuts it into statements that fit the server's packet size
 
@@ -147,7 +147,7 @@ class Store:
             _check_values(tables[table.name], table)
             self._check_references(tables, table, replace)
         total = sum(map(len, tables.values()))
-        bar = tqdm(total=total, unit="row", desc="load", delay=2)  # a load that is over at once shows none
+        bar = progress_bar(total=total, unit="row", desc="load")
         with self._explained(), bar, self._engine.begin() as connection:
             for table in reversed(metadata.sorted_tables) if replace else ():
                 connection.execute(table.delete())

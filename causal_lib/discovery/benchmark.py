@@ -22,7 +22,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from causal_lib import paths, plots
 from causal_lib.bench import claim
@@ -38,6 +37,7 @@ from causal_lib.discovery.stability import edge_stability
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import ARROW, CausalGraph
 from causal_lib.knowledge import Knowledge
+from causal_lib.progress import progress_bar
 
 PACKAGES = {
     "notears (gcastle)": "from castle.algorithms import Notears\nmodel = Notears()",
@@ -334,7 +334,7 @@ class _Rows:
 
     def measure(self, setting, cases, searches, *, small=None, scored=False):
         """Run every search on every case, and before that new ones on ``small`` (or the first case): compiling, imports."""
-        for number, case in enumerate(tqdm([small or cases[0], *cases], desc=setting, unit="graph")):
+        for number, case in enumerate(progress_bar([small or cases[0], *cases], delay=0, desc=setting, unit="graph")):
             for method, search in searches.items():
                 if method in self.skipped or (number == 0 and method in self.warm):
                     continue

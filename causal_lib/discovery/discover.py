@@ -64,6 +64,8 @@ def discover(
         draws from the system's entropy: it gives the same graph again because it restarts until it finds the same best
         score (checked up to 12 columns); for many more columns raise ``restarts``.
 
+    Statistics of many rows and the graph network show a progress bar; TQDM_DISABLE=1 in the environment hides it.
+
     Returns
     -------
     `CausalGraph` with ``info``: method, settings, rows, seed, seconds, encoding, score (the method's own, smaller is

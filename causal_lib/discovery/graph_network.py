@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm  # not tqdm.auto, whose bars in notebooks do not heed TQDM_DISABLE
 
 from causal_lib.discovery.continuous import acyclicity, keep_acyclic
 from causal_lib.discovery.equations import Columns, Equations
+from causal_lib.progress import progress_bar
 
 LEVELS = (0.03, 0.06, 0.12)  # l1, for standardised columns
 LEAST_ROWS = 8
@@ -110,7 +110,7 @@ def _penalised(columns, train, allowed, required, levels, hidden, steps, seed):
     price, found = torch.tensor(~required[sources, targets], dtype=torch.float32), []
     counts = [steps, *[steps // 6] * (len(levels) - 1)]
     optimizer, batches = torch.optim.Adam(model.parameters(), lr=0.02), _batches(train, sum(counts), seed)
-    bar = tqdm(total=sum(counts), desc="all edges", unit="step", delay=5, mininterval=1, leave=False)
+    bar = progress_bar(total=sum(counts), delay=5, desc="all edges", unit="step", mininterval=1, leave=False)
     for l1, count in zip(levels, counts, strict=True):
         for step in range(count):
             rho, along = (
@@ -196,7 +196,7 @@ def _search(adjacency, may_add, required, families, gain, seed):
     nearly free: where directions are not identified, that walks through the Markov class, and other moves open there.
     """
     rng, best, current = np.random.default_rng(seed), (np.inf, adjacency), adjacency
-    for kick in tqdm(range(_KICKS + 1), "climbs", delay=5, mininterval=1, leave=False):
+    for kick in progress_bar(range(_KICKS + 1), delay=5, desc="climbs", mininterval=1, leave=False):
         if kick == 1:
             current = required.copy()
         elif kick:

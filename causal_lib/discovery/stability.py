@@ -12,13 +12,13 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
-from tqdm.auto import tqdm
 
 from causal_lib.data.schema import check_range
 from causal_lib.discovery.discover import METHODS, discover
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import ARROW, NONE, TAIL, CausalGraph
 from causal_lib.knowledge import Knowledge
+from causal_lib.progress import progress_bar, without_bars
 from causal_lib.results import write_text
 
 SAMPLINGS = ("bootstrap", "effective", "subsample")
@@ -127,7 +127,7 @@ def edge_stability(
     n_jobs : joblib's; `joblib.parallel_config` moves the work to another backend.
     resume : a folder. Each graph is kept there, under a hash of all it came from, once it is found; what is there is not
         searched again. With a ``search`` of your own, empty the folder when you change it: its name is all that counts.
-    progress : whether a bar is shown.
+    progress : whether bars are shown, of the statistics and of the draws. A single draw shows none.
     search : a function of one draw that gives its graph, instead of `discover`.
 
     A variable that is constant in a draw (a rare event) has no edge there.
@@ -167,14 +167,15 @@ def edge_stability(
     else:
         what = f"{search.__module__}.{search.__qualname__}"
     if not rows and not given:
-        data = Statistics.from_frame(data, n_boot=draws, seed=seed)
+        with without_bars(not progress):
+            data = Statistics.from_frame(data, n_boot=draws, seed=seed)
     k = knowledge
     known = k and (k.tiers, sorted(k.forbidden), sorted(k.required), k.within_tiers)
     content = pd.util.hash_pandas_object(data, index=False).to_numpy() if rows else None
     common = _hash(what, sorted(settings.items()), known, seed, sampling, names, content)
     tasks = (
         joblib.delayed(_marks)(data if rows else data.draw(b), names, b, sampling, seed, search, common, resume)
-        for b in tqdm(range(draws), desc="draws", unit="graph", delay=2, disable=not progress)
+        for b in progress_bar(range(draws), show=progress, desc="draws", unit="graph")
     )
     marks = np.array(joblib.Parallel(n_jobs)(tasks))
     arrow, tail, info = marks == ARROW, marks == TAIL, {"method": what, "settings": settings, "sampling": sampling}
@@ -208,7 +209,8 @@ def _marks(sample, names, b, sampling, seed, search, common, folder):
     path = folder and Path(folder) / f"{key}.json"
     if path and path.exists():
         return np.array(json.loads(path.read_text(encoding="utf-8")), dtype=np.int8)
-    found = search(sample.subset(varying) if isinstance(sample, Statistics) else sample[varying])
+    with without_bars():  # of the single draw: the one of `edge_stability` counts the draws
+        found = search(sample.subset(varying) if isinstance(sample, Statistics) else sample[varying])
     at = [names.index(name) for name in found.names]
     marks = np.zeros((len(names), len(names)), dtype=np.int8)
     marks[np.ix_(at, at)] = found.marks

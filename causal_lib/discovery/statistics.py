@@ -16,7 +16,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 from threadpoolctl import ThreadpoolController
-from tqdm.auto import tqdm
 
 from causal_lib.data.schema import check_frame
 from causal_lib.discovery.moments import (
@@ -32,6 +31,7 @@ from causal_lib.discovery.moments import (
     sorted_levels,
     take,
 )
+from causal_lib.progress import progress_bar
 
 _ROWS = 131_072  # rows of one chunk: enough to hide Python's cost, few enough to hold two chunks at a time
 _pools = cache(ThreadpoolController)  # looking for the libraries takes longer than a small table
@@ -366,7 +366,7 @@ def _columns(batches):
 def _fold(chunks, missing, n_boot, seed, total):
     """The statistics of all ``chunks`` (names, columns, weights), held one at a time."""
     whole, names, seen, dropped, holes = None, [], 0, 0, 0
-    bar = tqdm(total=total, unit="row", desc="statistics", delay=2)
+    bar = progress_bar(total=total, unit="row", desc="statistics")
     # products this small only make more threads wait for each other; an overflow is found in the result
     with bar, _pools().limit(limits=1, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
         for number, (names, columns, w) in enumerate(chunks):

@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 from scipy import sparse
 from torch import nn
-from tqdm.auto import tqdm
 
 from causal_lib.models.interactions import Interactions
+from causal_lib.progress import progress_bar
 from causal_lib.ranking import check_codes
 
 
@@ -169,7 +169,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     history, best, kept = [], np.inf, None
-    for epoch in tqdm(range(1, epochs + 1), "training", unit="epoch", delay=2, disable=not progress):
+    for epoch in progress_bar(range(1, epochs + 1), show=progress, desc="training", unit="epoch"):
         model.train()
         order, total = torch.randperm(n, generator=generator), 0.0
         for rows in order.split(batch_size):

@@ -23,7 +23,6 @@ from importlib.metadata import version
 
 import numpy as np
 from scipy.stats import binomtest
-from tqdm.auto import tqdm
 
 from causal_lib.bench import claim
 from causal_lib.data.simulate import sample_network
@@ -33,6 +32,7 @@ from causal_lib.discovery.pretrained.benchmark import directed_f1
 from causal_lib.discovery.stability import Stability, edge_stability
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
+from causal_lib.progress import progress_bar
 from causal_lib.proposals.models import LocalModel, Model, ProposalError
 from causal_lib.proposals.propose import Proposal, Proposals, descriptions, propose
 
@@ -54,7 +54,7 @@ def study(
     except ProposalError as error:
         return {"claims": [], "skipped": {"local model": str(error)}}
     tables, rows, kept = [], [], {"adjacent": [], "neutral": [], "apart": []}
-    for network in tqdm(networks, desc="networks"):
+    for network in progress_bar(networks, delay=0, desc="networks"):
         net, rng = bayes_net(f"network-{network}"), np.random.default_rng(0)
         truth = CausalGraph.from_pyagrum(net)
         seen = [_stability(net, n, draws, seed) for seed in range(samples)]

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
-from tqdm.auto import tqdm
 
 from causal_lib.discovery.stability import Stability
 from causal_lib.graph import CausalGraph
+from causal_lib.progress import progress_bar
 from causal_lib.proposals.models import Endpoint, LocalModel, Model, Refused, Reply
 
 MAX_TEXT = 2_000  # characters of a name or a description
@@ -211,7 +211,7 @@ def propose(
     if model is None:
         model = Endpoint.from_environment() if os.environ.get("CAUSAL_LIB_LLM_URL") else LocalModel()
     items, failures = [], 0
-    for pair in tqdm(chosen, desc="pairs", delay=2, disable=not progress):
+    for pair in progress_bar(chosen, show=progress, desc="pairs"):
         if failures >= GIVE_UP:
             items.append(Proposal(*pair, "refused", reason=f"not asked: the endpoint failed {GIVE_UP} pairs in a row"))
             continue

@@ -88,7 +88,7 @@ def test_permuted_and_renamed_columns_give_the_permuted_graph(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_repeatable_silent_and_without_traces(method, recwarn, capfd):
+def test_repeatable_silent_and_without_traces(method, recwarn, capfd, bars_at_once):
     data, states = data_for(method), (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
     before, first = data.copy(), run(method, data, seed=7)
     assert all(run(method, data, seed=7) == first for _ in range(2))

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from tqdm.auto import tqdm
 
 from causal_lib import paths
 from causal_lib.data import families, mechanisms, simulate
 from causal_lib.data.families import FAMILIES, TROUBLES, draw, some_knowledge
 from causal_lib.discovery import additive
 from causal_lib.discovery.pretrained import canonical, features, moments
+from causal_lib.progress import progress_bar
 
 SHARD = 50  # examples in a file
 _SHARES = {"tables": 2.0, "mixed": 1.5, "additive nonlinear": 1.3}  # of families that need more; 1 for the others
@@ -89,7 +89,7 @@ def make(count: int, seed: int, *, n_jobs: int = 2, folder: Path | None = None, 
     numbers = range(-(-count // SHARD))
     tasks = [joblib.delayed(_shard)(folder, seed, number) for number in numbers]
     done = joblib.Parallel(n_jobs, return_as="generator")(tasks)
-    files = list(tqdm(done, "examples", len(tasks), unit="file", delay=2, disable=not progress))
+    files = list(progress_bar(done, show=progress, desc="examples", total=len(tasks), unit="file"))
     return join([_load(path) for path in files])
 
 

@@ -5,10 +5,10 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from causal_lib.discovery.pretrained.examples import Examples
 from causal_lib.discovery.pretrained.network import PairNetwork, log_probabilities, reverse, triangles
+from causal_lib.progress import progress_bar
 
 PAIRS = 4000  # ordered pairs in a batch, about
 TRIANGLES = 400_000  # and triangles at most, unless one data set alone has more
@@ -115,7 +115,7 @@ def train(
             lambda k: min((k + 1) / (WARM_UP * steps), 1) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * k / steps))),
         )
         batches, history, queue = Batches(examples), [], []
-        bar = tqdm(range(steps), "training", unit="step", delay=2, disable=not progress)
+        bar = progress_bar(range(steps), show=progress, desc="training", unit="step")
         for step in bar:
             if not queue:
                 queue = batches.split(rng)

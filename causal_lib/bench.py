@@ -21,12 +21,12 @@ from causal_lib import paths
 from causal_lib.results import Metric, write_text
 
 _MEASURE = """
-import json, resource, time
+import json, resource, sys, time
 {imports}
 start, cpu = time.perf_counter(), time.process_time()
 {work}
 seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)  # bytes, or kilobytes
 print(json.dumps({{"rows": rows, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak}}))
 """
 _REPORT = """
@@ -246,6 +246,16 @@ def claim(name: str, values: Iterable[float], target: str, *, statistic: str = "
         "target": target,
         "held": held,
     }
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held so far, MB; RuntimeError where the system does not count it (Windows)."""
+    try:
+        import resource  # not on Windows
+    except ImportError as error:
+        raise RuntimeError("peak memory cannot be measured here: run the benchmark on Linux or macOS") from error
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux kilobytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def known(name: str) -> list[str]:

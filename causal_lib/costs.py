@@ -23,11 +23,11 @@ import joblib
 import numpy as np
 import pandas as pd
 from scipy import stats
-from tqdm.auto import tqdm
 
 from causal_lib import paths
 from causal_lib.bench import claim
 from causal_lib.costs_methods import METHODS, RANKINGS, SKIPPED, Method, shop_rows
+from causal_lib.progress import progress_bar
 
 _IMPORTS = (
     "tensorflow", "econml.dml", "econml.grf", "causallearn.search.ConstraintBased.PC", "causal_lib.discovery.pretrained.discoverer",
@@ -75,6 +75,8 @@ def spent(work: Callable, small: object, make: Callable) -> tuple[dict[str, floa
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
+    if not Path("/proc/self/clear_refs").exists():
+        raise RuntimeError("memory is read from /proc, which this system lacks: run the benchmark of costs on Linux")
     work(small)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what is free goes back, lest the data be put there unseen
@@ -94,7 +96,7 @@ def report(repeats: int = 2, *, worlds: int = 3, methods: Mapping[str, Method] |
     """
     methods, rows, skipped = METHODS if methods is None else methods, [], dict(SKIPPED)
     worth = pd.DataFrame([row for seed in range(worlds) for row in _worth(seed)])
-    for name, method in tqdm(methods.items(), unit="method"):
+    for name, method in progress_bar(methods.items(), delay=0, unit="method"):
         plan = [(axis, size, seed) for axis, grid in method.grids.items() for size in grid for seed in range(repeats)]
         python = paths.ROOT / method.python if method.python else None
         if python and not python.exists():

@@ -1,4 +1,6 @@
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,3 +73,22 @@ def test_a_report_is_what_the_function_returns_in_a_fresh_process_that_may_print
     monkeypatch.setattr(bench, "_REPORT", "raise SystemExit(3)  # {function}")
     with pytest.raises(RuntimeError, match="status 3"):
         bench.write("tiny", reports=tmp_path)
+
+
+@pytest.mark.parametrize(("platform", "counted"), [("linux", 3 * 2**10), ("darwin", 3 * 2**20)])
+def test_peak_memory_is_in_mb_whatever_the_system_counts(monkeypatch, platform, counted):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=counted))
+    assert bench.peak_mb() == 3
+
+
+def test_peak_memory_counts_what_was_held():
+    held = b"1" * int(2**20 * (bench.peak_mb() + 50))  # more than this process ever had
+    assert bench.peak_mb() > len(held) / 2**20
+
+
+def test_where_peak_memory_cannot_be_measured_the_error_says_where_it_can(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    with pytest.raises(RuntimeError, match="run the benchmark on Linux or macOS"):
+        bench.peak_mb()

@@ -144,3 +144,38 @@ def test_the_wheel_alone_lists_loads_and_discovers_and_says_what_needs_the_check
     for command in ("run", "report", "bench", "reproduce"):
         assert f"causal-lib: `{command}` needs a checkout of the repository" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+ELSEWHERE = """
+import importlib, os, pkgutil, sys, sysconfig
+sys.modules["fcntl"] = None  # absent
+import torch_geometric  # torch imports resource where it is not on Windows
+sys.modules["resource"] = None
+import causal_lib
+opened = []
+
+def note(event, arguments):
+    if event == "open" and isinstance(arguments[0], str | bytes) and os.fsdecode(arguments[0]).startswith("/proc"):
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename.startswith((sysconfig.get_path("stdlib") + os.sep, "<frozen")):
+            if "site-packages" in frame.f_code.co_filename:
+                break
+            frame = frame.f_back
+        if "causal_lib" in frame.f_globals["__name__"]:
+            opened.append((frame.f_globals["__name__"], arguments[0]))
+
+sys.addaudithook(note)
+names = [module.name for module in pkgutil.walk_packages(causal_lib.__path__, "causal_lib.")]
+for name in names:
+    importlib.import_module(name)
+assert sys.modules["fcntl"] is sys.modules["resource"] is None
+assert "causal_lib.run" in names and "causal_lib.costs" in names and "causal_lib.discovery.pretrained.benchmark" in names
+assert not opened, opened
+"""
+
+
+def test_every_module_imports_where_there_is_no_fcntl_no_resource_and_no_proc():
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False, cwd=paths.ROOT
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,7 +1,6 @@
 """How long valuing a policy takes and in how much memory; whether values are those of the package obp on the same arrays."""
 
 import importlib
-import resource
 import sys
 import time
 import types
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from causal_lib import paths
-from causal_lib.bench import claim
+from causal_lib.bench import claim, peak_mb
 from causal_lib.inference.estimators import design
 from causal_lib.inference.off_policy import ESTIMATORS, policy_values
 from causal_lib.inference.reward_model import fit_additive
@@ -47,7 +46,7 @@ def off_policy(*, n: int = 1_000_000, k: int = 100, repeats: int = 3) -> dict:
         start = time.perf_counter()
         found = policy_values(logs, policy, **how)
         rows.append({"seconds": time.perf_counter() - start})
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     claims = [
         claim(
             f"{len(ESTIMATORS)} estimators, {n} rounds, {k} actions: seconds",

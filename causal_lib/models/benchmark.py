@@ -2,7 +2,6 @@
 
 import json
 import re
-import resource
 import subprocess
 import tempfile
 import time
@@ -14,7 +13,7 @@ import torch
 from scipy import sparse
 
 from causal_lib import paths
-from causal_lib.bench import claim, measure
+from causal_lib.bench import claim, measure, peak_mb
 from causal_lib.data.preprocess import preprocess_data
 from causal_lib.data.sources import load
 from causal_lib.data.worlds import shop
@@ -212,7 +211,7 @@ def size(rows: int = 1_000_000, *, n_users: int = 10_000, n_items: int = 5_000) 
     evaluate_ranking(top, parts[1].matrix(), popularity=np.bincount(parts[0].items, minlength=n_items))
     ranked = time.perf_counter() - start
     claims.append(claim(f"{n_users:,} users, {n_items:,} items: seconds of full ranking", [ranked], "at most 10"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     claims.append(claim("most memory of the process, MB", [peak], "at most 1000"))
     return {
         "claims": claims,

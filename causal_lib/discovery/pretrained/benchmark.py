@@ -10,9 +10,8 @@ from pathlib import Path
 import gadjid
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
-from causal_lib.bench import claim
+from causal_lib.bench import claim, peak_mb
 from causal_lib.data.families import FAMILIES, HELD_OUT, draw
 from causal_lib.data.simulate import random_dag, sample_network, simulate
 from causal_lib.data.sources import bayes_net, load
@@ -25,6 +24,7 @@ from causal_lib.discovery.pretrained.discoverer import edge_probabilities
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
+from causal_lib.progress import progress_bar
 
 SEED = 10**6  # the benchmark's root; the training's are small
 MEMBERS = 10
@@ -155,7 +155,7 @@ def families(
     """
     table, claims, best_of_all = Table(), [], []
     names = list(names or [*FAMILIES, *HELD_OUT])
-    for name in tqdm(names, unit="family"):
+    for name in progress_bar(names, delay=0, unit="family"):
         everything = [*FAMILIES, *HELD_OUT]
         for number in range(tables):
             sample = draw(name, [SEED, everything.index(name), number], d=d, n=n, degree=degree)
@@ -253,7 +253,7 @@ def knowledge(
 ) -> dict:
     """What three true tiers tell about the pairs within one tier, which they neither forbid nor order."""
     rows, gains = [], []
-    for name in tqdm(names, unit="family"):
+    for name in progress_bar(names, delay=0, unit="family"):
         for number in range(tables):
             sample = draw(name, [SEED, 97, number], d=d, n=n, degree=2.0)
             tiers = [part.tolist() for part in np.array_split(np.array(sample.order, dtype=object), 3)]
@@ -273,8 +273,6 @@ def speed(
     sizes: Sequence[tuple[int, str]] = ((20, "at most 1"), (50, "at most 5")), *, n: int = 1000, tables: int = 5
 ) -> dict:
     """Seconds of one answer on one thread, features and networks together, and the most memory taken."""
-    import resource
-
     claims, rows = [], []
     warm = draw("mixed", [SEED, 99], d=6, n=200).frame
     discover(warm, method="pretrained")
@@ -288,6 +286,6 @@ def speed(
     drawn = draw("mixed", [SEED, 98, 0], d=20, n=100 * n, degree=2.0)
     seconds = discover(drawn.frame, method="pretrained").info["seconds"]
     rows.append({"d": 20, "n": 100 * n, "seconds": round(seconds, 3)})
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     claims.append(claim("most memory of the process, MB", [peak], "at most 1000"))
     return {"claims": claims, "rows": rows}

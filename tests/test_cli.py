@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import nbformat
 import pytest
@@ -136,9 +137,12 @@ def test_bench_takes_the_ratio_within_each_pair(tmp_path, monkeypatch):
 
 
 def test_measure_runs_in_a_fresh_process_and_reports_its_errors():
-    found = bench.measure("import time", "time.sleep(0.2)\nrows = len(bytearray(200_000_000))")
+    start = time.perf_counter()
+    found = bench.measure("import time\ntime.sleep(0.5)", "time.sleep(0.2)\nrows = len(bytearray(200_000_000))")
+    elapsed = time.perf_counter() - start
     assert found["rows"] == 200_000_000
-    assert 0.2 <= found["seconds"] < 20
+    assert 0.2 <= found["seconds"] <= elapsed - 0.5  # neither the imports nor the interpreter's start is counted
+    assert 0 < found["cpu_seconds"] < found["seconds"]  # a sleep takes no CPU
     assert found["peak_mb"] > 190  # the array alone has 190.7 binary megabytes
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         bench.measure("", "1 / 0")

@@ -51,8 +51,7 @@ def test_what_has_no_exponent_is_refused(sizes, spent_on, message):
 
 
 def test_memory_and_seconds_are_those_of_the_call():
-    megabytes = 64
-    seen = []
+    megabytes, seen = 512, []
 
     def work(size):
         seen.append(size)
@@ -63,7 +62,9 @@ def test_memory_and_seconds_are_those_of_the_call():
     whole = time.process_time() - start
     assert seen == [1, megabytes]  # once on the small problem, then measured
     assert (data, answer) == (megabytes, megabytes * 2**17)
-    assert abs(found["peak_mb"] - megabytes) < 8  # the small problem left or took a page here and there
+    assert found["peak_mb"] == pytest.approx(
+        megabytes, rel=0.1
+    )  # the system may give or take some pages of the process
     assert 0 < found["cpu_seconds"] < whole
 
 

@@ -2,8 +2,8 @@ import contextlib
 import itertools
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -91,11 +91,13 @@ class Server:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.server.closing = threading.Event()
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
 
     def close(self):
+        self.server.closing.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
@@ -109,7 +111,8 @@ def server():
 
 
 def endpoint(server, **how):
-    return Endpoint(server.url, "toy", KEY, **{"timeout": 5, "backoff": 0, **how})
+    # the server answers at once, a busy machine does not
+    return Endpoint(server.url, "toy", KEY, **{"timeout": 600, "backoff": 0, **how})
 
 
 def ask(server, variables=("smoke", "cancer"), **how):
@@ -141,20 +144,8 @@ def test_a_right_answer_in_both_orders_is_a_proposal(server):
     assert found.about == about | {"seed": 0}
 
 
-def slowly(handler, _):
-    time.sleep(0.5)
-    return said("neither")
-
-
-def in_drops(handler, _):
-    """A body that never ends, a byte at a time, each well within the time of a socket."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "10000")
-    handler.end_headers()
-    for _ in range(40):
-        handler.wfile.write(b" ")
-        handler.wfile.flush()
-        time.sleep(0.05)
+def never(handler, _):
+    handler.server.closing.wait()  # until the test is over
 
 
 def hang_up(handler, _):
@@ -167,8 +158,7 @@ ANSWER = '{"answer": "neither", "confidence": 0.5}'
 @pytest.mark.parametrize(
     ("reply", "how", "reason"),
     [
-        (slowly, {"timeout": 0.1}, "timed out"),
-        (in_drops, {"timeout": 0.3}, "timed out"),
+        (never, {"timeout": 0.1}, "timed out"),
         (hang_up, {}, "endpoint not reached"),
         (completion(f"Sure! {ANSWER}"), {}, "unparsed: not JSON alone"),
         (completion(f"```json\n{ANSWER}\n```"), {}, "unparsed: not JSON alone"),
@@ -199,6 +189,29 @@ def test_what_is_not_exactly_an_answer_is_refused_with_its_reason(server, reply,
     assert (one.answer, one.edge, one.confidence) == ("refused", None, None)
     assert one.reason.startswith(reason)
     assert KEY not in one.reason
+
+
+@pytest.mark.parametrize(("timeout", "answer"), [(60, "refused"), (600, "neither")])
+def test_a_body_in_drops_is_refused_once_it_takes_too_long_in_all(server, monkeypatch, timeout, answer):
+    """A good answer of 100 bytes, each one second of the client's clock after the other, so that no socket ever waits for long."""
+    clock = [0.0]
+
+    def in_drops(handler, _):
+        status, _, content = said("neither")
+        content = content.ljust(100)
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        for byte in content:
+            clock[0] += 1
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+
+    monkeypatch.setattr(models, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    server.replies = [in_drops]
+    [one] = ask(server, timeout=timeout).items
+    assert one.answer == answer
+    assert one.reason == ("timed out" if answer == "refused" else "")
 
 
 def test_too_many_requests_and_failures_are_tried_again_and_the_wait_grows(server, monkeypatch):

@@ -316,7 +316,9 @@ state = st.text(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(low=state, high=state)
 def test_any_state_survives(own, tmp_path, low, high):
     if low == high or "//" in low + high or "/*" in low + high:  # comments in the format

@@ -78,13 +78,13 @@ def test_claims_say_what_the_rows_say():
     report = benchmark.speed(sizes=[(8, 1, 3)], large=(9, 1, 2), n=300)
     claims = {claim["claim"]: claim["value"] for claim in report["claims"]}
     own, flop = value_of(report, "ER1, d=8", "seconds", "order", "flop")
-    assert claims["ER1, d=8: seconds, order / flop"] == pytest.approx(
-        np.median(own / flop), rel=0.01
-    )  # rows are rounded
+    off = 0.5e-6  # rows are rounded to microseconds
+    low, high = np.median((own - off) / (flop + off)), np.median((own + off) / (flop - off))
+    assert low <= claims["ER1, d=8: seconds, order / flop"] <= high
     own, flop = value_of(report, "ER1, d=8", "bic", "order", "flop")
     assert claims["ER1, d=8: bic, order - flop"] == pytest.approx((own - flop).mean(), abs=1e-5)
     searched, _ = value_of(report, "ER1, d=8", "search_seconds", "order", "flop")
-    assert (searched < value_of(report, "ER1, d=8", "seconds", "order", "flop")[0]).all()
+    assert (searched <= value_of(report, "ER1, d=8", "seconds", "order", "flop")[0]).all()
 
 
 def test_without_their_environment_peers_are_skipped_with_the_reason(tmp_path, quick_engines):

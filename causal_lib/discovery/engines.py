@@ -7,8 +7,10 @@ numbers only cut into quantile bins. Gaussian methods see the data through count
 """
 
 import random
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
@@ -302,7 +304,11 @@ def _learner(data, knowledge, bins):
 
     codes, encoding = discretise(data, bins)
     names = tuple(codes.columns)
-    learner = gum.BNLearner(codes.set_axis([f"v{i}" for i in range(len(names))], axis=1))
+    # given a frame it would write the table to a file that nobody removes; it reads the file at once and whole
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "codes.csv")
+        codes.set_axis([f"v{i}" for i in range(len(names))], axis=1).to_csv(path, index=False)
+        learner = gum.BNLearner(str(path))
     learner.setNumberOfThreads(1)  # more wait for each other at every score: slower on a few cores, worse on busy ones
     allowed, required = _pairs(knowledge, names)
     for i, j in np.argwhere(~(allowed | required.T | np.eye(len(names), dtype=bool))):  # no reverse of a required arc

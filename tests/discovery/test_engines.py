@@ -1,10 +1,12 @@
 import inspect
 import itertools
+import os
 import random
+import tempfile
 
 import numpy as np
 import pandas as pd
-import pyagrum  # noqa: F401  its import warns, which is not the methods' chatter
+import pyagrum  # its import warns, which is not the methods' chatter
 import pytest
 import torch_geometric.nn  # noqa: F401  the same
 from hypothesis import given
@@ -96,6 +98,31 @@ def test_repeatable_silent_and_without_traces(method, recwarn, capfd, bars_at_on
     pd.testing.assert_frame_equal(data, before)
     assert capfd.readouterr() == ("", "")
     assert [str(w.message) for w in recwarn] == []
+
+
+@pytest.mark.parametrize("method", ["miic", "greedy"])
+def test_no_file_is_left_by_what_reads_files(method, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    learner, seen = pyagrum.BNLearner, []
+
+    def watched(source, *rest):
+        seen.append(os.listdir(tmp_path))
+        return learner(source, *rest)
+
+    monkeypatch.setattr(pyagrum, "BNLearner", watched)
+    run(method)
+    assert [len(files) for files in seen] == [1]  # the table was in this folder
+    assert os.listdir(tmp_path) == []
+
+    def refused(source, *rest):
+        watched(source, *rest)
+        raise pyagrum.GumException("no such table")
+
+    monkeypatch.setattr(pyagrum, "BNLearner", refused)
+    with pytest.raises(pyagrum.GumException):
+        run(method)
+    assert len(seen) == 2
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("method", METHODS)

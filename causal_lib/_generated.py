@@ -17,13 +17,15 @@ def remove_at_exit() -> None:
 
 
 def _remove():
+    names = [name for name in sys.modules if name.endswith(("_propagate", "_edge_updater"))]
+    if not names:
+        return
     import tempfile
 
-    for name, module in list(sys.modules.items()):
-        if not name.endswith(("_propagate", "_edge_updater")):
-            continue
+    places = tempfile.gettempdir(), os.path.join(tempfile.gettempdir(), "__pycache__")
+    for name in names:
+        module = sys.modules[name]
         for path in filter(None, (getattr(module, "__file__", None), getattr(module, "__cached__", None))):
-            here = os.path.dirname(path) in (tempfile.gettempdir(), os.path.join(tempfile.gettempdir(), "__pycache__"))
-            if here and os.path.basename(path).startswith(f"{name}_"):
+            if os.path.dirname(path) in places and os.path.basename(path).startswith(f"{name}_"):
                 with contextlib.suppress(OSError):  # it is gone, or was never written
                     os.unlink(path)

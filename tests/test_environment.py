@@ -110,6 +110,7 @@ from pathlib import Path
 import causal_lib
 from causal_lib import cli, paths
 from causal_lib.data.sources import load
+from causal_lib.data.store import Store
 from causal_lib.discovery import discover
 assert Path(causal_lib.__file__).parents[1] == Path(sys.argv[1]), causal_lib.__file__
 assert not paths.is_checkout()
@@ -118,6 +119,7 @@ Path("data").mkdir()
 Path("data/sources.toml").write_text('[shop]\\nkind = "table"\\npath = "shop.csv"')
 Path("data/shop.csv").write_text("shown,bought\\n" + "0,0\\n0,1\\n1,1\\n1,1\\n" * 50)
 assert cli.main(["data", "list"]) == 0
+Store().create()
 print(discover(load("shop"), restarts=0, seed=0).edges)
 print([cli.main([command]) for command in ("run", "report", "bench", "reproduce")])
 """
@@ -140,6 +142,7 @@ def test_the_wheel_alone_lists_loads_and_discovers_and_says_what_needs_the_check
     assert [line.split()[0] for line in table if line.startswith(("nsw ", "shop "))] == ["nsw", "shop"]
     assert "shown -- bought" in edges
     assert statuses == "[2, 2, 2, 2]"
+    assert len(list(home.rglob("causal-lib/data/shop.sqlite"))) == 1
     assert "network-asia" not in {path.name for path in work.rglob("*")}  # data are kept in the user's folder
     for command in ("run", "report", "bench", "reproduce"):
         assert f"causal-lib: `{command}` needs a checkout of the repository" in done.stderr

@@ -37,7 +37,7 @@ test: data ## unit tests, notebook structure, the notebooks' checked outputs, My
 	OMP_NUM_THREADS=1 $(PYTEST) -m "not full and not mysql"
 	rm -rf $(SCRATCH) && mkdir -p $(SCRATCH) && cp -r reports/results $(SCRATCH)/
 	CAUSAL_LIB_REPORTS=$(CURDIR)/$(SCRATCH) OMP_NUM_THREADS=1 TF_CPP_MIN_LOG_LEVEL=2 PYTHONHASHSEED=0 \
-		$(PYTEST) --nbval-lax --nbval-current-env --nbval-kernel-startup-timeout 600 notebooks
+		$(PYTEST) --nbval-lax --nbval-current-env notebooks
 	$(BIN)/python -m pytest -m mysql tests
 
 lab: $(STAMP) ## open JupyterLab on this machine only

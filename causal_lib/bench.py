@@ -5,6 +5,7 @@ Two kinds of benchmark, one report: code against a peer's code in pairs of fresh
 apart, and claims whose truth is computed (`claim`).
 """
 
+import inspect
 import json
 import operator
 import os
@@ -21,13 +22,13 @@ from causal_lib import paths
 from causal_lib.results import Metric, write_text
 
 _MEASURE = """
-import json, resource, sys, time
+import json, sys, time
 {imports}
 start, cpu = time.perf_counter(), time.process_time()
 {work}
 seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)  # bytes, or kilobytes
-print(json.dumps({{"rows": rows, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak}}))
+{peak_mb}
+print(json.dumps({{"rows": rows, "seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak_mb()}}))
 """
 _REPORT = """
 import json
@@ -250,11 +251,14 @@ def claim(name: str, values: Iterable[float], target: str, *, statistic: str = "
 
 def peak_mb() -> float:
     """The most memory that this process has held so far, MB; RuntimeError where the system does not count it (Windows)."""
+    if sys.platform == "linux":  # whose getrusage begins with the peak of the process that started this one
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) / 2**10 for line in status if line.startswith("VmHWM:"))
     try:
         import resource  # not on Windows
     except ImportError as error:
         raise RuntimeError("peak memory cannot be measured here: run the benchmark on Linux or macOS") from error
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux kilobytes
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, other systems kilobytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
@@ -265,7 +269,8 @@ def known(name: str) -> list[str]:
 
 def measure(imports: str, work: str, *, folder: str | Path = ".") -> dict[str, float]:
     """Rows, seconds (wall, CPU) and peak memory (MB) of ``work`` in a fresh process on one thread, imports not timed."""
-    return json.loads(_fresh(_MEASURE.format(imports=imports, work=work), stderr=subprocess.PIPE, cwd=folder))
+    code = _MEASURE.format(imports=imports, work=work, peak_mb=inspect.getsource(peak_mb))
+    return json.loads(_fresh(code, stderr=subprocess.PIPE, cwd=folder))
 
 
 def write(name: str, *, pairs: int | None = None, reports: Path | None = None) -> Path:

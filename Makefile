@@ -34,10 +34,9 @@ notebooks: data ## execute the notebooks and write the outputs back into noteboo
 	$(BIN)/causal-lib run --in-place --jobs $(JOBS) $(ARGS)
 
 test: data ## unit tests, notebook structure, the notebooks' checked outputs, MySQL
-	OMP_NUM_THREADS=1 $(PYTEST) -m "not full and not mysql"
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not mysql"
 	rm -rf $(SCRATCH) && mkdir -p $(SCRATCH) && cp -r reports/results $(SCRATCH)/
-	CAUSAL_LIB_REPORTS=$(CURDIR)/$(SCRATCH) OMP_NUM_THREADS=1 TF_CPP_MIN_LOG_LEVEL=2 PYTHONHASHSEED=0 \
-		$(PYTEST) --nbval-lax --nbval-current-env notebooks
+	CAUSAL_LIB_REPORTS=$(CURDIR)/$(SCRATCH) OMP_NUM_THREADS=1 $(PYTEST) --nbval-lax --nbval-current-env notebooks
 	$(BIN)/python -m pytest -m mysql tests
 
 lab: $(STAMP) ## open JupyterLab on this machine only

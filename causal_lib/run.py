@@ -6,6 +6,7 @@ results that came from default parameters, is copied on to the committed ``repor
 
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -39,6 +40,23 @@ _INDEX = """<!DOCTYPE html><meta charset="utf-8"><title>run {{ name }}</title>
 {% if k in e.changed %}<b>{{ k }}={{ v }}</b>{% else %}{{ k }}={{ v }}{% endif %} {% endfor %}</tr>
 {% endfor %}</table><h2>Headline</h2>{{ headline|safe }}
 """
+# Every processor with AVX2 then adds in the same order. Otherwise numbers differ in their last digits from one processor to
+# another, and where a method compares numbers that are equal but for rounding, its result differs too.
+_SAME_DIGITS = {
+    "OPENBLAS_CORETYPE": "Haswell",
+    "OPENBLAS_L2_SIZE": "512",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "AVX2",
+}
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "PYTHONHASHSEED": "0",
+    "TQDM_DISABLE": "1",  # how far a bar got by the time of saving is not a result
+    "JUPYTER_PREFER_ENV_PATH": "1",  # the `python3` kernel of this environment, not one of the user's
+} | (_SAME_DIGITS if platform.machine() in ("x86_64", "AMD64") else {})
+"""Environment variables of a notebook's kernel, in a run and in the notebooks' checks."""
 _LOST_PORT = re.compile(r"Kernel died before replying to kernel_info|Kernel didn't respond in \d+ seconds")
 _DRAWING = Lock()  # matplotlib, which draws a page's formulas, is not made for threads
 
@@ -173,14 +191,7 @@ def _execute_all(planned, jobs, folder, state, reports):
 
 def _execute(job, folder, jobs):
     """Run one notebook in a process of its own and keep what came of it, copy and page, also when it failed."""
-    environment = {
-        **os.environ,
-        "CAUSAL_LIB_REPORTS": str(folder),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "PYTHONHASHSEED": "0",
-        "TQDM_DISABLE": "1",  # how far a bar got by the time of saving is not a result
-        "JUPYTER_PREFER_ENV_PATH": "1",  # the `python3` kernel of this environment, not one of the user's
-    }
+    environment = {**os.environ, **ENVIRONMENT, "CAUSAL_LIB_REPORTS": str(folder)}
     if jobs > 1:  # each notebook would start a thread a core, and together they would be slower than one by one
         environment |= {f"{pool}_NUM_THREADS": "1" for pool in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
     copy, partial = folder / job.path.name, folder / f".{job.path.name}"

@@ -1,6 +1,12 @@
-"""For `pytest --nbval-lax notebooks`: start a kernel again that lost the race for a port against another worker's."""
+"""For `pytest --nbval-lax notebooks`: kernels in the environment of the runner's, started again when they lost a race for a port."""
+
+import os
 
 import nbval.kernel
+
+from causal_lib.run import ENVIRONMENT
+
+os.environ.update(ENVIRONMENT)  # kernels inherit it
 
 
 def _patiently(start, tries=3):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import runpy
 
@@ -134,6 +135,7 @@ def test_an_answer_that_is_not_there_is_refused(tmp_path, answers, says):
 @pytest.mark.parametrize(("deaths", "starts"), [(0, 1), (2, 3), (3, 3)])
 def test_under_nbval_a_kernel_is_started_at_most_three_times(monkeypatch, deaths, starts):
     monkeypatch.setattr(nbval.kernel, "start_new_kernel", nbval.kernel.start_new_kernel)  # the file replaces it
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # and adds to it
     patiently, started = runpy.run_path(str(paths.NOTEBOOKS / "conftest.py"))["_patiently"], []
 
     def start(name):

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import gaussian_kde, norm
 
-from causal_lib.inference import NoOverlapError, dose_response
+from causal_lib.inference import NoOverlapError, dose, dose_response
 
 
 def _bent(n, seed, pull=0.6):
@@ -47,6 +48,116 @@ def test_without_columns_it_is_a_local_quadratic():
         )
         error = np.sqrt((((wide @ bread[0]) * left) ** 2).sum() * 400 / 399)
         assert row.high - row.low == pytest.approx(2 * 1.959964 * error, rel=1e-6)
+
+
+class _Unit:
+    """In place of the boosted spread: 1 everywhere."""
+
+    def __init__(self, **settings):
+        pass
+
+    def fit(self, x, y):
+        return self
+
+    def predict(self, x):
+        return np.ones(len(x))
+
+
+def _curved(n, seed, pull=0.3):
+    """x raises t and y; the curve is 0.5 + t - 0.3 t², which a local quadratic follows without bias."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    t = pull * x + rng.normal(size=n)
+    y = 0.5 + t - 0.3 * t**2 + x * (1 + 0.5 * t) + 0.7 * rng.normal(size=n)
+    return pd.DataFrame({"x": x, "t": t, "y": y, "user": np.arange(n) // 2})
+
+
+def _mean_outcome(rows):
+    x, t = rows.T
+    return 0.5 + t - 0.3 * t**2 + x * (1 + 0.5 * t)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Call it with the functions that take the place of the fitted mean of t given x and of y given x and t."""
+
+    def know(centre, outcome):
+        monkeypatch.setattr(dose, "fit", lambda y, x, seed: centre if x.shape[1] == 1 else outcome)
+        monkeypatch.setattr(dose, "HistGradientBoostingRegressor", _Unit)
+
+    return know
+
+
+def _flat(rows):
+    return np.zeros(len(rows))
+
+
+def _line(rows):
+    return 0.3 * rows[:, 0]
+
+
+def test_distances_from_the_curve_are_standard_normal(known, draws, check_pivot, monkeypatch):
+    known(_line, _mean_outcome)
+    monkeypatch.setattr(dose, "gaussian_kde", lambda standard: norm.pdf)
+    monkeypatch.setattr(dose, "_GRID", 20)
+    distances = []
+    for seed in range(draws):
+        found = dose_response(_curved(200, seed), "t", "y", adjustment=["x"], at=[0.0, 1.0], bandwidth=0.6)
+        distances.append((found["value"] - [0.5, 1.2]) / (found["high"] - found["low"]) * 2 * 1.959964)
+    for at in (0, 1):
+        check_pivot([one[at] for one in distances])
+
+
+def test_one_of_two_models_may_be_wrong(known):
+    """A density that ignores x with the right outcome model; the right density with an outcome model of 0; both wrong."""
+    bias = []
+    for centre, outcome in ((_flat, _mean_outcome), (_line, _flat), (_flat, _flat)):
+        known(centre, outcome)
+        found = [
+            dose_response(_curved(250, seed), "t", "y", adjustment=["x"], at=[1.0], bandwidth=0.6).loc[0]
+            for seed in range(100)
+        ]
+        bias.append(np.mean([(one["value"] - 1.2) / (one["high"] - one["low"]) * 3.92 for one in found]))
+    assert abs(bias[0]) < 4 / np.sqrt(100)
+    assert abs(bias[1]) < 0.7  # weights end at 20, and the kernel density is smooth: a little of the bias is left
+    assert bias[2] > 1.8
+
+
+@pytest.mark.parametrize("cluster", [None, "user"])
+def test_pseudo_outcomes_and_their_error_by_hand(cluster, known):
+    """With models that are a little wrong, so that every term counts; by exact sums instead of the library's grids."""
+
+    def outcome(rows):
+        return _mean_outcome(rows) + 0.4 * rows[:, 0] - 0.2
+
+    known(lambda rows: 0.7 * rows[:, 0], outcome)
+    frame = _curved(300, 5, pull=0.8)
+    found = dose_response(frame, "t", "y", adjustment=["x"], at=[-0.5, 1.0], bandwidth=0.5, cluster=cluster)
+    x, t, y = (frame[name].to_numpy() for name in "xty")
+    kernel_density = gaussian_kde(t - 0.7 * x)
+    density = kernel_density((t[:, None] - 0.7 * x).ravel()).reshape(300, 300)  # of level i given the x of row j
+    usual = density.mean(axis=1)
+    predicted = outcome(np.column_stack([np.tile(x, 300), np.repeat(t, 300)])).reshape(300, 300)  # level i, row j
+    weight = usual / np.maximum(np.diag(density), usual / 20)
+    pseudo = (y - np.diag(predicted)) * weight + predicted.mean(axis=1)
+    assert weight.max() > 3
+    groups = frame["user"] if cluster else frame.index
+    for row in found.itertuples():
+        kernel = np.exp(-(((t - row.level) / 0.5) ** 2) / 2)
+        wide = np.vander(t - row.level, 3)[:, ::-1]
+        bread = np.linalg.inv(wide.T @ (wide * kernel[:, None]))
+        share = (wide * kernel[:, None]) @ bread[0]  # of each pseudo-outcome in the value
+        fitted = wide @ bread @ wide.T @ (kernel * pseudo)
+        leverage = kernel * np.einsum("ij,jk,ik->i", wide, bread, wide)
+        own = share * (pseudo - fitted) / (1 - leverage)
+        others = share @ (predicted - predicted.mean(axis=1)[:, None]) / 300
+        sums = pd.Series(own + others).groupby(groups).sum()
+        error = np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1))
+        assert row.value == pytest.approx(share @ pseudo, abs=0.02 * error)
+        assert row.high - row.low == pytest.approx(2 * 1.959964 * error, rel=0.01)
+        for alone in (own, others):  # neither term is small against the tolerance
+            part = pd.Series(alone).groupby(groups).sum()
+            assert np.sqrt((part**2).sum()) < 0.95 * error
 
 
 def test_clusters_of_copies_count_once():

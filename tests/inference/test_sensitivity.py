@@ -85,6 +85,31 @@ def test_refutations_pass_for_a_right_method_and_fail_for_a_wrong_one(hidden):
     assert wrong["passed"].tolist() == [True, True, True, False]  # only the negative control sees the hidden cause
 
 
+def test_the_random_cause_is_adjusted_for_and_the_subset_is_one(hidden):
+    frame = hidden.head(500).assign(t=lambda f: (f["t"] > 0).astype(int))
+    how = {"estimator": "regression", "repeats": 6, "seed": 3}
+    found = refute(frame, "t", "y", ["x"], checks=["random cause"], **how).iloc[0]
+    rng = np.random.default_rng(3)
+
+    def by_hand(t, y, *columns):
+        x = np.column_stack(columns)
+        x = x - x.mean(axis=0)
+        return np.linalg.lstsq(np.column_stack([t, np.ones(len(t)), x, x * t[:, None]]), y, rcond=None)[0][0]
+
+    x, t, y = (frame[name].to_numpy() for name in "xty")
+    values = [by_hand(t, y, x, rng.standard_normal(500)) for _ in range(6)]
+    assert found["mean"] == pytest.approx(np.mean(values))
+    assert found["deviation"] == pytest.approx(np.std(values, ddof=1))
+    assert found["expected"] == pytest.approx(by_hand(t, y, x))
+    assert found["deviation"] > 0
+    rng = np.random.default_rng(3)
+    parts = [np.sort(rng.choice(500, size=400, replace=False)) for _ in range(6)]
+    values = [by_hand(t[rows], y[rows], x[rows]) for rows in parts]
+    found = refute(frame, "t", "y", ["x"], checks=["subset"], **how).iloc[0]
+    assert found["mean"] == pytest.approx(np.mean(values))
+    assert found["deviation"] == pytest.approx(np.std(values, ddof=1))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

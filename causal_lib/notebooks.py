@@ -7,12 +7,16 @@ import hashlib
 import html
 import io
 import json
+import math
+import operator
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+import tokenize
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -28,7 +32,7 @@ _LOCAL = [f"{p}/" for p in (paths.ROOT, paths.ROOT.parent, os.path.expanduser("~
 
 
 class UsageError(ValueError):
-    """A request that cannot be run (unknown notebook or parameter, wrong type); raised before anything runs."""
+    """A request that cannot be run (unknown notebook or parameter, wrong type, a limit broken); raised before anything runs."""
 
 
 def find(notebooks: Path = paths.NOTEBOOKS) -> dict[str, Path]:
@@ -41,19 +45,81 @@ def find(notebooks: Path = paths.NOTEBOOKS) -> dict[str, Path]:
 
 def defaults(path: Path) -> dict[str, object]:
     """Names and default values of the cell tagged ``parameters``; UsageError if it is not one cell of literals."""
+    return {name: value for name, value, _ in _parameters(path)}
+
+
+def _parameters(path):
+    """Name, default value and comment of each parameter."""
     cells = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
         raise UsageError(f"{Path(path).name}: {len(cells)} cells are tagged `parameters`; exactly one is needed")
-    values = {}
+    tokens = tokenize.generate_tokens(io.StringIO(cells[0].source).readline)
+    comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
     for node in ast.parse(cells[0].source).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         try:
-            values[target.id] = ast.literal_eval(node.value)
-            json.dumps(values[target.id])  # a run writes its parameters down
+            name, value = target.id, ast.literal_eval(node.value)
+            json.dumps(value)  # a run writes its parameters down
         except (AttributeError, TypeError, ValueError):
             where = f"{Path(path).name}: line {node.lineno} of the parameters cell"
             raise UsageError(f"{where} is not `name = literal` (JSON types)") from None
-    return values
+        yield name, value, " ".join(comments.get(line, "") for line in range(node.lineno, node.end_lineno + 1))
+
+
+_COMPARED = {
+    "at least": operator.ge, "at most": operator.le, "above": operator.gt, "below": operator.lt, "exactly": operator.eq,
+    "other than": operator.ne,
+}  # fmt: skip
+_LIMIT = re.compile(rf"\b({'|'.join(_COMPARED)}) (-?\d+(?:\.\d+)?(?:e-?\d+)?)\b( values?\b)?")
+_CHOICES = re.compile(r"\bone of ([\w-]+(?:, [\w-]+)*)")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit on a parameter's value, or on each value of a list, or on how ``many`` values it has.
+
+    ``words`` is the limit as the notebook's reader sees it, ``test`` takes one value (or their number).
+    """
+
+    words: str
+    test: Callable[[object], bool]
+    many: bool = False
+
+    def broken(self, value: object) -> str:
+        """What is wrong with ``value``, in words; empty if nothing is."""
+        if self.many:
+            return "" if self.test(len(value)) else f"has {len(value)} values; it must have {self.words}"
+        if all(map(self.test, value if isinstance(value, list) else [value])):
+            return ""
+        return f"is {value!r}; {'each value' if isinstance(value, list) else 'it'} must be {self.words}"
+
+
+def limits(path: Path) -> dict[str, list[Limit]]:
+    """The limits that the comments of the parameters cell state, by parameter.
+
+    The comment of a parameter's own line may say ``at least 2``, ``at most 6``, ``above 0``, ``below 1``, ``exactly 3``, ``other
+    than 0``, or ``one of coat, yahoo-r3`` (the default is allowed without being named). For a list, ``exactly 3 values`` and the
+    like limit how many values it has, the others each value. So the rule that `plan` checks before anything runs is the one
+    that the notebook's reader sees. A seed must be at least 0 without saying so.
+    """
+    return {name: _limits(name, value, comment) for name, value, comment in _parameters(path)}
+
+
+def _limits(name, default, comment):
+    found = [
+        Limit(f"{word} {bound}{values}", partial(_compares, _COMPARED[word], float(bound)), bool(values))
+        for word, bound, values in _LIMIT.findall(comment)
+    ]
+    for listed in _CHOICES.findall(comment):
+        choices = list(dict.fromkeys([default, *listed.split(", ")]))
+        found.append(Limit(f"one of {', '.join(choices)}", partial(operator.contains, choices)))
+    if name == "seed":
+        found.append(Limit("at least 0", partial(_compares, operator.ge, 0)))
+    return found
+
+
+def _compares(compare, bound, value):
+    return compare(value, bound)
 
 
 @dataclass(frozen=True)
@@ -96,6 +162,7 @@ def plan(
     _known("notebook", selected, found, [path.stem for path in found.values()])
     _known("profile", [profile], ("quick", "full"))
     declared = {number: defaults(path) for number, path in found.items()}
+    limited = {number: limits(found[number]) for number in selected}
     full = Path(notebooks) / "full.yaml"
     overrides = _overrides(full, declared) if profile == "full" and full.exists() else {}
     given = given or {}
@@ -110,6 +177,10 @@ def plan(
     for number in _in_order({n: [k for k in needs[n] if k in needs] for n in needs}, found):
         asked = overrides.get(number, {}) | {name: value for name, value in given.items() if number in where[name]}
         values = {name: _typed(name, value, declared[number][name], found[number]) for name, value in asked.items()}
+        for name, value in values.items():
+            for limit in limited[number][name]:
+                if wrong := limit.broken(value):
+                    raise UsageError(f"parameter {name!r} of {found[number].name} {wrong}")
         changed = {name: value for name, value in values.items() if value != declared[number][name]}
         cells = [(c.cell_type, c.source) for c in nbformat.read(found[number], as_version=4).cells]
         jobs[number] = Job(
@@ -174,14 +245,25 @@ def _typed(name, value, default, path):
         raise UsageError(f"parameter {name!r} holds a URL; URLs come from the environment only")
     wanted, shown = type(default), repr(value)
     if isinstance(value, str) and wanted is not str:
-        with contextlib.suppress(ValueError, SyntaxError):  # it stays text, which is refused below
+        # it stays text, which is refused below
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             value = ast.literal_eval({"true": "True", "false": "False"}.get(value, value))
     if wanted is float and type(value) is int:
         value = float(value)
-    if default is not None and type(value) is not wanted:
+    if default is not None and not _like(value, default):
         expected = f"{wanted.__name__} (default {default!r})"
         raise UsageError(f"parameter {name!r} of {path.name} must be {expected}, not {shown}")
     return value
+
+
+def _like(value, default):
+    """Whether ``value`` is of the default's type, finite if a number, and if a list of numbers holds such numbers too."""
+    if isinstance(default, list) and default:
+        return isinstance(value, list) and all(
+            any(_like(float(one) if type(one) is int and type(known) is float else one, known) for known in default)
+            for one in value
+        )
+    return type(value) is type(default) and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def with_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nbformat.NotebookNode:

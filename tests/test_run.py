@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from causal_lib import paths
 from causal_lib import run as runner
-from causal_lib.notebooks import UsageError, defaults, find, hygiene, notebook_html, opening, plan, with_outputs
+from causal_lib.notebooks import UsageError, defaults, find, hygiene, limits, notebook_html, opening, plan, with_outputs
 from causal_lib.run import _lock, _open, headline, run, summary
 
 # What the library's results.write does, without the seconds that importing it takes in every kernel.
@@ -145,6 +145,90 @@ def test_full_profile_and_given_parameters_are_merged(house):
 def test_parameters_must_be_literals(house, parameters, message):
     with pytest.raises(UsageError, match=message):
         defaults(add(house, "01_a", parameters=parameters))
+
+
+LIMITED = """days = 3  # length, at least 2 and at most 30
+share: float = 0.1  # of rows, above 0, below 1; at most, where it matters, a half
+caps = [0.12, 0.06]  # rates, at least 1 value, each at least 0.05
+widths = [4, 1]  # exactly 2 values
+source = "made"  # or one of coat, yahoo-r3: files of your own
+free = -5  # anything; at least a number
+slope = 1  # other than 0
+span = (
+    7  # of a window, at least 1
+)
+seed = 0  # of the world"""
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"days": "1"}, "parameter 'days' of 01_a.ipynb is 1; it must be at least 2"),
+        ({"days": 31}, "parameter 'days' of 01_a.ipynb is 31; it must be at most 30"),
+        ({"share": "0"}, "parameter 'share' of 01_a.ipynb is 0.0; it must be above 0"),
+        ({"share": "1"}, "parameter 'share' of 01_a.ipynb is 1.0; it must be below 1"),
+        ({"caps": "[]"}, "parameter 'caps' of 01_a.ipynb has 0 values; it must have at least 1 value"),
+        ({"caps": "[0.1, 0.04]"}, "parameter 'caps' of 01_a.ipynb is [0.1, 0.04]; each value must be at least 0.05"),
+        ({"widths": "[4, 2, 1]"}, "parameter 'widths' of 01_a.ipynb has 3 values; it must have exactly 2 values"),
+        ({"source": "bogus"}, "parameter 'source' of 01_a.ipynb is 'bogus'; it must be one of made, coat, yahoo-r3"),
+        ({"source": "files"}, "parameter 'source' of 01_a.ipynb is 'files'; it must be one of made, coat, yahoo-r3"),
+        ({"slope": "0"}, "parameter 'slope' of 01_a.ipynb is 0; it must be other than 0"),
+        ({"span": 0}, "parameter 'span' of 01_a.ipynb is 0; it must be at least 1"),
+        ({"seed": "-1"}, "parameter 'seed' of 01_a.ipynb is -1; it must be at least 0"),
+        ({"share": "1e999"}, "parameter 'share' of 01_a.ipynb must be float (default 0.1), not '1e999'"),
+        ({"caps": "[0.1, 'x']"}, "parameter 'caps' of 01_a.ipynb must be list (default [0.12, 0.06]), not "),
+        ({"caps": "[0.1, {2}]"}, "parameter 'caps' of 01_a.ipynb must be list"),
+        ({"caps": "[0.1, True]"}, "parameter 'caps' of 01_a.ipynb must be list"),
+        ({"caps": "[0.1, 1e999]"}, "parameter 'caps' of 01_a.ipynb must be list"),
+        ({"widths": "[4, 1.5]"}, "parameter 'widths' of 01_a.ipynb must be list"),
+        ({"days": "-" * 100_000 + "1"}, "parameter 'days' of 01_a.ipynb must be int"),
+    ],
+)
+def test_a_limit_that_a_comment_states_is_checked_before_anything_runs(house, given, message):
+    add(house, "01_a", parameters=LIMITED)
+    with pytest.raises(UsageError) as caught:
+        start(house, ["01"], given)
+    assert str(caught.value).startswith(message)
+    assert tree(house / "reports") == []
+
+
+def test_the_ends_of_limits_are_allowed_and_what_states_none_is_free(house):
+    add(house, "01_a", parameters=LIMITED)
+    for given in (
+        {"days": 2, "share": 1e-9, "caps": [0.05], "source": "coat", "span": 1},
+        {"days": 30, "share": "0.999", "caps": "[1, 2, 3]", "source": "yahoo-r3", "free": -(10**6)},
+        {"source": "made"},
+    ):
+        plan(["01"], given, notebooks=house / "notebooks")
+    stated = {
+        name: [limit.words for limit in found] for name, found in limits(house / "notebooks" / "01_a.ipynb").items()
+    }
+    assert stated == {
+        "days": ["at least 2", "at most 30"],
+        "share": ["above 0", "below 1"],
+        "caps": ["at least 1 value", "at least 0.05"],
+        "widths": ["exactly 2 values"],
+        "source": ["one of made, coat, yahoo-r3"],
+        "free": [],
+        "slope": ["other than 0"],
+        "span": ["at least 1"],
+        "seed": ["at least 0"],
+    }
+
+
+def test_overrides_of_the_full_profile_keep_the_limits_too(house):
+    add(house, "01_a", parameters=LIMITED)
+    (house / "notebooks" / "full.yaml").write_text("'01': {days: 40}")
+    with pytest.raises(UsageError, match=r"'days' of 01_a\.ipynb is 40; it must be at most 30"):
+        start(house, profile="full")
+
+
+def test_a_notebook_that_is_not_selected_checks_nothing(house):
+    add(house, "01_a", parameters=LIMITED)
+    add(house, "02_b", parameters="days = 3")
+    assert [job.changed for job in plan(["02"], {"days": 1}, notebooks=house / "notebooks")] == [{"days": 1}]
+    with pytest.raises(UsageError, match="at least 2"):
+        plan([], {"days": 1}, notebooks=house / "notebooks")
 
 
 def test_needs_must_be_had_and_make_no_circle(house):

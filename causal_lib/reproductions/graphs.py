@@ -37,6 +37,7 @@ def sachs() -> list[Entry]:
         Entry(
             experiment="sachs", quantity=f"{published} (here: {name})", source=_RELAYED, published=number,
             published_error=float("nan"), digits=0, value=distance, error=0.0, runs=1, seeds="0", because=reason, other_method=other,
+            code="causal-learn" if name in ("pc", "ges") else "own",
             setting="853 observational cells, 11 proteins, logarithms, each method at its defaults",
             measure="structural Hamming distance to the consensus graph of 17 edges",
         )
@@ -99,9 +100,12 @@ def scale(runs: int = 20, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
         ),
     ]
     entries = [
-        Entry.of_runs(wide[one] - wide[other], quantity=name, published=way, source=source, **known)
+        Entry.of_runs(
+            wide[one] - wide[other], quantity=name, published=way, source=source, **known,
+            code="own, and causal-learn's PC" if other[0] == "PC" else "own",
+        )
         for name, way, source, one, other in rows
-    ]
+    ]  # fmt: skip
     given = table.pivot_table(index="seed", columns="scale", values="varsortability")
     known |= {"measure": "varsortability: share of directed paths along which variance grows", "source": beware}
     for name, way in (("raw", "above 0.9"), ("standardised", "below 0.6")):

@@ -11,7 +11,7 @@ import nbval.kernel
 import pytest
 
 from causal_lib import paths
-from causal_lib.notebooks import coverage, defaults, hygiene, opening, plan
+from causal_lib.notebooks import UsageError, coverage, defaults, hygiene, limits, opening, plan
 
 BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
@@ -47,6 +47,41 @@ def test_the_first_cell_opens_the_notebook(path):
 @each_notebook
 def test_one_cell_of_literal_parameters(path):
     assert "seed" in defaults(path)  # fails itself unless one cell is tagged and holds literals only
+
+
+UNLIMITED = {("07", "confounding")}  # any number will do
+
+
+@each_notebook
+def test_every_parameter_states_its_limits_and_the_default_keeps_them(path):
+    stated = limits(path)
+    silent = {(path.name[:2], name) for name, found in stated.items() if not found}
+    assert silent == {one for one in UNLIMITED if one[0] == path.name[:2]}
+    assert [
+        limit.broken(value) for name, value in defaults(path).items() for limit in stated[name] if limit.broken(value)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "given", "message"),
+    [
+        ("01", {"replicates": 1}, "'replicates' of 01_preprocessing.ipynb is 1; it must be at least 2"),
+        ("03", {"length": 0}, "'length' of 03_model_training.ipynb is 0; it must be at least 1"),
+        ("03", {"n_boot": 19}, "'n_boot' of 03_model_training.ipynb is 19; it must be at least 20"),
+        ("05", {"n_fitted": 1}, "'n_fitted' of 05_causal_discovery.ipynb is 1; it must be at least 2"),
+        ("07", {"widths": "[4, 3, 1]"}, "'widths' of 07_mathematics.ipynb has 3 values; it must have exactly 4 values"),
+        ("07", {"effect": 0}, "'effect' of 07_mathematics.ipynb is 0.0; it must be other than 0"),
+        ("09", {"seeds": 2}, "'seeds' of 09_interpretability.ipynb is 2; it must be at least 3"),
+        ("10", {"trials": 7}, "'trials' of 10_personalised_recommendation.ipynb is 7; it must be at most 6"),
+        ("10", {"ratings": "netflix"}, "must be one of semi-synthetic, coat, yahoo-r3"),
+        ("11", {"caps": "[]"}, "'caps' of 11_risk_control.ipynb has 0 values; it must have at least 1 value"),
+        ("16", {"figure": "bogus"}, "must be one of all, bandits, scale, sizes, lalonde, acic, coverage"),
+        ("16", {"sets": 11}, "'sets' of 16_reproductions.ipynb is 11; it must be at most 10"),
+    ],
+)
+def test_a_size_with_which_a_notebook_would_fail_late_is_refused_before_it_starts(number, given, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        plan([number], given, results=paths.ROOT / "reports" / "results")
 
 
 @each_notebook

@@ -432,7 +432,7 @@ CASES = {
     "parameter of a wrong type": (lambda p, m: plan(["05"], {"n_users": "many"}), UsageError, "n_users"),
     "result that is not finite": (lambda p, m: Metric("05", "shd", np.nan), ValueError, "'shd': value is nan"),
     "URL among the parameters": (
-        lambda p, m: results.write("05", [], seed=0, parameters={"db": "mysql://a:b@c"}, claims={}),
+        lambda p, m: results.write("05", [], seed=0, parameters={"db": "mysql://a:b@c"}),
         ValueError,
         "'db' holds a URL",
     ),

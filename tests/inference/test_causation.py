@@ -75,6 +75,23 @@ def test_monotone_closes_the_bounds_unless_the_data_speak_against_it():
         probabilities_of_causation(hurt, "t", "y", ["z"], monotone=True)
 
 
+@pytest.mark.parametrize(("strata", "limit"), [(1, 2.4477), (4, 2.9603)])
+def test_monotone_is_given_up_where_chance_would_go_so_far_once_in_twenty(strata, limit):
+    """Of many strata one is below - sqrt(2 log(20 strata)) by chance less than once in twenty calls."""
+    stratum, groups = np.repeat(np.arange(strata), 100), np.arange(100 * strata)
+    spread = np.tile([-1.0, 1.0], 50 * strata)
+    for distance, refused in ((limit - 0.01, False), (limit + 0.01, True)):
+        # Scores of mean -distance standard errors, 10 being the error of a stratum's sum, in the first stratum only.
+        score = spread - np.where(stratum == 0, distance * 10 / 100, 0)
+        parts = np.zeros((len(score), 6))
+        parts[:, 1] = score
+        if refused:
+            with pytest.raises(ValueError, match=f"monotone: in 1 of {strata} strata 't' lowers the outcome"):
+                causation._check_monotone(parts, stratum, groups, "t")
+        else:
+            causation._check_monotone(parts, stratum, groups, "t")
+
+
 def test_necessity_without_strata_is_the_formula_of_the_book():
     """With an unconfounded treatment: lower bound (P(y1) - P(y0)) / P(y1), upper min(1, (1 - P(y0)) / P(y1))."""
     frame = pd.DataFrame({"t": [1] * 100 + [0] * 100, "y": [1] * 60 + [0] * 40 + [1] * 45 + [0] * 55})

@@ -216,6 +216,25 @@ def test_bad_input(frame, arguments, message):
         dose_response(frame, "t", "y", **({"adjustment": ["x"]} | arguments))
 
 
+def test_a_tenth_of_the_rows_may_be_out_of_reach():
+    """Out of reach is a density under 1% of the average row's."""
+
+    def reach(out, height):
+        low = (
+            height * (100 - out) / (100 - height * out)
+        )  # so that these rows have ``height`` times the average density
+        density = np.r_[np.full(out, low), np.ones(100 - out)]
+        assert low / density.mean() == pytest.approx(height)
+        dose._check_reach(np.array([0.5]), lambda level: density, np.zeros(100))
+
+    reach(10, 0.0099)
+    reach(50, 0.0101)
+    with pytest.raises(
+        NoOverlapError, match=r"no overlap: 11% of 100 rows are out of reach of level 0.5 .*10% are allo"
+    ):
+        reach(11, 0.0099)
+
+
 def test_levels_out_of_reach_are_refused():
     frame = _bent(900, 4, pull=2.0)
     with pytest.raises(

@@ -109,6 +109,22 @@ def test_matching_by_hand():
     assert found.effective_sample_size == pytest.approx((1 + used).sum() ** 2 / ((1 + used) ** 2).sum())
 
 
+def test_matching_measures_columns_in_their_standard_deviations():
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"a": rng.normal(size=80), "b": 1000 * rng.normal(size=80), "t": np.arange(80) % 2})
+    frame["y"] = frame["a"] ** 2 + frame["t"] + rng.normal(size=80)
+    found = effect(frame, "t", "y", adjustment=["a", "b"], estimator="matching")
+    x, t, y = np.column_stack([np.ones(80), frame[["a", "b"]]]), frame["t"].to_numpy(), frame["y"].to_numpy()
+    lines = [np.linalg.lstsq(x[t == arm], y[t == arm], rcond=None)[0] for arm in (0, 1)]
+    scaled, gains = frame[["a", "b"]].to_numpy() / frame[["a", "b"]].std(ddof=0).to_numpy(), []
+    for row in range(80):
+        others = np.flatnonzero(t != t[row])
+        match = others[((scaled[others] - scaled[row]) ** 2).sum(axis=1).argmin()]
+        imputed = y[match] + (x[row] - x[match]) @ lines[1 - t[row]]
+        gains.append((y[row] - imputed) * (2 * t[row] - 1))
+    assert found.value == pytest.approx(np.mean(gains))
+
+
 INSTRUMENT = ["z -> t", "t -> y", "u -> t", "u -> y"]
 
 
@@ -239,10 +255,10 @@ def test_a_contrast_of_three_levels_by_hand():
     frame, boost = _levels(600, 8), {"max_iter": 100, "max_leaf_nodes": 15, "min_samples_leaf": 50, "random_state": 0}
     found = {
         name: effect(frame, "t", "y", adjustment=["z"], contrast=("c", "a"), estimator=name)
-        for name in ("aipw", "dr_learner", "regression")
+        for name in ("aipw", "dr_learner", "regression", "ipw")
     }
     x, t, y = frame[["z"]], frame["t"].to_numpy(), frame["y"].to_numpy()
-    apart, joint = np.empty((2, 600)), np.empty((2, 600))
+    apart, joint, weights = np.empty((2, 600)), np.empty((2, 600)), np.empty((2, 600))
     for train, test in KFold(5, shuffle=True, random_state=0).split(x):
         chance = HistGradientBoostingClassifier(**boost).fit(x.iloc[train], t[train]).predict_proba(x.iloc[test])
         indicators = np.column_stack([x, t == "a", t == "b"])
@@ -252,6 +268,7 @@ def test_a_contrast_of_three_levels_by_hand():
             mean = HistGradientBoostingRegressor(**boost).fit(x.iloc[own], y[own]).predict(x.iloc[test])
             weight = (t[test] == level) / chance[:, "abc".index(level)]
             apart[arm, test] = mean + weight * (y[test] - mean)
+            weights[arm, test] = weight
             everyone = np.column_stack([x.iloc[test], np.tile([level == "a", level == "b"], (len(test), 1))])
             mean = of_all.predict(everyone)
             joint[arm, test] = mean + weight * (y[test] - mean)
@@ -259,6 +276,10 @@ def test_a_contrast_of_three_levels_by_hand():
         gain = scores[1] - scores[0]
         assert found[name].value == pytest.approx(gain.mean())
         assert found[name].standard_error == pytest.approx(gain.std(ddof=1) / np.sqrt(600))
+    means = weights @ y / weights.sum(axis=1)
+    influence = [weights[arm] / weights[arm].mean() * (y - means[arm]) for arm in (0, 1)]
+    assert found["ipw"].value == pytest.approx(means[1] - means[0])
+    assert found["ipw"].standard_error == pytest.approx((influence[1] - influence[0]).std(ddof=1) / np.sqrt(600))
     lines = [np.polyfit(x["z"][t == level], y[t == level], 1) for level in "ca"]
     assert found["regression"].value == pytest.approx(
         (np.polyval(lines[1], x["z"]) - np.polyval(lines[0], x["z"])).mean()

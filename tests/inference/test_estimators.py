@@ -17,11 +17,13 @@ COPIES = 2000
 
 
 def small(seed=0, n=24):
-    """Few rows in which every term of every influence matters: the mediator's effect depends on the treatment."""
+    """Few rows in which every term of every influence matters: t moves m, whose effect depends on t."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=n)
     t = np.arange(n) % 2
-    m = np.arange(n) // 2 % 3
+    m = np.empty(n, dtype=int)
+    m[t == 0] = np.repeat([0, 1, 2], [n // 4, n // 6, n // 12])
+    m[t == 1] = np.repeat([0, 1, 2], [n // 12, n // 6, n // 4])
     z = t + rng.normal(size=n)
     y = x + t * (1 + x) + m * (1 + 2 * t) + rng.normal(size=n)
     return pd.DataFrame({"x": x, "t": t, "m": m, "z": z, "y": y, "dose": t + x + rng.normal(size=n)})
@@ -81,6 +83,40 @@ def test_an_instrument_is_weak_below_an_f_of_ten():
         fitted = sm.OLS(moved(strength), sm.add_constant(z)).fit(cov_type="HC0")
         assert found == pytest.approx(fitted.tvalues[1] ** 2, rel=1e-9)
         assert found == pytest.approx(strength, rel=1e-9)
+
+
+def test_one_row_in_a_hundred_may_lie_outside_one_to_99_percent():
+    share = np.full(1000, 0.5)
+    share[:6], share[6:10], share[10:30] = 0.0099, 0.9901, 0.0101
+    e.check_overlap(np.column_stack([1 - share, share]))
+    share[30] = 0.9901
+    with pytest.raises(
+        e.NoOverlapError, match=r"no overlap: 11 of 1000 rows have an estimated propensity outside \[0.01"
+    ):
+        e.check_overlap(np.column_stack([1 - share, share]))
+    # With further levels each of the two must be possible; neither need be unlikely.
+    three = np.column_stack([np.full(1000, 0.995), np.full(1000, 0.5)])
+    three[:10, 1] = 0.0099
+    e.check_overlap(three, others=True)
+    three[10, 1] = 0.0099
+    with pytest.raises(
+        e.NoOverlapError, match=r"11 of 1000 rows have an estimated propensity of the treated below 0\.01"
+    ):
+        e.check_overlap(three, others=True)
+
+
+def test_a_hundredth_of_the_variance_of_a_numeric_treatment_must_be_left():
+    t, rest = np.tile([-1.0, 1.0], 500), np.full(1000, 1.0)
+    assert e.check_moves(0.11 * t, t)["treatment_left"] == pytest.approx(0.0121)
+    with pytest.raises(e.NoOverlapError, match=r"no overlap: the adjustment columns explain 99\.2% of the treatment"):
+        e.check_moves(0.09 * t, t)
+    rest[:10] = 0.0099
+    e.check_moves(t, t, rest)
+    rest[10] = 0.0099
+    with pytest.raises(
+        e.NoOverlapError, match="for 11 of 1000 rows the adjustment columns leave the treatment under 1%"
+    ):
+        e.check_moves(t, t, rest)
 
 
 def test_folds_are_those_of_scikit_learn_by_seed():

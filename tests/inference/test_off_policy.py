@@ -377,27 +377,32 @@ def test_a_reward_model_of_one_s_own_takes_the_place_of_the_additive_one():
 
 def test_the_threshold_is_the_last_that_an_independent_scan_keeps():
     """SLOPE++, written again as a loop over pairs."""
-    rng = np.random.default_rng(0)
-    n, k, candidates = 2000, 5, [1.0, 3.0, 10.0, 30.0, np.inf]
-    policy, expected = rng.dirichlet(np.full(k, 0.3), size=n), rng.random((n, k))
-    logging = rng.dirichlet(np.full(k, 2), size=n).clip(0.01)
-    action = np.array([rng.choice(k, p=row / row.sum()) for row in logging])
-    logs = pd.DataFrame({"item_id": action, "click": rng.integers(2, size=n)})
-    logs["propensity_score"] = logging[np.arange(n), action]
-    w = policy[np.arange(n), action] / logs["propensity_score"]
-    left = logs["click"] - expected[np.arange(n), action]
-    chosen = []
-    for shrink in (lambda limit: np.where(w <= limit, w, 0), lambda limit: w / (1 + w**2 / limit**2)):
-        rows = []
-        for limit in candidates:
-            score = (policy * expected).sum(axis=1) + shrink(limit) * left
-            rows.append((1.6448536 * score.std() / np.sqrt(n), score.mean(), limit))
-        rows.sort(reverse=True)
-        good = [all(abs(a[1] - b[1]) <= a[0] + (6**0.5 - 1) * b[0] for b in rows[:i]) for i, a in enumerate(rows)]
-        chosen.append(rows[(good.index(False) if False in good else len(good)) - 1][2])
-    found = policy_values(logs, policy, estimators=("switch-dr", "dros"), expected=expected, threshold=candidates)
-    assert [value.settings["threshold"] for value in found.values()] == [min(limit, 1e9 * w.max()) for limit in chosen]
-    assert chosen != [np.inf, np.inf]  # the rule had to choose
+    n, k, candidates, ours, theirs = 400, 5, [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, np.inf], [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        policy = rng.dirichlet(np.full(k, 0.3), size=n)
+        expected = rng.random((n, k)) + seed % 4 * 0.3  # the worse the model, the larger the threshold
+        logging = rng.dirichlet(np.full(k, 2), size=n).clip(0.01)
+        action = (rng.random((n, 1)) > (logging / logging.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(axis=1)
+        logs = pd.DataFrame({"item_id": action, "click": rng.integers(2, size=n)})
+        logs["propensity_score"] = logging[np.arange(n), action]
+        w = policy[np.arange(n), action] / logs["propensity_score"]
+        left = logs["click"] - expected[np.arange(n), action]
+        for name, shrunk in (
+            ("switch-dr", lambda limit, w=w: np.where(w <= limit, w, 0)),
+            ("dros", lambda limit, w=w: w / (1 + w**2 / limit**2)),
+        ):
+            rows = []
+            for limit in candidates:
+                score = (policy * expected).sum(axis=1) + shrunk(limit) * left
+                rows.append((1.6448536 * score.std() / np.sqrt(n), score.mean(), limit))
+            rows.sort(reverse=True)
+            good = [all(abs(a[1] - b[1]) <= a[0] + (6**0.5 - 1) * b[0] for b in rows[:i]) for i, a in enumerate(rows)]
+            theirs.append(min(rows[(good.index(False) if False in good else len(good)) - 1][2], 1e9 * w.max()))
+            found = policy_value(logs, policy, estimator=name, expected=expected, threshold=candidates)
+            ours.append(found.settings["threshold"])
+    assert ours == theirs
+    assert {1.0, 3.0, 5.0, 10.0} <= set(theirs)  # the rule had to choose
 
 
 def test_clusters_widen_intervals_as_their_copies_do():
@@ -409,6 +414,8 @@ def test_clusters_widen_intervals_as_their_copies_do():
         known = policy_value(many, TARGET, estimator="ips", interval=interval, cluster="user")
         assert (copied.high - copied.low) / (once.high - once.low) == pytest.approx(1 / 3, rel=0.15)
         assert (known.high - known.low) / (once.high - once.low) == pytest.approx(1, rel=0.1)
+        if interval == "normal":
+            assert (known.low, known.high) == pytest.approx((once.low, once.high))
     with pytest.raises(ValueError, match="'bernstein' holds for independent rounds only"):
         policy_value(many, TARGET, interval="bernstein", cluster="user")
     with pytest.raises(ValueError, match=r"threshold must be above 0, not \[\]"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 from causal_lib.inference.sensitivity import Sensitivity, e_value, refute, sensitivity
 
@@ -41,6 +42,16 @@ def test_the_bias_of_a_cause_of_known_strength_is_exact(hidden):
     assert value == pytest.approx(long)
     error = np.sqrt((rest(y, x, t, u) ** 2).sum() / (4000 - 4) / (rest(t, x, u) ** 2).sum())
     assert (high - low) / 2 / 1.9606 == pytest.approx(error, rel=1e-3)
+
+
+def test_value_error_and_freedom_are_those_of_least_squares(hidden):
+    frame = hidden.head(30)
+    found = sensitivity(frame, "t", "y", ["x", "u"])
+    fitted = sm.OLS(frame["y"], sm.add_constant(frame[["t", "x", "u"]])).fit()
+    assert found.value == pytest.approx(fitted.params["t"])
+    assert found.standard_error == pytest.approx(fitted.bse["t"])
+    assert found.freedom == fitted.df_resid == 26
+    assert found.partial_r2 == pytest.approx(fitted.tvalues["t"] ** 2 / (fitted.tvalues["t"] ** 2 + 26))
 
 
 def test_the_robustness_value_brings_the_effect_to_what_it_says(hidden):

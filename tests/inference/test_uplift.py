@@ -149,6 +149,13 @@ def test_intervals_of_the_projection(model, new):
     assert ends.index.equals(new.index)
     inside = (ends["low"] <= new["effect"]) & (new["effect"] <= ends["high"])
     assert inside.mean() > 0.8  # the effect is clipped, which a quadratic is not
+    terms = [np.column_stack([np.ones(len(x)), x, x**2, x.prod(axis=1)]) for x in (model.x, new[["need", "loyal"]])]
+    fitted = sm.OLS(model.score, terms[0]).fit(
+        cov_type="cluster", cov_kwds={"groups": model.groups, "use_correction": False}
+    )
+    error = np.sqrt(np.einsum("ij,jk,ik->i", terms[1], fitted.cov_params(), terms[1]) * 4000 / 3999)
+    assert ends["value"].to_numpy() == pytest.approx(terms[1] @ fitted.params)
+    assert ((ends["high"] - ends["low"]) / 2).to_numpy() == pytest.approx(1.959964 * error, rel=1e-6)
     ratio = (at_once["high"] - at_once["low"]) / (ends["high"] - ends["low"])
     assert ratio.min() == pytest.approx(ratio.max())
     assert 1.2 < ratio.min() < 3

@@ -37,9 +37,9 @@ print(json.dumps({function}(), allow_nan=False))
 """
 _TABLE = """
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq
-rng, rows, writer = np.random.default_rng(0), 1_000_000, None
+rng, writer = np.random.default_rng(0), None
 levels = np.array([f"level {i}" for i in range(20)])
-for part in range(10):
+for part in range(parts):
     table = {f"number{i}": rng.standard_normal(rows) for i in range(25)}
     table |= {f"count{i}": rng.poisson(3, rows) for i in range(5)}
     table |= {f"flag{i}": rng.random(rows) < 0.3 for i in range(8)}
@@ -51,6 +51,7 @@ writer.close()
 """
 _STATISTICS = {
     "description": "count, mean and covariance of 10^7 rows of 50 mixed columns (12 of them text) in a Parquet file",
+    "sizes": {"parts": 10, "rows": 1_000_000},
     "prepare": _TABLE,
     "own_code": {
         "imports": "from causal_lib.discovery.statistics import Statistics",
@@ -64,14 +65,15 @@ BENCHMARKS = {
     "shop_world": {
         "description": "1 million impressions of worlds.shop",
         "peer": "numpy: only the random numbers that a log of as many candidates needs, held in memory",
+        "sizes": {"n_users": 27_000, "n_items": 1_000, "days": 30, "drawn": 3_240_000},
         "own_code": {
             "imports": "from causal_lib.data.worlds import shop",
-            "work": "rows = len(shop(n_users=27_000, n_items=1_000, days=30, seed=0).impressions)",
+            "work": "rows = len(shop(n_users=n_users, n_items=n_items, days=days, seed=0).impressions)",
         },
         "peer_code": {
             "imports": "import numpy as np",
             "work": """rng = np.random.default_rng(0)
-rows = 3_240_000  # a third of the candidates are exposed
+rows = drawn  # a third of the candidates are exposed
 kept = [rng.random(rows) for _ in range(5)]  # exposed, clicked, bought organically, bought after a click, rated
 kept += [rng.gumbel(size=rows), rng.standard_normal(rows), rng.integers(1_000, size=rows, dtype=np.int32)]""",
         },
@@ -217,7 +219,8 @@ rows = sum(batch.num_rows for batch in file.iter_batches(131_072))""",
 """Name -> what is measured and against what.
 
 Either ``own_code`` and ``peer_code`` set ``rows``, run in fresh processes in a folder where ``prepare`` has run, with
-``targets`` for what comes out, or ``report`` names the module and the function that measures in one process.
+``targets`` for what comes out, or ``report`` names the module and the function that measures in one process. ``sizes`` are
+the variables that the codes and ``prepare`` may use.
 """
 
 
@@ -305,10 +308,12 @@ def write(name: str, *, pairs: int | None = None, reports: Path | None = None) -
 
 
 def _pairs(benchmark, pairs):
+    given = "".join(f"{name} = {value!r}\n" for name, value in benchmark.get("sizes", {}).items())
     with tempfile.TemporaryDirectory() as folder:
         if "prepare" in benchmark:
-            _fresh(benchmark["prepare"], stderr=subprocess.PIPE, cwd=folder)
+            _fresh(given + benchmark["prepare"], stderr=subprocess.PIPE, cwd=folder)
         sides = benchmark["own_code"], benchmark["peer_code"]
+        sides = [side | {"imports": given + side["imports"]} for side in sides]
         runs = [[measure(**side, folder=folder) for side in sides] for _ in range(pairs)]
     keys = [key for key in runs[0][0] if key != "rows"]
     values = {f"ratio of {key}": [own[key] / peer[key] for own, peer in runs] for key in keys}

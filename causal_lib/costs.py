@@ -89,13 +89,15 @@ def spent(work: Callable, small: object, make: Callable) -> tuple[dict[str, floa
     return {"cpu_seconds": seconds, "peak_mb": held("VmHWM") - before}, data, answer
 
 
-def report(repeats: int = 2, *, worlds: int = 3, methods: Mapping[str, Method] | None = None) -> dict:
-    """Every method at every size, ``repeats`` times on other data, and `RANKINGS` in ``worlds``; exponents; claims.
+def report(
+    repeats: int = 2, *, worlds: int = 3, users: int = 1000, methods: Mapping[str, Method] | None = None
+) -> dict:
+    """Every method at every size, ``repeats`` times on other data, and `RANKINGS` in ``worlds`` of ``users``; exponents; claims.
 
     The claims were written when single trial runs had been seen, but no grid.
     """
     methods, rows, skipped = METHODS if methods is None else methods, [], dict(SKIPPED)
-    worth = pd.DataFrame([row for seed in range(worlds) for row in _worth(seed)])
+    worth = pd.DataFrame([row for seed in range(worlds) for row in _worth(seed, users)])
     for name, method in progress_bar(methods.items(), delay=0, unit="method"):
         plan = [(axis, size, seed) for axis, grid in method.grids.items() for size in grid for seed in range(repeats)]
         python = paths.ROOT / method.python if method.python else None
@@ -103,7 +105,7 @@ def report(repeats: int = 2, *, worlds: int = 3, methods: Mapping[str, Method] |
             skipped[name] = "no environment of peers; build it with `make peers`"
             continue
         sized = [(dict(method.base) | {axis: size}, seed) for axis, size, seed in plan]
-        found = [_elsewhere(python, method, *one) for one in sized] if python else _alone(_series, name, sized)
+        found = [_elsewhere(python, method, *one) for one in sized] if python else _alone(_series, method, sized)
         for (axis, size, seed), one in zip(plan, found, strict=True):
             rows.append({"method": name, "stage": method.stage, "axis": axis, "size": size, "repeat": seed, **one})
     table = pd.DataFrame(rows)
@@ -144,16 +146,14 @@ def _alone(job, *arguments, how="forkserver"):
         return pool.submit(job, *arguments).result()
 
 
-def _series(name, sized):
+def _series(method, sized):
     """Each of ``sized`` in a process forked from this one, where what compiles has compiled already if it may."""
-    method = METHODS[name]
     if method.forked:
         method.work(method.make(seed=0, **method.small))
-    return [_alone(_measured, name, *one, how="fork") for one in sized]
+    return [_alone(_measured, method, *one, how="fork") for one in sized]
 
 
-def _measured(name, sizes, seed):
-    method = METHODS[name]
+def _measured(method, sizes, seed):
     small, make = method.make(seed=seed, **method.small), partial(method.make, seed=seed, **sizes)
     found, _, answer = spent(method.work, small, make)
     return found | {"bytes": len(pickle.dumps(joblib.wrap_non_picklable_objects(answer)))}  # closures too
@@ -181,16 +181,18 @@ def _elsewhere(python, method, sizes, seed):
         return json.loads(child.stdout.splitlines()[-1])
 
 
-def _worth(seed):
-    return [{"ranking": name, "repeat": seed, **_alone(_judged, name, seed)} for name in RANKINGS]
+def _worth(seed, users):
+    return [{"ranking": name, "repeat": seed, **_alone(_judged, name, seed, users)} for name in RANKINGS]
 
 
-def _judged(name, seed, users=1000):
+def _judged(name, seed, users):
     from sklearn.metrics import roc_auc_score
 
     from causal_lib.inference import incremental_outcomes
 
-    found, data, score = spent(RANKINGS[name], shop_rows(seed=0, users=400), partial(shop_rows, seed=seed, users=users))
+    found, data, score = spent(
+        RANKINGS[name], shop_rows(seed=0, users=min(400, users)), partial(shop_rows, seed=seed, users=users)
+    )
     judge = ~data["teach"]
     groups = data["log"]["user_id"].to_numpy()[judge]
     added = incremental_outcomes(score, data["uplift"][judge], groups, share=_SHARE, n_boot=2)[0]

@@ -75,12 +75,19 @@ class Case:
     graph: CausalGraph
 
 
-def speed(sizes: Sequence[tuple[int, int, int]] = _SIZES, large: tuple[int, int, int] = (500, 2, 5), n: int = 1000):
-    """Order search against flopsearch on (variables, degree, graphs); ``large``: both without restarts."""
+def speed(
+    sizes: Sequence[tuple[int, int, int]] = _SIZES,
+    large: tuple[int, int, int] = (500, 2, 5),
+    n: int = 1000,
+    *,
+    restarts: int = 20,
+) -> dict:
+    """Order search against flopsearch on (variables, degree, graphs), ``restarts`` each; ``large``: both without restarts."""
     rows, claims = _Rows(), []
     for d, degree, graphs in sizes:
         setting, limit = f"ER{degree}, d={d}", "at most 0.35" if d <= 20 else "at most 0.25"
-        rows.compare(setting, graphs, {"order": _order(20), "flop": _flop(20)}, d=d, degree=degree, n=n, scored=True)
+        searches = {"order": _order(restarts), "flop": _flop(restarts)}
+        rows.compare(setting, graphs, searches, d=d, degree=degree, n=n, scored=True)
         claims += rows.ratios(setting, "order", "flop", limit, "search_seconds")
         claims.append(rows.difference(setting, "bic", "order", "flop", "at most 0.5"))
         claims.append(rows.difference(setting, "shd", "order", "flop", "at most 1"))

@@ -90,9 +90,9 @@ def double_robustness(runs: int = 400, *, seed: int = 0, n: int = 1000) -> pd.Da
     return grouped.agg(bias="mean", bias_error=lambda x: x.std(ddof=1) / np.sqrt(len(x))).reset_index()
 
 
-def study(runs: int = 400) -> dict:
-    """Both tables and the claims about them, for `bench`."""
-    covered, robust = coverage(runs), double_robustness(runs)
+def study(runs: int = 400, *, n: int = 1000, n_jobs: int = 2) -> dict:
+    """Both tables and the claims about them, for `bench`; ``n`` rows of each data set."""
+    covered, robust = coverage(runs, n=n, n_jobs=n_jobs), double_robustness(runs, n=n)
     at = covered.set_index("estimator")["coverage"]
     claims = []
     for name in CLAIMED:

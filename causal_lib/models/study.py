@@ -99,9 +99,15 @@ def clicks_study(
     return pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
 
 
-def study(seeds: int = 5) -> dict:
-    """Both tables and the claims about them, for `bench`."""
-    ratings, clicks = ratings_study(seeds), clicks_study(seeds)
+def study(
+    seeds: int = 5,
+    *,
+    ratings_size: Mapping[str, int] | None = None,
+    clicks_size: Mapping[str, int] | None = None,
+    **how,
+) -> dict:
+    """Both tables and the claims about them, for `bench`; ``how`` goes to `ratings_study` and `clicks_study` alike."""
+    ratings, clicks = ratings_study(seeds, size=ratings_size, **how), clicks_study(seeds, size=clicks_size, **how)
     claims = []
     for name, table, plain, sign in (("ratings", ratings, "mf", -1), ("clicks", clicks, "bpr", 1)):
         wide = {

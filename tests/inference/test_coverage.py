@@ -71,8 +71,8 @@ def test_the_claims_follow_the_tables(monkeypatch):
         ],
         columns=["what", "propensity", "outcome", "bias", "bias_error"],
     )
-    monkeypatch.setattr(study, "coverage", lambda runs: covered)
-    monkeypatch.setattr(study, "double_robustness", lambda runs: robust)
+    monkeypatch.setattr(study, "coverage", lambda runs, **how: covered)
+    monkeypatch.setattr(study, "double_robustness", lambda runs, **how: robust)
     assert all(one["held"] for one in study.study(5)["claims"])
     covered.loc[0, "coverage"], robust.loc[3, "bias"] = 0.91, 0.02
     missed = [one["claim"] for one in study.study(5)["claims"] if not one["held"]]

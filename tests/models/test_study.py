@@ -132,8 +132,8 @@ def test_claims_say_what_the_tables_say(monkeypatch):
         return pd.DataFrame(rows)
 
     def held(*gains):
-        monkeypatch.setattr(study, "ratings_study", lambda seeds: table("mf", "ips-mf", [-g for g in gains]))
-        monkeypatch.setattr(study, "clicks_study", lambda seeds: table("bpr", "macr", gains))
+        monkeypatch.setattr(study, "ratings_study", lambda seeds, **how: table("mf", "ips-mf", [-g for g in gains]))
+        monkeypatch.setattr(study, "clicks_study", lambda seeds, **how: table("bpr", "macr", gains))
         return [one["held"] for one in study.study(3)["claims"]]
 
     assert held(0.1, 0.1, 0.1) == [True, True, True] * 2  # by truth, weighted, and the naive metric does not show it

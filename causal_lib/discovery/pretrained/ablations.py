@@ -37,7 +37,8 @@ STEPS = 1500  # so that all take a quarter of an hour; the package's networks ha
 def ablations(recipe: Recipe | None = None, *, n_jobs: int = 2) -> dict:
     """Loss and directed F1 on the recipe's validation tables of one network for each of `VARIANTS`, at equal steps."""
     recipe = recipe or replace(Recipe(), steps=STEPS)
-    examples, validation = (make(recipe.examples, recipe.seed), make(recipe.validation, recipe.seed + 1))
+    examples = make(recipe.examples, recipe.seed, n_jobs=n_jobs)
+    validation = make(recipe.validation, recipe.seed + 1, n_jobs=n_jobs)
     pattern = describe(draw("linear Gaussian", 0, d=3, n=100).frame)
     odd = np.arange(examples.nodes.shape[1]) < ODD_NODES, pattern.odd
 

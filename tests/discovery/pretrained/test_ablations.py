@@ -1,5 +1,7 @@
 """Ablations: what is left out is left out, and scores are those of the probabilities."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from causal_lib.discovery.pretrained.training import validate
 
 
 def test_every_variant_is_trained_and_compared_with_all_parts(tiny, kept, monkeypatch):
-    monkeypatch.setattr(ablations, "make", lambda count, seed: make(count, seed, folder=kept, n_jobs=1, progress=False))
+    monkeypatch.setattr(ablations, "make", partial(make, folder=kept, progress=False))
     report = ablations.ablations(Recipe(**tiny.about["recipe"]), n_jobs=1)
     assert [row["network"] for row in report["means"]] == list(VARIANTS)
     features = {row["network"]: row["pair features"] for row in report["means"]}

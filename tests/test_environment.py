@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from causal_lib import paths
+from causal_lib.notebooks import plan
 
 PYPROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
@@ -182,3 +183,11 @@ def test_every_module_imports_where_there_is_no_fcntl_no_resource_and_no_proc():
         [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False, cwd=paths.ROOT
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_check_changes_a_parameter_of_every_notebook():
+    script = (paths.ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    changed = re.search(r'^CHANGED="([^"]+)"', script, flags=re.MULTILINE)[1].split()
+    jobs = plan((), dict(one.split("=") for one in changed))
+    assert [job.number for job in jobs if not job.changed] == []
+    assert "git --no-pager diff --exit-code" in script

@@ -76,6 +76,15 @@ def test_weighted_calibration_by_hand():
     assert values(e)["calibration error"] == pytest.approx(0.5 * 0.4 + 0.5 * 0.3)
 
 
+def test_the_predicted_rate_of_a_bin_is_weighted_as_the_observed_one():
+    y, score, weights = np.array([0, 1, 0, 1]), np.array([0.1, 0.3, 0.6, 0.8]), np.array([3.0, 1, 1, 3])
+    table = calibration_table(y, score, propensity=1 / (3 * weights), bins=2, n_boot=20)
+    assert table["observed"].tolist() == [0.25, 0.75]
+    np.testing.assert_allclose(table["predicted"], [(3 * 0.1 + 0.3) / 4, (0.6 + 3 * 0.8) / 4], rtol=1e-12)
+    plain = calibration_table(y, score, bins=2, n_boot=20)
+    np.testing.assert_allclose(plain["predicted"], [0.2, 0.7], rtol=1e-12)
+
+
 def ranking_by_loop(y, score, user, weights, k):
     """recall@k and NDCG@k, without ties, straight from the docstring."""
     recall, ndcg = [], []

@@ -252,6 +252,16 @@ def test_k_selects_the_best_eligible(world):
         select_features(log[["user_id", "clicked", "purchased"]])
 
 
+def test_selected_is_what_has_its_whole_interval_above_0(monkeypatch):
+    known = pd.DataFrame(
+        {"importance": [0.3, 0.2, -0.1], "low": [0.1, -0.01, -0.3], "high": [0.5, 0.41, 0.1]}, index=["a", "b", "c"]
+    )
+    monkeypatch.setattr(features, "importance", lambda frame, outcome, **how: known)
+    frame = pd.DataFrame({"a": [0, 1], "b": [0, 1], "c": [0, 1], "purchased": [0, 1]})
+    assert select_features(frame)["selected"].to_dict() == {"a": True, "b": False, "c": False}
+    assert select_features(frame, k=2)["selected"].to_dict() == {"a": True, "b": True, "c": False}
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(0, 25), st.integers(1, 12))
 def test_sequences_are_the_last_events_before_the_day(seed, length, n_events, n_rows):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,6 +28,17 @@ def test_allowed_is_allows_less_the_reverses_of_required_edges(order, first, sec
     known = Knowledge(tiers, forbidden, required, within)
     expected = [[a != b and known.allows(a, b) and (b, a) not in required for b in "abcde"] for a in "abcde"]
     assert known.allowed("abcde").tolist() == expected
+
+
+@given(st.permutations("abcde"), st.integers(0, 5), st.booleans(), st.sets(pairs), st.sets(st.sampled_from("abcde")))
+def test_restricted_knowledge_says_the_same_of_what_is_left(order, size, within, forbidden, left):
+    known = Knowledge([order[:size], order[size:]], forbidden, within_tiers=within)
+    required = {(a, b) for a, b in itertools.pairwise(order) if known.allows(a, b)}
+    known = Knowledge(known.tiers, forbidden, required, within)
+    names = sorted(left)
+    at = ["abcde".index(name) for name in names]
+    assert (known.restrict(names).allowed(names) == known.allowed("abcde")[np.ix_(at, at)]).all()
+    assert known.restrict(names).required == {edge for edge in required if set(edge) <= left}
 
 
 def test_tiers_can_forbid_edges_inside():

@@ -164,6 +164,20 @@ def test_one_metric_alone_is_the_one_of_the_table(case):
         mean_ranking(top, test, metric=("snips", "pooled gain"))
 
 
+def test_users_without_a_positive_change_nothing():
+    """Pooled recall of hits 1, 0, 2 among 1, 1, 4 positives is 1/2; a user adds (hits - m / 2) over the mean m of 2 to it."""
+    top = np.array([[0, 1], [1, 2], [2, 3], [0, 1], [4, 5]])
+    test = np.zeros((5, 6))
+    test[[0, 1, 2, 2, 2, 2], [0, 5, 2, 3, 4, 5]] = 1
+    propensity = np.linspace(0.2, 1, 6)
+    found = evaluate_ranking(top, sparse.csr_array(test), propensity=propensity)
+    assert found.per_user[("naive", "pooled recall")].tolist() == [0.75, 0.25, 0.5]
+    assert (found.users, found.left_out) == (3, 2)
+    alone = evaluate_ranking(top[:3], sparse.csr_array(test[:3]), propensity=propensity)
+    pd.testing.assert_frame_equal(found.per_user, alone.per_user)
+    pd.testing.assert_frame_equal(found.table.drop("lists"), alone.table.drop("lists"))
+
+
 def test_weighted_metrics_are_right_when_positives_go_missing():
     rng = np.random.default_rng(0)
     users, items, k = 400, 60, 10

@@ -72,6 +72,15 @@ def test_no_day_is_in_two_parts_and_time_runs_forward(raw):
     assert p.rows_val["day"].max() < p.rows_test["day"].min()
 
 
+def test_days_are_cut_by_shares_of_rows():
+    """36 of 72 rows fall on the first of ten days: 44 rows to the third are nearest to 60%, 56 to the sixth to 80%."""
+    day = np.repeat(np.arange(10), [36] + [4] * 9)
+    frame = pd.DataFrame({"user_id": np.arange(72), "item_id": 0, "day": day, "x": np.arange(72.0)})
+    prepared = run_small(frame.assign(purchased=np.arange(72) % 3 == 0))
+    assert [rows["day"].unique().tolist() for rows in _rows(prepared)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]]
+    assert prepared.report["rows"] == {"train": 44, "validation": 12, "test": 16}
+
+
 def test_no_user_is_in_two_parts_and_seed_draws_them(raw):
     users = [set(r["user_id"]) for r in _rows(preprocess_data(raw, split="user", seed=0))]
     n = sum(map(len, users))

@@ -101,6 +101,14 @@ def test_the_edge_that_decides_is_named():
     assert identify_class(known, "x", "y").cases[0].count == 1
 
 
+def test_the_share_of_the_doubt_that_an_edge_ends_by_hand():
+    """Of a -- b -- c, b moves c in two members of three: a -> b leaves one of them, b -> a one of each kind."""
+    found = identify_class(CausalGraph.from_edges("abc", ["a -- b", "b -- c"]), "b", "c")
+    whole = -(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))
+    assert list(found.deciding) == ["b -- c", "a -- b"]
+    assert found.deciding == pytest.approx({"b -- c": 1.0, "a -- b": 1 - 2 / 3 * np.log(2) / whole})
+
+
 def test_what_is_hidden_may_be_refused_in_some_members_only():
     graph = CausalGraph.from_edges("uxy", ["u -- x", "x -> y", "u -> y"])
     found = identify_class(graph, "x", "y", hidden=["u"])

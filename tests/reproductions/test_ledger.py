@@ -59,6 +59,9 @@ def test_verdicts(changed, verdict):
         ),  # 7.6 to 12.4: no difference is shown, nor equality
         ({"published": 10.0, "value": 10.0, "error": 1.0}, True, 0),  # 8.04 to 11.96
         ({"published": 10.0, "value": 12.0, "error": 0.2, "published_error": 0.1}, True, (2 - 0.05) / 0.05**0.5),
+        # both errors count: each alone leaves 8.2 to 11.8, together they reach 7.5 and 12.5
+        ({"published": 10.0, "value": 10.0, "error": 0.9, "published_error": 0.9}, False, 0),
+        ({"published": 10.0, "value": 10.0, "error": 0.0, "published_error": 1.2}, False, 0),
         ({"published": -10.0, "value": -8.1, "error": 0.1}, False, (1.9 - 0.05) / 0.1),
         ({"published": 10.0, "value": 10.1, "error": 0.0}, True, float("inf")),
         ({"published": 10.0, "value": 9.96, "error": 0.0}, True, 0),

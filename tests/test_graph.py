@@ -251,6 +251,13 @@ def test_latent_projection_keeps_separations(dag, data):
                 assert nx.is_d_separator(with_causes, {a}, {b}, set(given_)) == expected
 
 
+def test_a_hidden_cause_acts_through_hidden_ones():
+    """The root a reaches x only through b and y only through c and d; all four are hidden."""
+    dag = CausalGraph.from_edges("abcdxyz", ["a -> b", "b -> x", "a -> c", "c -> d", "d -> y", "y -> z"])
+    assert dag.latent_projection("abcd").edges == ["x <-> y", "y -> z"]
+    assert dag.latent_projection("bcd").edges == ["a -> x", "a -> y", "y -> z"]  # a is seen: no hidden cause is left
+
+
 @given(dags())
 def test_order_puts_causes_first(dag):
     order = dag.order()

@@ -55,6 +55,14 @@ def test_fixing_a_graph_leaves_no_other_edge_inside():
     assert k.allows("c", "y")
 
 
+def test_fixing_a_graph_keeps_what_was_known():
+    known = Knowledge([["a", "b"], ["y"]], [("a", "y"), ("b", "z")], [("b", "y")], within_tiers=False)
+    k = known.fixing(CausalGraph.from_edges("cd", []))
+    assert k.forbidden == {("a", "y"), ("b", "z"), ("c", "d"), ("d", "c")}
+    assert k.required == {("b", "y")}
+    assert (k.tiers, k.within_tiers) == (known.tiers, False)
+
+
 def test_violations_name_the_edges():
     k = Knowledge(tiers=[["a"], ["b"]], required=[("a", "b")])
     assert k.violations(CausalGraph.from_edges("ab", ["b -> a"])) == ["b -> a", "a -> b (required)"]

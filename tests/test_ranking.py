@@ -321,3 +321,14 @@ def test_frames_of_users_keep_their_codes(case):
     whole = evaluate_ranking(top_items(_of(scores), np.arange(200), 10, seen), test).per_user
     names = ["recall", "precision", "NDCG", "MRR", "DCG"]
     pd.testing.assert_frame_equal(found.per_user["naive"][names], whole["naive"].loc[found.per_user.index, names])
+
+
+def test_each_pair_has_the_propensity_of_its_own_user_and_item():
+    """Rows of the lists are not codes of users; hits are (user 2, items 0 and 1) and (user 0, item 2), missed is (0, 1)."""
+    test = sparse.csr_array(np.array([[0, 1, 1], [0, 0, 0], [1, 1, 0]]))
+    propensity = np.array([[0.9, 0.2, 0.25], [0.6, 0.7, 0.8], [0.5, 0.1, 0.3]])
+    found = evaluate_ranking(np.array([[1, 0], [2, 0]]), test, np.array([2, 0]), propensity=propensity, n_boot=2)
+    assert found.per_user.index.tolist() == [2, 0]
+    assert found.per_user[("ips", "precision")].tolist() == pytest.approx([(10 + 2) / 2, 4 / 2])
+    assert found.per_user[("ips", "DCG")].tolist() == pytest.approx([10 + 2 / np.log2(3), 4])
+    assert found.table.loc[("snips", "pooled recall"), "value"] == pytest.approx((10 + 2 + 4) / (10 + 2 + 4 + 5))

@@ -79,6 +79,16 @@ def test_the_greedy_model_is_the_best_of_all_orders(curved):
     assert score == pytest.approx(scores[0, 1, 2], rel=0.01)
 
 
+def test_a_part_stands_for_all_rows(curved):
+    """A table that holds each row twice has the moments of its half, so the half with ``rows`` of the whole gives the same."""
+    twice = np.tile(curved, (2, 1))
+    whole = search(twice, bases(twice, np.zeros(3, dtype=bool)), EVERYWHERE, NOWHERE)
+    part = search(curved, bases(curved, np.zeros(3, dtype=bool)), EVERYWHERE, NOWHERE, rows=len(twice))
+    assert (part[0] == whole[0]).all()
+    assert part[1][EVERYWHERE] == pytest.approx(whole[1][EVERYWHERE], abs=1e-4)
+    assert part[2] == pytest.approx(whole[2], rel=1e-4)
+
+
 def test_knowledge_is_kept(curved):
     functions = bases(curved, np.zeros(3, dtype=bool))
     allowed = EVERYWHERE.copy()

@@ -337,6 +337,19 @@ def test_subset_correlation_and_text():
         stats.cov[0, 0] = 1
 
 
+def test_shrunk_covariances_in_the_data_and_in_the_draws():
+    stats = Statistics.from_frame(_frame(300)[["x", "city"]], n_boot=3)
+    less = stats.shrunk(0.2)
+    for own, other in ((stats, less), *((stats.draw(b), less.draw(b)) for b in range(3))):
+        expected = 0.8 * own.cov
+        np.fill_diagonal(expected, own.cov.diagonal())
+        np.testing.assert_allclose(other.cov, expected, rtol=1e-14)
+        np.testing.assert_array_equal(other.mean, own.mean)
+        assert other.count == own.count
+    with pytest.raises(ValueError, match="share is 1: it must be"):
+        stats.shrunk(1)
+
+
 def _encoded(frame):
     return pd.get_dummies(frame, columns=["city"], drop_first=True)[
         ["small", "city_b", "city_c", "city_d", "x"]

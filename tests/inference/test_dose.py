@@ -50,6 +50,27 @@ def test_without_columns_it_is_a_local_quadratic():
         assert row.high - row.low == pytest.approx(2 * 1.959964 * error, rel=1e-6)
 
 
+def test_the_bandwidth_is_the_least_within_an_error_of_the_least_loss_without_the_row():
+    """Row by row: a line through the others, weighted by the kernel, and how far the row lies from it."""
+    rng = np.random.default_rng(6)
+    t = np.sort(rng.uniform(-2, 2, 200))
+    y = np.sin(t) + 0.5 * rng.normal(size=200)
+    low, high = np.quantile(t, [0.05, 0.95])
+    inside, losses = np.flatnonzero((low <= t) & (t <= high)), {}
+    for width in np.geomspace(0.1, 2.0, 15) * t.std():
+        roots = np.exp(-(((t - t[inside, None]) / width) ** 2) / 4)
+        if (((roots**2).sum(axis=1) ** 2 / (roots**4).sum(axis=1)) < 20).any():
+            continue
+        others = [np.arange(200) != i for i in inside]
+        lines = [np.polyfit(t[rest], y[rest], 1, w=root[rest]) for rest, root in zip(others, roots, strict=True)]
+        losses[width] = np.array([(y[i] - np.polyval(line, t[i])) ** 2 for i, line in zip(inside, lines, strict=True)])
+    best = min(losses.values(), key=np.mean)
+    more = {width: loss - best for width, loss in losses.items()}
+    by_hand = min(width for width, one in more.items() if one.mean() <= one.std() / np.sqrt(len(one)))
+    assert min(losses) < by_hand < max(losses)
+    assert dose._cross_validated(y, t, t) == pytest.approx(by_hand)
+
+
 class _Unit:
     """In place of the boosted spread: 1 everywhere."""
 

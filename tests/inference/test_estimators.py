@@ -119,6 +119,14 @@ def test_a_hundredth_of_the_variance_of_a_numeric_treatment_must_be_left():
         e.check_moves(t, t, rest)
 
 
+def test_imbalance_is_in_units_of_the_arms_mean_deviation():
+    """Arms of variance 2 and 8: a deviation of the root of 5. The means 1 and 3, or 1 and 2 with weights 3 and 1."""
+    x, t = pd.DataFrame({"a": [0.0, 2.0, 1.0, 5.0], "same": 1.0}), np.array([0, 0, 1, 1])
+    found = e.overlap(np.full((4, 2), 0.5), x, t, np.array([1.0, 1.0, 3.0, 1.0]))
+    assert found["imbalance_before"] == pytest.approx(2 / np.sqrt(5))
+    assert found["imbalance_after"] == pytest.approx(1 / np.sqrt(5))
+
+
 def test_folds_are_those_of_scikit_learn_by_seed():
     alone, groups = np.arange(40), np.repeat(np.arange(20), 2)
     for seed in (0, 3):

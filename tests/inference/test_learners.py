@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom, norm
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from causal_lib.inference.effects import effect
-from causal_lib.inference.estimators import PLAIN, slope
-from causal_lib.inference.learners import LEARNERS, Projection, linear_dml
+from causal_lib.inference.estimators import BOOST, PLAIN, slope
+from causal_lib.inference.learners import LEARNERS, Projection, final_model, linear_dml
 
 
 def _scores(n, seed):
@@ -128,6 +129,21 @@ def test_every_learner_ranks_the_effect_and_says_nothing(name, least, capfd):
         narrow = learned.interval(fresh, 0.5)
         assert (high - low) / (narrow[1] - narrow[0]) == pytest.approx(np.full(1500, 1.959964 / 0.6744898), rel=1e-6)
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_x_learner_weighs_the_arms_by_the_propensity():
+    """Künzel and others 2019, equation 9: g(x) τ₀(x) + (1 - g(x)) τ₁(x), g the propensity of the treated."""
+    y, t, x, _ = _effects(600, 4)
+    y = 5 * y + x["a"].to_numpy()
+    found = LEARNERS["x"](y, t, x, np.arange(600), 0).predict(x)
+    outcome = [
+        HistGradientBoostingRegressor(**BOOST, random_state=0).fit(x[t == a].to_numpy(), y[t == a]) for a in (0, 1)
+    ]
+    wide = x.to_numpy()
+    gain = [outcome[1].predict(wide[t == 0]) - y[t == 0], y[t == 1] - outcome[0].predict(wide[t == 1])]
+    of_arm = [final_model(0).fit(wide[t == a], gain[a]).predict(wide) for a in (0, 1)]
+    g = HistGradientBoostingClassifier(**BOOST, random_state=0).fit(x, t).predict_proba(x)[:, 1]
+    assert found == pytest.approx(g * of_arm[0] + (1 - g) * of_arm[1])
 
 
 def test_uplift_trees_need_events():

@@ -344,6 +344,24 @@ def test_the_interval_of_a_slate_by_hand():
             assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), rel=1e-6)
 
 
+def test_a_slate_is_judged_by_its_worst_position():
+    """The ratios are 1 at position 1, at position 2 0.5 and, one in ten, 5.5; in a slate their product counts at both."""
+    n, rare = 400, np.arange(400) % 10 == 0
+    logs = pd.DataFrame({"round_id": np.repeat(np.arange(n), 2), "position": np.tile([1, 2], n), "click": 1})
+    own = np.column_stack([np.ones(n), np.where(rare, 5.5, 0.5)])
+    logs["propensity_score"] = 0.1
+    logs["target"] = 0.1 * own.ravel()
+    size = own[:, 1].sum() ** 2 / (own[:, 1] ** 2).sum()
+    assert 100 < size < 150
+    for name in ("slate", "cascade", "independent"):
+        found = slate_value(logs, estimator=name)
+        assert found.effective_sample_size == pytest.approx(size)
+        assert found.largest_share == pytest.approx(5.5 / own[:, 1].sum())
+    few = slate_value(logs[logs["round_id"] < 200])
+    assert few.value is None
+    assert few.verdict.startswith("the logs cannot tell: effective sample size 62 ")
+
+
 @pytest.mark.parametrize(
     ("change", "how", "message"),
     [

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.inference import policy_value
+from causal_lib.inference import policy_learning, policy_value
 from causal_lib.inference.policy_learning import learn_policy
+from causal_lib.inference.reward_model import fit_additive
 
 
 def rounds(n, seed):
@@ -48,10 +49,24 @@ def test_rules_of_a_tree_say_what_it_does():
         assert fitting[0].endswith(str(action))
 
 
+def test_scores_by_hand(monkeypatch):
+    """Of ips: r / propensity for the action shown; of dr: the model, and for that action what it leaves / propensity."""
+    seen = []
+    monkeypatch.setattr(policy_learning, "_softmax", lambda x, scores, penalty: seen.append(scores) or np.zeros((3, 3)))
+    logs, _ = rounds(60, 3)
+    for loss in ("ips", "dr"):
+        learn_policy(logs, ["x", "z"], loss=loss)
+    action, r, chance = (logs[name].to_numpy() for name in ("item_id", "click", "propensity_score"))
+    model = fit_additive(logs[["x", "z"]].to_numpy(), action, r.astype(float), 3, seed=0).of(slice(None))
+    for found, q in zip(seen, (np.zeros((60, 3)), model), strict=True):
+        by_hand = q.copy()
+        for i in range(60):
+            by_hand[i, action[i]] += (r[i] - q[i, action[i]]) / chance[i]
+        assert found == pytest.approx(by_hand)
+
+
 def test_softmax_gradient_is_that_of_finite_differences():
     from scipy.optimize import approx_fprime
-
-    from causal_lib.inference import policy_learning
 
     rng = np.random.default_rng(0)
     x, scores, seen = rng.normal(size=(50, 2)), rng.normal(size=(50, 3)), {}

@@ -121,6 +121,20 @@ def test_the_random_cause_is_adjusted_for_and_the_subset_is_one(hidden):
     assert found["deviation"] == pytest.approx(np.std(values, ddof=1))
 
 
+def test_z_is_in_standard_errors_of_one_estimate(hidden):
+    """Differences of means of four fifths of the rows, whose errors are Welch's but for n - 1 in place of n."""
+    frame = hidden.head(500).assign(t=lambda f: (f["t"] > 0).astype(int))
+    found = refute(frame, "t", "y", [], checks=["subset"], estimator="difference", repeats=5, seed=3).iloc[0]
+    rng, values, errors = np.random.default_rng(3), [], []
+    for _ in range(5):
+        part = frame.iloc[rng.choice(500, size=400, replace=False)]
+        one, none = (part.loc[part["t"] == arm, "y"] for arm in (1, 0))
+        values.append(one.mean() - none.mean())
+        errors.append(np.sqrt((one.var(ddof=0) / len(one) + none.var(ddof=0) / len(none)) * 400 / 399))
+    whole = frame.groupby("t")["y"].mean()
+    assert found["z"] == pytest.approx((np.mean(values) - (whole[1] - whole[0])) / np.mean(errors))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy.stats import norm
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from causal_lib.inference import UpliftModel, estimators, incremental_outcomes
 
@@ -40,6 +41,12 @@ def test_predictions_rank_the_effect_not_the_outcome(model, new):
     assert np.corrcoef(model.predict(new), new["effect"])[0, 1] > 0.75
     assert np.corrcoef(model.predict(new), new["loyal"])[0, 1] < -0.3
     assert np.corrcoef(model.relevance(new), new["loyal"])[0, 1] > 0.3
+
+
+def test_relevance_is_the_outcome_of_the_treated(model, new):
+    treated, columns = shoppers(8000, 0).query("t == 1"), ["need", "loyal"]
+    boosted = HistGradientBoostingClassifier(**estimators.BOOST, random_state=0).fit(treated[columns], treated["y"])
+    assert model.relevance(new) == pytest.approx(boosted.predict_proba(new[columns])[:, 1])
 
 
 def test_calibration_groups_and_qini_see_what_is_there(model):

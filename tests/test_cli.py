@@ -22,14 +22,8 @@ Runtime: quick 1 s, full 2 s.
 @pytest.fixture
 def house(tmp_path):
     cells = [new_markdown_cell(FIRST), new_code_cell("days = 3", metadata={"tags": ["parameters"]})]
-    cells.append(new_markdown_cell("It was naive.\n\n## 2 What exposure adds"))
     (tmp_path / "notebooks").mkdir()
     nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / "01_effects.ipynb")
-    answers = "- {heading: 6.1 推荐, english: Recommendation, cells: [01 2 What exposure adds]}"
-    (tmp_path / "notebooks" / "coverage.yaml").write_text(answers, encoding="utf-8")
-    (tmp_path / "results").mkdir()
-    metric = {"stage": "01", "name": "P(a|b)", "value": 0.5, "low": 0.4, "high": 0.6, "truth": None, "unit": ""}
-    (tmp_path / "results" / "01.json").write_text(json.dumps({"metrics": [metric], "headline": [metric["name"]]}))
     return tmp_path
 
 

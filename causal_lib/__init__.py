@@ -1,6 +1,13 @@
-"""Causal discovery and causal inference in recommender systems, as a thin library under the notebooks."""
+"""Causal discovery and causal inference in recommender systems, as a thin library under the notebooks.
+
+Its verbs are loaded when they are first used, so that ``import causal_lib`` is quick.
+"""
+
+import lazy_loader
 
 from causal_lib import _generated, _triton
 
 _triton.make_loadable()
 _generated.remove_at_exit()
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options):
-    from causal_lib.run import UsageError, run, summary
+    from causal_lib.tooling.runner import UsageError, run, summary
 
     try:
         given = {}
@@ -110,23 +110,23 @@ def _data(options):
 
 
 def _report(options):
-    from causal_lib import report
-    from causal_lib.results import write_text
+    from causal_lib.tooling import readme
+    from causal_lib.tooling.results import write_text
 
-    for name in report.READMES:
+    for name in readme.READMES:
         path = paths.ROOT / name
         try:
-            write_text(path, report.updated(path.read_text(encoding="utf-8"), name))
+            write_text(path, readme.updated(path.read_text(encoding="utf-8"), name))
         except (FileNotFoundError, ValueError) as error:
             return _fail(error, 1)
         print(f"{name}: blocks are up to date")
-    write_text(paths.COMMITTED / "RESULTS.md", report.results_page())
+    write_text(paths.COMMITTED / "RESULTS.md", readme.results_page())
     print("reports/RESULTS.md: written")
     return 0
 
 
 def _bench(options):
-    from causal_lib import bench
+    from causal_lib.experiments import bench
 
     unknown = [name for name in options.names if not bench.known(name)]
     if unknown:
@@ -139,7 +139,7 @@ def _bench(options):
 
 def _reproduce(options):
     from causal_lib.data.sources import SourceError
-    from causal_lib.reproductions import LEDGER, reproduce, table
+    from causal_lib.experiments.reproductions import LEDGER, reproduce, table
 
     try:
         found = reproduce(options.names, n_jobs=options.jobs)
@@ -153,8 +153,8 @@ def _reproduce(options):
 def _pretrain(options):
     from dataclasses import replace
 
-    from causal_lib.discovery.pretrained.recipe import QUICK, Recipe, pretrain
-    from causal_lib.discovery.pretrained.weights import PATH
+    from causal_lib.discovery.engines.pretrained.weights import PATH
+    from causal_lib.experiments.pretrained.recipe import QUICK, Recipe, pretrain
 
     recipe = replace(QUICK if options.quick else Recipe(), seed=options.seed)
     path = options.output or (paths.ROOT / "data" / "cache" / "quick.safetensors" if options.quick else PATH)

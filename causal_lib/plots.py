@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from causal_lib import paths
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
-from causal_lib.results import Metric
+from causal_lib.metric import Metric
 
 # Okabe and Ito's palette, told apart by colour-blind readers too; the dash pattern says the same again.
 STATUS_STYLE = {

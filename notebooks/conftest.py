@@ -4,7 +4,7 @@ import os
 
 import nbval.kernel
 
-from causal_lib.run import ENVIRONMENT
+from causal_lib.tooling.runner import ENVIRONMENT
 
 os.environ.update(ENVIRONMENT)  # kernels inherit it
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from causal_lib import progress
-from causal_lib.data.worlds import shop
+from causal_lib.worlds.online_shop import shop
 
 # Derandomised, so that a red run is red again. Neither a deadline nor a check of how long drawing takes: the machine may be busy.
 settings.register_profile(

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib import results
-from causal_lib.data import manifest, sources
+from causal_lib.checks import check_frame
+from causal_lib.data import packages as manifest
+from causal_lib.data import sources
 from causal_lib.data.preprocess import preprocess_data
-from causal_lib.data.schema import check_frame
 from causal_lib.data.store import Store, StoreError
-from causal_lib.data.worlds import shop
 from causal_lib.discovery import compare_graphs, discover
-from causal_lib.evaluation import evaluate
+from causal_lib.evaluation.predictions import evaluate
+from causal_lib.evaluation.rankings import evaluate_ranking, top_items
 from causal_lib.features import select_features
 from causal_lib.graph import CausalGraph
 from causal_lib.inference import (
@@ -30,12 +30,13 @@ from causal_lib.inference import (
     policy_value,
 )
 from causal_lib.knowledge import Knowledge
+from causal_lib.metric import Metric
 from causal_lib.models.dnn import build_model, predict, train_model
 from causal_lib.models.interactions import Interactions, hold_out
 from causal_lib.models.recommender import train_recommender
-from causal_lib.notebooks import UsageError, plan
-from causal_lib.ranking import evaluate_ranking, top_items
-from causal_lib.results import Metric
+from causal_lib.tooling import results
+from causal_lib.tooling.notebooks import UsageError, plan
+from causal_lib.worlds.online_shop import shop
 
 CONTENT = b"x\n1\n"
 TWO_SIDED = CausalGraph.from_edges(

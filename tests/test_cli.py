@@ -7,8 +7,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from causal_lib import bench, cli, paths
+from causal_lib import cli, paths
 from causal_lib.data import sources
+from causal_lib.experiments import bench
 
 FIRST = """# 01 Effects · 因果推断
 
@@ -61,11 +62,11 @@ def test_the_module_runs_as_a_program_and_without_a_command_shows_its_help():
     ],
 )
 def test_a_wrong_request_exits_with_2_and_says_why(arguments, message, house, monkeypatch, capsys):
-    from causal_lib import run
+    from causal_lib.tooling import runner
 
-    real = run.run
+    real = runner.run
     monkeypatch.setattr(
-        run, "run", lambda *a, **k: real(*a, notebooks=house / "notebooks", reports=house / "reports", **k)
+        runner, "run", lambda *a, **k: real(*a, notebooks=house / "notebooks", reports=house / "reports", **k)
     )
     assert cli.main(arguments) == 2
     assert f"causal-lib: {message}" in capsys.readouterr().err
@@ -81,12 +82,12 @@ def test_argparse_refuses_what_it_knows_nothing_of(arguments, capsys):
 
 
 def test_run_passes_its_options_on_and_exits_with_1_when_a_notebook_failed(monkeypatch, capsys, tmp_path):
-    from causal_lib import run
+    from causal_lib.tooling import runner
 
     seen = []
-    monkeypatch.setattr(run, "run", lambda *a, **k: seen.append((a, k)) or tmp_path)
+    monkeypatch.setattr(runner, "run", lambda *a, **k: seen.append((a, k)) or tmp_path)
     for good in (True, False):
-        monkeypatch.setattr(run, "summary", lambda folder, good=good: (f"look at {folder}", good))
+        monkeypatch.setattr(runner, "summary", lambda folder, good=good: (f"look at {folder}", good))
         assert cli.main(["run", "01", "02", "-p", "a=b=c", "--jobs", "2", "--resume"]) == (0 if good else 1)
     options = {"profile": "quick", "jobs": 2, "resume": True, "in_place": False}
     assert seen[0] == ((["01", "02"], {"a": "b=c"}), options)
@@ -95,7 +96,7 @@ def test_run_passes_its_options_on_and_exits_with_1_when_a_notebook_failed(monke
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "run", interrupted)
+    monkeypatch.setattr(runner, "run", interrupted)
     assert cli.main(["run"]) == 130
     assert "--resume" in capsys.readouterr().err
 

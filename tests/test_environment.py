@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from causal_lib import paths
-from causal_lib.notebooks import plan
+from causal_lib.tooling.notebooks import plan
 
 PYPROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
@@ -100,7 +100,7 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel):
     if not listed:
         pytest.skip("not a git checkout")
     expected = {name for name in listed if (paths.ROOT / name).exists()}  # without what is being moved
-    assert {"causal_lib/data/sources.toml", "causal_lib/proposals/descriptions.toml"} <= expected
+    assert {"causal_lib/data/sources.toml", "causal_lib/discovery/proposals/descriptions.toml"} <= expected
     with zipfile.ZipFile(wheel) as opened:
         assert expected - set(opened.namelist()) == set()
 
@@ -173,7 +173,7 @@ names = [module.name for module in pkgutil.walk_packages(causal_lib.__path__, "c
 for name in names:
     importlib.import_module(name)
 assert sys.modules["fcntl"] is sys.modules["resource"] is None
-assert "causal_lib.run" in names and "causal_lib.costs" in names and "causal_lib.discovery.pretrained.benchmark" in names
+assert {"causal_lib.tooling.runner", "causal_lib.experiments.costs.report"} < set(names)
 assert not opened, opened
 """
 

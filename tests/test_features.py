@@ -9,9 +9,9 @@ from sklearn.metrics import mutual_info_score
 
 from causal_lib import features
 from causal_lib.data import schema
-from causal_lib.data.worlds import shop
 from causal_lib.features import causal_roles, combine, importance, log_mel, purchase_history, select_features, sequences
 from causal_lib.graph import CausalGraph
+from causal_lib.worlds.online_shop import shop
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from causal_lib import plots
 from causal_lib.discovery import edge_status
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
-from causal_lib.results import Metric
+from causal_lib.metric import Metric
 
 
 @pytest.fixture(autouse=True)

@@ -1,1 +1,5 @@
-"""Data: simulated worlds, real sources, the store, preprocessing."""
+"""What comes in: columns and their roles, real sources, the SQL store, preprocessing."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

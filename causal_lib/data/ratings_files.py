@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from causal_lib.data.manifest import Source, SourceError
-from causal_lib.data.schema import check_frame, check_range
+from causal_lib.checks import check_frame, check_range
+from causal_lib.data.packages import Source, SourceError
 
 _COLUMNS = ["user_id", "item_id", "rating"]
 _NO_INTEGER = re.compile(r"(?<!\S)(?!-?[0-9]{1,18}(?!\S))\S+")

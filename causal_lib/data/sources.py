@@ -1,6 +1,6 @@
 """Real data as validated frames: one loader for each kind of the manifest.
 
-`fetch`, `check`, `listing`, `read_manifest` and `SourceError` of `causal_lib.data.manifest` are offered here too.
+`fetch`, `check`, `listing`, `read_manifest` and `SourceError` of `causal_lib.data.packages` are offered here too.
 """
 
 import gzip
@@ -17,9 +17,9 @@ import pandas as pd
 import yaml
 
 from causal_lib import paths
+from causal_lib.checks import check_frame, check_range
 from causal_lib.data import ratings_files
-from causal_lib.data.manifest import SourceError, check, fetch, listing, locate, read_manifest
-from causal_lib.data.schema import check_frame, check_range
+from causal_lib.data.packages import SourceError, check, fetch, listing, locate, read_manifest
 
 __all__ = ["Network", "SourceError", "bayes_net", "check", "fetch", "listing", "load", "load_or_skip", "read_manifest"]
 

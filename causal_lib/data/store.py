@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from causal_lib import paths
-from causal_lib.data.schema import KEY, check_frame, check_range
+from causal_lib.checks import check_frame, check_range
+from causal_lib.data.schema import KEY
 from causal_lib.progress import progress_bar
 
 CHUNK_ROWS = 20_000  # rows of one INSERT call; the driver cuts it into statements that fit the server's packet size

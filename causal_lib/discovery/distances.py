@@ -6,6 +6,8 @@ import pandas as pd
 
 from causal_lib.graph import ARROW, CausalGraph
 
+MEMBERS = 10  # random DAGs that stand for a class of graphs
+
 
 def shd(estimate: CausalGraph, truth: CausalGraph) -> int:
     """Structural Hamming distance: pairs of variables whose edge differs; a reversal, like any other change, counts once.
@@ -85,6 +87,26 @@ def compare_graphs(estimate: CausalGraph, truth: CausalGraph) -> dict[str, float
         "aid": gadjid.parent_aid(*matrices, **by_rows)[0] if kinds <= {"DAG", "CPDAG"} else float("nan"),
         "sid": gadjid.sid(*matrices, **by_rows)[0] if kinds == {"DAG"} else float("nan"),
     }
+
+
+def random_members(graph: CausalGraph, seed: int, count: int = MEMBERS) -> list[np.ndarray]:
+    """(d, d) adjacencies of random DAGs that ``graph`` stands for; what no DAG fits gets its open edges by a random order."""
+    rng, names, found = np.random.default_rng(seed), list(graph.names), []
+    for _ in range(count if graph.kind != "DAG" else 1):
+        order = [names[k] for k in rng.permutation(len(names))]
+        try:
+            found.append(graph.subgraph(order).extension().subgraph(names).adjacency)
+        except ValueError:
+            before = np.empty(len(names))
+            before[[names.index(name) for name in order]] = np.arange(len(names))
+            found.append(graph.adjacency | (graph.undirected & (before[:, None] < before)))
+    return found
+
+
+def directed_f1(graph: CausalGraph, truth: CausalGraph, seed: int = 0) -> float:
+    """F1 of the edges with their directions, the mean over `random_members`."""
+    true = truth.subgraph(graph.names).adjacency
+    return float(np.mean([precision_recall_f1(one, true)[2] for one in random_members(graph, seed)]))
 
 
 def precision_recall_f1(found: np.ndarray, true: np.ndarray) -> tuple[float, float, float]:

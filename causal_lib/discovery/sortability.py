@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LassoLarsIC, LinearRegression
 
-from causal_lib.data.schema import check_frame
-from causal_lib.discovery.audit import audit
+from causal_lib.checks import check_frame
+from causal_lib.discovery.auditing import audit
 from causal_lib.graph import CausalGraph
 
 

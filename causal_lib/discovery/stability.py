@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,13 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from causal_lib.data.schema import check_range
-from causal_lib.discovery.discover import METHODS, discover
+from causal_lib.checks import check_range
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import ARROW, NONE, TAIL, CausalGraph
-from causal_lib.knowledge import Knowledge
 from causal_lib.progress import progress_bar, without_bars
-from causal_lib.results import write_text
+from causal_lib.tooling.results import write_text
 
 SAMPLINGS = ("bootstrap", "effective", "subsample")
 
@@ -94,115 +91,53 @@ class Stability:
         return f"{text} adjacent in at least half of them"
 
 
-def edge_stability(
+def frequencies(
     data: pd.DataFrame | Statistics,
+    names: Sequence[str],
+    draws: int,
+    search: Callable[[Statistics | pd.DataFrame], CausalGraph],
     *,
-    method: str = "order",
-    knowledge: Knowledge | None = None,
-    n_boot: int | None = None,
-    seed: int = 0,
     sampling: str = "bootstrap",
+    seed: int = 0,
     n_jobs: int = 1,
     resume: str | Path | None = None,
+    key: str = "",
     progress: bool = True,
-    search: Callable[[Statistics | pd.DataFrame], CausalGraph] | None = None,
-    **settings,
+    info: Mapping[str, object] | None = None,
 ) -> Stability:
-    """How often each edge is found in ``n_boot`` draws of the rows.
+    """Shares of ``draws`` in which ``search`` finds each edge among the d variables ``names``.
 
-    A frequency is not the probability that an edge is true: it says how far sampling noise moves this method's answer,
-    and a method that errs does so in every draw. Measure what it is worth in simulation: `calibration`. The bootstrap
-    also favours denser graphs: n rows drawn with repetition carry the information of about n / 2 (a spurious squared
-    correlation is 2 / n on average, not 1 / n), while the penalty is that of n. ``sampling='effective'`` scores each
-    draw as n / 2 rows, ``'subsample'`` takes half of the rows without repetition; both lose power instead.
-
-    Parameters
-    ----------
-    data : `Statistics` with draws, or a frame, whose draws are made here: bootstrap covariances for methods that need no
-        rows, else rows (a whole number of times each).
-    method, knowledge, settings : as in `discover`, which also gets ``seed`` for each draw.
-    n_boot : number of draws: of a frame 100, of `Statistics` all it has.
-    seed : of the draws of a frame's rows.
-    sampling : one of `SAMPLINGS`; 'subsample' needs a frame, 'effective' a method that needs no rows.
-    n_jobs : joblib's; `joblib.parallel_config` moves the work to another backend.
-    resume : a folder. Each graph is kept there, under a hash of all it came from, once it is found; what is there is not
-        searched again. With a ``search`` of your own, empty the folder when you change it: its name is all that counts.
-    progress : whether bars are shown, of the statistics and of the draws. A single draw shows none.
-    search : a function of one draw that gives its graph, instead of `discover`.
-
-    A variable that is constant in a draw (a rare event) has no edge there.
-
-    Raises
-    ------
-    ValueError
-        for an unknown sampling, `Statistics` without enough draws, or where `discover` raises one.
-
-    Source: Friedman, Goldszmidt and Wyner 1999; Steck and Jaakkola 2003 (the bias); Meinshausen and Bühlmann 2010.
-
-    >>> rng = np.random.default_rng(0)
-    >>> x, y, u = rng.normal(size=(3, 200))
-    >>> stable = edge_stability(pd.DataFrame({"x": x, "y": y, "z": x + y + u}), n_boot=20)
-    >>> stable.graph(0.9).edges
-    ['x -> z', 'y -> z']
+    ``data`` are `Statistics` with that many draws, or rows that are drawn here from ``seed``. ``key`` stands for all that a
+    graph depends on beside the draw: graphs in the folder ``resume`` are kept under it. See `edge_stability`.
     """
-    if sampling not in SAMPLINGS:
-        raise ValueError(f"sampling: {sampling!r} is not one of {', '.join(SAMPLINGS)}")
-    given = isinstance(data, Statistics)
-    rows = sampling == "subsample" or (search is None and method in METHODS and METHODS[method].rows)
-    if rows and (given or sampling == "effective"):
-        able = [name for name, other in METHODS.items() if not other.rows]
-        raise ValueError(
-            f"sampling={sampling!r} by method {method!r} needs {'a frame' if given else 'no rows'}; "
-            f"methods for Statistics, by 'bootstrap' or 'effective': {', '.join(able)}"
-        )
-    draws = (data.n_draws if given else 100) if n_boot is None else n_boot
-    most = data.n_draws if given else np.inf
-    if not 1 <= draws <= most:
-        raise ValueError(f"n_boot: {draws} draws wanted, at least 1 and at most {most} can be had")
-    names = data.names if given else tuple(map(str, data.columns))
-    if knowledge is not None:
-        knowledge.allowed(names)  # says at once which variable is absent
-    if search is None:
-        search, what = partial(_discovered, method=method, knowledge=knowledge, seed=seed, settings=settings), method
-    else:
-        what = f"{search.__module__}.{search.__qualname__}"
-    if not rows and not given:
-        with without_bars(not progress):
-            data = Statistics.from_frame(data, n_boot=draws, seed=seed)
-    k = knowledge
-    known = k and (k.tiers, sorted(k.forbidden), sorted(k.required), k.within_tiers)
-    content = pd.util.hash_pandas_object(data, index=False).to_numpy() if rows else None
-    common = _hash(what, sorted(settings.items()), known, seed, sampling, names, content)
+    rows = not isinstance(data, Statistics)
     tasks = (
-        joblib.delayed(_marks)(data if rows else data.draw(b), names, b, sampling, seed, search, common, resume)
+        joblib.delayed(_marks)(data if rows else data.draw(b), names, b, sampling, seed, search, key, resume)
         for b in progress_bar(range(draws), show=progress, desc="draws", unit="graph")
     )
     marks = np.array(joblib.Parallel(n_jobs)(tasks))
-    arrow, tail, info = marks == ARROW, marks == TAIL, {"method": what, "settings": settings, "sampling": sampling}
-    shares = arrow & tail.swapaxes(1, 2), tail & tail.swapaxes(1, 2), marks == NONE
-    return Stability(names, *(share.mean(axis=0) for share in shares), draws, info | {"seed": seed})
+    arrow = marks == ARROW
+    tail = marks == TAIL
+    directed = (arrow & tail.swapaxes(1, 2)).mean(axis=0)
+    undirected = (tail & tail.swapaxes(1, 2)).mean(axis=0)
+    none = (marks == NONE).mean(axis=0)
+    return Stability(tuple(names), directed, undirected, none, draws, dict(info or {}))
 
 
-def _hash(*parts):
+def hash_of(*parts):
     """The same for equal parts in every process; joblib's hash also sees which equal parts are one object."""
     parts = (part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode() for part in parts)
     return sha256(b"\0".join(parts)).hexdigest()
 
 
-def _discovered(sample, *, method, knowledge, seed, settings):
-    names = sample.names if isinstance(sample, Statistics) else sample.columns
-    knowledge = knowledge and knowledge.restrict(names)
-    return discover(sample, method=method, knowledge=knowledge, seed=seed, **settings)
-
-
 def _marks(sample, names, b, sampling, seed, search, common, folder):
     """(d, d) marks of the graph of one draw, of the folder where it is there already."""
     if isinstance(sample, Statistics):
-        key = _hash(common, sample.levels, sample.count, sample.mean, sample.cov)
+        key = hash_of(common, sample.levels, sample.count, sample.mean, sample.cov)
         sample = replace(sample, count=sample.count / 2) if sampling == "effective" else sample
         varying = [name for name in names if sample.subset([name]).cov.any()]
     else:
-        key, n, rng = _hash(common, b), len(sample), np.random.default_rng([seed, b])
+        key, n, rng = hash_of(common, b), len(sample), np.random.default_rng([seed, b])
         drawn = rng.permutation(n)[: n // 2] if sampling == "subsample" else rng.integers(n, size=n)
         sample = sample.set_axis(names, axis=1).iloc[drawn].reset_index(drop=True)
         varying = [name for name in names if (sample[name] != sample[name].iloc[0]).any()]
@@ -254,3 +189,10 @@ def calibration(stabilities: Sequence[Stability], truths: Sequence[CausalGraph],
 def calibration_error(table: pd.DataFrame) -> float:
     """Expected calibration error of a `calibration` table: the mean of abs(predicted - true), weighted by count."""
     return float(np.average((table["predicted"] - table["true"]).abs(), weights=table["count"]))
+
+
+def reliability_table(probability: np.ndarray, true: np.ndarray, bins: int = 10) -> pd.DataFrame:
+    """Mean ``probability``, share ``true`` and count of claims (n,) in each of ``bins`` equal ranges of probability."""
+    claims = pd.DataFrame({"predicted": np.asarray(probability), "true": np.asarray(true)})
+    place = np.minimum((claims["predicted"] * bins).astype(int), bins - 1)
+    return claims.groupby(place).mean().assign(count=claims.groupby(place).size())

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from threadpoolctl import ThreadpoolController
 
-from causal_lib.data.schema import check_frame
+from causal_lib.checks import check_frame
 from causal_lib.discovery.moments import (
     along,
     arrow_batch,

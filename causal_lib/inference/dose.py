@@ -7,8 +7,7 @@ import pandas as pd
 from scipy.stats import gaussian_kde, norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from causal_lib.data.schema import check_frame
-from causal_lib.inference.effects import check_outcome
+from causal_lib.checks import check_frame, check_outcome
 from causal_lib.inference.estimators import NoOverlapError, check_moves, design, fit, folds, standard_error
 
 _FEW = 10

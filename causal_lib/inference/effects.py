@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from causal_lib.data.schema import check_binary, check_frame
+from causal_lib.checks import check_binary, check_frame, check_numeric, check_outcome
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import why_no_adjustment_set
-from causal_lib.inference.classes import identify_class
+from causal_lib.inference.equivalence import identify_class
 from causal_lib.inference.estimators import PLAIN, design, front_door, slope, standard_error, wald
 from causal_lib.inference.identification import Estimand, identify
 from causal_lib.inference.learners import causal_forest, dr_learner, linear_dml, orthogonal_iv
@@ -187,7 +187,7 @@ def effect(
     groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(len(frame))
     if strategy == "instrument":
         name, counts = estimator or "wald", {}
-        t, z = (_number(frame[column], column) for column in (treatment, estimand.instrument))
+        t, z = (check_numeric(frame[column], column) for column in (treatment, estimand.instrument))
         answer = wald(y, t, z, x) if name == "wald" else orthogonal_iv(y, t, z, x, groups, seed)
     elif strategy == "front-door":
         name, t = "front_door", check_binary(frame[treatment], name=f"treatment {treatment!r}")
@@ -201,22 +201,6 @@ def effect(
     found = {"rows": len(y), "clusters": int(groups.max()) + 1} | counts | diagnostics
     named = None if contrast is None else tuple(contrast)
     return Effect(treatment, outcome, name, adjustment, float(value), error, size, found, named)
-
-
-def check_outcome(values: pd.Series) -> np.ndarray:
-    """``values`` as floats (n,); ValueError where they are no numbers or all the same."""
-    y = _number(values, values.name)
-    if y.min() == y.max():
-        raise ValueError(
-            f"outcome {values.name!r} is constant ({y[0]:g} in {len(y)} rows): no effect can be seen in it"
-        )
-    return y
-
-
-def _number(values, name):
-    if not pd.api.types.is_numeric_dtype(values):
-        raise ValueError(f"column {name!r} must hold numbers, not {values.dtype}; code its levels first")
-    return values.to_numpy(dtype=float)
 
 
 def _check_estimator(name, strategy):

@@ -7,8 +7,7 @@ import pandas as pd
 from scipy.optimize import nnls
 from scipy.stats import norm, t
 
-from causal_lib.data.schema import check_binary, check_frame
-from causal_lib.inference.effects import check_outcome
+from causal_lib.checks import check_binary, check_frame, check_outcome
 
 _Z = norm.ppf(0.975)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from causal_lib.graph import CausalGraph
-from causal_lib.inference.classes import members
 from causal_lib.inference.effects import Effect, effect
+from causal_lib.inference.equivalence import members
 from causal_lib.inference.identification import NotIdentifiableError, identify
 
 LIMIT = 1000

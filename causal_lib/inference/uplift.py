@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from causal_lib.data.schema import check_binary, check_frame
-from causal_lib.inference.effects import check_outcome
+from causal_lib.checks import check_binary, check_frame, check_outcome
 from causal_lib.inference.estimators import (
     clustered_covariance,
     cross_fit,

@@ -13,9 +13,9 @@ import torch
 from scipy import sparse
 from torch import nn
 
+from causal_lib.checks import check_codes
 from causal_lib.models.interactions import Interactions
 from causal_lib.progress import progress_bar
-from causal_lib.ranking import check_codes
 
 
 class Factors(nn.Module):

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from causal_lib.data.schema import check_frame
-from causal_lib.ranking import check_codes
+from causal_lib.checks import check_codes, check_frame
+from causal_lib.worlds.online_shop import ATTENTION, World
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -141,3 +141,25 @@ def hold_out(
     if not last.any():
         raise ValueError(f"frame: none of {frame['user_id'].nunique()} users has the rows to hold out {share:.0%} of")
     return frame[~last], frame[last]
+
+
+def clicks_of(world: World) -> tuple[Interactions, Interactions, Interactions, list[np.ndarray]]:
+    """Pairs clicked in the first 70% of the days, in the next 10% and in the last 20%, each pair once, where it was first.
+
+    With the chances of the pairs of the last two to be seen and looked at: one over the sum, over their clicks, of one over
+    propensity times attention.
+    """
+    clicks = world.candidates[world.candidates["clicked"] == 1]
+    days = world.candidates["day"].max() + 1
+    part = np.searchsorted([0.7 * days, 0.8 * days], clicks["day"].to_numpy(), side="right")
+    weight = 1 / (clicks["propensity"] * clicks["position"].astype(float) ** ATTENTION)
+    clicks = clicks.assign(part=part, weight=weight)
+    first = clicks.groupby(["user_id", "item_id"])["part"].transform("min")
+    pairs = (
+        clicks[clicks["part"] == first]
+        .groupby(["user_id", "item_id"], as_index=False)
+        .agg({"part": "first", "weight": "sum"})
+    )
+    ids = {"user_ids": world.users["user_id"], "item_ids": world.items["item_id"]}
+    found = [Interactions.of(pairs[pairs["part"] == k], value=None, **ids) for k in range(3)]
+    return *found, [1 / pairs.loc[pairs["part"] == k, "weight"].to_numpy() for k in (1, 2)]

@@ -8,8 +8,8 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from causal_lib.checks import check_propensity
 from causal_lib.models.interactions import Interactions
-from causal_lib.ranking import check_propensity
 
 Propensity = Callable[[Interactions], np.ndarray]
 """From pairs, seen ones with their value, to their (n,) chance to be seen, in (0, 1]."""

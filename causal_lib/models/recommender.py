@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from causal_lib.checks import check_propensity
+from causal_lib.evaluation.rankings import mean_ranking, top_items
 from causal_lib.models.debiased import CLICKS, RATINGS
 from causal_lib.models.factors import Given, Parts, Recommender, fit
 from causal_lib.models.graph_recommender import GRAPHS
 from causal_lib.models.interactions import Interactions
-from causal_lib.ranking import check_propensity, mean_ranking, top_items
 
 METHODS: dict[str, Callable[[Given], Parts]] = RATINGS | CLICKS | GRAPHS
 _K = 10  # of the NDCG that validation looks at

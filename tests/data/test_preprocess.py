@@ -4,7 +4,7 @@ import pytest
 
 from causal_lib.data import schema
 from causal_lib.data.preprocess import CATEGORICAL, NUMERIC, preprocess_data
-from causal_lib.data.worlds import shop
+from causal_lib.worlds.online_shop import shop
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causal_lib.checks import check_binary, check_frame, check_range
 from causal_lib.data import schema
-from causal_lib.data.schema import check_binary, check_frame, check_range
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0, np.nan], "b": [1, 1, 1], "c": ["x", "y", "x"]})
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from causal_lib.discovery import compare_graphs, shd
-from causal_lib.discovery.distances import _gadjid
+from causal_lib.discovery.distances import MEMBERS, _gadjid, random_members
 from causal_lib.graph import CausalGraph
 
 NAMES = "abcd"
@@ -98,3 +98,19 @@ def test_sid_is_of_dags_only():
     assert np.isnan(compare_graphs(chain.cpdag(), chain)["sid"])
     assert np.isnan(compare_graphs(chain, chain.cpdag())["sid"])
     assert compare_graphs(chain, chain)["sid"] == 0
+
+
+def test_members_are_dags_of_the_class_and_differ():
+    truth = CausalGraph.from_edges("abcd", ["a -> b", "b -> c", "c -> d"])
+    found = random_members(truth.cpdag(), seed=0)
+    assert len(found) == MEMBERS
+    assert all(CausalGraph.from_adjacency(one, "abcd").cpdag() == truth.cpdag() for one in found)
+    assert len({one.tobytes() for one in found}) > 1
+    assert len(random_members(truth, seed=0)) == 1
+
+
+def test_a_graph_that_is_no_class_still_gets_all_its_edges_directed():
+    circle = CausalGraph.from_edges("abcd", ["a -- b", "b -- c", "c -- d", "d -- a"])
+    for one in random_members(circle, seed=1):
+        assert np.array_equal(one | one.T, circle.skeleton)
+        assert not (one & one.T).any()

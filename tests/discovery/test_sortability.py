@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causal_lib.data.simulate import random_dag, simulate
 from causal_lib.discovery import compare_graphs
 from causal_lib.discovery.sortability import r2_sortability, sort_and_regress, varsortability
 from causal_lib.graph import CausalGraph
+from causal_lib.worlds.random_models import random_dag, simulate
 
 UNIT = np.array([-1.0, 0.0, 1.0])
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from causal_lib.discovery.stability import Stability, calibration, calibration_error, edge_stability
+from causal_lib.discovery.bootstrap import edge_stability
+from causal_lib.discovery.stability import Stability, calibration, calibration_error, reliability_table
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
@@ -270,3 +271,11 @@ _CLEAR = Stability(("a", "b"), np.zeros((2, 2)), np.zeros((2, 2)), np.ones((2, 2
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_reliability_of_probabilities_by_hand():
+    table = reliability_table([0.95, 0.95, 0.95, 0.95, 0.35, 0.35, 1.0], [1, 1, 1, 0, 1, 0, 1])
+    assert table["count"].tolist() == [2, 5]
+    assert table["predicted"].tolist() == pytest.approx([0.35, 0.96])
+    assert table["true"].tolist() == pytest.approx([0.5, 0.8])
+    assert calibration_error(table) == pytest.approx((2 * 0.15 + 5 * 0.16) / 7)

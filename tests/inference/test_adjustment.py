@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from causal_lib.data.simulate import random_dag
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import (
     find_instrument,
@@ -18,6 +17,7 @@ from causal_lib.inference.adjustment import (
     why_no_adjustment_set,
     with_causes,
 )
+from causal_lib.worlds.random_models import random_dag
 
 
 @st.composite

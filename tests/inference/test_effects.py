@@ -9,7 +9,7 @@ import statsmodels.api as sm
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 
-from causal_lib.data.schema import check_binary
+from causal_lib.checks import check_binary
 from causal_lib.graph import CausalGraph
 from causal_lib.inference import Effect, NoOverlapError, NotIdentifiableError, effect, identify
 

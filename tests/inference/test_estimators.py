@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from causal_lib.graph import CausalGraph
 from causal_lib.inference import UpliftModel, dose_response, effect, identify
 from causal_lib.inference import estimators as e
-from causal_lib.inference.causation import probabilities_of_causation
+from causal_lib.inference.counterfactuals import probabilities_of_causation
 
 COPIES = 2000
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.data.simulate import random_dag
 from causal_lib.graph import ARROW, CIRCLE, NONE, TAIL, CausalGraph
 from causal_lib.inference import NotIdentifiableError, effect, identify_class, is_adjustment_set
 from causal_lib.inference.pags import (
@@ -18,6 +17,7 @@ from causal_lib.inference.pags import (
     some_mag,
     why_no_common_adjustment_set,
 )
+from causal_lib.worlds.random_models import random_dag
 
 ENDS = {"none": (NONE, NONE), "->": (ARROW, TAIL), "<-": (TAIL, ARROW), "<->": (ARROW, ARROW)}
 

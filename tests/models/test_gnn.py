@@ -8,8 +8,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from causal_lib import paths
-from causal_lib.data.worlds import shop
 from causal_lib.models.gnn import EdgePredictor, convert_to_graph, predict_edges, train_gnn
+from causal_lib.worlds.online_shop import shop
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from causal_lib.models.interactions import Interactions, hold_out
+from causal_lib.models.interactions import Interactions, clicks_of, hold_out
+from causal_lib.worlds import shop
 
 FRAME = pd.DataFrame({"user_id": [5, 5, 2, 9], "item_id": ["b", "a", "b", "c"], "rating": [4, 2, 5, 1]})
 
@@ -97,3 +98,19 @@ def test_bad_splits():
         hold_out(FRAME, by=None)
     with pytest.raises(ValueError, match="timestamp"):
         hold_out(FRAME)
+
+
+def test_pairs_of_clicks_are_counted_once_where_they_were_first():
+    world = shop(n_users=150, n_items=40, days=30, seed=3)
+    train, validation, test, shares = clicks_of(world)
+    keys = [set(zip(one.users.tolist(), one.items.tolist(), strict=True)) for one in (train, validation, test)]
+    assert not keys[0] & keys[1]
+    assert not (keys[0] | keys[1]) & keys[2]
+    clicks = world.candidates[world.candidates["clicked"] == 1]
+    assert set.union(*keys) == set(zip(clicks["user_id"], clicks["item_id"], strict=True))
+    assert keys[0] == set(clicks.loc[clicks["day"] < 21, ["user_id", "item_id"]].itertuples(index=False, name=None))
+    assert [len(one) for one in shares] == [len(validation), len(test)]
+    for k in range(5):
+        own = clicks[(clicks["user_id"] == test.users[k]) & (clicks["item_id"] == test.items[k])]
+        chance = own["propensity"] * own["position"].astype(float) ** -0.7
+        assert shares[1][k] == pytest.approx(1 / (1 / chance).sum())

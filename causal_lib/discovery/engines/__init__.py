@@ -1,0 +1,1 @@
+"""Search algorithms of our own, one a file: arrays in and out."""

@@ -1,0 +1,284 @@
+"""What the pretrained discoverer sees of a table: features of variables and of ordered pairs, no distribution assumed.
+
+They are computed on a canonical form of the table: columns standardised, their signs and their order decided by their own
+content. So neither units, nor signs, nor names, nor the order of columns can change an answer, to the last bit.
+
+Everything is a moment (`moments`), a regression or the answer of a cheap solver.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import solve_triangular
+
+from causal_lib.discovery.encoding import encode
+from causal_lib.discovery.engines import additive
+from causal_lib.discovery.engines.additive import RIDGE
+from causal_lib.discovery.engines.order_search import order_search
+from causal_lib.discovery.engines.pretrained import moments
+from causal_lib.discovery.engines.pretrained.canonical import Known, canonical, normal_scores
+from causal_lib.discovery.engines.pretrained.moments import FLAT, PairFeatures, entropy, rescaled
+from causal_lib.discovery.statistics import Statistics
+from causal_lib.knowledge import Knowledge
+
+ROWS = 2000  # rows that the dearer features look at; correlations see all
+DRAWS = 8
+ODD_NODES = 2
+SHRINK = 0.001
+_BINS = 4
+_FEW = 6  # values up to which a number is cut by its levels
+_ALL_PAIRS = 50  # variables up to which every pair is looked at
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of a table of d variables, in canonical order.
+
+    order : (d,) positions of the canonical variables among the table's columns.
+    nodes : (d, f) float32.
+    pairs : (e, g) float32, one row for each ordered pair (i, j) of ``index``.
+    index : (2, e) int64; a pair and its reverse are both there.
+    allowed, required : (e,) bool, what is known of i → j.
+    names : of the g features of pairs.
+    odd : (2, g) bool, whether a feature changes sign with i, with j; the first `ODD_NODES` features of nodes do with theirs.
+    """
+
+    order: np.ndarray
+    nodes: np.ndarray
+    pairs: np.ndarray
+    index: np.ndarray
+    allowed: np.ndarray
+    required: np.ndarray
+    names: tuple[str, ...]
+    odd: np.ndarray
+
+
+def describe(frame: pd.DataFrame, knowledge: Knowledge | None = None, seed: int = 0) -> Features:
+    """The features of ``frame``, which has no constant column, and of ``knowledge`` about it."""
+    names = [str(name) for name in frame.columns]
+    table, order, kinds, missing = canonical(frame)
+    known = Known([names[k] for k in order], knowledge)
+    nodes, out = of_canonical(table, kinds, known, seed)
+    nodes = np.column_stack([nodes, missing.astype(np.float32)])
+    told, odd = (known.allowed[out.i, out.j], known.required[out.i, out.j]), np.array(out.parity, dtype=bool).T
+    return Features(order, nodes, out.matrix(), np.stack([out.i, out.j]), *told, tuple(out.names), odd)
+
+
+def of_canonical(table: pd.DataFrame, kinds: np.ndarray, known: Known, seed: int) -> tuple[np.ndarray, PairFeatures]:
+    """The features of the variables and of the pairs of a table in canonical form."""
+    d, n, values = len(kinds), len(table), encode(table)[0]
+    rng = np.random.default_rng(seed)
+    scores = normal_scores(values, kinds)
+    solved = _solve(table, values, scores, kinds, known, seed)
+    some = np.sort(rng.choice(n, ROWS, replace=False)) if n > ROWS else np.arange(n)
+    out = PairFeatures(*_pairs(d, solved), n)
+    _linear(out, values, "value")
+    _linear(out, scores, "score")
+    for name, (adjacency, undirected) in solved.items():
+        out.add(f"solver {name} directed", adjacency, 0, 0)
+        out.add(f"solver {name} open", undirected, 0, 0)
+    x, s = rescaled(values[some]), rescaled(scores[some])
+    moments.cross(out, x)
+    _information(out, x)
+    ancestors = []
+    for name, data in (("value", x), ("score", s)):
+        functions = additive.bases(data, kinds == 3)
+        parents, gain, _ = additive.search(data, functions, known.allowed, known.required, rows=n)
+        ancestors.append(_reach(parents))
+        out.add(f"additive {name} parent", parents, 0, 0)
+        out.add(f"additive {name} ancestor", ancestors[-1], 0, 0)
+        out.add(f"additive {name} gain", np.log1p(np.sqrt(n) * np.maximum(gain, 0)), 0, 0)
+        moments.curves(out, data, functions, f"curve {name}")
+        near = parents | parents.T
+        for adjacency, undirected in solved.values():
+            near = near | (adjacency + adjacency.T + undirected > 0.3)
+        moments.with_residuals(out, data, additive.residuals(data, functions, near), f"near {name}")
+        moments.with_residuals(out, data, additive.residuals(data, functions, parents), f"parents {name}")
+    moments.lines(out, x)
+    place = _lingam_order(x[:1000], known)
+    moments.with_residuals(out, x, _on_predecessors(x, place), "lingam")
+    out.add("lingam before", np.sign(place[None, :] - place[:, None]) * 1.0, 0, 0)
+    out.add("lingam distance", (place[None, :] - place[:, None]) / d, 0, 0)
+    for name, matrix in known.features().items():
+        out.add(f"known {name}", matrix, 0, 0)
+    return _nodes(x, values, kinds, known, place / d, ancestors, n), out
+
+
+def _pairs(d, solved):
+    """(i, j) of all ordered pairs, or of those that a solver joins, where the variables are many."""
+    near = np.ones((d, d), dtype=bool)
+    if d > _ALL_PAIRS:
+        near = np.zeros((d, d), dtype=bool)
+        for adjacency, undirected in solved.values():
+            near |= (adjacency > 0) | (undirected > 0)
+        near |= near.T
+    np.fill_diagonal(near, False)
+    return near.nonzero()
+
+
+# ---- solvers -------------------------------------------------------------------------------------------------
+
+
+def _solve(table, values, scores, kinds, known, seed):
+    """Name -> (directed, undirected) (d, d) answers of the order search, and their frequencies over bootstrap draws."""
+    knowledge, answers = known.renamed(), {}
+
+    names = list(table.columns)
+
+    def search(statistics, restarts):
+        known = knowledge and knowledge.restrict(statistics.names)
+        found = order_search(statistics.shrunk(SHRINK), knowledge=known, seed=seed, restarts=restarts)
+        at, answer = [names.index(name) for name in found.names], np.zeros((2, len(names), len(names)))
+        answer[np.ix_([0, 1], at, at)] = found.adjacency, found.undirected
+        return answer[0], answer[1]
+
+    statistics = Statistics.from_frame(table, n_boot=DRAWS, seed=seed)
+    answers["blocks"] = search(statistics, 5)
+    nominal = (kinds == 3).any()
+    answers["values"] = (
+        search(Statistics.from_frame(pd.DataFrame(values, columns=names)), 5) if nominal else answers["blocks"]
+    )
+    of_scores = Statistics.from_frame(pd.DataFrame(scores, columns=names), n_boot=DRAWS // 2, seed=seed)
+    answers["scores"] = search(of_scores, 5)
+    for name, source, draws in (("blocks", statistics, DRAWS), ("scores", of_scores, DRAWS // 2)):
+        found = [search(_varying(source.draw(b)), 1) for b in range(draws)]
+        answers[f"drawn {name}"] = tuple(np.mean([one[k] for one in found], axis=0) for k in (0, 1))
+    return answers
+
+
+def _varying(statistics):
+    """Without the variables that are constant in a draw, or nearly so where one value far off was all that varied."""
+    names = [k for k in statistics.names if (np.diagonal(statistics.subset([k]).cov) > 1e-6).any()]
+    return statistics.subset(names)
+
+
+# ---- linear -------------------------------------------------------------------------------------------------
+
+
+def _linear(out, values, name):
+    """Correlations, partial correlations given all others, and the extremes over one third variable."""
+    d, n = values.shape[1], len(values)
+    correlation = values.T @ values / n
+    inverse = np.linalg.inv(correlation + RIDGE * np.eye(d))
+    scale = np.sqrt(np.diagonal(inverse))
+    partial = -inverse / np.outer(scale, scale)
+    out.moment(f"correlation {name}", correlation, 1, 1)
+    out.moment(f"partial {name}", partial, 1, 1)
+    off = np.clip(correlation - np.diag(np.diagonal(correlation)), -0.9999, 0.9999)
+    root = np.sqrt(1 - off**2)
+    first = (off[:, :, None] - off[:, None, :] * off[None, :, :]) / (root[:, None, :] * root[None, :, :])
+    size = np.abs(first)
+    hidden = np.eye(d, dtype=bool)
+    size = np.where(hidden[:, None, :] | hidden[None, :, :], np.nan, size)
+    if d > 2:
+        size[np.arange(d), np.arange(d)] = 0
+        out.moment(f"least given one {name}", np.nanmin(size, axis=2), 0, 0)
+        out.moment(f"most given one {name}", np.nanmax(size, axis=2), 0, 0)
+    else:
+        for what in ("least", "most"):
+            out.moment(f"{what} given one {name}", np.abs(off), 0, 0)
+    r2 = 1 - 1 / np.maximum(np.diagonal(inverse), 1)
+    out.add(f"r2 difference {name}", r2[None, :] - r2[:, None], 0, 0)
+
+
+def _reach(parents):
+    reach = parents.copy()
+    for k in range(len(parents)):
+        reach |= np.outer(reach[:, k], reach[k])
+    return reach
+
+
+# ---- orders -------------------------------------------------------------------------------------------------
+
+
+def _lingam_order(x, known):
+    """(d,) place of each variable: DirectLiNGAM by entropies, tiers and required edges kept."""
+    x, d = x.copy(), x.shape[1]
+    left, place = list(range(d)), np.zeros(d)
+    after = known.before | known.required
+    for turn in range(d):
+        free = [k for k in left if not after[left, k].any()]
+        free = free or left
+        if len(left) > 1 and len(free) > 1:
+            rest = rescaled(x[:, left])
+            correlation = np.clip(rest.T @ rest / len(rest), -0.999, 0.999)
+            root = np.sqrt(1 - correlation**2)
+            m, alone = len(left), entropy(rest)
+            given = np.empty((m, m))
+            for a in range(m):  # residual of every b on a
+                given[a] = entropy((rest - rest[:, a, None] * correlation[a]) / root[a])
+            contrast = alone[:, None] + given - alone[None, :] - given.T  # below 0 where a -> b
+            np.fill_diagonal(contrast, 0)
+            cost = np.square(np.maximum(contrast, 0)).sum(axis=1)
+            chosen = min(free, key=lambda k: cost[left.index(k)])
+        else:
+            chosen = free[0]
+        place[chosen] = turn
+        root = x[:, chosen] / max(x[:, chosen].std(), FLAT)
+        left.remove(chosen)
+        x[:, left] -= np.outer(root, root @ x[:, left] / max(root @ root, 1e-3 * len(x)))
+    return place
+
+
+def _on_predecessors(x, place):
+    """(n, d) residuals of the linear regression of each variable on all that stand before it."""
+    order = np.argsort(place)
+    covariance = (x.T @ x / len(x)).astype(float) + RIDGE * np.eye(x.shape[1])
+    factor = np.linalg.cholesky(covariance[np.ix_(order, order)])
+    residual = np.empty_like(x)
+    residual[:, order] = solve_triangular(factor, x[:, order].T.astype(float), lower=True).T
+    return residual
+
+
+# ---- information and nodes ----------------------------------------------------------------------------------
+
+
+def _information(out, x):
+    """Mutual information of the variables cut into four bins, and how often one decides the other."""
+    n, d = x.shape
+    codes = np.zeros((n, d), dtype=int)
+    for k in range(d):
+        levels, inverse, counts = np.unique(x[:, k], return_inverse=True, return_counts=True)
+        if len(levels) <= _BINS:
+            codes[:, k] = inverse
+        elif len(levels) <= _FEW:
+            rank = np.empty(len(levels), dtype=int)
+            rank[np.argsort(-counts, kind="stable")] = np.arange(len(levels))
+            codes[:, k] = np.minimum(rank[inverse], _BINS - 1)
+        else:
+            codes[:, k] = np.searchsorted(np.quantile(x[:, k], (0.25, 0.5, 0.75)), x[:, k], side="right")
+    hot = np.zeros((n, d * _BINS), dtype=np.float32)
+    for b in range(_BINS):
+        hot[:, b::_BINS] = codes == b
+    joint = (hot.T @ hot / n).reshape(d, _BINS, d, _BINS).transpose(0, 2, 1, 3)  # (d, d, bin of i, bin of j)
+    margin = np.stack([(codes == b).mean(axis=0) for b in range(_BINS)], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = joint * np.log(joint / (margin[:, None, :, None] * margin[None, :, None, :]))
+    information = np.nan_to_num(terms).sum(axis=(2, 3))
+    entropy = -np.nan_to_num(margin * np.log(np.maximum(margin, 1e-12))).sum(axis=1)
+    freedom = np.maximum(np.outer((margin > 0).sum(axis=1) - 1, (margin > 0).sum(axis=1) - 1), 1)
+    out.add("information", np.sqrt(np.maximum(information, 0)), 0, 0)
+    out.add("information, log", np.log1p(2 * n * np.maximum(information, 0) / freedom), 0, 0)
+    out.add("uncertainty left", information / np.maximum(entropy, 1e-6)[None, :], 0, 0)
+    out.add("mode kept", joint.max(axis=3).sum(axis=2), 0, 0)
+
+
+def _nodes(x, values, kinds, known, place, ancestors, n):
+    """(d, f) features of the variables; the first two change sign with theirs."""
+    d = x.shape[1]
+    clipped = np.clip(x, -6, 6)
+    skew, kurtosis = (clipped**3).mean(axis=0), (clipped**4).mean(axis=0) - 3
+    levels = np.array([len(np.unique(x[:, k])) for k in range(d)])
+    most = np.array([np.unique(x[:, k], return_counts=True)[1].max() / len(x) for k in range(d)])
+    correlation = values.T @ values / len(values)
+    r2 = 1 - 1 / np.maximum(np.diagonal(np.linalg.inv(correlation + RIDGE * np.eye(d))), 1)
+    tier = np.where(known.tier >= 0, (known.tier + 1) / max(known.tier.max() + 1, 1), 0)
+    columns = [
+        np.sign(skew) * np.log1p(np.abs(skew)), np.tanh((clipped**3).mean(axis=0)), np.sign(kurtosis) * np.log1p(np.abs(kurtosis)),
+        np.log(np.minimum(levels, 100)) / 4, most, *(kinds == k for k in range(4)), levels <= 12,
+        entropy(rescaled(x)).clip(-2, 2), r2, place, tier, known.tier >= 0,
+        *(reach.sum(axis=axis) / d for reach in ancestors for axis in (0, 1)),
+        np.square(correlation).mean(axis=0), np.full(d, np.log(n) / 8), np.full(d, np.log(d) / 4),
+    ]  # fmt: skip
+    return np.column_stack(columns).astype(np.float32)

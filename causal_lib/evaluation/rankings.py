@@ -1,0 +1,302 @@
+"""Ranking of the whole catalogue (article 3.2.4): top-k lists with every item scored, never a sample of the items.
+
+A metric over sampled negatives orders models differently from the metric over all items (Krichene and Rendle 2020), so none is
+offered. Scores come in blocks of users, so that memory does not grow with users times items.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from causal_lib.checks import check_codes, check_propensity
+
+_BLOCK = 4_000_000  # scores in memory at once
+Scores = Callable[[np.ndarray], np.ndarray]
+"""From user codes (b,) to the scores of all items (b, items)."""
+
+
+def top_items(scores: Scores, users: np.ndarray, k: int, seen: sparse.csr_array | None = None) -> np.ndarray:
+    """(len(users), k) codes of the items with the highest scores, the highest first; -1 where fewer than k are left.
+
+    Parameters
+    ----------
+    scores : see `Scores`; of equal scores the item with the smaller code comes first.
+    seen : (all users, items), nonzero where an item is not to be recommended to a user.
+
+    Raises
+    ------
+    ValueError
+        for k below 1 or above the number of items, scores of another shape or not finite, and users that ``seen`` has not.
+    """
+    users, rows = np.asarray(users), []
+    if seen is not None:
+        users = check_codes(users, seen.shape[0], name="users", of="user")
+    size, start = 1, 0
+    while start < len(users):
+        part = users[start : start + size]
+        block = np.array(scores(part), dtype=np.float64)
+        if block.ndim != 2 or len(block) != len(part) or (seen is not None and block.shape[1] != seen.shape[1]):
+            raise ValueError(f"scores of {len(part)} users have shape {block.shape}; a row a user, a column an item")
+        if not 1 <= k <= block.shape[1]:
+            raise ValueError(f"{k=}: between 1 and the {block.shape[1]} items there are")
+        if bad := int((~np.isfinite(block)).sum()):
+            raise ValueError(
+                f"scores: {bad} are missing or infinite, first of user {part[(~np.isfinite(block)).any(axis=1)][0]}"
+            )
+        if seen is not None:
+            own = seen[part]
+            block[np.repeat(np.arange(len(part)), np.diff(own.indptr)), own.indices] = -np.inf
+        rows.append(_best(block, k))
+        start += len(part)
+        size = max(1, _BLOCK // block.shape[1])
+    return np.concatenate(rows) if rows else np.empty((0, k), dtype=np.int64)
+
+
+def _best(block, k):
+    """(b, k) columns of the largest entries, -1 for those that are -inf; ties by the smaller column."""
+    # argpartition picks any of the entries that tie with the k-th: those above it are surely in, ties are filled in order.
+    limit = np.partition(block, -k, axis=1)[:, [-k]]
+    above = block > limit
+    tied = (block == limit) & (np.cumsum(block == limit, axis=1) <= k - above.sum(axis=1, keepdims=True))
+    columns = (above | tied).nonzero()[1].reshape(-1, k)
+    values = np.take_along_axis(block, columns, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.where(
+        np.isneginf(np.take_along_axis(values, order, axis=1)), -1, np.take_along_axis(columns, order, axis=1)
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Ranking:
+    """How good top-k lists are; prints as a table.
+
+    Attributes
+    ----------
+    table : indexed by (weighting, metric); value, low, high: the mean over users who have a positive, with its 95% interval by
+        a bootstrap of users. Coverage and Gini are facts about these lists, not estimates, and have no interval.
+    per_user : (users with a positive, metrics) what the table is the mean of; of a pooled metric its linear approximation.
+    k, users, left_out : length of the lists; users averaged over; users without a positive, who tell nothing.
+    """
+
+    table: pd.DataFrame
+    per_user: pd.DataFrame
+    k: int
+    users: int
+    left_out: int
+
+    def to_dict(self) -> dict:
+        """Plain numbers for JSON."""
+        table = self.table.astype(object).where(self.table.notna(), None)
+        metrics: dict = {}
+        for (way, metric), row in table.iterrows():
+            metrics.setdefault(way, {})[metric] = row.to_dict()
+        return {"k": self.k, "users": self.users, "left_out": self.left_out, "metrics": metrics}
+
+    def __repr__(self):
+        text = self.table.map("{:.4f}".format, na_action="ignore").fillna("")
+        return f"lists of {self.k} for {self.users:,} users ({self.left_out:,} without a positive left out)\n{text}"
+
+
+def evaluate_ranking(
+    top: np.ndarray,
+    test: sparse.csr_array,
+    users: np.ndarray | None = None,
+    *,
+    propensity: np.ndarray | None = None,
+    popularity: np.ndarray | None = None,
+    n_boot: int = 500,
+    seed: int = 0,
+) -> Ranking:
+    """Metrics of the lists ``top`` against the positives ``test``.
+
+    With d(r) = 1 / log2(1 + r) for the ranks r of a user's m positives (0 beyond k) and w = 1 / propensity of a positive:
+
+    | metric | naive | ips | snips |
+    |---|---|---|---|
+    | recall | hits / m | | |
+    | precision | hits / k | Σ w [r <= k] / k | |
+    | DCG | Σ d(r) | Σ w d(r) | |
+    | pooled recall | Σ hits / Σ m | | Σ w [r <= k] / Σ w |
+    | pooled gain | Σ d(r) / Σ m | | Σ w d(r) / Σ w |
+    | NDCG | Σ d(r) / Σ d(1..min(m, k)) | | |
+    | MRR | 1 / the least r, 0 without a hit | | |
+
+    The pooled ones are ratios of sums over all users: in a ratio of one user, with few positives, the weights would not do. The last
+    two columns are right, with many users, where positives are seen with their propensities; recall, NDCG and MRR, averages of
+    users' ratios, have no such version. Beside them novelty (mean of -log2 of the items' share of ``popularity``), and
+    coverage (share of the items in some list) and Gini (of how often items are listed) of all lists together.
+
+    Parameters
+    ----------
+    top : (users, k) item codes as of `top_items`, -1 where a list ends early.
+    test : (all users, items) csr, nonzero at positives.
+    users : codes of the rows of ``top``, each once; all in order by default.
+    propensity : (all users, items) or (items,) in (0, 1], chance of a positive to be seen.
+    popularity : (items,) counts in the training data, for novelty.
+
+    Raises
+    ------
+    ValueError
+        where no user has a positive, for lists without places or that name an item twice, users given twice, codes of no user
+        or item, missing values in ``test``, propensities of positives that are missing or outside (0, 1], and propensities or
+        popularity of another shape.
+
+    Source: Krichene and Rendle 2020; Schnabel and others 2016 (ips); Yang and others 2018 (snips).
+    """
+    top, users, m, values = _by_user(top, test, users, propensity)
+    n_items, k = test.shape[1], top.shape[1]
+    if popularity is not None:
+        values[("lists", "novelty")] = _novelty(top, popularity, n_items)
+    per_user = pd.DataFrame(values, index=pd.Index(users, name="user"))[m > 0]
+    per_user.columns.names = ["weighting", "metric"]
+    table = _with_intervals(per_user, n_boot, seed)
+    counts = np.bincount(top[top >= 0], minlength=n_items)
+    table.loc[("lists", "coverage"), "value"] = (counts > 0).mean()
+    table.loc[("lists", "Gini"), "value"] = _gini(counts) if counts.any() else np.nan
+    return Ranking(table, per_user, k, len(per_user), int((m == 0).sum()))
+
+
+def mean_ranking(
+    top: np.ndarray,
+    test: sparse.csr_array,
+    users: np.ndarray | None = None,
+    *,
+    metric: tuple[str, str],
+    propensity: np.ndarray | None = None,
+) -> float:
+    """The value alone of one ``metric`` of `evaluate_ranking`, (weighting, name): what is computed after every epoch of training.
+
+    Raises ValueError as `evaluate_ranking` does, and for a metric that there is not.
+    """
+    *_, m, values = _by_user(top, test, users, propensity)
+    if metric not in values:
+        raise ValueError(
+            f"unknown {metric=}; known: {', '.join(map(str, values))} (ips and snips with propensity only)"
+        )
+    return float(values[metric][m > 0].mean())
+
+
+def _by_user(top, test, users, propensity):
+    """Lists and users as arrays, the users' numbers of positives, and every metric's value for every user."""
+    test = sparse.csr_array(test)
+    top, n_items = np.asarray(top), test.shape[1]
+    users = check_codes(np.arange(test.shape[0]) if users is None else users, test.shape[0], name="users", of="user")
+    _check_lists(top, users, n_items)
+    if missing := int(np.isnan(test.data).sum()):
+        raise ValueError(
+            f"test: {missing} of {test.nnz} entries are missing; leave out what is not known to be positive"
+        )
+    rows = test[users]
+    rows.eliminate_zeros()
+    m = np.diff(rows.indptr)
+    if not m.any():
+        raise ValueError(f"test: none of the {len(users)} users has a positive; nothing can be measured")
+    k, owner = top.shape[1], np.repeat(np.arange(len(users)), m)
+    # rank of every positive in its user's list, k + 1 where it is not in it
+    wide = sparse.csr_array(
+        (np.tile(np.arange(1, k + 1), len(users))[top.ravel() >= 0],
+         (np.repeat(np.arange(len(users)), k)[top.ravel() >= 0], top.ravel()[top.ravel() >= 0])),
+        shape=rows.shape,
+    )  # fmt: skip
+    rank = np.asarray(wide[owner, rows.indices]).ravel().astype(float)
+    hit = rank > 0
+    d = np.where(hit, 1 / np.log2(1 + np.where(hit, rank, 1)), 0.0)
+
+    def total(values):
+        return np.bincount(owner, values, minlength=len(users))
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ideal = np.r_[0.0, np.cumsum(1 / np.log2(np.arange(2, k + 2)))][np.minimum(m, k)]
+        best = np.full(len(users), np.inf)
+        np.minimum.at(best, owner[hit], rank[hit])
+        values = {
+            ("naive", "recall"): total(hit) / m, ("naive", "precision"): total(hit) / k, ("naive", "NDCG"): total(d) / ideal,
+            ("naive", "MRR"): 1 / best, ("naive", "DCG"): total(d),
+            ("naive", "pooled recall"): _ratio(total(hit), m), ("naive", "pooled gain"): _ratio(total(d), m),
+        }  # fmt: skip
+        if propensity is not None:
+            w = 1 / _of_positives(propensity, users[owner], rows.indices, test.shape)
+            values[("ips", "precision")] = total(w * hit) / k
+            values[("ips", "DCG")] = total(w * d)
+            values[("snips", "pooled recall")] = _ratio(total(w * hit), total(w))
+            values[("snips", "pooled gain")] = _ratio(total(w * d), total(w))
+    return top, users, m, values
+
+
+def compare(one: Ranking, other: Ranking, *, n_draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """``one`` less ``other``, user by user: difference, low, high (95% bootstrap of users) and p by sign flips, each metric.
+
+    p is the share of ``n_draws`` random exchanges of the two models within users that give a difference as large.
+
+    Raises ValueError where the two were not evaluated on the same users.
+    """
+    if not one.per_user.index.equals(other.per_user.index):
+        raise ValueError(f"{one.users} and {other.users} users: the two must be evaluated on the same ones")
+    shared = [name for name in one.per_user if name in other.per_user]
+    gap = one.per_user[shared] - other.per_user[shared]
+    table = _with_intervals(gap, n_draws, seed).rename(columns={"value": "difference"})
+    rng, values, extreme = np.random.default_rng(seed), gap.to_numpy(), np.ones(len(shared))
+    for _ in range(n_draws):
+        flipped = rng.choice([-1.0, 1.0], len(values)) @ values / len(values)
+        extreme += np.abs(flipped) >= np.abs(table["difference"].to_numpy()) - 1e-12
+    return table.assign(p=extreme / (n_draws + 1))
+
+
+def _with_intervals(per_user, n_boot, seed):
+    values, rng = per_user.to_numpy(), np.random.default_rng(seed)
+    draws = np.array(
+        [rng.multinomial(len(values), np.full(len(values), 1 / len(values))) @ values for _ in range(n_boot)]
+    )
+    low, high = np.quantile(draws / len(values), [0.025, 0.975], axis=0)
+    return pd.DataFrame({"value": values.mean(axis=0), "low": low, "high": high}, index=per_user.columns)
+
+
+def _check_lists(top, users, n_items):
+    if top.ndim != 2 or users.shape != (len(top),) or not top.shape[1]:
+        raise ValueError(
+            f"top has shape {top.shape} for {users.size} users; one list a row is needed, with one place at least"
+        )
+    check_codes(top, n_items, name="top", of="item", low=-1)
+    if twice := int(pd.Index(users).duplicated().sum()):
+        raise ValueError(f"users: {twice} are given twice; one list a user is needed")
+    ordered = np.sort(top, axis=1)
+    if twice := int(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1).sum()):
+        raise ValueError(f"top: {twice} lists name an item twice")
+
+
+def _of_positives(propensity, users, items, shape):
+    propensity = np.asarray(propensity)
+    if propensity.shape not in (shape, shape[1:]):
+        raise ValueError(f"propensity has shape {propensity.shape}; {shape} or {shape[1:]} is needed")
+    found = propensity[items] if propensity.ndim == 1 else propensity[users, items]
+    return check_propensity(found, name="propensity of the positives")
+
+
+def _ratio(part, whole):
+    """(users,) whose mean over the users with a positive is Σ part / Σ whole, and whose deviation is that of this ratio."""
+    found = part.sum() / whole.sum()
+    return found + (part - found * whole) / whole[whole > 0].mean()
+
+
+def _novelty(top, popularity, n_items):
+    """Mean of -log2 of the share of the listed items; one count is added to each, so that an item never seen has a share."""
+    popularity = np.asarray(popularity, dtype=float)
+    if popularity.shape != (n_items,):
+        raise ValueError(f"popularity has shape {popularity.shape}; ({n_items},) is needed, one count an item")
+    if bad := int((~(np.isfinite(popularity) & (popularity >= 0))).sum()):
+        raise ValueError(
+            f"popularity: {bad} of {n_items} counts are missing, infinite or negative; 0 where there is none"
+        )
+    own = -np.log2((popularity + 1) / (popularity + 1).sum())
+    listed = top >= 0
+    return np.where(listed, own[top], 0).sum(axis=1) / np.maximum(listed.sum(axis=1), 1)
+
+
+def _gini(counts):
+    """0 where all items are listed equally often, towards 1 where one item has all."""
+    ordered = np.sort(counts)
+    rank = np.arange(1, len(ordered) + 1)
+    return float(((2 * rank - len(ordered) - 1) * ordered).sum() / (len(ordered) * ordered.sum()))

@@ -1,0 +1,1 @@
+"""Speed and accuracy of causal discovery, beside its peers."""

@@ -1,0 +1,1 @@
+"""Coverage of intervals and errors of effects."""

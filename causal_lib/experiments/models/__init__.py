@@ -1,0 +1,1 @@
+"""Recommenders and networks beside their peers."""

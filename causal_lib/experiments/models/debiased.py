@@ -1,0 +1,213 @@
+"""Do debiased recommenders come nearer to the truth, and would anyone see it? All methods on data whose truth is known.
+
+Ratings: ml-100k completed and made missing not at random, with known propensities. Clicks: the shop, whose recommender shows
+popular items to active users and first. Every method gets the same number of trials; options are chosen on validation data,
+weighted by known propensities, and the test data are looked at once.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+
+from causal_lib.data.sources import load
+from causal_lib.evaluation.rankings import evaluate_ranking, top_items
+from causal_lib.experiments.bench import claim
+from causal_lib.metric import Metric
+from causal_lib.models.debiased import RATINGS
+from causal_lib.models.interactions import Interactions, clicks_of
+from causal_lib.models.recommender import METHODS, train_recommender
+from causal_lib.worlds.online_shop import shop
+from causal_lib.worlds.ratings import semi_synthetic
+
+TRIALS = 6
+"""Settings tried of each method."""
+_PENALTIES = (0.03, 0.3)
+_ON_RATINGS = {"batch_size": 8192, "learning_rate": 0.05, "patience": 20}
+_OWN: dict[str, Sequence[dict]] = {
+    "relevance-mf": [{"power": 0.25}, {"power": 0.5}, {"power": 1.0}],
+    "pda": [{"gamma": 0.05}, {"gamma": 0.2}, {"gamma": 0.5}],
+    "macr": [{"c": 0.0}, {"c": 2.0}, {"c": 10.0}],
+    "dice": [{}, {"interest_only": 1}, {"interest": 0.5}],
+    "cause": [{"near": 0.01}, {"near": 0.1}, {"near": 1.0}],
+    "ips-mf": [{}, {"clip": 0.02}, {"clip": 0.1}],
+    "snips-mf": [{}, {"clip": 0.02}, {"clip": 0.1}],
+    "dr-mf": [{}, {"clip": 0.02}, {"clip": 0.1}],
+}
+
+
+def settings(method: str, trials: int = TRIALS) -> list[dict]:
+    """The `TRIALS` settings of a method: two penalties, and three of its own option or, without one, of the penalty itself.
+
+    Fewer ``trials`` are spread evenly over them.
+    """
+    own = _OWN.get(method)
+    if own is None:
+        found = [{"l2": l2} for l2 in np.geomspace(0.003, 0.3, TRIALS).tolist()]
+    else:
+        found = [{"l2": l2, **one} for l2 in _PENALTIES for one in own]
+    if not 1 <= trials <= TRIALS:
+        raise ValueError(f"{trials=} must lie between 1 and {TRIALS}")
+    return [found[k] for k in np.linspace(0, TRIALS - 1, trials).round().astype(int)]
+
+
+def ratings_study(
+    seeds: int = 5,
+    *,
+    methods: Sequence[str] = tuple(RATINGS),
+    trials: int = TRIALS,
+    first: int = 0,
+    size: Mapping[str, int] | None = None,
+    n_jobs: int = 2,
+    **training,
+) -> pd.DataFrame:
+    """Mean squared errors on ml-100k made missing not at random, a row for each seed and method.
+
+    naive: of held-out ratings as they are; ips, snips: the same weighted by one over the propensity, over all pairs or
+    self-normalised; truth: of all pairs that were not trained on. Chosen: the setting of least weighted validation error (plain
+    'mf': unweighted, since who uses it knows of no weights). ``size``: only so many users and items, ``n_users`` and ``n_items``,
+    those with the most ratings.
+    """
+    ratings = load("ml-100k")["ratings"]
+    for column, n in (size or {}).items():
+        one = column.removeprefix("n_").removesuffix("s") + "_id"
+        ratings = ratings[ratings[one].isin(ratings[one].value_counts().index[:n])]
+    jobs = (joblib.delayed(_ratings_run)(ratings, first + k, methods, trials, training) for k in range(seeds))
+    return pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
+
+
+def clicks_study(
+    seeds: int = 5,
+    *,
+    methods: Sequence[str] = tuple(name for name in METHODS if name not in RATINGS),
+    trials: int = TRIALS,
+    first: int = 0,
+    size: Mapping[str, int] | None = None,
+    n_jobs: int = 2,
+    **training,
+) -> pd.DataFrame:
+    """Pooled gain@10 in the shop, a row for each seed and method: of clicks in the last days, on items not clicked before.
+
+    naive: of the clicks as they are; snips: each weighted by one over propensity and attention to its position; truth: of the
+    clicks that would come if everything were shown first. Beside them the mean popularity of the lists (percentile). Chosen: the
+    setting of greatest weighted validation gain. 'popular' ranks by clicks.
+    """
+    size = {"n_users": 1000, "n_items": 200, "days": 40} | dict(size or {})
+    jobs = (joblib.delayed(_clicks_run)(first + k, size, ("popular", *methods), trials, training) for k in range(seeds))
+    return pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
+
+
+def study(
+    seeds: int = 5,
+    *,
+    ratings_size: Mapping[str, int] | None = None,
+    clicks_size: Mapping[str, int] | None = None,
+    **how,
+) -> dict:
+    """Both tables and the claims about them, for `bench`; ``how`` goes to `ratings_study` and `clicks_study` alike."""
+    ratings, clicks = ratings_study(seeds, size=ratings_size, **how), clicks_study(seeds, size=clicks_size, **how)
+    claims = []
+    for name, table, plain, sign in (("ratings", ratings, "mf", -1), ("clicks", clicks, "bpr", 1)):
+        wide = {
+            what: table.pivot_table(index="seed", columns="method", values=what) for what in ("naive", "snips", "truth")
+        }
+        for method in wide["truth"].columns.difference([plain, "popular"]):
+            for what, end, target in (
+                ("truth", "low", "above 0"), ("snips", "low", "above 0"), ("naive", "high", "at most 0"),
+            ):  # fmt: skip
+                gain = Metric.mean_of("", "", sign * (wide[what][method] - wide[what][plain]))
+                sentence = f"{name}, {method} instead of {plain}: gain by {what}, {end} end of the 95% interval"
+                claims.append(claim(sentence, [getattr(gain, end)], target))
+    means = [
+        part.drop(columns=["seed", "chosen"]).groupby("method", sort=False).agg(["mean", "sem"]).round(4)
+        for part in (ratings, clicks)
+    ]
+    tables = {
+        name: {f"{column} {what}": values.to_dict() for (column, what), values in part.items()}
+        for name, part in zip(("ratings", "clicks"), means, strict=True)
+    }
+    rows = [part.to_dict("records") for part in (ratings, clicks)]
+    return {"claims": claims, "means": tables, "rows": dict(zip(("ratings", "clicks"), rows, strict=True))}
+
+
+def _ratings_run(ratings, seed, methods, trials, training):
+    torch.set_num_threads(1)
+    world = semi_synthetic(ratings, seed=seed)
+    part = np.random.default_rng([seed, 1]).choice(3, len(world.train), p=[0.7, 0.1, 0.2])
+    ids = {"user_ids": world.user_ids, "item_ids": world.item_ids}
+    train, validation, test = (Interactions.of(world.train[part == k], **ids) for k in range(3))
+    shares = [world.train["propensity"].to_numpy()[part == k] for k in range(3)]
+    hidden = np.ones(train.shape, dtype=bool)
+    hidden[train.users, train.items] = False
+    rows = []
+    for method in methods:
+        weighted = {} if method == "mf" else {"propensity": shares[0], "validation_propensity": shares[1]}
+        found = _best(train, validation, method, settings(method, trials), seed, _ON_RATINGS | training | weighted)
+        scores = found.scores(np.arange(train.shape[0]))
+        error, w = (test.value - scores[test.users, test.items]) ** 2, 1 / shares[2]
+        # a fifth of the seen pairs are test pairs: their chance is a fifth of the propensity
+        facts = {
+            "naive": error.mean(),
+            "ips": (w * error).sum() / (0.2 * hidden.size),
+            "snips": np.average(error, weights=w),
+        }
+        facts["truth"] = ((scores - world.rating) ** 2)[hidden].mean()
+        rows.append({"seed": seed, "method": method, **facts, "chosen": str(found.settings)})
+    return rows
+
+
+def _clicks_run(seed, size, methods, trials, training):
+    torch.set_num_threads(1)
+    world = shop(**size, seed=seed)
+    train, validation, test, shares = clicks_of(world)
+    seen = train.matrix()
+    truth = _truth(world)
+    some = (
+        np.random.default_rng([seed, 2]).random(truth.shape) < 0.01
+    )  # shown at random, first: what 'cause' learns from
+    taken = (np.random.default_rng([seed, 3]).random(truth.shape) < truth)[some].astype(float)
+    randomised = Interactions(*some.nonzero(), taken, train.user_ids, train.item_ids)
+    counts = np.bincount(train.items, minlength=train.shape[1])
+    percentile = pd.Series(counts).rank(pct=True).to_numpy()
+    active = world.candidates.groupby("user_id").size().reindex(range(size["n_users"]), fill_value=0).to_numpy()
+    share = np.ones(train.shape, dtype=np.float32)
+    share[test.users, test.items] = shares[1]
+    everyone, rows = np.arange(train.shape[0]), []
+    for method in methods:
+        chosen, scores = "", lambda users: np.broadcast_to(counts, (len(users), len(counts)))
+        if method != "popular":
+            more = {"randomised": randomised} if method == "cause" else {}
+            more["validation_propensity"] = shares[0]
+            found = _best(train, validation, method, settings(method, trials), seed, training | more)
+            chosen, scores = str(found.settings), found.scores
+        top = top_items(scores, everyone, 10, seen)
+        table = evaluate_ranking(top, test.matrix(), everyone, propensity=share, n_boot=2).table["value"]
+        facts = {"naive": table["naive", "pooled gain"], "snips": table["snips", "pooled gain"]}
+        facts["truth"] = _true_gain(top, truth * active[:, None], seen)
+        facts["popularity"] = percentile[top].mean()
+        rows.append({"seed": seed, "method": method, **facts, "chosen": chosen})
+    return rows
+
+
+def _truth(world):
+    """(users, items) probability of a click if shown first."""
+    users, items = world.users["user_id"].to_numpy(), world.items["item_id"].to_numpy()
+    return world.potential_outcomes(users[:, None], items)["click_if_exposed"].to_numpy().reshape(len(users), -1)
+
+
+def _true_gain(top, mass, seen):
+    """Σ mass d(rank) / Σ mass over the pairs not seen."""
+    left = np.where(seen.toarray() > 0, 0.0, mass)
+    gain = np.take_along_axis(left, np.maximum(top, 0), axis=1) * (top >= 0) / np.log2(np.arange(2, top.shape[1] + 2))
+    return float(gain.sum() / left.sum())
+
+
+def _best(train, validation, method, tried, seed, training):
+    """The recommender of the setting with the least validation error."""
+    found = [
+        train_recommender(train, validation, method, options=options, seed=seed, progress=False, **training)
+        for options in tried
+    ]
+    return min(found, key=lambda one: one.history["validation"].min())

@@ -1,0 +1,1 @@
+"""Training of the pretrained discoverer, its ablations and its comparison with peers."""

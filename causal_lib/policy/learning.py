@@ -1,0 +1,148 @@
+"""Policies learnt from logs: a softmax of the context, or a tree that can be read, of largest estimated value."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from causal_lib.checks import check_frame, check_range
+from causal_lib.inference.estimators import design
+from causal_lib.policy.reward_model import check_actions, fit_additive
+
+LOSSES = ("dr", "ips")
+_ENTRIES = 100_000_000  # of (rounds, actions): what the scores may take, 0.8 GB
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Policy:
+    """Probabilities of actions given a context.
+
+    Attributes
+    ----------
+    context : columns that it looks at.
+    actions : their number.
+    model : the weights (columns + 1, actions) of a softmax, or EconML's PolicyTree.
+    """
+
+    context: tuple[str, ...]
+    actions: int
+    columns: pd.Index
+    centre: np.ndarray
+    scale: np.ndarray
+    model: object
+
+    def probabilities(self, frame: pd.DataFrame) -> np.ndarray:
+        """(n, K) probabilities for the rows of ``frame``; of a tree 0 and 1. Raises ValueError where n x K passes 10^8."""
+        check_frame(frame, self.context, complete=True)
+        _check_size(len(frame), self.actions, "ask for the rows in parts")
+        x = design(frame, self.context).reindex(columns=self.columns, fill_value=0.0).to_numpy()
+        if isinstance(self.model, np.ndarray):
+            wide = np.column_stack([np.ones(len(x)), (x - self.centre) / self.scale])
+            return np.exp(log_softmax(wide @ self.model, axis=1))
+        return np.eye(self.actions)[self.model.predict(x)]
+
+    def rules(self) -> str:
+        """A tree's rules, one leaf a line: conditions and the action."""
+        if isinstance(self.model, np.ndarray):
+            raise ValueError("a softmax has no rules; learn the policy with depth=")
+        tree, lines = self.model.tree_, []
+
+        def walk(node, conditions):
+            if tree.children_left[node] < 0:
+                action = int(np.argmax(tree.value[node].ravel()))
+                lines.append(f"{' and '.join(conditions) or 'always'}: action {action}")
+                return
+            name, cut = self.columns[tree.feature[node]], tree.threshold[node]
+            walk(tree.children_left[node], [*conditions, f"{name} <= {cut:.4g}"])
+            walk(tree.children_right[node], [*conditions, f"{name} > {cut:.4g}"])
+
+        walk(0, [])
+        return "\n".join(lines)
+
+    def __repr__(self):
+        kind = "softmax" if isinstance(self.model, np.ndarray) else "tree"
+        return f"Policy ({kind}) of {self.actions} actions by {', '.join(self.context)}"
+
+
+def learn_policy(
+    logs: pd.DataFrame,
+    context: Sequence[str],
+    *,
+    loss: str = "dr",
+    depth: int | None = None,
+    actions: int | None = None,
+    action: str = "item_id",
+    reward: str = "click",
+    propensity: str = "propensity_score",
+    penalty: float = 1e-3,
+    seed: int = 0,
+) -> Policy:
+    """The policy of largest estimated mean reward among softmax policies linear in the context, or among trees.
+
+    Each round gets a score for each action, unbiased where the logged propensities are right: with loss 'ips' r / propensity for
+    the action shown, else 0; with 'dr' the same of what the cross-fitted reward model leaves, plus its expectation. The policy
+    maximises their mean. Judge it by `policy_values` on other rounds: on its own it looks better than it is.
+
+    Parameters
+    ----------
+    logs : one row a round; action 0..K-1, reward a number, propensity in (0, 1].
+    depth : of a tree (EconML's PolicyTree, honest: half of the rounds cut, half choose); None for a softmax.
+    actions : K; by default one more than the largest seen.
+    penalty : of the squared weights of the softmax, a round.
+
+    Raises
+    ------
+    ValueError
+        for an unknown loss, propensities outside (0, 1], actions that are no whole numbers or outside 0..K-1, fewer than 3
+        rounds with loss 'dr', or more than 10^8 rounds x actions.
+
+    Source: Dudík, Langford and Li 2011; Athey and Wager 2021.
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}")
+    if depth is not None and depth < 1:
+        raise ValueError(f"{depth=}: at least 1 is needed")
+    check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")
+    check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
+    chosen, n = check_actions(logs[action], actions or None), len(logs)
+    k = actions or int(chosen.max()) + 1
+    _check_size(n, k, "learn from a sample of the rounds")
+    r = logs[reward].to_numpy(dtype=float)
+    wide = design(logs, context)
+    scores = np.zeros((n, k))
+    if loss == "dr":
+        scores = fit_additive(wide.to_numpy(), chosen, r, k, seed=seed).of(slice(None))
+        r = r - scores[np.arange(n), chosen]
+    scores[np.arange(n), chosen] += r / logs[propensity].to_numpy(dtype=float)
+    centre, scale = wide.to_numpy().mean(axis=0), wide.to_numpy().std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    if depth is None:
+        model = _softmax(np.column_stack([np.ones(n), (wide.to_numpy() - centre) / scale]), scores, penalty)
+    else:
+        from econml.policy import PolicyTree
+
+        tree = PolicyTree(max_depth=depth, min_samples_leaf=max(5, n // 200), random_state=seed)
+        model = tree.fit(wide.to_numpy(), scores)
+    return Policy(tuple(context), k, wide.columns, centre, scale, model)
+
+
+def _check_size(n, k, way_out):
+    if n * k > _ENTRIES:
+        raise ValueError(f"{n:,} rounds x {k:,} actions are over {_ENTRIES:,} numbers; {way_out}")
+
+
+def _softmax(x, scores, penalty):
+    """(p, K) weights that maximise the mean of Σ_a softmax(x w)_a score_a - penalty |w|²."""
+    n, k = scores.shape
+
+    def lost(flat):
+        w = flat.reshape(x.shape[1], k)
+        shares = np.exp(log_softmax(x @ w, axis=1))
+        gain = (shares * scores).sum(axis=1)
+        slope = x.T @ (shares * (scores - gain[:, None])) / n
+        return penalty * (w**2).sum() - gain.mean(), (2 * penalty * w - slope).ravel()
+
+    return minimize(lost, np.zeros(x.shape[1] * k), jac=True, method="L-BFGS-B").x.reshape(x.shape[1], k)

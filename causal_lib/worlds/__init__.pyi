@@ -1,0 +1,28 @@
+from .credit import FEATURES, loans
+from .online_shop import PRICE_ON_POPULARITY, World, shop
+from .opinions import EDGES, forum
+from .product_catalogue import QUALITIES, RATE, catalogue, pictures
+from .random_models import random_dag, sample_network, simulate
+from .random_tables import draw
+from .ratings import semi_synthetic
+from .traffic import city
+
+__all__ = [
+    "EDGES",
+    "FEATURES",
+    "PRICE_ON_POPULARITY",
+    "QUALITIES",
+    "RATE",
+    "World",
+    "catalogue",
+    "city",
+    "draw",
+    "forum",
+    "loans",
+    "pictures",
+    "random_dag",
+    "sample_network",
+    "semi_synthetic",
+    "shop",
+    "simulate",
+]

@@ -1,0 +1,198 @@
+"""The pretrained discoverer as users call it: what it may not do with any weights, and what the package's own can do."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib.discovery import METHODS, discover
+from causal_lib.discovery.distances import precision_recall_f1
+from causal_lib.discovery.engines.pretrained import discoverer, doubt
+from causal_lib.discovery.engines.pretrained.discoverer import EdgeProbabilities, edge_probabilities
+from causal_lib.discovery.engines.pretrained.features import describe
+from causal_lib.discovery.engines.pretrained.weights import PATH, load, of_names
+from causal_lib.graph import CausalGraph
+from causal_lib.knowledge import Knowledge
+from causal_lib.worlds.random_tables import draw, some_knowledge
+
+
+def with_limits(weights, factor):
+    """The same weights, their limits of doubt multiplied."""
+    limits = {name: value * factor for name, value in weights.about["limits"].items()}
+    return dataclasses.replace(weights, about=weights.about | {"limits": limits})
+
+
+@pytest.fixture
+def trusting(tiny, monkeypatch):
+    """`discover` with the weights of the fixture, every table familiar."""
+    monkeypatch.setattr(discoverer, "load", lambda: with_limits(tiny, 1e9))
+
+
+@pytest.fixture
+def doubting(tiny, monkeypatch):
+    """`discover` with the weights of the fixture, no table familiar."""
+    monkeypatch.setattr(discoverer, "load", lambda: with_limits(tiny, 1e-9))
+
+
+def test_probabilities_add_up_whatever_the_weights(tiny, mixed):
+    found = edge_probabilities(mixed.frame, weights=tiny)
+    off = ~np.eye(6, dtype=bool)
+    assert np.allclose((found.directed + found.directed.T + found.none)[off], 1)
+    assert not found.directed.diagonal().any()
+    assert np.array_equal(found.none, found.none.T)
+    table = found.to_frame()
+    assert len(table) == 15
+    assert (table["P(i->j)"] >= table["P(j->i)"]).all()
+    row = table.iloc[4]
+    i, j = found.names.index(row["cause"]), found.names.index(row["effect"])
+    assert row["P(i->j)"] == found.directed[i, j]
+    assert row["P(none)"] == pytest.approx(found.none[i, j])
+
+
+def test_same_seed_same_bytes_and_no_random_state_is_touched(trusting, mixed):
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    one, other = (discover(mixed.frame, method="pretrained", seed=3, threshold=0.3) for _ in range(2))
+    assert one.info["edge_probabilities"] == other.info["edge_probabilities"]
+    assert one.marks.tobytes() == other.marks.tobytes()
+    assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_permuted_flipped_rescaled_and_renamed_columns_give_the_same_graph_to_the_last_bit(tiny, mixed):
+    found = edge_probabilities(mixed.frame, weights=tiny)
+    turned = mixed.frame[list(mixed.frame.columns[::-1])].copy()
+    for name, column in turned.items():
+        if column.dtype.kind == "f":
+            turned[name] = 5 - column * 1000
+    other = edge_probabilities(turned.rename(columns=str.upper), weights=tiny)
+    at = [other.names.index(name.upper()) for name in found.names]
+    assert np.array_equal(found.directed, other.directed[np.ix_(at, at)])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_knowledge_is_never_violated_and_the_graph_is_acyclic(trusting, seed):
+    sample = draw("mixed", [12, seed], d=6, n=200)
+    rng = np.random.default_rng(seed)
+    true = some_knowledge(sample, rng)
+    false = Knowledge(tiers=[[name] for name in sample.order[::-1]], required=[(sample.order[-1], sample.order[0])])
+    for knowledge in (None, true, false):
+        for threshold in (0.05, 0.5):
+            found = discover(sample.frame, method="pretrained", knowledge=knowledge, threshold=threshold)
+            assert found.kind == "DAG"
+            assert not (knowledge and knowledge.violations(found))
+            assert not found.info["overruled"]
+    told = edge_probabilities(sample.frame, knowledge=false, weights=discoverer.load())
+    i, j = told.names.index(sample.order[-1]), told.names.index(sample.order[0])
+    assert told.directed[i, j] == pytest.approx(1, abs=1e-9)
+    assert not told.directed[~false.allowed(told.names)].any()
+
+
+def test_an_unfamiliar_table_is_answered_by_the_order_search_and_says_so(doubting, mixed):
+    found = discover(mixed.frame, method="pretrained")
+    assert found.info["familiar"] is False
+    assert found.info["distance"] > 1
+    assert "order search with stability instead: unfamiliar table" in repr(found)
+    assert found.skeleton.sum() <= discover(mixed.frame, method="order").skeleton.sum() + 4
+    trusted = discover(mixed.frame, method="pretrained", unfamiliar="trust", threshold=0.3)
+    assert trusted.kind == "DAG"
+    assert "instead" not in repr(trusted)
+    knowledge = Knowledge(required=[(mixed.order[0], mixed.order[1])])
+    assert not knowledge.violations(discover(mixed.frame, method="pretrained", knowledge=knowledge))
+
+
+def test_missing_values_are_filled_also_where_the_order_search_answers(trusting, mixed, monkeypatch):
+    frame = mixed.frame.copy()
+    for k, name in enumerate(frame):
+        frame[name] = frame[name].mask(np.arange(300) % 6 == k)  # no row is complete
+    assert frame.isna().any(axis=1).all()
+    found = discover(frame, method="pretrained", threshold=0.2)
+    assert found.kind == "DAG"
+    weights = with_limits(discoverer.load(), 1e-18)
+    monkeypatch.setattr(discoverer, "load", lambda: weights)
+    answered = discover(frame, method="pretrained")
+    assert "fallback" in answered.info
+    with pytest.raises(ValueError, match="missing"):
+        discover(frame, method="order")
+    frame.iloc[:, 0] = None
+    with pytest.raises(ValueError, match="holds only missing values"):
+        discover(frame, method="pretrained")
+
+
+def test_two_variables_and_few_rows_and_many_variables_work(trusting):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=30)
+    two = pd.DataFrame({"x": x, "y": x + rng.normal(size=30)})
+    assert discover(two, method="pretrained", threshold=0.01).names == ("x", "y")
+    apart = pd.DataFrame(rng.normal(size=(400, 55)), columns=[f"v{k}" for k in range(55)])
+    found = edge_probabilities(apart, weights=discoverer.load())
+    assert found.directed.shape == (55, 55)
+
+
+def test_settings_are_checked(trusting, mixed):
+    with pytest.raises(ValueError, match="unfamiliar='ask': choose one of 'order', 'trust'"):
+        discover(mixed.frame, method="pretrained", unfamiliar="ask")
+    with pytest.raises(ValueError, match="threshold=-1 must be a number from 0"):
+        discover(mixed.frame, method="pretrained", threshold=-1)
+
+
+def test_weights_of_other_features_are_refused(tiny, mixed):
+    other = dataclasses.replace(tiny, about=tiny.about | {"features": "0" * 16})
+    with pytest.raises(
+        ValueError, match="trained on other features than this version makes; run `causal-lib pretrain`"
+    ):
+        edge_probabilities(mixed.frame, weights=other)
+
+
+def test_edges_that_would_close_a_circle_go_from_the_least_likely():
+    likely = np.array([[0, 0.9, 0.1], [0.05, 0, 0.8], [0.6, 0.1, 0]])
+    graph = EdgeProbabilities(("a", "b", "c"), likely).graph()
+    assert graph.edges == CausalGraph.from_edges("abc", ["a -> b", "b -> c"]).edges
+    assert graph.info["edge_probabilities"] == {"a -> b": 0.9, "b -> c": 0.8}
+
+
+def test_distance_is_that_of_the_nearest_training_tables(rng):
+    summaries = rng.normal(size=(300, 40))
+    few = np.repeat([5, 20], 150)
+    summaries[:150] *= 2
+    shuffled = rng.permutation(300)
+    summaries, few = summaries[shuffled], few[shuffled]
+    reference = doubt.fit(summaries, few, kept=200)
+    near, far = doubt.distance(reference, np.vstack([summaries[-1], summaries[-1] + 8]), few[[-1, -1]])
+    assert far > 3 * near
+    own = doubt.distance(reference, summaries[-200:], few[-200:], leave_out=True)
+    assert own[-1] > near  # a table is its own nearest neighbour
+    assert np.median(own[few[-200:] == 5]) == pytest.approx(np.median(own[few[-200:] == 20]), rel=0.1)
+
+
+def test_networks_that_say_the_same_do_not_disagree():
+    logs = np.array([[2.0, -3, 0], [2.0, -3, 0]])
+    assert doubt.disagreement(logs) == 0
+    assert doubt.disagreement(logs * [[1], [-1]]) > 0.5
+
+
+# ---- the package's own weights -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("family", "least"),
+    [("linear non-Gaussian", 0.93), ("additive nonlinear", 0.93), ("steep", 0.85), ("post-nonlinear", 0.92),
+     ("heteroscedastic", 0.86), ("discrete", 0.83), ("mixed", 0.84), ("quadratic", 0.67), ("interactions", 0.8),
+     ("tanh-GP", 0.88), ("unseen noises", 0.9)],
+)  # fmt: skip
+def test_the_weights_of_the_package_find_the_directions(family, least):
+    """Bounds some .03 below what these tables give: other processors round otherwise."""
+    scores = []
+    for seed in range(3):
+        sample = draw(family, [13, seed], d=10, n=1000, degree=1.5)
+        found = discover(sample.frame, method="pretrained", unfamiliar="trust")
+        scores.append(precision_recall_f1(found.adjacency, sample.graph.adjacency)[2])
+    assert np.mean(scores) >= least
+
+
+def test_they_are_small_and_made_by_the_recipe_they_tell_of():
+    weights = load()
+    assert PATH.stat().st_size < 5e6
+    assert weights.about["recipe"]["examples"] == weights.about["examples"]["sets"]
+    assert weights.about["features"] == of_names(describe(draw("linear Gaussian", 0, d=3, n=100).frame).names)
+    assert 0.5 < weights.about["temperature"] < 3
+    assert METHODS["pretrained"].settings["threshold"] == discoverer.THRESHOLD

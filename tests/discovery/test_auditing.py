@@ -1,0 +1,466 @@
+import itertools
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from causal_lib.discovery.auditing import SEVERITIES, audit
+from causal_lib.discovery.statistics import Statistics
+from causal_lib.graph import CausalGraph
+from causal_lib.knowledge import Knowledge
+from causal_lib.worlds.random_models import random_dag, simulate
+
+N = 120
+RNG = np.random.default_rng(0)
+A, B, C, E = RNG.normal(size=(4, N))
+CITY = RNG.choice(["bonn", "kiel", "rome", "oslo"], N)
+COUNTRY = pd.Series(CITY).map({"bonn": "de", "kiel": "de", "rome": "it", "oslo": "no"}).to_numpy()
+COLOUR = RNG.choice(["red", "blue", "green"], N)
+
+
+def rows(**columns):
+    return pd.DataFrame({"a": A, "b": B} | columns)
+
+
+def holes(n, value=np.nan):
+    return np.concatenate([np.full(n, value), E[n:]])
+
+
+def months():
+    return pd.date_range("2024-01-01", periods=N)
+
+
+# name -> (frame, settings, code, severity, columns, what the message says: the problem, then the way out)
+CASES = {
+    "all missing": (rows(z=np.nan), {}, "all-missing", "error", "z", r"only missing values \(120 rows\); leave it out"),
+    "missing": (rows(z=holes(3)), {}, "missing", "error", "z", "has 3 missing values; impute .* or drop the rows"),
+    "one missing": (rows(z=holes(1)), {}, "missing", "error", "z", "has 1 missing value;"),
+    "missing category": (rows(z=[None, *COLOUR[1:]]), {}, "missing", "error", "z", "has 1 missing value; impute"),
+    "missing, to be estimated": (
+        rows(z=holes(3)),
+        {"missing": "em"},
+        "missing",
+        "warning",
+        "z",
+        "has 3 missing values",
+    ),
+    "infinite": (rows(z=holes(2, np.inf)), {}, "infinite", "error", "z", "has 2 infinite values; replace them"),
+    "minus infinite": (rows(z=holes(1, -np.inf)), {}, "infinite", "error", "z", "has 1 infinite value; replace"),
+    "constant": (rows(z=7.0), {}, "constant", "error", "z", r"is constant \(7.0 in 120 rows\); leave it out"),
+    "constant text": (rows(z="x"), {}, "constant", "error", "z", r"is constant \(x in 120 rows\)"),
+    "constant where complete": (
+        rows(y=holes(50), z=[*"q" * 30, *"p" * (N - 30)]),
+        {"missing": "complete"},
+        "constant",
+        "error",
+        "z",
+        "is constant in 70 rows; leave it out",
+    ),
+    "identifier": (
+        rows(z=[f"u{i}" for i in range(N)]),
+        {},
+        "identifier",
+        "error",
+        "z",
+        "a different level in each of 120 rows; leave it out",
+    ),
+    "integer identifier": (
+        rows(z=RNG.permutation(N)),
+        {},
+        "identifier",
+        "warning",
+        "z",
+        "a different integer in each of 120 rows; leave it out if it is a key",
+    ),
+    "many levels": (
+        pd.DataFrame({"a": np.arange(2002.0), "z": [f"u{i % 1001}" for i in range(2002)]}),
+        {},
+        "many-levels",
+        "error",
+        "z",
+        "has 1,001 levels; merge the rare ones or leave it out",
+    ),
+    "date": (rows(z=months()), {}, "date", "error", "z", r"is a date; leave it out, or make it a number"),
+    "date with a zone": (rows(z=months().tz_localize("Asia/Shanghai")), {}, "date", "error", "z", "is a date"),
+    "period": (rows(z=months().to_period("D")), {}, "date", "error", "z", "is a date"),
+    "time of day": (
+        rows(z=months() - months()[0]),
+        {},
+        "unsupported",
+        "error",
+        "z",
+        r"holds timedelta64\[..\] values; make them numbers",
+    ),
+    "lists": (rows(z=[[1]] * N), {}, "unsupported", "error", "z", "holds list values; make them numbers"),
+    "complex": (rows(z=A + 1j), {}, "unsupported", "error", "z", "holds complex128 values"),
+    "mixed types": (
+        rows(z=pd.Series([1, "x"] * (N // 2), dtype=object)),
+        {},
+        "mixed-types",
+        "error",
+        "z",
+        "mixes number and text values; make them",
+    ),
+    "numbers as text": (
+        rows(z=RNG.integers(9, size=N).astype(str)),
+        {},
+        "numeric-text",
+        "warning",
+        "z",
+        r"reads as numbers; pd.to_numeric, or astype\('category'\)",
+    ),
+    "codes as integers": (
+        rows(z=RNG.integers(5, size=N)),
+        {},
+        "integer-codes",
+        "note",
+        "z",
+        r"has 5 integers, read as numbers; astype\('category'\)",
+    ),
+    "declared numeric": (
+        rows(z=COLOUR),
+        {"kinds": {"z": "numeric"}},
+        "kind",
+        "error",
+        "z",
+        "is declared numeric but is str; pd.to_numeric first",
+    ),
+    "declared categorical": (
+        rows(z=RNG.integers(5, size=N)),
+        {"kinds": {"z": "categorical"}},
+        "kind",
+        "error",
+        "z",
+        r"is declared categorical but is int64; astype\('category'\) first",
+    ),
+    "declared binary": (
+        rows(z=RNG.integers(5, size=N)),
+        {"kinds": {"z": "binary"}},
+        "kind",
+        "error",
+        "z",
+        "is declared binary but has 5 values; declare it",
+    ),
+    "too few rows": (
+        rows().head(5),
+        {},
+        "too-few-rows",
+        "error",
+        "",
+        "5 rows are too few for 2 columns: at least 6 are needed; leave some out",
+    ),
+    "too few rows for the levels": (
+        pd.DataFrame({"a": A[:7], "z": list("ppqqrrs")}),
+        {},
+        "too-few-rows",
+        "error",
+        "",
+        r"7 rows are too few for 2 columns \(4 encoded\): at least 8 are needed",
+    ),
+    "few rows": (rows().head(9), {}, "few-rows", "warning", "", "9 rows are few for 2 columns: .* below 10; leave"),
+    "copy": (rows(z=A), {}, "duplicate", "error", "za", "'z' is a linear function of 'a'; leave one of them out"),
+    "affine copy": (rows(z=3 - 0.01 * A), {}, "duplicate", "error", "za", "is a linear function of 'a'; leave one"),
+    "boolean copy": (
+        rows(y=A > 0, z=np.where(A > 0, "yes", "no")),
+        {},
+        "duplicate",
+        "error",
+        "yz",
+        "'y' is a linear function of 'z'; leave one of them out",
+    ),
+    "relabelled category": (
+        rows(y=COLOUR, z=pd.Series(COLOUR).map({"red": "x", "blue": "w", "green": "v"})),
+        {},
+        "duplicate",
+        "error",
+        "zy",
+        "'z' is a one-to-one relabelling of 'y'; leave one of them out",
+    ),
+    "function of a category": (
+        rows(y=CITY, z=COUNTRY),
+        {},
+        "function",
+        "error",
+        "zy",
+        "'z' is a function of 'y'; leave one of them out",
+    ),
+    "function of a later category": (
+        rows(y=COUNTRY, z=CITY),
+        {},
+        "function",
+        "error",
+        "yz",
+        "'y' is a function of 'z'",
+    ),
+    "number by category": (
+        rows(y=CITY, z=pd.Series(CITY).map({"bonn": 3, "kiel": 1, "rome": 4, "oslo": 9.0})),
+        {},
+        "collinear",
+        "error",
+        "zy",
+        "'z' is a linear function of 'y'; leave one of them out",
+    ),
+    "sum": (rows(c=C, z=A - 2 * B), {}, "collinear", "error", "zab", "'z' is a linear function of 'a', 'b'; leave one"),
+    "sum over large means": (
+        rows(c=C, z=(A + 1e6) + (B - 1e6)).assign(a=A + 1e6, b=B - 1e6),
+        {},
+        "collinear",
+        "error",
+        "zab",
+        "'z' is a linear function of 'a', 'b'",
+    ),
+    "nearly a sum": (
+        rows(c=C, z=A + B + 1e-3 * E),
+        {},
+        "near-deterministic",
+        "warning",
+        "abz",
+        r"'a' is determined by 'b', 'z' but for noise \(R² = 0.99999\d\); leave one of them out",
+    ),
+    "nearly a level": (
+        rows(y=np.where(COLOUR == "red", 1.0, 0.0) + 1e-3 * E, z=COLOUR),
+        {},
+        "near-deterministic",
+        "warning",
+        "yz",
+        "'y' is determined by 'z' but for noise",
+    ),
+    "rare levels": (
+        rows(z=["x", "y", "y", *COLOUR[3:]]),
+        {},
+        "rare-level",
+        "warning",
+        "z",
+        r"has 2 levels in fewer than 5 rows \(x, y\); merge",
+    ),
+    "rare event": (
+        rows(z=np.arange(N) < 4),
+        {},
+        "rare-level",
+        "warning",
+        "z",
+        r"has 1 level in fewer than 5 rows \(1\)",
+    ),
+    "leak": (
+        rows(c=C, z=2 * A + 1e-3 * E),
+        {"knowledge": Knowledge(tiers=[["z", "b"], ["a", "c"]])},
+        "leakage",
+        "warning",
+        "za",
+        "'z' of tier 0 is determined by 'a' of a later tier; if it was recorded after them, move it to their tier or leave",
+    ),
+    "leak of a sum": (
+        rows(c=C, z=A + B),
+        {"knowledge": Knowledge(tiers=[["z"], ["a"], ["b", "c"]])},
+        "leakage",
+        "warning",
+        "zab",
+        "'z' of tier 0 is determined by 'a', 'b' of a later tier",
+    ),
+    "leak of a category": (
+        rows(y=CITY, z=COUNTRY),
+        {"knowledge": Knowledge(tiers=[["z"], ["y"]])},
+        "leakage",
+        "warning",
+        "zy",
+        "'z' of tier 0 is determined by 'y'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_flaw_is_found_and_only_it(case):
+    frame, settings, code, severity, columns, message = CASES[case]
+    before = frame.copy(deep=True)
+    result = audit(frame, **settings)
+    (found,) = [f for f in result.findings if (f.code, f.columns) == (code, tuple(columns))]
+    assert found.severity == severity
+    assert re.search(message, found.message), found.message
+    others = {f.code for f in result.findings if f is not found}
+    # What comes along with the flaw itself: a leak is a copy too, few rows have rare levels.
+    along = {
+        "constant where complete": {"missing"},
+        "too few rows for the levels": {"rare-level"},
+        "leak": {"near-deterministic"},
+        "leak of a sum": {"collinear"},
+        "leak of a category": {"function"},
+    }
+    assert others == along.get(case, set())
+    pd.testing.assert_frame_equal(frame, before)
+    if severity == "error":
+        with pytest.raises(ValueError, match=message):
+            audit(frame, **settings, strict=True)
+    elif not any(f.severity == "error" for f in result.findings):
+        assert audit(frame, **settings, strict=True) == result.raise_errors() == result
+
+
+SEEN_IN_MOMENTS = {
+    "too-few-rows",
+    "few-rows",
+    "duplicate",
+    "function",
+    "collinear",
+    "near-deterministic",
+    "rare-level",
+    "leakage",
+}
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if CASES[c][2] in SEEN_IN_MOMENTS])
+def test_statistics_alone_show_the_same(case):
+    frame, settings, *_ = CASES[case]
+    stats, whole = Statistics.from_frame(frame), audit(frame, **settings)
+    alone = audit(stats, **settings)
+    assert alone == whole == audit(frame, statistics=stats, **settings)
+
+
+def test_constant_in_statistics():
+    (found,) = audit(Statistics.from_frame(rows(y=1e9, z="x"))).findings[:1]
+    assert (found.code, found.columns, found.message) == (
+        "constant",
+        ("y",),
+        "column 'y' is constant in 120 rows; leave it out",
+    )
+
+
+@pytest.mark.parametrize("kind", ["er", "scale-free", "tiered"])
+@pytest.mark.parametrize("kinds", [None, "mixed"])
+@pytest.mark.parametrize("mechanism", ["linear", "nonlinear"])
+def test_clean_data_have_no_error(kind, kinds, mechanism):
+    for seed in range(5):
+        simulation = simulate(random_dag(15, kind=kind, seed=seed), 1000, kinds=kinds, mechanism=mechanism, seed=seed)
+        knowledge = simulation.knowledge_of_tiers(4)
+        result = audit(simulation.frame, knowledge=knowledge, strict=True)
+        assert {f.code for f in result.findings} <= {"near-deterministic", "leakage", "rare-level"}
+        if kinds == "mixed":  # no variable explains another nearly all
+            assert result.findings == ()
+
+
+def test_what_is_declared_is_not_guessed_at():
+    frame = rows(i=np.arange(N) % 5, t=(np.arange(N) % 9).astype(str), k=np.arange(N), f=A > 0)
+    assert {f.code for f in audit(frame).findings} == {"integer-codes", "numeric-text", "identifier"}
+    kinds = {"i": "numeric", "t": "categorical", "k": "numeric", "f": "binary"}
+    assert audit(frame, kinds=kinds).findings == ()
+
+
+@given(st.integers(2, 4), st.integers(0, 10_000))
+def test_collinear_group_is_a_smallest_dependent_one(size, seed):
+    """Oracle: no proper subset of the named columns is dependent, the named columns are (ranks by numpy)."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(60, 7)) @ rng.normal(size=(7, 7))
+    values = np.column_stack([values, values[:, :size] @ rng.choice([-2.0, 1.0, 3.0], size)])[:, rng.permutation(8)]
+    frame = pd.DataFrame(values, columns=list("abcdefgh"))
+    (found,) = [f for f in audit(frame).findings if f.severity == "error"]
+    centred = frame - frame.mean()
+
+    def rank(names):
+        return np.linalg.matrix_rank(centred[list(names)], tol=1e-8)
+
+    assert len(found.columns) == size + 1
+    assert rank(found.columns) == size
+    assert all(rank(subset) == size for subset in itertools.combinations(found.columns, size))
+
+
+@given(st.integers(0, 10_000), st.integers(2, 5), st.integers(2, 5))
+def test_functions_of_categories_agree_with_pandas(seed, k, m):
+    rng = np.random.default_rng(seed)
+    a = rng.integers(k, size=40)
+    b = rng.integers(m, size=k)[a] if seed % 3 else rng.integers(m, size=40)
+    frame = pd.DataFrame({"a": a, "b": b}).astype(str).apply(lambda column: "l" + column)
+    if (frame.nunique() < 2).any():
+        return
+    forth = (frame.groupby("a")["b"].nunique() < 2).all()
+    back = (frame.groupby("b")["a"].nunique() < 2).all()
+    expected = [("duplicate", ("b", "a"))] if forth and back else [("function", ("b", "a"))] if forth else []
+    expected = expected or ([("function", ("a", "b"))] if back else [])
+    assert [(f.code, f.columns) for f in audit(frame).findings if f.severity == "error"] == expected
+
+
+def test_r_squared_of_a_near_deterministic_column_is_that_of_the_regression():
+    z = A + B + C + 0.02 * E
+    frame = rows(c=C, z=z, e=COLOUR)
+    X = np.column_stack([np.ones(N), A, B, C, pd.get_dummies(COLOUR, drop_first=True).to_numpy(dtype=float)])
+    left = np.mean((z - X @ np.linalg.lstsq(X, z, rcond=None)[0]) ** 2) / z.var()
+    assert audit(frame, near=left * 0.999).findings == ()
+    found = audit(frame, near=left * 1.001).findings
+    assert [(f.code, set(f.columns)) for f in found] == [("near-deterministic", set("abcz"))]
+    assert f"R² = {1 - left:.6f}" in found[0].message
+
+
+def test_several_errors_are_listed_together_gravest_first():
+    frame = rows(i=np.arange(N) % 5, y=1, z=holes(3), k=A)
+    result = audit(frame)
+    assert [f.severity for f in result.findings] == ["error"] * 3 + ["note"]
+    with pytest.raises(
+        ValueError, match=r"^log:\n- column 'y' is constant .*\n- column 'z' has 3 .*\n- column 'k' is a linear"
+    ):
+        result.raise_errors("log")
+    table = result.to_frame()
+    assert table.columns.tolist() == ["severity", "code", "columns", "message"]
+    assert table["columns"].tolist() == ["y", "z", "k, a", "i"]
+    assert json.loads(json.dumps(result.to_dict()))["findings"][2]["columns"] == ["k", "a"]
+    start = "Audit of 120 rows and 6 columns: 3 errors, 1 note: constant (y); missing (z); duplicate (k, a); "
+    assert repr(result) == start + "integer-codes (i)"
+    assert result._repr_html_().count("<tr") == 5
+    assert set(table["severity"]) <= set(SEVERITIES)
+
+
+def test_a_clean_audit_says_so():
+    result = audit(rows())
+    assert repr(result) == "Audit of 120 rows and 2 columns: nothing found"
+    assert "nothing found" in result._repr_html_()
+    assert result.to_frame().empty
+
+
+def test_limits_are_where_they_are_said_to_be():
+    assert {f.code for f in audit(rows().head(6)).findings} == {"few-rows"}  # D + 4
+    assert audit(rows().head(10)).findings == ()  # 5 D
+    for five in (rows(z=[*"p" * 5, *"q" * (N - 5)]), rows(z=np.arange(N) < 5)):
+        assert audit(five, rare=5).findings == ()
+        assert [f.code for f in audit(five, rare=6).findings] == ["rare-level"]
+
+
+def test_column_names_need_not_be_text():
+    assert audit(pd.DataFrame({0: A, 1: A})).findings[0].columns == ("1", "0")
+
+
+def test_only_flawed_columns():
+    assert [f.code for f in audit(rows(z=1)[["z"]]).findings] == ["constant"]
+    assert {f.code for f in audit(pd.DataFrame({"a": [1.0, None], "b": [None, 2.0]})).findings} == {
+        "missing",
+        "constant",
+    }
+
+
+UNFIT = {
+    "no frame": (lambda: audit([1]), TypeError, "DataFrame is needed, not list"),
+    "no rows": (lambda: audit(rows().head(0)), ValueError, "has no rows"),
+    "name twice": (lambda: audit(rows().set_axis(["a", "a"], axis=1)), ValueError, "column 'a' stands 2 times"),
+    "kind of an absent column": (
+        lambda: audit(rows(), kinds={"q": "numeric"}),
+        ValueError,
+        "no column 'q'; columns: a",
+    ),
+    "unknown kind": (lambda: audit(rows(), kinds={"a": "text"}), ValueError, "unknown kind 'text' of column 'a'"),
+    "knowledge of absent columns": (
+        lambda: audit(rows(), knowledge=Knowledge(tiers=[["q"]])),
+        ValueError,
+        "knowledge names q",
+    ),
+    "graph of other columns": (
+        lambda: audit(Statistics.from_frame(rows()), knowledge=Knowledge().fixing(CausalGraph.from_edges("pq"))),
+        ValueError,
+        "knowledge names p, q",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_what_cannot_be_audited(case):
+    call, error, message = UNFIT[case]
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,262 @@
+"""Every benchmark runs at its smallest size by today's code, and says what its committed report says: claims, targets, keys.
+
+The numbers are not compared: they are those of a small problem. Peers that live in an environment of their own are played by
+`fake_peers`, the language model by `Hesitant`. Everything is written to a temporary folder.
+"""
+
+import gc
+import importlib
+import json
+import os
+import re
+import sys
+from dataclasses import replace
+from functools import partial, reduce
+from pathlib import Path
+
+import pytest
+import torch
+
+from causal_lib import paths
+from causal_lib.data.packages import SourceError
+from causal_lib.discovery.proposals import Reply
+from causal_lib.experiments import bench
+from causal_lib.experiments.bench import BENCHMARKS
+from causal_lib.experiments.costs.methods import METHODS
+from causal_lib.experiments.costs.report import report as costs
+from causal_lib.experiments.pretrained import examples
+from causal_lib.experiments.pretrained.recipe import Recipe
+
+PEERS = Path(__file__).parent / "fake_peers"
+COMMITTED = paths.ROOT / "reports" / "benchmarks"
+# A report that is older than a part of today's: shop_world was measured before claims and CPU seconds were written.
+NOT_YET = {"shop_world": {"claims", "cpu_seconds"}}
+# The peer of a claim is chosen with hindsight, so it depends on the data.
+HINDSIGHT = {"pretrained.families": r"(?<=pretrained - )(flop|pc)$", "discovery.mixed": r"(?<=order - ).*"}
+# Text that names a part of the benchmark, so that a part that is dropped is seen; its sizes may differ.
+LABELS = {
+    "setting", "method", "network", "prior", "estimator", "what", "ranking", "axis", "stage", "dtype",
+    "propensity", "outcome",
+}  # fmt: skip
+ALONE = costs._alone  # the real one, which `measured` takes out
+
+
+class Hesitant:
+    """A language model that names the first of two variables, now and then neither."""
+
+    about = dict.fromkeys(("backend", "package", "model", "transformers", "prompt"), "none")
+
+    def reply(self, data, seed):
+        first = len(data) % 3 > 0
+        return Reply("first" if first else "neither", 0.5, (0.5, 0.2, 0.3) if first else (0.2, 0.3, 0.5))
+
+
+def _costs():
+    """Three sizes on each axis, for an exponent needs as many."""
+    base = {"rows": 120, "variables": 6, "columns": 4, "interactions": 300, "users": 40, "items": 30}
+    grids = {axis: (size, size * 3 // 2, size * 2) for axis, size in base.items()}
+    small = {}
+    for name, method in METHODS.items():
+        small[name] = replace(
+            method,
+            base={axis: base[axis] for axis in method.base},
+            grids={axis: grids[axis] for axis in method.grids},
+            python=method.python and sys.executable,
+        )
+    return small
+
+
+SMALLEST = {
+    "shop_world": {"n_users": 50, "n_items": 20, "days": 3, "drawn": 1000},
+    "discovery.statistics": {"parts": 2, "rows": 200},
+    "discovery.statistics_reader": {"parts": 2, "rows": 200},
+    "discovery.speed": {
+        "sizes": [(d, degree, 1) for d in (20, 50, 100, 200) for degree in (2, 4)],
+        "large": (60, 2, 1),
+        "n": 300,
+        "restarts": 0,
+    },
+    "discovery.tiers": {"d": 10, "n": 300, "graphs": 2},
+    "discovery.peers": {"d": 8, "n": 300, "graphs": 2, "python": sys.executable},
+    "discovery.mixed": {"d": 6, "n": 300, "graphs": 2},
+    "discovery.stability": {"d": 5, "n": 500, "draws": 3, "cores": 1},
+    "discovery.settings": {"d": 8, "n": 300, "graphs": 1, "python": sys.executable},
+    "discovery.networks": {"n": 600, "samples": 1},
+    "discovery.proposals": {"n": 300, "samples": 2, "draws": 5, "apart": 3, "model": Hesitant()},
+    "inference.off_policy": {"n": 3000, "k": 10, "repeats": 2},
+    "inference.open_bandit": {"n": 3000, "k": 3, "tables": 1, "folder": PEERS},
+    "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
+    "inference.acic": {"sets": 2, "n": 550, "n_jobs": 1},
+    "pretrained.families": {"d": 6, "tables": 1},
+    "pretrained.networks": {"n": 300, "samples": 1},
+    "pretrained.fitted": {"d": 5, "n": 200, "tables": 1, "limit": 1, "python": sys.executable},
+    "pretrained.knowledge": {"d": 6, "n": 200, "tables": 1},
+    "pretrained.ablations": {"recipe": Recipe(examples=4, validation=4, steps=2), "n_jobs": 1},
+    "pretrained.speed": {"n": 200, "tables": 1},
+    "models.debiased": {
+        "seeds": 2,
+        "trials": 1,
+        "epochs": 1,
+        "n_jobs": 1,
+        "ratings_size": {"n_users": 60, "n_items": 50},
+        "clicks_size": {"n_users": 100, "n_items": 30, "days": 20},
+    },
+    "models.dnn": {"pairs": 1, "epochs": 2, "users": 40, "items": 15, "days": 5},
+    "models.metrics": {"seeds": 3, "python": sys.executable},
+    "models.lightgcn": {"seeds": 2, "epochs": 1, "python": sys.executable},
+    "models.size": {"rows": 5000, "n_users": 200, "n_items": 100},
+    "costs": {"repeats": 1, "worlds": 1, "users": 100, "methods": _costs()},
+}
+"""Benchmark -> the sizes at which it still goes through all of its code, as arguments or as its ``sizes``."""
+
+
+def unsized(text):
+    """``text`` without its numbers.
+
+    >>> unsized("ER2, d=50, 4 tiers: shd")
+    'ER#, d=#, # tiers: shd'
+    """
+    return re.sub(r"\d+([,.]\d+)*", "#", text)
+
+
+def shape(value):
+    """Keys and kinds of JSON: lists stand for what their elements have together, None for whatever may be left out."""
+    if isinstance(value, dict):
+        return {key: shape(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [reduce(merged, map(shape, value), None)]
+    if isinstance(value, bool) or value is None:
+        return value if value is None else "bool"
+    return "text" if isinstance(value, str) else "number"
+
+
+def merged(a, b):
+    if a is None or b is None:
+        return b if a is None else a
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {key: merged(a.get(key), b.get(key)) for key in {**a, **b}}
+    if isinstance(a, list) and isinstance(b, list):
+        return [merged(a[0], b[0])]
+    return a if a == b else f"{a} or {b}"
+
+
+def differences(old, new, at="report"):
+    """What of two shapes is not the same, a sentence each."""
+    if old is None or new is None:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = [f"{at}: no {key!r} any more" for key in old.keys() - new.keys()]
+        found += [f"{at}: {key!r} is new" for key in new.keys() - old.keys()]
+        for key in old.keys() & new.keys():
+            found += differences(old[key], new[key], f"{at}.{key}")
+        return found
+    if isinstance(old, list) and isinstance(new, list):
+        return differences(old[0], new[0], f"{at}[]")
+    return [] if old == new else [f"{at}: {old} became {new}"]
+
+
+def labels(value):
+    """What is measured: the `LABELS` of each row, without their numbers, whether the rows stand one by one or as columns."""
+    if not isinstance(value, dict):
+        return {one for part in value for one in labels(part)} if isinstance(value, list) else set()
+    own = {key: value[key] for key in sorted(LABELS & value.keys()) if isinstance(value[key], str | list)}
+    own = {key: [part] if isinstance(part, str) else part for key, part in own.items()}
+    rows = zip(*own.values(), strict=True) if own else []
+    found = {tuple((key, unsized(part)) for key, part in zip(own, row, strict=True)) for row in rows}
+    return found.union(*map(labels, value.values()))
+
+
+def without(value, keys):
+    if isinstance(value, dict):
+        return {key: without(one, keys) for key, one in value.items() if key not in keys}
+    return [without(one, keys) for one in value] if isinstance(value, list) else value
+
+
+def claimed(name, report):
+    """Name without its numbers, statistic, target and further keys of each claim, in order."""
+    told = []
+    for one in report.get("claims", []):
+        text = unsized(re.sub(HINDSIGHT.get(name, "$^"), "the best", one["claim"]))
+        spread = {"interval", "range"} & one.keys()  # a mean of one value has no interval
+        told.append((text, one["statistic"], one["target"], len(spread), tuple(sorted(one.keys() - spread))))
+    return told
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Reports, figures and examples go to a temporary folder; threads and modules are as before."""
+    monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PEERS), str(paths.ROOT), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(examples, "SHARD", 4)
+    monkeypatch.setattr("causal_lib.experiments.pretrained.ablations.make", partial(examples.make, folder=tmp_path))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for module in [module for module in sys.modules if module.split(".")[0] == "obp"]:
+        del sys.modules[module]
+
+
+def forked(code, *, cwd, **how):
+    """`bench._fresh` in a process that is forked from one with the imports done: they are most of what a run costs."""
+    said = Path(cwd) / "printed.txt"
+    before = f"import os, sys\nos.chdir({str(cwd)!r})\nsys.stdout = open({said.name!r}, 'w')\n"
+    ALONE(exec, f"{before}{code}\nsys.stdout.close()\n", {})
+    return said.read_text(encoding="utf-8")
+
+
+def in_this_process(job, *arguments, **how):
+    """`costs._alone` for what needs TensorFlow, whose threads are set once a process; a plain call for all the others."""
+    network = getattr(arguments[0], "work", None) is METHODS["dense network"].work
+    if network or arguments[0] == "purchase, dense network":
+        return ALONE(job, *arguments, **how)
+    return job(*arguments)
+
+
+@pytest.fixture
+def small_heap():
+    """What is imported is no garbage: `costs` would look through all of it before each of its measurements."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def measured(name, folder, monkeypatch):
+    """The report of today's code at the smallest size."""
+    entry, sizes = BENCHMARKS[name], SMALLEST[name]
+    if "report" not in entry:
+        monkeypatch.setitem(BENCHMARKS, name, entry | {"sizes": sizes})
+        return json.loads(bench.write(name, pairs=1, reports=folder).read_text(encoding="utf-8"))
+    monkeypatch.setattr(bench, "_fresh", forked)
+    monkeypatch.setattr(costs, "_alone", in_this_process)
+    module, function = entry["report"].split(":")
+    report = getattr(importlib.import_module(f"causal_lib.experiments.{module}"), function)(**sizes)
+    report |= {"benchmark": name, "machine": {}} | {key: entry[key] for key in ("description", "peer")}
+    return json.loads(json.dumps(report, allow_nan=False))
+
+
+def test_every_benchmark_has_a_report_and_a_smallest_size():
+    assert SMALLEST.keys() == BENCHMARKS.keys()
+    assert {path.stem for path in COMMITTED.glob("*.json")} == BENCHMARKS.keys()
+    for name, entry in BENCHMARKS.items():
+        assert SMALLEST[name].keys() == entry.get("sizes", SMALLEST[name]).keys()
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_small_run_of_todays_code_says_what_the_report_says(name, tmp_path, monkeypatch, small_heap):
+    committed = json.loads((COMMITTED / f"{name}.json").read_text(encoding="utf-8"))
+    try:
+        found = measured(name, tmp_path, monkeypatch)
+    except SourceError as error:  # real data
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    assert (found["description"], found["peer"]) == (committed["description"], committed["peer"])
+    older = NOT_YET.get(name, set())
+    assert not [key for key in older if f'"{key}"' in json.dumps(committed)]
+    found = without(found, older)
+    assert claimed(name, found) == claimed(name, committed)
+    old, new = (shape(without(report, {"claims", "machine"})) for report in (committed, found))
+    assert differences(old, new) == []
+    assert labels(found) == labels(committed)

@@ -1,0 +1,173 @@
+"""Probabilities of causation: bounds hold the truth of random mechanisms, and are reached; monotone closes them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib.inference import NoOverlapError
+from causal_lib.inference import counterfactuals as causation
+from causal_lib.inference.counterfactuals import probabilities_of_causation
+
+
+def people(n, seed, shares=None):
+    """Two strata of never, always, helped and hurt users, treated by stratum; with the true probabilities."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.ones(4), size=2) if shares is None else np.array(shares)
+    z = rng.integers(2, size=n)
+    kind = (rng.random(n)[:, None] > shares[z].cumsum(axis=1)).sum(axis=1)
+    t = (rng.random(n) < np.array([0.3, 0.7])[z]).astype(int)
+    without, treated = (kind == 1) | (kind == 3), (kind == 1) | (kind == 2)
+    frame = pd.DataFrame({"z": z, "t": t, "y": np.where(t == 1, treated, without).astype(int)})
+    helped = treated & ~without
+    hit, miss = (t == 1) & (frame["y"] == 1), (t == 0) & (frame["y"] == 0)
+    return frame, {"necessity": helped[hit].mean(), "sufficiency": helped[miss].mean(), "both": helped.mean()}
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Call it with the shares of `people`: their true propensities and means take the place of fitted ones."""
+
+    def know(shares):
+        def true(y, t, x, groups, seed):
+            of = np.asarray(shares)[x.iloc[:, 0].to_numpy().astype(int)]
+            share = np.array([0.3, 0.7])[x.iloc[:, 0].to_numpy().astype(int)]
+            return np.column_stack([1 - share, share]), np.column_stack([of[:, 1] + of[:, 3], of[:, 1] + of[:, 2]])
+
+        monkeypatch.setattr(causation, "cross_fit", true)
+
+    return know
+
+
+def test_bounds_hold_the_truth_whatever_the_mechanism(known, monkeypatch):
+    held, runs = 0, 200
+    for seed in range(runs):
+        shares = np.random.default_rng([seed, 1]).dirichlet(np.ones(4), size=2)
+        known(shares)
+        frame, truth = people(1000, seed, shares)
+        found = probabilities_of_causation(frame, "t", "y", ["z"], n_boot=60, seed=seed)
+        assert (found["lower"] <= found["upper"] + 1e-12).all()
+        assert (found["low"] <= found["lower"] + 1e-9).all()
+        held += all(found.loc[name, "low"] <= value <= found.loc[name, "high"] for name, value in truth.items())
+    assert held >= 0.95 * runs  # mostly more often: the truth is seldom at a bound
+    monkeypatch.undo()
+    for seed in range(2):  # with fitted models
+        frame, truth = people(2000, seed)
+        found = probabilities_of_causation(frame, "t", "y", ["z"], n_boot=60, seed=seed)
+        assert all(found.loc[name, "low"] <= value <= found.loc[name, "high"] for name, value in truth.items())
+
+
+@pytest.mark.parametrize(("hurt", "end"), [(0.0, "lower"), (0.3, "upper")])
+def test_bounds_are_reached(hurt, end):
+    """Nobody hurt: the lower bound is the truth. As many hurt as can be: the upper one is."""
+    both = [[0.4, 0.3 - hurt, 0.3, hurt]] * 2 if not hurt else [[0.3, 0.0, 0.4, 0.3]] * 2
+    frame, truth = people(60_000, 0, both)
+    found = probabilities_of_causation(frame, "t", "y", ["z"], n_boot=0)
+    assert found[end].to_dict() == pytest.approx(truth, abs=0.02)
+
+
+def test_monotone_closes_the_bounds_unless_the_data_speak_against_it():
+    frame, truth = people(60_000, 1, [[0.4, 0.3, 0.3, 0.0], [0.2, 0.7, 0.1, 0.0]])
+    found = probabilities_of_causation(frame, "t", "y", ["z"], monotone=True, n_boot=50)
+    assert found["lower"].equals(found["upper"])
+    assert found["lower"].to_dict() == pytest.approx(truth, abs=0.02)
+    assert ((found["high"] - found["low"]) > 0).all()
+    hurt, _ = people(5000, 1, [[0.4, 0.3, 0.3, 0.0], [0.2, 0.4, 0.0, 0.4]])
+    with pytest.raises(ValueError, match=r"monotone: in \d+ of \d+ strata 't' lowers the outcome"):
+        probabilities_of_causation(hurt, "t", "y", ["z"], monotone=True)
+
+
+@pytest.mark.parametrize(("strata", "limit"), [(1, 2.4477), (4, 2.9603)])
+def test_monotone_is_given_up_where_chance_would_go_so_far_once_in_twenty(strata, limit):
+    """Of many strata one is below - sqrt(2 log(20 strata)) by chance less than once in twenty calls."""
+    stratum, groups = np.repeat(np.arange(strata), 100), np.arange(100 * strata)
+    spread = np.tile([-1.0, 1.0], 50 * strata)
+    for distance, refused in ((limit - 0.01, False), (limit + 0.01, True)):
+        # Scores of mean -distance standard errors, 10 being the error of a stratum's sum, in the first stratum only.
+        score = spread - np.where(stratum == 0, distance * 10 / 100, 0)
+        parts = np.zeros((len(score), 6))
+        parts[:, 1] = score
+        if refused:
+            with pytest.raises(ValueError, match=f"monotone: in 1 of {strata} strata 't' lowers the outcome"):
+                causation._check_monotone(parts, stratum, groups, "t")
+        else:
+            causation._check_monotone(parts, stratum, groups, "t")
+
+
+def test_necessity_without_strata_is_the_formula_of_the_book():
+    """With an unconfounded treatment: lower bound (P(y1) - P(y0)) / P(y1), upper min(1, (1 - P(y0)) / P(y1))."""
+    frame = pd.DataFrame({"t": [1] * 100 + [0] * 100, "y": [1] * 60 + [0] * 40 + [1] * 45 + [0] * 55})
+    frame = pd.concat([frame] * 50, ignore_index=True)
+    found = probabilities_of_causation(frame, "t", "y", [], strata=1, n_boot=0)
+    assert found.loc["necessity"].tolist() == pytest.approx([0.15 / 0.6, 0.55 / 0.6], abs=1e-3)
+    assert found.loc["sufficiency"].tolist() == pytest.approx([0.15 / 0.55, 1.0], abs=1e-3)
+    assert found.loc["both"].tolist() == pytest.approx([0.15, 0.55], abs=1e-3)
+
+
+SHARES = np.array([[0.15, 0.3, 0.45, 0.1], [0.1, 0.35, 0.4, 0.15]])
+
+
+def test_copies_of_a_cluster_count_once(known):
+    known(SHARES)
+    frame = people(400, 2, SHARES)[0]
+    copies = pd.concat([frame, frame], ignore_index=True).assign(who=np.tile(np.arange(400), 2))
+    once = probabilities_of_causation(frame, "t", "y", ["z"], n_boot=200)
+    twice = probabilities_of_causation(copies, "t", "y", ["z"], n_boot=200, cluster="who")
+    pd.testing.assert_frame_equal(once, twice)
+    blind = probabilities_of_causation(copies, "t", "y", ["z"], n_boot=200)
+    assert ((blind["lower"] - blind["low"]) < 0.85 * (once["lower"] - once["low"])).all()
+
+
+@pytest.mark.parametrize("cluster", [None, "who"])
+def test_intervals_reach_two_standard_errors_by_hand_beyond_the_bounds(cluster, known):
+    """An end of 4,000 draws is known within 2.2% of the reach; an error 15% too small is seven times as far away."""
+    known(SHARES)
+    frame = people(1500, 3, SHARES)[0]
+    frame = pd.concat([frame, frame.head(750)], ignore_index=True).assign(who=np.r_[np.arange(1500), np.arange(750)])
+    found = probabilities_of_causation(frame, "t", "y", ["z"], strata=1, n_boot=4000, cluster=cluster)
+    t, y, z = (frame[name].to_numpy() for name in "tyz")
+    without, treated = SHARES[z][:, 1] + SHARES[z][:, 3], SHARES[z][:, 1] + SHARES[z][:, 2]
+    odds = np.array([0.3 / 0.7, 0.7 / 0.3])[z]
+    # Doubly robust counts: the treated who would have it without, the untreated who would have it with treatment.
+    spared = t * without + (1 - t) * odds * (y - without)
+    gained = (1 - t) * treated + t / odds * (y - treated)
+    hit, miss, own = t * y, (1 - t) * (1 - y), (1 - t) * y
+    ends = {
+        ("necessity", "lower"): (hit - spared, hit),
+        ("sufficiency", "lower"): (gained - own, miss),
+        ("both", "lower"): (hit - spared + gained - own, np.ones(len(t))),
+        ("necessity", "upper"): (t - spared, hit),
+        ("sufficiency", "upper"): (miss, miss),  # so many would gain that all of these may
+        ("both", "upper"): (t - spared + miss, np.ones(len(t))),
+    }
+    groups = frame["who"] if cluster else frame.index
+    for (name, end), (part, whole) in ends.items():
+        ratio = part.sum() / whole.sum()
+        sums = pd.Series(part - ratio * whole).groupby(groups).sum()
+        assert found.loc[name, end] == pytest.approx(ratio)
+        reach = 1.959964 * np.sqrt((sums**2).sum()) / whole.sum()
+        far = found.loc[name, "lower"] - found.loc[name, "low"] if end == "lower" else found.loc[name, "high"] - ratio
+        assert far == pytest.approx(reach, rel=0.09), (name, end)
+
+
+def test_the_shop_knows_who_would_have_bought_anyway(world):
+    """There showing an item prevents no purchase, so that the truth can be told from the probabilities of both outcomes."""
+    log, truth = world.log(), world.truth
+    shown = log["exposed"] == 1
+    needed = truth["uplift"][shown].sum() / truth["purchase_if_exposed"][shown].sum()
+    adjustment = ["activity", "popularity", "stock"]
+    for monotone in (False, True):
+        found = probabilities_of_causation(
+            log, "exposed", "purchased", adjustment, monotone=monotone, n_boot=100, cluster="user_id"
+        )
+        assert found.loc["necessity", "low"] <= needed <= found.loc["necessity", "high"]
+    assert found.loc["necessity", "lower"] == found.loc["necessity", "upper"]
+
+
+def test_bad_input():
+    frame, _ = people(200, 0)
+    with pytest.raises(NoOverlapError, match="no overlap"):
+        probabilities_of_causation(frame.assign(t=np.where(frame["z"] == 1, 1, frame["t"])), "t", "y", ["z"])
+    with pytest.raises(ValueError, match="strata=0: at least 1"):
+        probabilities_of_causation(frame, "t", "y", ["z"], strata=0)
+    with pytest.raises(ValueError, match="outcome 'y': must be 0 or 1"):
+        probabilities_of_causation(frame.assign(y=frame["y"] * 2), "t", "y", ["z"])

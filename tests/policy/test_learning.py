@@ -1,0 +1,105 @@
+"""Learnt policies against the best that there is, and against the one that made the logs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib.inference import policy_value
+from causal_lib.policy import learning as policy_learning
+from causal_lib.policy.learning import learn_policy
+from causal_lib.policy.reward_model import fit_additive
+
+
+def rounds(n, seed):
+    """Three actions: the best is 0 where x < -0.5, 2 where x > 0.5, else 1; logged at random, mostly action 0."""
+    rng = np.random.default_rng(seed)
+    x, z = rng.uniform(-1.5, 1.5, n), rng.normal(size=n)
+    best = np.digitize(x, [-0.5, 0.5])
+    rates = np.where(np.arange(3) == best[:, None], 0.5, 0.2)
+    logging = np.array([0.5, 0.3, 0.2])
+    action = rng.choice(3, p=logging, size=n)
+    click = (rng.random(n) < rates[np.arange(n), action]).astype(int)
+    logs = pd.DataFrame({"x": x, "z": z, "item_id": action, "click": click, "propensity_score": logging[action]})
+    return logs, rates
+
+
+@pytest.mark.parametrize("loss", ["dr", "ips"])
+@pytest.mark.parametrize("depth", [None, 2])
+def test_a_learnt_policy_is_nearly_the_best(loss, depth):
+    policy = learn_policy(rounds(6000, 0)[0], ["x", "z"], loss=loss, depth=depth)
+    logs, rates = rounds(4000, 1)
+    shares = policy.probabilities(logs)
+    assert shares.sum(axis=1) == pytest.approx(1)
+    value = (shares * rates).sum(axis=1).mean()
+    assert value > 0.42  # the best has 0.5, the logging policy 0.3
+    found = policy_value(logs, shares, estimator="dr", context=["x"])
+    assert found.low <= value <= found.high
+
+
+def test_rules_of_a_tree_say_what_it_does():
+    policy = learn_policy(rounds(6000, 2)[0], ["x", "z"], depth=2)
+    rules = policy.rules().split("\n")
+    assert 3 <= len(rules) <= 4
+    assert all(": action " in rule for rule in rules)
+    frame = pd.DataFrame({"x": [-1.2, 0.0, 1.2], "z": 0.0})
+    assert policy.probabilities(frame).argmax(axis=1).tolist() == [0, 1, 2]
+    assert repr(policy) == "Policy (tree) of 3 actions by x, z"
+    for row, action in zip(frame.itertuples(), [0, 1, 2], strict=True):
+        fitting = [r for r in rules if eval(r.split(":")[0], {"x": row.x, "z": row.z})]
+        assert fitting
+        assert fitting[0].endswith(str(action))
+
+
+def test_scores_by_hand(monkeypatch):
+    """Of ips: r / propensity for the action shown; of dr: the model, and for that action what it leaves / propensity."""
+    seen = []
+    monkeypatch.setattr(policy_learning, "_softmax", lambda x, scores, penalty: seen.append(scores) or np.zeros((3, 3)))
+    logs, _ = rounds(60, 3)
+    for loss in ("ips", "dr"):
+        learn_policy(logs, ["x", "z"], loss=loss)
+    action, r, chance = (logs[name].to_numpy() for name in ("item_id", "click", "propensity_score"))
+    model = fit_additive(logs[["x", "z"]].to_numpy(), action, r.astype(float), 3, seed=0).of(slice(None))
+    for found, q in zip(seen, (np.zeros((60, 3)), model), strict=True):
+        by_hand = q.copy()
+        for i in range(60):
+            by_hand[i, action[i]] += (r[i] - q[i, action[i]]) / chance[i]
+        assert found == pytest.approx(by_hand)
+
+
+def test_softmax_gradient_is_that_of_finite_differences():
+    from scipy.optimize import approx_fprime
+
+    rng = np.random.default_rng(0)
+    x, scores, seen = rng.normal(size=(50, 2)), rng.normal(size=(50, 3)), {}
+    original = policy_learning.minimize
+    policy_learning.minimize = lambda lost, start, **how: seen.update(lost=lost) or original(lost, start, **how)
+    policy_learning._softmax(x, scores, 0.01)
+    policy_learning.minimize = original
+    point = rng.normal(size=6)
+    assert seen["lost"](point)[1] == pytest.approx(approx_fprime(point, lambda w: seen["lost"](w)[0], 1e-7), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"loss": "dm"}, "unknown loss 'dm'; known: dr, ips"),
+        ({"depth": 0}, "depth=0: at least 1 is needed"),
+        ({"actions": 2}, r"action column 'item_id': \d+ values outside \[0, 1\]"),
+        (
+            {"action": "x"},
+            r"action column 'x': \d+ values are no whole numbers, first .*; code the actions from 0 on first",
+        ),
+        (
+            {"action": "word"},
+            "action column 'word' must hold the numbers of actions, counted from 0, not str; code them",
+        ),
+        ({"action": "minus"}, r"action column 'minus': 200 values outside \[0, inf\], first -1"),
+        ({"actions": 10**7}, "200 rounds x 10,000,000 actions are over"),
+        ({"context": ["w"]}, "no column 'w'"),
+    ],
+)
+def test_bad_input(how, message):
+    with pytest.raises(ValueError, match=message):
+        learn_policy(rounds(200, 0)[0].assign(word="a", minus=-1), **({"context": ["x"]} | how))
+    with pytest.raises(ValueError, match="a softmax has no rules"):
+        learn_policy(rounds(200, 0)[0], ["x"]).rules()

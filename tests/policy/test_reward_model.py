@@ -1,0 +1,65 @@
+"""The additive model of rewards against scikit-learn, and its folds."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold
+
+from causal_lib.policy.reward_model import FOLDS, check_actions, fit_additive
+
+
+@pytest.fixture
+def rounds():
+    """Context, action and log-odds of 900 rounds with 6 actions."""
+    rng = np.random.default_rng(0)
+    x, action = rng.normal(size=(900, 3)) * [1, 5, 0.1], rng.integers(6, size=900)
+    return x, action, x @ [1, -0.1, 3] + np.linspace(-1, 1, 6)[action], rng
+
+
+@pytest.mark.parametrize("kind", ["binary", "number"])
+def test_fits_are_those_of_scikit_learn(rounds, kind):
+    x, action, level, rng = rounds
+    reward = (
+        (rng.random(900) < 1 / (1 + np.exp(-level))).astype(float)
+        if kind == "binary"
+        else 40 + 7 * (level + rng.normal(size=900))
+    )
+    found = fit_additive(x, action, reward, 6, seed=1)
+    scaled, hot = (x - x.mean(axis=0)) / x.std(axis=0), np.eye(6)
+    q = found.of(slice(None))
+    for train, test in KFold(FOLDS, shuffle=True, random_state=1).split(x):
+        model = LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000) if kind == "binary" else Ridge(alpha=1.0)
+        model.fit(np.hstack([scaled, hot[action]])[train], reward[train])
+        for a in range(6):
+            rows = np.hstack([scaled[test], np.tile(hot[a], (len(test), 1))])
+            expected = model.predict_proba(rows)[:, 1] if kind == "binary" else model.predict(rows)
+            assert q[test, a] == pytest.approx(expected, abs=1e-5)
+
+
+def test_no_context_one_kind_of_reward_and_an_action_never_seen(rounds):
+    _, action, _, _ = rounds
+    found = fit_additive(np.zeros((900, 0)), action, np.ones(900), 7, seed=0).of(slice(0, 900))
+    assert ((found > 0.99) & (found < 1)).all()
+    rewards = (action > 2).astype(float)
+    found = fit_additive(np.zeros((900, 0)), action, rewards, 7, seed=0).of(slice(0, 10))
+    assert (found[:, 0] < 0.1).all()
+    assert (found[:, 5] > 0.9).all()
+    assert ((found[:, 6] > 0.2) & (found[:, 6] < 0.8)).all()
+
+
+def test_actions_are_codes_of_any_type_of_number():
+    for kind in ("float64", "Int64", "int64[pyarrow]", "category", object, bool):
+        assert check_actions(pd.Series([0, 1, 1], dtype=kind), 2).tolist() == [0, 1, 1]
+    with pytest.raises(ValueError, match=r"action column 'a': 1 value outside \[0, 1\], first 2"):
+        check_actions(pd.Series([0, 2], name="a"), 2)
+    assert check_actions(pd.Series([0, 2]), None).tolist() == [0, 2]
+    with pytest.raises(ValueError, match=r"action column 'a': 2 values are no whole numbers, first 0\.5"):
+        check_actions(pd.Series([0.5, 2, 1.9], name="a"), None)
+
+
+def test_fewer_rounds_than_folds_are_refused():
+    with pytest.raises(
+        ValueError, match="2 rounds are too few for the 3 folds of the model of the reward; use an estim"
+    ):
+        fit_additive(np.zeros((2, 0)), np.zeros(2, dtype=int), np.array([0.0, 1.0]), 2, seed=0)

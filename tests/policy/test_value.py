@@ -1,0 +1,440 @@
+"""Policy values and their intervals by hand, distances from the truth over many logs, refusals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib.inference import policy_value, policy_values, slate_value
+from causal_lib.policy.reward_model import fit_additive
+from causal_lib.policy.value import ESTIMATORS
+
+
+def _logs(n, seed, k=5):
+    """Rounds with a binary context; rewards and logging depend on it. True values come from the probabilities."""
+    rng = np.random.default_rng(seed)
+    context = rng.integers(2, size=n)
+    rates = np.array([[0.1, 0.2, 0.3, 0.15, 0.05], [0.3, 0.1, 0.2, 0.25, 0.15]])[:, :k]
+    logging = np.array([[0.4, 0.2, 0.1, 0.2, 0.1], [0.1, 0.3, 0.2, 0.2, 0.2]])[:, :k]
+    action = (rng.random(n)[:, None] > logging[context].cumsum(axis=1)).sum(axis=1)
+    reward = (rng.random(n) < rates[context, action]).astype(int)
+    frame = pd.DataFrame(
+        {"context": context, "item_id": action, "click": reward, "propensity_score": logging[context, action]}
+    )
+    return frame, rates
+
+
+TARGET = np.array([0.1, 0.1, 0.5, 0.2, 0.1])
+
+
+LOGGING = np.array([[0.4, 0.2, 0.1, 0.2, 0.1], [0.1, 0.3, 0.2, 0.2, 0.2]])
+
+
+def test_distances_from_the_truth_are_standard_normal(draws, check_pivot):
+    names = ("ips", "snips", "dr", "sndr", "mips")
+    distances = {name: [] for name in names}
+    for seed in range(draws):
+        logs, rates = _logs(1000, seed)
+        truth = (rates @ TARGET).mean()
+        # A model that knows the actions and not the context: the propensities must put its error right.
+        how = {"expected": np.broadcast_to(rates[0], (1000, 5)), "logging": LOGGING[logs["context"]]}
+        for name, found in policy_values(logs, TARGET, estimators=names, embedding=range(5), **how).items():
+            error = (found.high - found.low) / 2 / 1.959964
+            assert (found.high + found.low) / 2 == pytest.approx(found.value)
+            distances[name].append((found.value - truth) / error)
+    for name in names:
+        check_pivot(distances[name])
+
+
+def test_the_bernstein_interval_holds_the_truth_of_few_rounds():
+    for seed in range(60):
+        logs, rates = _logs(2000, seed)
+        found = policy_value(logs, TARGET, estimator="ips", interval="bernstein")
+        assert found.low <= (rates @ TARGET).mean() <= found.high  # for any distribution, so it is wide
+
+
+def test_bootstrap_intervals_are_as_wide_as_normal_ones():
+    """An end is known within 2.7 standard errors over the root of 500 draws: the mean width of 30 logs within 1%."""
+    ratio = {level: [] for level in (0.95, 0.8)}
+    for seed in range(30):
+        logs, _ = _logs(2000, seed)
+        for level, found in ratio.items():
+            how = {"estimator": "ips", "level": level, "seed": seed}
+            drawn, normal = (policy_value(logs, TARGET, interval=kind, **how) for kind in ("bootstrap", "normal"))
+            found.append((drawn.high - drawn.low) / (normal.high - normal.low))
+            assert drawn.low < drawn.value < drawn.high
+    assert np.mean(ratio[0.95]) == pytest.approx(1, abs=0.03)
+    assert np.mean(ratio[0.8]) == pytest.approx(1, abs=0.03)
+
+
+def test_the_interval_of_a_model_alone_is_none():
+    found = policy_value(_logs(2000, 0)[0], TARGET, estimator="dm", context=["context"])
+    assert (found.low, found.high) == (None, None)
+    assert found.verdict == "no interval: the logs do not say how wrong the model is"
+    assert "no interval, effective sample size" in repr(found)
+
+
+def test_by_default_all_estimators_that_have_what_they_need():
+    logs, _ = _logs(400, 6)
+    found = policy_values(logs, TARGET)
+    assert tuple(found) == tuple(name for name in ESTIMATORS if name != "mips")
+    assert all(value.value is not None for value in found.values())
+    given = {"logging": LOGGING[logs["context"]], "embedding": range(5)}
+    assert tuple(policy_values(logs, TARGET, **given)) == ESTIMATORS
+    with pytest.raises(
+        ValueError, match="logging is given without embedding: estimator 'mips' needs both; give embedding"
+    ):
+        policy_values(logs, TARGET, logging=given["logging"])
+    with pytest.raises(
+        ValueError, match="embedding is given without logging: estimator 'mips' needs both; give logging"
+    ):
+        policy_values(logs, TARGET, embedding=range(5))
+    assert tuple(policy_values(logs, TARGET, estimators=["ips"], embedding=range(5))) == ("ips",)
+    # Two rounds are too few for three folds: what needs no model is still told, if only that the logs cannot tell.
+    assert tuple(policy_values(logs[:2], TARGET)) == ("ips", "snips", "clipped-ips")
+    assert "mips" not in (found := policy_values(logs[:2], TARGET, expected=np.full((2, 5), 0.2)))
+    assert "dr" in found
+
+
+def test_logs_that_rest_on_few_rows_give_no_value():
+    """Below 100 effective rows, and so whenever one row has over a tenth of the weight."""
+    logs = pd.DataFrame({"item_id": [0, 1] * 500, "click": [0, 1, 1, 0] * 250, "propensity_score": 1.0})
+    for heavy in (105.0, 112.0):
+        logs.loc[0, "propensity_score"] = 1 / heavy
+        weight = 0.5 / logs["propensity_score"]
+        found = policy_value(logs, [0.5, 0.5], estimator="ips")
+        size, share = weight.sum() ** 2 / (weight**2).sum(), weight.max() / weight.sum()
+        assert (found.effective_sample_size, found.largest_share) == pytest.approx((size, share))
+        assert (found.value is None) == (size < 100) == (heavy == 112.0)
+        assert (share > 0.1) == (heavy == 112.0)
+    assert found.verdict == "the logs cannot tell: effective sample size 91 is below 100"
+    assert (found.low, found.high) == (None, None)
+
+
+def test_formulas_by_hand():
+    logs = pd.DataFrame({"item_id": [0, 1] * 200, "click": [1, 0, 1, 1] * 100, "propensity_score": [0.5, 0.25] * 200})
+    policy = np.array([0.4, 0.6])
+    w = np.array([0.8, 2.4] * 200)
+    r = logs["click"].to_numpy()
+    assert policy_value(logs, policy, estimator="ips").value == pytest.approx((w * r).mean())
+    assert policy_value(logs, policy, estimator="snips").value == pytest.approx((w * r).sum() / w.sum())
+    assert policy_value(logs, policy).effective_sample_size == pytest.approx(w.sum() ** 2 / (w**2).sum())
+
+
+def test_the_logging_policy_values_at_its_own_mean():
+    logs, _ = _logs(1000, 0)
+    own = LOGGING[logs["context"]]
+    for estimator in ("ips", "snips"):
+        assert policy_value(logs, own, estimator=estimator).value == pytest.approx(logs["click"].mean())
+
+
+def test_doubly_robust_is_narrower_where_the_context_tells():
+    logs, _ = _logs(5000, 1)
+    ips, dr = (policy_value(logs, TARGET, estimator=e, context=["context"]) for e in ("ips", "dr"))
+    assert dr.high - dr.low < ips.high - ips.low
+
+
+def test_hopeless_logs_give_no_value():
+    logs, _ = _logs(1000, 2)
+    logs.loc[0, "propensity_score"] = 1e-6
+    found = policy_value(logs, TARGET)
+    assert found.value is None
+    assert found.low is None
+    assert found.effective_sample_size < 2
+    assert "no value, the logs cannot tell: effective sample size 1 is below 100" in repr(found)
+    logs.loc[0, "propensity_score"] = 1e-3
+    found = policy_value(logs[["item_id", "click", "propensity_score"]].loc[:150], TARGET, estimator="ips")
+    assert found.value is None
+
+
+def _broken(**columns):
+    return _logs(50, 0)[0].assign(**columns)
+
+
+HOLES = np.tile(TARGET, (50, 1))
+HOLES[3, 1] = HOLES[9, [0, 4]] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("logs", "policy", "arguments", "message"),
+    [
+        (_broken(propensity_score=0.0), TARGET, {}, r"'propensity_score': 50 values outside \(0, 1\], first 0"),
+        (_broken(propensity_score=1.5), TARGET, {}, r"50 values outside \(0, 1\], first 1.5"),
+        (_broken(item_id=5), TARGET, {}, r"action column 'item_id': 50 values outside \[0, 4\], first 5"),
+        (_broken(click=np.nan), TARGET, {}, "column 'click' holds only missing values"),
+        (_broken(), TARGET * 2, {}, "do not sum to 1|outside"),
+        (_broken(), np.array([0.3, 0.3, 0.3, 0.0, 0.0]), {}, "1 rows do not sum to 1, first 0.9"),
+        (_broken(), np.tile(TARGET, (3, 1)), {}, "policy has 3 rows for 50 rounds"),
+        (_broken(item_id=1), np.array([1.0, 0, 0, 0, 0]), {}, "every logged action probability 0"),
+        (_broken(), TARGET, {"estimator": "magic"}, "unknown estimator 'magic'; known: dm, ips, snips, dr"),
+        (_broken(), TARGET, {"reward": "buy"}, "no column 'buy'"),
+        (_broken(), TARGET, {"interval": "wide"}, "unknown interval 'wide'; known: normal, bootstrap, bernstein"),
+        (_broken(), TARGET, {"level": 95}, r"level must lie in \(0, 1\), not 95"),
+        (_broken(), TARGET, {"threshold": 0}, "threshold must be above 0, not 0"),
+        (_broken(), TARGET, {"estimator": "mips"}, "'mips' needs logging .*; lacking: logging and embedding"),
+        (_broken(), TARGET, {"estimator": "mips", "logging": TARGET}, "'mips' needs logging .*; lacking: embedding"),
+        (
+            _broken().head(2),
+            TARGET,
+            {"estimator": "dr"},
+            "2 rounds are too few for the 3 folds of the model of the reward",
+        ),
+        (_broken(item_id=1.9), TARGET, {}, "'item_id': 50 values are no whole numbers, first 1.9; code the actions"),
+        (_broken(item_id="a"), TARGET, {}, "'item_id' must hold the numbers of actions, counted from 0, not str; code"),
+        (_broken(), TARGET * np.nan, {}, "policy: 5 probabilities in 1 of 1 rows are missing; fill them"),
+        (
+            _broken(),
+            HOLES,
+            {},
+            "policy: 3 probabilities in 2 of 50 rows are missing; fill them .* or leave those rounds",
+        ),
+        (
+            _broken(),
+            TARGET,
+            {"estimator": "mips", "logging": HOLES, "embedding": range(5)},
+            "logging: 3 probabilities in 2 of 50 rows are missing",
+        ),
+        (_broken(), list("abcde"), {}, "policy must hold probabilities, not <U1; give numbers"),
+        (
+            _broken(),
+            TARGET,
+            {"estimator": "mips", "logging": TARGET, "embedding": [0, 1]},
+            "embedding has 2 and logging 5 actions",
+        ),
+    ],
+)
+def test_bad_input(logs, policy, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        policy_value(logs, policy, **arguments)
+
+
+def test_scores_of_the_other_estimators_by_hand():
+    logs, _ = _logs(3000, 3)
+    row, one = np.arange(3000), logs["item_id"].to_numpy()
+    model = fit_additive(logs[["context"]].to_numpy(float), one, logs["click"].to_numpy(float), 5, seed=0)
+    q, w, r = model.of(slice(None)), TARGET[one] / logs["propensity_score"].to_numpy(), logs["click"].to_numpy()
+    direct, left = q @ TARGET, r - q[row, one]
+    labels = np.array([0, 0, 1, 1, 2])
+    share = {e: (TARGET[labels == e].sum(), LOGGING[:, labels == e].sum(axis=1)) for e in range(3)}
+    group = np.array([share[labels[a]][0] / share[labels[a]][1][c] for a, c in zip(one, logs["context"], strict=True)])
+    expected = {
+        "dm": direct.mean(),
+        "dr": (direct + w * left).mean(),
+        "sndr": direct.mean() + (w @ left) / w.sum(),
+        "clipped-ips": (np.minimum(w, 1.5) * r).mean(),
+        "switch-dr": (direct + w * (w <= 1.5) * left).mean(),
+        "dros": (direct + 2.25 * w / (w**2 + 2.25) * left).mean(),
+        "mips": (group * r).mean(),
+    }
+    how = {"logging": LOGGING[logs["context"]], "embedding": labels, "threshold": 1.5, "context": ["context"]}
+    found = policy_values(logs, TARGET, estimators=list(expected), **how)
+    assert {name: value.value for name, value in found.items()} == pytest.approx(expected)
+    assert found["dros"].settings == {"threshold": 1.5}
+    # The scores of a round; those of a ratio are linear around it. A limit's interval holds that of no limit.
+    ratio = [(w @ part) / w.sum() for part in (r, left)]
+    score = {
+        "ips": w * r,
+        "snips": w / w.mean() * (r - ratio[0]) + ratio[0],
+        "dr": direct + w * left,
+        "sndr": direct + w / w.mean() * (left - ratio[1]) + ratio[1],
+        "mips": group * r,
+        "clipped-ips": np.minimum(w, 1.5) * r,
+        "switch-dr": direct + w * (w <= 1.5) * left,
+        "dros": direct + 2.25 * w / (w**2 + 2.25) * left,
+    }
+    free = {"clipped-ips": "ips", "switch-dr": "dr", "dros": "dr"}
+    span = {name: w.max() for name in ("ips", "snips")} | {name: w.max() + 1 for name in ("dr", "sndr")}
+    for level, width in ((0.95, 1.959964), (0.8, 1.281552)):
+        found = policy_values(logs, TARGET, estimators=list(score), level=level, **how)
+        for name, value in found.items():
+            ends = []
+            for one in {name, free.get(name, name)}:
+                half = width * score[one].std(ddof=1) / np.sqrt(3000)
+                ends += [score[one].mean() - half, score[one].mean() + half]
+            assert (value.low, value.high) == pytest.approx((min(ends), max(ends)), rel=1e-6), (name, level)
+        found = policy_values(logs, TARGET, estimators=list(span), level=level, interval="bernstein", **how)
+        log = np.log(4 / (1 - level))  # two-sided, of mean and variance: Maurer and Pontil, theorem 4
+        for name, value in found.items():
+            half = np.sqrt(2 * log / 3000) * score[name].std(ddof=1) + 7 * span[name] * log / (3 * 2999)
+            assert (value.low, value.high) == pytest.approx((value.value - half, value.value + half))
+
+
+def test_a_threshold_from_the_data_pays_where_weights_are_wild():
+    errors = {name: [] for name in ("ips", "dr", "switch-dr", "dros", "clipped-ips")}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        logging = np.full(20, 0.002)
+        logging[0] = 1 - 19 * 0.002
+        action = rng.choice(20, p=logging, size=3000)
+        reward = rng.random(3000) < 0.1 + 0.01 * action
+        logs = pd.DataFrame({"item_id": action, "click": reward.astype(int), "propensity_score": logging[action]})
+        policy = np.full(20, 0.05)
+        values = {name: found.value for name, found in policy_values(logs, policy, estimators=list(errors)).items()}
+        for name, value in values.items() if None not in values.values() else ():
+            errors[name].append(value - (0.1 + 0.01 * np.arange(20)).mean())
+    size = {name: np.sqrt(np.mean(np.square(part))) for name, part in errors.items()}
+    assert len(errors["ips"]) > 30
+    assert size["switch-dr"] < size["dr"]
+    assert size["dros"] < size["dr"]
+
+
+def test_an_embedding_pays_where_actions_are_many():
+    widths = {"ips": [], "mips": []}
+    rng = np.random.default_rng(0)
+    k, n = 200, 4000
+    labels = rng.integers(4, size=k)
+    rates = np.array([0.1, 0.2, 0.3, 0.4])[labels]
+    logging, policy = rng.dirichlet(np.ones(k)), rng.dirichlet(np.ones(k))
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        action = rng.choice(k, p=logging, size=n)
+        logs = pd.DataFrame({"item_id": action, "click": (rng.random(n) < rates[action]).astype(int)})
+        logs["propensity_score"] = logging[action]
+        found = policy_values(logs, policy, estimators=("ips", "mips"), logging=logging, embedding=labels)
+        for name, value in found.items():
+            widths[name].append(abs((value.value if value.value is not None else 1) - rates @ policy))
+    assert np.mean(widths["mips"]) < 0.5 * np.mean(widths["ips"])
+
+
+def _slates(n, seed):
+    """Rounds of three positions, two items each; a click depends on the item there and on the one above."""
+    rng = np.random.default_rng(seed)
+    logging, target = np.array([0.6, 0.4]), np.array([0.3, 0.7])
+    item = (rng.random((n, 3)) < logging[1]).astype(int)
+    above = np.column_stack([np.zeros(n, dtype=int), item[:, :-1]])
+    rate = 0.1 + 0.3 * item + 0.2 * above
+    click = rng.random((n, 3)) < rate
+    logs = pd.DataFrame({"round_id": np.repeat(np.arange(n), 3), "position": np.tile([1, 2, 3], n)})
+    logs = logs.assign(
+        click=click.ravel().astype(int), propensity_score=logging[item].ravel(), target=target[item].ravel()
+    )
+    truth = 3 * (0.1 + 0.3 * target[1]) + 2 * 0.2 * target[1]
+    return logs.sample(frac=1, random_state=seed), truth
+
+
+def test_slates_by_what_moves_what():
+    width, errors = {}, {"slate": [], "cascade": [], "independent": []}
+    for seed in range(40):
+        logs, truth = _slates(1500, seed)
+        for name in errors:
+            found = slate_value(logs, estimator=name)
+            errors[name].append((found.value - truth) / (found.high - found.low) * 2 * 1.96)
+            width[name] = found.high - found.low
+    z = {name: np.mean(part) * np.sqrt(40) for name, part in errors.items()}
+    assert abs(z["slate"]) < 4
+    assert abs(z["cascade"]) < 4
+    assert z["independent"] < -10  # the item above matters here
+    assert width["independent"] < width["cascade"] < width["slate"]
+
+
+def test_the_interval_of_a_slate_by_hand():
+    logs, _ = _slates(300, 7)
+    scores = {"slate": [], "cascade": [], "independent": []}
+    for _, part in logs.sort_values("position").groupby("round_id"):
+        ratio, click = (part["target"] / part["propensity_score"]).tolist(), part["click"].tolist()
+        scores["slate"].append(ratio[0] * ratio[1] * ratio[2] * sum(click))
+        scores["cascade"].append(
+            ratio[0] * click[0] + ratio[0] * ratio[1] * click[1] + ratio[0] * ratio[1] * ratio[2] * click[2]
+        )
+        scores["independent"].append(sum(a * b for a, b in zip(ratio, click, strict=True)))
+    for name, score in scores.items():
+        for level, width in ((0.95, 1.959964), (0.8, 1.281552)):
+            found = slate_value(logs, estimator=name, level=level)
+            half = width * np.std(score, ddof=1) / np.sqrt(300)
+            assert found.value == pytest.approx(np.mean(score))
+            assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), rel=1e-6)
+
+
+def test_a_slate_is_judged_by_its_worst_position():
+    """The ratios are 1 at position 1, at position 2 0.5 and, one in ten, 5.5; in a slate their product counts at both."""
+    n, rare = 400, np.arange(400) % 10 == 0
+    logs = pd.DataFrame({"round_id": np.repeat(np.arange(n), 2), "position": np.tile([1, 2], n), "click": 1})
+    own = np.column_stack([np.ones(n), np.where(rare, 5.5, 0.5)])
+    logs["propensity_score"] = 0.1
+    logs["target"] = 0.1 * own.ravel()
+    size = own[:, 1].sum() ** 2 / (own[:, 1] ** 2).sum()
+    assert 100 < size < 150
+    for name in ("slate", "cascade", "independent"):
+        found = slate_value(logs, estimator=name)
+        assert found.effective_sample_size == pytest.approx(size)
+        assert found.largest_share == pytest.approx(5.5 / own[:, 1].sum())
+    few = slate_value(logs[logs["round_id"] < 200])
+    assert few.value is None
+    assert few.verdict.startswith("the logs cannot tell: effective sample size 62 ")
+
+
+@pytest.mark.parametrize(
+    ("change", "how", "message"),
+    [
+        ({}, {"estimator": "sips"}, "unknown estimator 'sips'; known: slate, cascade, independent"),
+        ({}, {"interval": "magic"}, "unknown interval 'magic'; known: normal, bootstrap, bernstein"),
+        ({}, {"level": 95}, r"level must lie in \(0, 1\), not 95"),
+        ({"propensity_score": 0}, {}, "'propensity_score': 300 values outside"),
+        ({"position": 1}, {}, "200 rows repeat a position of their round"),
+        ({"target": 0.0}, {}, "every item logged at a position probability 0"),
+    ],
+)
+def test_bad_slates(change, how, message):
+    logs, _ = _slates(100, 0)
+    with pytest.raises(ValueError, match=message):
+        slate_value(logs.assign(**change), **how)
+
+
+def test_a_reward_model_of_one_s_own_takes_the_place_of_the_additive_one():
+    logs, _ = _logs(600, 3)
+    chosen, reward = logs["item_id"].to_numpy(), logs["click"].to_numpy(dtype=float)
+    same = fit_additive(logs[["context"]].to_numpy(dtype=float), chosen, reward, 5, seed=0).of(slice(None))
+    ours = policy_values(logs, TARGET, estimators=("dm", "dr", "dros"), context=["context"])
+    theirs = policy_values(logs, TARGET, estimators=("dm", "dr", "dros"), expected=same)
+    assert {name: value.value for name, value in theirs.items()} == {name: value.value for name, value in ours.items()}
+    with pytest.raises(ValueError, match=r"expected has shape \(600, 4\); \(600, 5\) is needed"):
+        policy_value(logs, TARGET, expected=same[:, :4])
+    same[3, 2] = np.nan
+    with pytest.raises(ValueError, match="expected: 1 values are missing or infinite"):
+        policy_value(logs, TARGET, expected=same)
+
+
+def test_the_threshold_is_the_last_that_an_independent_scan_keeps():
+    """SLOPE++, written again as a loop over pairs."""
+    n, k, candidates, ours, theirs = 400, 5, [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, np.inf], [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        policy = rng.dirichlet(np.full(k, 0.3), size=n)
+        expected = rng.random((n, k)) + seed % 4 * 0.3  # the worse the model, the larger the threshold
+        logging = rng.dirichlet(np.full(k, 2), size=n).clip(0.01)
+        action = (rng.random((n, 1)) > (logging / logging.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(axis=1)
+        logs = pd.DataFrame({"item_id": action, "click": rng.integers(2, size=n)})
+        logs["propensity_score"] = logging[np.arange(n), action]
+        w = policy[np.arange(n), action] / logs["propensity_score"]
+        left = logs["click"] - expected[np.arange(n), action]
+        for name, shrunk in (
+            ("switch-dr", lambda limit, w=w: np.where(w <= limit, w, 0)),
+            ("dros", lambda limit, w=w: w / (1 + w**2 / limit**2)),
+        ):
+            rows = []
+            for limit in candidates:
+                score = (policy * expected).sum(axis=1) + shrunk(limit) * left
+                rows.append((1.6448536 * score.std() / np.sqrt(n), score.mean(), limit))
+            rows.sort(reverse=True)
+            good = [all(abs(a[1] - b[1]) <= a[0] + (6**0.5 - 1) * b[0] for b in rows[:i]) for i, a in enumerate(rows)]
+            theirs.append(min(rows[(good.index(False) if False in good else len(good)) - 1][2], 1e9 * w.max()))
+            found = policy_value(logs, policy, estimator=name, expected=expected, threshold=candidates)
+            ours.append(found.settings["threshold"])
+    assert ours == theirs
+    assert {1.0, 3.0, 5.0, 10.0} <= set(theirs)  # the rule had to choose
+
+
+def test_clusters_widen_intervals_as_their_copies_do():
+    logs, _ = _logs(500, 5)
+    many = pd.concat([logs.assign(user=np.arange(500))] * 9, ignore_index=True)
+    for interval in ("normal", "bootstrap"):
+        once = policy_value(logs, TARGET, estimator="ips", interval=interval)
+        copied = policy_value(many, TARGET, estimator="ips", interval=interval)
+        known = policy_value(many, TARGET, estimator="ips", interval=interval, cluster="user")
+        assert (copied.high - copied.low) / (once.high - once.low) == pytest.approx(1 / 3, rel=0.15)
+        assert (known.high - known.low) / (once.high - once.low) == pytest.approx(1, rel=0.1)
+        if interval == "normal":
+            assert (known.low, known.high) == pytest.approx((once.low, once.high))
+    with pytest.raises(ValueError, match="'bernstein' holds for independent rounds only"):
+        policy_value(many, TARGET, interval="bernstein", cluster="user")
+    with pytest.raises(ValueError, match=r"threshold must be above 0, not \[\]"):
+        policy_value(many, TARGET, threshold=[])

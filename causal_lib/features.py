@@ -12,6 +12,7 @@ from sklearn.feature_selection import mutual_info_classif
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupShuffleSplit
 
+from causal_lib.checks import check_binary, check_frame, check_range
 from causal_lib.data import schema
 
 _MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more, and it is repeated on other rows anyway
@@ -35,8 +36,8 @@ def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.Dat
     1               0                   0                  NaN
     2               2                   1                  3.0
     """
-    schema.check_frame(log, [*schema.KEY, "category", outcome], name="log", key=schema.KEY, complete=True)
-    schema.check_range(log[outcome], 0, 1, name=f"log: column {outcome!r}")
+    check_frame(log, [*schema.KEY, "category", outcome], name="log", key=schema.KEY, complete=True)
+    check_range(log[outcome], 0, 1, name=f"log: column {outcome!r}")
 
     def at_rows(by_day, keys):
         return by_day.reindex(pd.MultiIndex.from_frame(log[[*keys, "day"]])).to_numpy()
@@ -72,8 +73,8 @@ def sequences(
     array([[0., 5.],
            [5., 7.]], dtype=float32)
     """
-    schema.check_frame(rows, ["user_id", "day"], name="rows", complete=True)
-    schema.check_frame(events, ["user_id", "day", *channels], name="events", complete=True)
+    check_frame(rows, ["user_id", "day"], name="rows", complete=True)
+    check_frame(events, ["user_id", "day", *channels], name="events", complete=True)
     if length < 1:
         raise ValueError(f"sequences: length={length} must be at least 1")
     events = events.sort_values(["user_id", "day"], kind="stable")
@@ -101,7 +102,7 @@ def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFra
     1           21.0                 0.0                 3.0
     """
     pairs = list(pairs)
-    schema.check_frame(frame, [c for pair in pairs for c in pair], name="frame")
+    check_frame(frame, [c for pair in pairs for c in pair], name="frame")
     crosses = {}
     for a, b in pairs:
         if is_numeric_dtype(frame[b]) and not is_numeric_dtype(frame[a]):
@@ -206,9 +207,9 @@ def importance(
     if n_repeats < 2:
         raise ValueError(f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed")
     columns = list(X.columns if columns is None else columns)
-    schema.check_frame(X, columns, name="X")
-    schema.check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
-    y = schema.check_binary(y, name="y")
+    check_frame(X, columns, name="X")
+    check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
+    y = check_binary(y, name="y")
     groups = np.arange(len(y)) if groups is None else np.asarray(groups)
     if not len(X) == len(y) == len(groups):
         raise ValueError(f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree")
@@ -221,7 +222,7 @@ def importance(
         codes, y, groups = codes.to_numpy(float, na_value=np.nan)[rows], y[rows], groups[rows]
         fit, held_out = next(GroupShuffleSplit(1, test_size=0.3, random_state=seed).split(codes, y, groups))
         for name, part in (("fitted", fit), ("held-out", held_out)):
-            schema.check_binary(y[part], name=f"y of the {name} rows")
+            check_binary(y[part], name=f"y of the {name} rows")
         # small trees: as good as the default size on purchases and twice as fast
         small = {"max_iter": 50, "max_leaf_nodes": 15, "early_stopping": False, "random_state": seed}
         model = HistGradientBoostingClassifier(categorical_features=X.columns.isin(text), **small)
@@ -294,7 +295,7 @@ def select_features(
     graph : a `CausalGraph`: roles are then read off it (`causal_roles`), ``roles`` only for what it lacks.
     roles : column -> role; a column without one is "unknown" and eligible.
     """
-    schema.check_frame(frame, [outcome], name="frame", complete=True)
+    check_frame(frame, [outcome], name="frame", complete=True)
     role = dict(roles) | ({} if graph is None else causal_roles(graph, treatment, outcome))
     names = [c for c in frame.columns if c != outcome and not role.get(c, "").startswith("key")]
     eligible = [c for c in names if not role.get(c, "").startswith(_NOT_BEFORE)]

@@ -19,21 +19,13 @@ from causal_lib.evaluation.predictions import evaluate
 from causal_lib.evaluation.rankings import evaluate_ranking, top_items
 from causal_lib.features import select_features
 from causal_lib.graph import CausalGraph
-from causal_lib.inference import (
-    NoOverlapError,
-    NotIdentifiableError,
-    UpliftModel,
-    dose_response,
-    effect,
-    identify,
-    learn_policy,
-    policy_value,
-)
+from causal_lib.inference import NoOverlapError, NotIdentifiableError, UpliftModel, dose_response, effect, identify
 from causal_lib.knowledge import Knowledge
 from causal_lib.metric import Metric
 from causal_lib.models.dnn import build_model, predict, train_model
 from causal_lib.models.interactions import Interactions, hold_out
 from causal_lib.models.recommender import train_recommender
+from causal_lib.policy import learn_policy, policy_value
 from causal_lib.tooling import results
 from causal_lib.tooling.notebooks import UsageError, plan
 from causal_lib.worlds.online_shop import shop

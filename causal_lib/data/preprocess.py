@@ -14,6 +14,7 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
+from causal_lib.checks import check_binary, check_frame, check_range
 from causal_lib.data import schema
 
 CATEGORICAL = ("age_band", "city_tier", "category")
@@ -108,14 +109,14 @@ def preprocess_data(
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise ValueError(f"preprocess_data: {validation=} and {test=} must be above 0 and together below 1")
 
-    schema.check_frame(data, [*schema.KEY, outcome], name="data", complete=True)
-    schema.check_frame(data, features, name="data", varying=True)
+    check_frame(data, [*schema.KEY, outcome], name="data", complete=True)
+    check_frame(data, features, name="data", varying=True)
     for column in numeric:
         values, name = data[column], f"data: column {column!r}"
         if not pd.api.types.is_numeric_dtype(values.dtype):
             raise ValueError(f"{name} is {values.dtype}, not numeric; name it in categorical")
         if column in ("price", "stock"):
-            schema.check_range(values.astype(float), 0, np.inf, name=name, open_low=column == "price")
+            check_range(values.astype(float), 0, np.inf, name=name, open_low=column == "price")
 
     clean = data.drop_duplicates()
     conflicting = int(clean.duplicated(schema.KEY, keep=False).sum())
@@ -123,12 +124,12 @@ def preprocess_data(
         raise ValueError(
             f"data: {conflicting} rows repeat a key ({', '.join(schema.KEY)}) with different content; keep one row a key"
         )
-    y = pd.Series(schema.check_binary(clean[outcome], name=f"data: column {outcome!r}"), clean.index, name=outcome)
+    y = pd.Series(check_binary(clean[outcome], name=f"data: column {outcome!r}"), clean.index, name=outcome)
     part = _split(clean, split, validation, test, seed)
     for name in PARTS:
-        schema.check_binary(y[part == name], name=f"data: column {outcome!r} in the {name} part")
+        check_binary(y[part == name], name=f"data: column {outcome!r} in the {name} part")
     training = clean[part == "train"]
-    schema.check_frame(training, features, name="training part of data", varying=True)
+    check_frame(training, features, name="training part of data", varying=True)
 
     pipeline = _pipeline(list(numeric), list(categorical), impute).fit(training)
     # All rows at once: a forward fill in a later part may look back into the user's training days.
@@ -188,7 +189,7 @@ def _pipeline(numeric, categorical, impute):
 def _columns(frame, numeric, categorical, ffill):
     """The feature columns with one missing value (NaN), forward-filled inside a user's history if asked."""
     needed = [*numeric, *categorical, *(("user_id", "day") if ffill else ())]
-    schema.check_frame(frame, needed, name="rows to transform")
+    check_frame(frame, needed, name="rows to transform")
     # scikit-learn's encoders want Python objects and NaN, not pandas' own missing value
     labels = frame[categorical].astype(object).where(frame[categorical].notna(), np.nan)
     chosen = pd.concat([frame[numeric].astype(float), labels], axis=1)

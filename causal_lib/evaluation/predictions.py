@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from causal_lib.data import schema
+from causal_lib.checks import check_binary, check_frame, check_range
 
 _BINS = 10
 
@@ -219,11 +219,11 @@ def _checked(y, score, propensity, groups):
     shapes = {name: values.shape for name, values in given.items()}
     if given["y"].ndim != 1 or len(set(shapes.values())) > 1:
         raise ValueError(f"evaluate: the arguments must be of one length; shapes: {shapes}")
-    schema.check_frame(pd.DataFrame(given), given, name="evaluate", complete=True)
-    y, score = schema.check_binary(y, name="y"), given["score"].astype(float)
-    schema.check_range(score, 0, 1, name="score (a probability; take the sigmoid of a raw score)")
+    check_frame(pd.DataFrame(given), given, name="evaluate", complete=True)
+    y, score = check_binary(y, name="y"), given["score"].astype(float)
+    check_range(score, 0, 1, name="score (a probability; take the sigmoid of a raw score)")
     propensity = given.get("propensity", np.ones(len(y)))
-    schema.check_range(propensity, 0, 1, name="propensity", open_low=True)
+    check_range(propensity, 0, 1, name="propensity", open_low=True)
     unit, users = pd.factorize(given.get("groups", np.arange(len(y))))
     if len(users) < 2:
         raise ValueError("groups: only one user; an interval by user needs at least two")

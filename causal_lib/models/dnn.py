@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from causal_lib.data import schema
+from causal_lib.checks import check_binary
 
 # TensorFlow's C++ core writes to stderr what is no news to a reader: level 1 hides its information lines (processor
 # features). A user's own setting wins.
@@ -318,7 +318,7 @@ def _tensors(X, y, model, part):
     if (y.shape != (n,) and y.shape != (n, outputs)) or (y.ndim == 1 and outputs > 1):
         has = f" and the model {outputs} outputs" if outputs > 1 else ""
         raise ValueError(f"train_model: y_{part} has shape {y.shape}, but X_{part} has {n} rows{has}")
-    labels = schema.check_binary(y.ravel(), name=f"train_model: y_{part}").reshape(n, outputs)
+    labels = check_binary(y.ravel(), name=f"train_model: y_{part}").reshape(n, outputs)
     return X, tf.constant(labels, dtype=model.outputs[0].dtype)
 
 

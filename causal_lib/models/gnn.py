@@ -19,6 +19,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GAT, GCN
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
+from causal_lib.checks import check_binary, check_frame, check_range
 from causal_lib.data import schema
 from causal_lib.models.neighbours import Neighbours
 
@@ -51,11 +52,11 @@ def convert_to_graph(
     """
     if dtype not in ("float32", "float64"):
         raise ValueError(f"convert_to_graph: dtype={dtype!r} is unknown; choose 'float32' or 'float64'")
-    schema.check_frame(interactions, [*schema.KEY, edge], name="interactions", complete=True)
-    schema.check_range(interactions[edge], 0, 1, name=f"interactions: column {edge!r}")
+    check_frame(interactions, [*schema.KEY, edge], name="interactions", complete=True)
+    check_range(interactions[edge], 0, 1, name=f"interactions: column {edge!r}")
     tables = {"user": users, "item": items}
     for name, table in tables.items():
-        schema.check_frame(table, table.columns, name=f"{name}s", key=[f"{name}_id"], complete=True)
+        check_frame(table, table.columns, name=f"{name}s", key=[f"{name}_id"], complete=True)
     owner = {column: [name for name, table in tables.items() if column in table] for column in nodes}
     for column, names in owner.items():
         if len(names) != 1:
@@ -170,12 +171,12 @@ def train_gnn(
     after = graph.last_day
     data = []
     for name, rows in (("train", train), ("validation", validation)):
-        schema.check_frame(rows, [*schema.KEY, outcome], name=name, complete=True)
+        check_frame(rows, [*schema.KEY, outcome], name=name, complete=True)
         early = int((rows["day"] <= after).sum())
         if early:
             raise ValueError(f"{name}: {early} rows lie on or before day {after}, already learnt from; cut by day")
         after = int(rows["day"].max())
-        y = schema.check_binary(rows[outcome], name=f"{name}: column {outcome!r}")
+        y = check_binary(rows[outcome], name=f"{name}: column {outcome!r}")
         data.append((*node_numbers(graph, rows["user_id"], rows["item_id"]), torch.tensor(y, dtype=graph.x.dtype)))
     (u, i, y), (u_val, i_val, y_val) = data
 
@@ -234,7 +235,7 @@ def _features(table, name, nodes):
     """(rows, features) standardised numbers and one-hot categories, without the columns ``nodes``."""
     attributes = table.drop(columns=[f"{name}_id", *(c for c in nodes if c in table)])
     numbers = attributes.select_dtypes(["number", "bool"]).astype(float)
-    schema.check_frame(table, numbers, name=f"{name}s", varying=True)
+    check_frame(table, numbers, name=f"{name}s", varying=True)
     for column in attributes.columns.difference(numbers.columns):
         if lists := int(attributes[column].map(pd.api.types.is_list_like).sum()):
             raise ValueError(

@@ -27,7 +27,7 @@ from causal_lib.discovery.proposals import (
 from causal_lib.discovery.proposals import language_models as models
 from causal_lib.discovery.proposals.asking import MAX_TEXT, _data
 from causal_lib.discovery.stability import Stability
-from causal_lib.experiments.discovery.search import proposals as benchmark
+from causal_lib.experiments.discovery import proposals as benchmark
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 

@@ -22,8 +22,8 @@ from causal_lib.data.packages import SourceError
 from causal_lib.discovery.proposals import Reply
 from causal_lib.experiments import bench
 from causal_lib.experiments.bench import BENCHMARKS
+from causal_lib.experiments.costs import report as costs
 from causal_lib.experiments.costs.methods import METHODS
-from causal_lib.experiments.costs.report import report as costs
 from causal_lib.experiments.pretrained import examples
 from causal_lib.experiments.pretrained.recipe import Recipe
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.inference import policy_value
 from causal_lib.policy import learning as policy_learning
+from causal_lib.policy import policy_value
 from causal_lib.policy.learning import learn_policy
 from causal_lib.policy.reward_model import fit_additive
 

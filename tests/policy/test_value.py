@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.inference import policy_value, policy_values, slate_value
+from causal_lib.policy import policy_value, policy_values, slate_value
 from causal_lib.policy.reward_model import fit_additive
 from causal_lib.policy.value import ESTIMATORS
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causal_lib.checks import check_frame
 from causal_lib.data import schema
 from causal_lib.worlds.online_shop import _distinct, shop
 
@@ -26,7 +27,7 @@ def test_same_seed_same_bytes():
 
 
 def test_rows_are_distinct_candidates(world):
-    schema.check_frame(world.candidates, key=schema.KEY)
+    check_frame(world.candidates, key=schema.KEY)
     visits = world.candidates.groupby(["user_id", "day"]).size()
     assert (visits == 10).all()
 
@@ -120,7 +121,7 @@ def test_tables_hold_the_log(world):
     assert len(tables["purchases"]) == c["purchased"].sum()
     assert len(tables["ratings"]) == c["rating"].notna().sum()
     for name in ("impressions", "purchases", "ratings"):
-        schema.check_frame(tables[name], key=schema.KEY, name=name)
+        check_frame(tables[name], key=schema.KEY, name=name)
 
 
 def test_graph_and_knowledge_agree(world):

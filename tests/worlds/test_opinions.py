@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.data import schema
+from causal_lib.checks import check_frame
 from causal_lib.worlds import opinions as f
 
 SMALL = {"n_users": 500, "n_topics": 8, "days": 40}
@@ -42,7 +42,7 @@ def test_same_seed_same_bytes():
 
 def test_rows_are_distinct_topic_days(world):
     daily = world.daily
-    schema.check_frame(daily, daily.columns, key=["topic", "day"], complete=True)
+    check_frame(daily, daily.columns, key=["topic", "day"], complete=True)
     assert len(daily) == len(world.truth) == 40 * 120
     assert daily["exposure"].between(0, 1).all()
     assert (daily[["posts", "comments"]] >= 0).all(axis=None)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.data import schema
+from causal_lib.checks import check_frame
 from causal_lib.worlds import traffic as t
 
 
@@ -29,7 +29,7 @@ def test_same_seed_same_bytes():
 
 
 def test_rows_are_distinct_junction_hours(city):
-    schema.check_frame(city.frame, key=["junction", "day", "hour"], complete=True)
+    check_frame(city.frame, key=["junction", "day", "hour"], complete=True)
     assert len(city.frame) == 40 * 14 * 24
     assert len(city.frame[["junction", "lanes"]].drop_duplicates()) == 40
     assert (city.frame["delay"] > 0).all()

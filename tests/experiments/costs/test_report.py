@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from causal_lib import paths
+from causal_lib.experiments.costs import report as costs
 from causal_lib.experiments.costs.report import METHODS, RANKINGS, exponent, spent
-from causal_lib.experiments.costs.report import report as costs
 
 SIZES = np.array([1000, 2000, 4000, 8000, 16_000])
 

@@ -12,8 +12,8 @@ import pyagrum as gum
 import pytest
 
 from causal_lib.experiments import bench
+from causal_lib.experiments.discovery import search as benchmark
 from causal_lib.experiments.discovery.search import Case
-from causal_lib.experiments.discovery.search import search as benchmark
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 

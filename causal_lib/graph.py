@@ -6,7 +6,7 @@ convention is converted in this module and nowhere else.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
 import numpy as np
@@ -27,11 +27,16 @@ class CausalGraph:
     names : the d variables.
     marks : (d, d) int8, see the module's convention; both ends of an edge must be marked.
     info : how the graph came about (method, settings, seconds, edge probabilities); never compared.
+    kind : what the marks say: 'DAG', 'ADMG' (→ and ↔), 'CPDAG' (→ and —, a class of DAGs), 'PAG' (a class of ancestral
+        graphs: an edge tells who is an ancestor of whom, and a hidden common cause may be behind it) or 'cyclic'. By default
+        read off the marks. Only 'PAG' need be given, since a PAG may be left without a circle; it is compared, and every
+        conversion keeps it.
 
     Raises
     ------
     ValueError
-        for names given twice, a marks matrix of another shape, a self-loop or an edge with one end.
+        for names given twice, a marks matrix of another shape, a self-loop, an edge with one end, or a ``kind`` that the
+        marks are not.
 
     >>> g = CausalGraph.from_edges(["a", "b", "c"], ["a -> b", "b -- c"])
     >>> g.adjacency.astype(int).tolist(), g.kind
@@ -41,6 +46,7 @@ class CausalGraph:
     names: tuple[str, ...]
     marks: np.ndarray
     info: Mapping[str, object] = field(default_factory=dict)
+    kind: str | None = None
 
     def __post_init__(self):
         names = tuple(map(str, self.names))
@@ -58,6 +64,10 @@ class CausalGraph:
         marks.setflags(write=False)
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "marks", marks)
+        read = _kind_of(marks)
+        if self.kind not in (None, read, "PAG"):
+            raise ValueError(f"kind={self.kind!r}: these marks are a {read}; give that, 'PAG' or nothing")
+        object.__setattr__(self, "kind", self.kind or read)
 
     # ---- building -------------------------------------------------------------------------------------------
 
@@ -97,15 +107,20 @@ class CausalGraph:
         return cls.from_edges(map(str, graph.nodes), [(str(a), str(b)) for a, b in graph.edges], **info)
 
     @classmethod
-    def from_causallearn(cls, graph, names: Iterable[str] | None = None, **info) -> "CausalGraph":
-        """A graph from causal-learn's ``GeneralGraph``, whose matrix holds -1 tail, 1 arrow, 2 circle at the end **at i** in [i, j]."""
+    def from_causallearn(
+        cls, graph, names: Iterable[str] | None = None, *, kind: str | None = None, **info
+    ) -> "CausalGraph":
+        """A graph from causal-learn's ``GeneralGraph``; give ``kind='PAG'`` for an answer of FCI, which does not say so.
+
+        In its matrix [i, j] holds -1 for a tail, 1 for an arrow and 2 for a circle at the end **at i**.
+        """
         theirs = np.asarray(graph.graph).astype(int)
         names = names if names is not None else [n.get_name() for n in graph.get_nodes()]
         translate = {0: NONE, -1: TAIL, 1: ARROW, 2: CIRCLE}
         unknown = set(np.unique(theirs)) - translate.keys()
         if unknown:
             raise ValueError(f"causal-learn endpoint codes not understood: {sorted(unknown)}")
-        return cls(tuple(names), np.vectorize(translate.get, otypes=[np.int8])(theirs.T), info)
+        return cls(tuple(names), np.vectorize(translate.get, otypes=[np.int8])(theirs.T), info, kind)
 
     @classmethod
     def from_pyagrum(cls, net, **info) -> "CausalGraph":
@@ -136,21 +151,6 @@ class CausalGraph:
         return self.marks != NONE
 
     @property
-    def kind(self) -> str:
-        """'DAG', 'ADMG' (→ and ↔), 'CPDAG' (→ and —), 'PAG' (a circle somewhere) or 'cyclic'."""
-        if (self.marks == CIRCLE).any():
-            return "PAG"
-        directed, left = self.adjacency, np.ones(len(self.names), dtype=bool)
-        while left.any():  # take those without causes away, time and again
-            first = left & ~directed[left].any(axis=0)
-            if not first.any():
-                return "cyclic"
-            left &= ~first
-        if self.undirected.any():
-            return "CPDAG"
-        return "ADMG" if self.bidirected.any() else "DAG"
-
-    @property
     def edges(self) -> list[str]:
         """Every edge once, written as `from_edges` reads it, directed ones from the cause."""
         found = []
@@ -178,29 +178,31 @@ class CausalGraph:
     def ancestors(self, name: str) -> set[str]:
         """Variables with a directed path into ``name``, without ``name``."""
         self.index(name)
-        return nx.ancestors(self.to_networkx(), name)
+        return nx.ancestors(self.directed_part(), name)
 
     def descendants(self, name: str) -> set[str]:
         """Variables that ``name`` has a directed path into, without ``name``."""
         self.index(name)
-        return nx.descendants(self.to_networkx(), name)
+        return nx.descendants(self.directed_part(), name)
 
     def require_dag(self, purpose: str) -> "CausalGraph":
         """The graph itself, or a ValueError that shows a cycle or the first edge that is not ``→``."""
         if self.kind == "DAG":
             return self
-        directed = self.to_networkx()
+        directed = self.directed_part()
         if not nx.is_directed_acyclic_graph(directed):
             cycle = nx.find_cycle(directed)
             path = " -> ".join([a for a, *_ in cycle] + [cycle[0][0]])
             raise ValueError(f"{purpose} needs an acyclic graph; cycle: {path}")
-        loose = next(e for e in self.edges if " -> " not in e)
+        loose = next((e for e in self.edges if " -> " not in e), None)
+        if loose is None:
+            raise ValueError(f"{purpose} needs a DAG; this is a PAG, behind whose edges hidden common causes may be")
         raise ValueError(f"{purpose} needs a DAG; edge {loose!r} of this {self.kind} has no direction")
 
     def order(self) -> list[str]:
         """A topological order of a DAG's variables, ties in the order of ``names``."""
         self.require_dag("a topological order")
-        return list(nx.lexicographical_topological_sort(self.to_networkx(), key=self.names.index))
+        return list(nx.lexicographical_topological_sort(self.directed_part(), key=self.names.index))
 
     def d_separated(self, first: str, second: str, given: Iterable[str] = ()) -> bool:
         """Whether a DAG implies that ``first`` and ``second`` are independent given ``given``."""
@@ -208,7 +210,7 @@ class CausalGraph:
         given = set(given)
         for name in {first, second} | given:
             self.index(name)
-        return nx.is_d_separator(self.to_networkx(), {first}, {second}, given)
+        return nx.is_d_separator(self.directed_part(), {first}, {second}, given)
 
     # ---- changing (always into a new graph) -----------------------------------------------------------------
 
@@ -216,7 +218,12 @@ class CausalGraph:
         """The graph on ``names`` only, edges to others cut (no projection: see `latent_projection`)."""
         names = list(names)
         keep = [self.index(n) for n in names]
-        return CausalGraph(names, self.marks[np.ix_(keep, keep)], self.info)
+        kind = "PAG" if self.kind == "PAG" else None
+        return CausalGraph(names, self.marks[np.ix_(keep, keep)], self.info, kind)
+
+    def as_pag(self) -> "CausalGraph":
+        """The same marks read as a PAG: behind every edge that is not visible a hidden common cause may be."""
+        return replace(self, kind="PAG")
 
     def latent_projection(self, hidden: Iterable[str]) -> "CausalGraph":
         """The graph over the other variables when ``hidden`` are not observed (Verma and Pearl 1990).
@@ -228,7 +235,7 @@ class CausalGraph:
         for name in hidden:
             self.index(name)
         self.require_dag("a latent projection")
-        directed = self.to_networkx()
+        directed = self.directed_part()
         kept = [n for n in self.names if n not in hidden]
         inside = {n: _reach(directed, n, hidden) for n in self.names}
         marks = np.zeros((len(kept), len(kept)), dtype=np.int8)
@@ -292,7 +299,19 @@ class CausalGraph:
     # ---- other packages -------------------------------------------------------------------------------------
 
     def to_networkx(self) -> nx.DiGraph:
-        """The directed edges as a networkx ``DiGraph`` over all variables."""
+        """A DAG, or a graph with directed cycles, as a networkx ``DiGraph``.
+
+        Raises ValueError where an edge has no direction, which a ``DiGraph`` cannot say: see `to_causallearn`, `to_dict`,
+        or take the `directed_part`.
+        """
+        loose = [edge for edge in self.edges if " -> " not in edge]
+        if loose or self.kind == "PAG":
+            what = f"{len(loose)} edges of this {self.kind} have no direction, first {loose[0]!r}" if loose else "a PAG"
+            raise ValueError(f"to_networkx: a DiGraph cannot keep {what}; use directed_part() for the others alone")
+        return self.directed_part()
+
+    def directed_part(self) -> nx.DiGraph:
+        """The directed edges alone, as a networkx ``DiGraph`` over all variables."""
         graph = nx.DiGraph()
         graph.add_nodes_from(self.names)
         graph.add_edges_from((self.names[i], self.names[j]) for i, j in np.argwhere(self.adjacency))
@@ -331,7 +350,7 @@ class CausalGraph:
     def __eq__(self, other):
         if not isinstance(other, CausalGraph) or set(self.names) != set(other.names):
             return NotImplemented if not isinstance(other, CausalGraph) else False
-        return bool((other.subgraph(self.names).marks == self.marks).all())
+        return self.kind == other.kind and bool((other.subgraph(self.names).marks == self.marks).all())
 
     __hash__ = None
 
@@ -339,6 +358,24 @@ class CausalGraph:
         how = f" by {self.info['method']}" if "method" in self.info else ""
         how += f" ({self.info['fallback']} instead: unfamiliar table)" if "fallback" in self.info else ""
         return f"{self.kind}{how} of {len(self.names)} variables, {len(self.edges)} edges: {', '.join(self.edges)}"
+
+
+def _kind_of(marks):
+    """What the marks (d, d) are by themselves: see `CausalGraph`."""
+    if (marks == CIRCLE).any():
+        return "PAG"
+    directed = (marks == ARROW) & (marks.T == TAIL)
+    causes = directed.sum(axis=0)
+    first = causes == 0
+    while first.any():  # take those without causes away, time and again
+        causes = causes - directed[first].sum(axis=0)
+        causes[first] = -1
+        first = causes == 0
+    if (causes > 0).any():
+        return "cyclic"
+    if ((marks == TAIL) & (marks.T == TAIL)).any():
+        return "CPDAG"
+    return "ADMG" if ((marks == ARROW) & (marks.T == ARROW)).any() else "DAG"
 
 
 def meek(marks: np.ndarray) -> np.ndarray:

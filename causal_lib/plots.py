@@ -165,7 +165,7 @@ def _layout(graph, knowledge):
         return {n: (2.2 * np.cos(a), 1.8 * np.sin(a)) for n, a in zip(graph.names, angles, strict=True)}
     tiers = [list(t) for t in knowledge.tiers] if knowledge is not None else []
     free = [n for n in graph.names if not any(n in t for t in tiers)]
-    directed, position, x = graph.to_networkx(), {}, 0.0
+    directed, position, x = graph.directed_part(), {}, 0.0
     for tier in ([free] if free else []) + tiers:
         inside = directed.subgraph(tier)
         acyclic = nx.is_directed_acyclic_graph(inside)

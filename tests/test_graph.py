@@ -52,6 +52,35 @@ def test_networkx_and_pyagrum_keep_directions():
     assert CausalGraph.from_pyagrum(gum.fastBN("x->y->z;x->z")) == ASYMMETRIC
 
 
+@pytest.mark.parametrize(
+    ("edges", "what"),
+    [(["a -> b", "b -- c"], "'b -- c'"), (["a <-> b"], "'a <-> b'"), (["a o-> b", "b -> c"], "'a o-> b'")],
+)
+def test_networkx_refuses_marks_that_it_cannot_keep(edges, what):
+    graph = CausalGraph.from_edges("abc", edges)
+    with pytest.raises(ValueError, match=f"1 edges of this {graph.kind} have no direction, first {what}"):
+        graph.to_networkx()
+    assert set(graph.directed_part().edges) == {tuple(e.split(" -> ")) for e in edges if " -> " in e}
+    with pytest.raises(ValueError, match="cannot keep a PAG"):
+        CausalGraph.from_edges("ab", ["a -> b"]).as_pag().to_networkx()
+
+
+def test_the_kind_is_kept_compared_and_checked():
+    arrow = CausalGraph.from_edges("abc", ["a -> b", "b -> c"])
+    pag = arrow.as_pag()
+    assert (arrow.kind, pag.kind) == ("DAG", "PAG")
+    assert arrow != pag
+    assert pag.subgraph("ab").kind == "PAG"
+    assert CausalGraph.from_causallearn(pag.to_causallearn(), kind="PAG") == pag
+    assert "'kind': 'PAG'" in str(pag.to_dict())
+    with pytest.raises(ValueError, match="a CPDAG needs a DAG; this is a PAG"):
+        pag.cpdag()
+    with pytest.raises(ValueError, match="a latent projection needs a DAG; this is a PAG"):
+        pag.latent_projection("b")
+    with pytest.raises(ValueError, match="kind='ADMG': these marks are a DAG"):
+        CausalGraph(arrow.names, arrow.marks, kind="ADMG")
+
+
 def test_networks_of_the_sources_keep_directions():
     network = load_or_skip("network-asia", [])
     if network is None:
@@ -239,7 +268,7 @@ def test_latent_projection_keeps_separations(dag, data):
             dag.latent_projection({hidden})
         return
     projected = dag.latent_projection({hidden})
-    with_causes = nx.DiGraph(projected.to_networkx())
+    with_causes = nx.DiGraph(projected.directed_part())
     for i, j in np.argwhere(np.triu(projected.bidirected)):
         pair = (projected.names[i], projected.names[j])
         with_causes.add_edges_from((pair, end) for end in pair)

@@ -9,7 +9,7 @@ numbers only cut into quantile bins. Gaussian methods see the data through count
 import random
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import networkx as nx
@@ -96,7 +96,7 @@ def _blocks(data):
 
 
 def _with(graph, encoding, **info):
-    return CausalGraph(graph.names, graph.marks, {**graph.info, "encoding": encoding, **info})
+    return replace(graph, info={**graph.info, "encoding": encoding, **info})
 
 
 def need_rows(data, what):

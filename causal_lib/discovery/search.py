@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -115,7 +116,7 @@ def discover(
     found = chosen.search(data, knowledge, seed, **settings) if len(names) > 1 else CausalGraph.from_edges(names)
     seconds = time.perf_counter() - start
     graph, overruled = impose(found, knowledge) if knowledge is not None else (found, [])
-    graph, dropped = without_cycles(graph, knowledge, CIRCLE if method == "fci" else TAIL)
+    graph, dropped = without_cycles(graph, knowledge, CIRCLE if found.kind == "PAG" else TAIL)
     info = {
         **found.info,
         "method": method,
@@ -125,9 +126,8 @@ def discover(
         "seconds": seconds,
     }
     info |= {"encoding": found.info.get("encoding", {}), "score": found.info.get("score")}
-    return CausalGraph(
-        names, graph.marks, info | {"overruled": [*found.info.get("overruled", []), *overruled, *dropped]}
-    )
+    info["overruled"] = [*found.info.get("overruled", []), *overruled, *dropped]
+    return replace(graph, info=info)
 
 
 def impose(graph: CausalGraph, knowledge: Knowledge) -> tuple[CausalGraph, list[str]]:
@@ -154,7 +154,7 @@ def impose(graph: CausalGraph, knowledge: Knowledge) -> tuple[CausalGraph, list[
         if not (marks[i, j] == ARROW and marks[j, i] == TAIL):
             overruled += [] if marks[i, j] == marks[j, i] == TAIL else [f"{cause} -> {effect} added"]
             marks[i, j], marks[j, i] = ARROW, TAIL
-    return CausalGraph(names, meek(marks)), overruled
+    return CausalGraph(names, meek(marks), kind=_pag(graph)), overruled
 
 
 def without_cycles(
@@ -163,13 +163,18 @@ def without_cycles(
     """``graph`` with a ``mark`` at both ends of the edges inside a directed cycle, but for those ``knowledge`` directs."""
     marks, dropped = graph.marks.copy(), []
     known = knowledge.orientations(graph.names) if knowledge is not None else np.zeros(marks.shape, dtype=bool)
-    for component in nx.strongly_connected_components(graph.to_networkx()):
+    for component in nx.strongly_connected_components(graph.directed_part()):
         for cause, effect in itertools.permutations(sorted(component), 2):
             i, j = graph.index(cause), graph.index(effect)
             if graph.adjacency[i, j] and not known[i, j]:
                 dropped.append(f"{cause} -> {effect} undirected, it stood in a cycle")
                 marks[i, j] = marks[j, i] = mark
-    return CausalGraph(graph.names, marks, graph.info), dropped
+    return CausalGraph(graph.names, marks, graph.info, _pag(graph)), dropped
+
+
+def _pag(graph):
+    """The kind to give to a graph that is made of ``graph`` with other marks."""
+    return "PAG" if graph.kind == "PAG" else None
 
 
 def _settings(method, given):

@@ -23,7 +23,7 @@ def with_causes(graph: CausalGraph) -> nx.DiGraph:
     """
     if graph.kind not in ("DAG", "ADMG"):
         graph.require_dag("identification")
-    directed = graph.to_networkx()
+    directed = graph.directed_part()
     for i, j in np.argwhere(np.triu(graph.bidirected)):
         pair = (graph.names[i], graph.names[j])
         directed.add_edges_from((pair, end) for end in pair)

@@ -15,7 +15,7 @@ from causal_lib.inference.equivalence import identify_class
 from causal_lib.inference.estimators import PLAIN, design, front_door, slope, standard_error, wald
 from causal_lib.inference.identification import Estimand, identify
 from causal_lib.inference.learners import causal_forest, dr_learner, linear_dml, orthogonal_iv
-from causal_lib.inference.pags import is_ancestral, why_no_common_adjustment_set
+from causal_lib.inference.pags import why_no_common_adjustment_set
 
 ESTIMATORS = {**PLAIN, "linear_dml": linear_dml, "causal_forest": causal_forest, "dr_learner": dr_learner}
 """Estimator name -> function as in `estimators.PLAIN`, of a treatment of 0 and 1 and a back-door set."""
@@ -151,10 +151,10 @@ def effect(
     others 2018; Athey and Wager 2019 (causal_forest); Cattaneo 2010 (more levels).
     """
     if graph is not None and estimand is None:
-        why_not = why_no_common_adjustment_set if is_ancestral(graph) else why_no_adjustment_set
+        why_not = why_no_common_adjustment_set if graph.kind == "PAG" else why_no_adjustment_set
         if adjustment is None:
             hidden = [name for name in graph.names if name not in frame.columns]
-            if graph.kind == "CPDAG" or is_ancestral(graph):
+            if graph.kind in ("CPDAG", "PAG"):
                 estimand = identify_class(graph, treatment, outcome, hidden=hidden).estimand
             else:
                 estimand = identify(graph, treatment, outcome, hidden=hidden)

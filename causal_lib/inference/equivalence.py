@@ -10,7 +10,7 @@ import numpy as np
 from causal_lib.graph import ARROW, CIRCLE, TAIL, CausalGraph, meek
 from causal_lib.inference.adjustment import is_adjustment_set
 from causal_lib.inference.identification import Estimand, NotIdentifiableError, identify
-from causal_lib.inference.pags import identify_by_adjustment, is_ancestral, mags, some_mag
+from causal_lib.inference.pags import identify_by_adjustment, mags, some_mag
 
 LIMIT = 2000
 
@@ -118,7 +118,6 @@ def identify_class(
     hidden: Iterable[str] = (),
     instruments: bool = False,
     limit: int = LIMIT,
-    ancestral: bool | None = None,
 ) -> ClassEstimand:
     """Whether the members of ``graph``'s class agree on the effect, and which edge one must know where they do not.
 
@@ -126,11 +125,11 @@ def identify_class(
 
     Parameters
     ----------
-    graph : a CPDAG (or one with the orientations that knowledge adds), or a DAG: then there is one member; or a PAG or MAG.
+    graph : a CPDAG (or one with the orientations that knowledge adds), or a DAG: then there is one member; or a PAG or
+        MAG, by ``graph.as_pag()`` where it has no circle: in it every edge may hide a common cause
+        unless it is visible.
     hidden, instruments : as in `identify`.
     limit : members at most.
-    ancestral : whether to read ``graph`` as a PAG or MAG, in which every edge may hide a common cause unless it is visible; by
-        default where it has a circle or FCI found it.
 
     Raises
     ------
@@ -148,7 +147,7 @@ def identify_class(
     depends over 4 MAGs: 2 of 4: not identifiable; 2 of 4: effect of y on x: identified by no effect; x <-o y decides
     """
     hidden = tuple(hidden)
-    if is_ancestral(graph) if ancestral is None else ancestral:
+    if graph.kind == "PAG":
         return _identify_pag(graph, treatment, outcome, hidden, instruments, limit)
     dags = []
     for dag in members(graph):

@@ -22,11 +22,6 @@ from causal_lib.inference.identification import Estimand, NotIdentifiableError, 
 LIMIT = 2000
 
 
-def is_ancestral(graph: CausalGraph) -> bool:
-    """Whether to read ``graph`` as a PAG: it has a circle, or FCI found it (whose answer may be left without one)."""
-    return graph.kind == "PAG" or graph.info.get("method") == "fci"
-
-
 def is_visible(graph: CausalGraph, cause: str, effect: str) -> bool:
     """Whether ``cause -> effect`` is an edge behind which no hidden common cause of the two can be.
 

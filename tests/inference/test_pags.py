@@ -11,7 +11,6 @@ from causal_lib.graph import ARROW, CIRCLE, NONE, TAIL, CausalGraph
 from causal_lib.inference import NotIdentifiableError, effect, identify_class, is_adjustment_set
 from causal_lib.inference.pags import (
     identify_by_adjustment,
-    is_ancestral,
     is_visible,
     mags,
     some_mag,
@@ -193,12 +192,12 @@ def check(members, rng, pairs):
         for z in subsets(rest):
             reason = why_no_common_adjustment_set(CausalGraph(names, alone), names[x], names[y], [names[k] for k in z])
             assert (reason is None) == all(unbiased(model, x, y, z) for model in own), (alone, x, y, z, reason)
-        found = identify_class(pag, names[x], names[y], ancestral=True)
+        found = identify_class(pag.as_pag(), names[x], names[y])
         never = all(abs(model[1][y, x]) < 1e-12 for model in everything)
         assert (found.verdict == "identified") == (bool(good) or never), (pag, x, y, found)
         if found.verdict != "identified":
             singles = [CausalGraph(names, one) for one in members]
-            refused = [identify_class(one, names[x], names[y], ancestral=True).verdict == "refused" for one in singles]
+            refused = [identify_class(one.as_pag(), names[x], names[y]).verdict == "refused" for one in singles]
             assert (found.verdict == "refused") == all(refused)
             assert sum(case.count for case in found.cases) == len(members)
             assert sum(case.count for case in found.cases if case.refusal) == sum(refused)
@@ -324,7 +323,7 @@ def test_the_criterion_s_published_examples(edges, good, bad, verdict):
     graph = CausalGraph.from_edges(names, edges)
     assert all(why_no_common_adjustment_set(graph, "x", "y", z.split()) is None for z in good)
     assert all(why_no_common_adjustment_set(graph, "x", "y", z.split()) for z in bad)
-    assert identify_class(graph, "x", "y", ancestral=True).verdict == verdict
+    assert identify_class(graph.as_pag(), "x", "y").verdict == verdict
 
 
 def test_refusals_say_why():
@@ -349,9 +348,7 @@ def test_refusals_say_why():
 
 def test_a_graph_of_fci_without_circles_may_hide_causes():
     arrow = CausalGraph.from_edges("xy", ["x -> y"])
-    told = CausalGraph(arrow.names, arrow.marks, {"method": "fci"})
-    assert is_ancestral(told)
-    assert not is_ancestral(arrow)
+    told = arrow.as_pag()
     assert identify_class(told, "x", "y").verdict == "refused"
     assert identify_class(arrow, "x", "y").verdict == "identified"
 

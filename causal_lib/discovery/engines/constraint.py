@@ -47,13 +47,15 @@ def fci(names, test, knowledge, alpha: float, max_condition: int | None) -> Caus
     separators |= {(b, a): between for (a, b), between in separators.items()}  # that step tells one order only
     FCI.rule0(graph, nodes, separators, None, False)
     found, overruled = _orient(CausalGraph.from_causallearn(graph, names), knowledge)
-    graph, changed = _general_graph(found, nodes), True
+    graph = found.to_causallearn()
+    nodes = graph.get_nodes()
+    changed = True
     while changed:
         changed = FCI.rulesR1R2cycle(graph, None, False)
         changed = FCI.ruleR3(graph, separators, None, changed)
         changed = FCI.ruleR4B(graph, -1, rows, independent, alpha, separators, changed, None)
         changed = FCI.rule10(graph, FCI.rule9(graph, nodes, FCI.rule8(graph, nodes, changed)))
-    return CausalGraph.from_causallearn(graph, names, overruled=overruled)
+    return CausalGraph.from_causallearn(graph, names, kind="PAG", overruled=overruled)
 
 
 def never_causes(knowledge: Knowledge | None, names) -> np.ndarray:
@@ -72,17 +74,6 @@ def _orient(pag, knowledge):
             overruled.append(f"{cause} -> {effect} {'turned' if marks[j, i] else 'added'}")
         marks[i, j], marks[j, i] = ARROW, TAIL
     return CausalGraph(pag.names, marks), overruled
-
-
-def _general_graph(graph, nodes):
-    from causallearn.graph.Edge import Edge
-    from causallearn.graph.Endpoint import Endpoint
-    from causallearn.graph.GeneralGraph import GeneralGraph
-
-    theirs, ends = GeneralGraph(nodes), {TAIL: Endpoint.TAIL, ARROW: Endpoint.ARROW, CIRCLE: Endpoint.CIRCLE}
-    for i, j in np.argwhere(np.triu(graph.skeleton)):
-        theirs.add_edge(Edge(nodes[i], nodes[j], ends[graph.marks[j, i]], ends[graph.marks[i, j]]))
-    return theirs
 
 
 def covariance_test(correlation: np.ndarray, widths: np.ndarray, count: float, fisher: bool):

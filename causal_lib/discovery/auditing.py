@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.linalg.lapack import dpstrf
 
-from causal_lib.checks import check_frame
 from causal_lib.discovery.statistics import Statistics
+from causal_lib.discovery.table import Table
 from causal_lib.knowledge import Knowledge
 
 SEVERITIES = ("error", "warning", "note")
@@ -66,7 +66,7 @@ class Audit:
 
 
 def audit(
-    data: pd.DataFrame | Statistics,
+    data: pd.DataFrame | Statistics | Table,
     *,
     knowledge: Knowledge | None = None,
     kinds: Mapping[str, str] | None = None,
@@ -87,7 +87,7 @@ def audit(
 
     Parameters
     ----------
-    data : a frame, or `Statistics`, which show all but the types, missing and infinite values and identifiers.
+    data : a frame, or the `Table` of one; or `Statistics`, which show all but the types, missing and infinite values and identifiers.
     knowledge : its tiers are what leakage is judged by.
     kinds : column -> 'numeric', 'binary' or 'categorical' as it should be; no guess is made about these columns.
     statistics : of the same frame, where there are some already; else one pass is made over the complete rows.
@@ -105,11 +105,10 @@ def audit(
     >>> audit(pd.DataFrame({"x": x, "y": 3 - 2 * x, "z": 1}))
     Audit of 20 rows and 3 columns: 2 errors: constant (z); duplicate (y, x)
     """
-    frame, kinds = (None if isinstance(data, Statistics) else data), dict(kinds or {})
-    if frame is not None:
-        check_frame(frame)
-        frame = frame.set_axis(frame.columns.map(str), axis=1)
-    names = data.names if frame is None else tuple(frame.columns)
+    table = data if isinstance(data, Table) else Table(data)
+    frame = table.frame
+    names = table.names
+    kinds = dict(kinds or {})
     for name, kind in kinds.items():
         if name not in names or kind not in KINDS:
             what = f"no column {name!r}" if name not in names else f"unknown kind {kind!r} of column {name!r}"
@@ -124,13 +123,15 @@ def audit(
                 usable.remove(name)
             found += new
     if frame is None or statistics is not None:
-        statistics = (statistics or data).subset(usable)
+        statistics = (statistics or table.statistics).subset(usable)
+    elif names and tuple(usable) == names and frame.notna().all(axis=None):
+        statistics = table.statistics
     elif usable and frame[usable].notna().all(axis=1).any():
         statistics = Statistics.from_frame(frame[usable], missing="complete")
     if statistics is not None and usable:
         found += _Moments(statistics).findings(knowledge, near, rare)
     found.sort(key=lambda f: SEVERITIES.index(f.severity))
-    result = Audit(tuple(found), data.rows if frame is None else len(frame), len(names))
+    result = Audit(tuple(found), table.rows, len(names))
     return result.raise_errors() if strict else result
 
 

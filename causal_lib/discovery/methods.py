@@ -17,22 +17,53 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import cholesky, qr
 
-from causal_lib.discovery.encoding import encode
 from causal_lib.discovery.engines import constraint
-from causal_lib.discovery.engines.order_search import order_search
+from causal_lib.discovery.engines.order_search import search_orders
 from causal_lib.discovery.score import gaussian_bic
-from causal_lib.discovery.statistics import Statistics
+from causal_lib.discovery.table import Table
 from causal_lib.graph import ARROW, NONE, TAIL, CausalGraph
 from causal_lib.knowledge import Knowledge
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An option of a method: its default and the values it may have.
+
+    choices : what may be chosen, the default first; empty where any number from ``low`` to ``high`` will do (a whole one
+        where ``low`` is an int), or, without these, anything.
+    """
+
+    default: object = None
+    low: float | None = None
+    high: float | None = None
+    choices: tuple = ()
+
+    def checked(self, name: str, value):
+        """``value`` as the method takes it; ValueError where it may not be chosen."""
+        if self.choices and value not in self.choices:
+            raise ValueError(f"{name}={value!r}: choose one of {', '.join(map(repr, self.choices))}")
+        if self.low is None or value is None:
+            return value
+        kind = type(self.low)
+        if not self.low <= value <= self.high or kind(value) != value:
+            what = "a whole number" if kind is int else "a number"
+            raise ValueError(f"{name}={value!r} must be {what} from {self.low} to {self.high}")
+        return kind(value)
+
+
+def _choice(*choices):
+    return Setting(choices[0], choices=choices)
 
 
 @dataclass(frozen=True)
 class Method:
     """A search method and what it asks for.
 
-    search : (data, knowledge, seed, **settings) -> `CausalGraph` whose marks say what the method claims, neither more
+    search : (table, knowledge, seed, **settings) -> `CausalGraph` whose marks say what the method claims, neither more
         nor less; its ``info`` may hold encoding, score and overruled.
-    settings : name -> default; a tuple lists the choices, the default first.
+    graph : what it finds: 'CPDAG', 'DAG' or 'PAG'.
+    assumes : one line: what must hold beside independent rows.
+    settings : name -> `Setting`.
     knowledge : 'search' (used while searching), 'after' (imposed on the answer) or 'none' (refused).
     rows : whether the rows are needed; else `Statistics` are enough, at least under the default settings.
     variables : 'numeric', 'scored', 'mixed' or 'discrete', as in the module's first lines.
@@ -41,12 +72,19 @@ class Method:
     """
 
     search: Callable[..., CausalGraph]
-    settings: Mapping[str, object]
+    graph: str
+    assumes: str
+    settings: Mapping[str, Setting]
     knowledge: str = "search"
     rows: bool = False
     variables: str = "scored"
     functions: bool = False
     missing: bool = False
+
+    @property
+    def defaults(self) -> dict[str, object]:
+        """Setting -> its value where none is given."""
+        return {name: setting.default for name, setting in self.settings.items()}
 
 
 # ---- what a method sees of the data -------------------------------------------------------------------------
@@ -61,7 +99,7 @@ def discretise(frame: pd.DataFrame, bins: int | None) -> tuple[pd.DataFrame, dic
             if bins is None:
                 raise ValueError(
                     f"column {name!r} is a number of {distinct} values; set bins=k to cut it into k quantile bins, make it a "
-                    f"category (astype('category')), or use a method for numbers: {those(lambda m: m.variables != 'discrete')}"
+                    f"category (astype('category')), or use a method for numbers: {method_names(lambda m: m.variables != 'discrete')}"
                 )
             column = pd.qcut(column.astype(float), bins, labels=False, duplicates="drop")
             encoding[str(name)] = f"{column.nunique()} quantile bins"
@@ -73,41 +111,43 @@ def discretise(frame: pd.DataFrame, bins: int | None) -> tuple[pd.DataFrame, dic
     return pd.DataFrame(codes), encoding
 
 
-def _correlations(data, standardise=True):
+def _correlations(table, standardise=True):
     """(d, d) correlations (or covariances) of one column a variable, the count of rows, names, encoding."""
-    if not isinstance(data, Statistics):
-        values, encoding = encode(data, standardise=standardise)
-        return values.T @ values / len(values), len(values), tuple(data.columns), encoding
-    for name, levels, width in zip(data.names, data.levels, data.widths, strict=True):
+    if table.frame is not None:
+        values, encoding = table.encoded(standardise)
+        return values.T @ values / len(values), len(values), table.names, encoding
+    statistics = table.statistics
+    for name, levels, width in zip(statistics.names, statistics.levels, statistics.widths, strict=True):
         if width > 1:
+            mixed = method_names(lambda m: m.variables == "mixed" and not m.rows)
             raise ValueError(
                 f"variable {name!r} has {len(levels)} levels in these Statistics and one column is needed; pass the rows, or "
-                f"use a method for mixed data: {those(lambda m: m.variables == 'mixed' and not m.rows)} (PC and FCI with "
-                "test='mixed')"
+                f"use a method for mixed data: {mixed} (PC and FCI with test='mixed')"
             )
-    return (data.correlation if standardise else data.cov), data.count, data.names, {}
+    matrix = statistics.correlation if standardise else statistics.cov
+    return matrix, statistics.count, table.names, {}
 
 
-def _blocks(data):
-    """`Statistics` of ``data`` and the encoding of its categories."""
-    data = data if isinstance(data, Statistics) else Statistics.from_frame(data)
-    levels = zip(data.names, data.levels, strict=True)
-    return data, {n: f"{len(v) - 1} indicators" for n, v in levels if v is not None}
+def _blocks(table):
+    """`Statistics` of ``table`` and the encoding of its categories."""
+    statistics = table.statistics
+    levels = zip(statistics.names, statistics.levels, strict=True)
+    return statistics, {name: f"{len(own) - 1} indicators" for name, own in levels if own is not None}
 
 
 def _with(graph, encoding, **info):
     return replace(graph, info={**graph.info, "encoding": encoding, **info})
 
 
-def need_rows(data, what):
-    """``data``, unless it has no rows."""
-    if isinstance(data, Statistics):
-        raise ValueError(f"{what} needs rows; Statistics are enough for: {those(lambda m: not m.rows)}")
-    return data
+def need_rows(table: Table, what: str) -> pd.DataFrame:
+    """The frame of ``table``; ValueError that names methods for which `Statistics` are enough where it has none."""
+    if table.frame is None:
+        raise ValueError(f"{what} needs rows; Statistics are enough for: {method_names(lambda m: not m.rows)}")
+    return table.frame
 
 
-def those(which: Callable[[Method], bool]) -> str:
-    """Names of the methods that are such, for messages."""
+def method_names(which: Callable[[Method], bool]) -> str:
+    """Names of the methods for which ``which`` holds, for messages."""
     return ", ".join(name for name, method in METHODS.items() if which(method))
 
 
@@ -126,33 +166,33 @@ def _few_rows(correlation, count, penalty):
     return rows, penalty * few / count * np.log(count) / np.log(few)
 
 
-def _flop(data, knowledge, seed, *, penalty, restarts):
+def _flop(table, knowledge, seed, *, penalty, restarts):
     from flopsearch import flop
 
-    correlation, count, names, encoding = _correlations(data)
+    correlation, count, names, encoding = _correlations(table)
     theirs = np.asarray(flop(*_few_rows(correlation, count, penalty), restarts=restarts))  # [i, j]: 1 i -> j, 2 i - j
     graph = CausalGraph(names, np.select([theirs == 1, theirs.T == 1, theirs == 2], [ARROW, TAIL, TAIL], NONE))
     return _with(graph, encoding, score=gaussian_bic(graph, correlation, count, penalty))
 
 
-def _ges(data, knowledge, seed, *, penalty):
+def _ges(table, knowledge, seed, *, penalty):
     from causallearn.search.ScoreBased.GES import ges
 
-    correlation, count, names, encoding = _correlations(data)
+    correlation, count, names, encoding = _correlations(table)
     found = ges(cov=correlation, n=count, lambda_value=penalty / 2, node_names=list(names))
     # theirs is Σ -n/2 (1 + ln var) - penalty/2 ln n (parents + 1)
     score = float(-2 * found["score"] - len(names) * (count + penalty * np.log(count)))
     return CausalGraph.from_causallearn(found["G"], names, encoding=encoding, score=score)
 
 
-def _permutations(data, knowledge, seed, *, penalty, restarts, **settings):
+def _permutations(table, knowledge, seed, *, penalty, restarts, **settings):
     """BOSS or GRaSP from the columns' order and from random ones; causal-learn's BOSS lacks the backward step.
 
     From the given order alone it would miss a collider and its effect in 10 of the 24 orders of the four columns.
     """
     from causallearn.search.PermutationBased import BOSS, GRaSP
 
-    correlation, count, names, encoding = _correlations(data)
+    correlation, count, names, encoding = _correlations(table)
     rows, weight = _few_rows(correlation, count, penalty)
     engine, settings = GRaSP.grasp if settings else BOSS.boss, {"verbose": False, **settings}
     best, state, rng = (np.inf, None), random.getstate(), np.random.default_rng(seed)
@@ -169,39 +209,39 @@ def _permutations(data, knowledge, seed, *, penalty, restarts, **settings):
     return _with(best[1], encoding, score=best[0])
 
 
-def _order(data, knowledge, seed, **settings):
-    statistics, encoding = _blocks(data)
-    found = order_search(statistics, knowledge=knowledge, seed=seed, **settings)
+def _order(table, knowledge, seed, **settings):
+    statistics, encoding = _blocks(table)
+    found = search_orders(statistics, knowledge=knowledge, seed=seed, **settings)
     return _with(found, encoding)
 
 
 # ---- conditional independence -------------------------------------------------------------------------------
 
 
-def _constraint(data, knowledge, seed, *, test, bins, alpha, max_condition, search=constraint.pc):
+def _constraint(table, knowledge, seed, *, test, bins, alpha, max_condition, search=constraint.pc):
     if bins is not None and test not in ("chisq", "gsq"):
         raise ValueError(
             f"bins has no use with test={test!r}, which takes numbers as they are; choose 'chisq' or 'gsq'"
         )
     if test in ("chisq", "gsq"):
-        codes, encoding = discretise(need_rows(data, f"test={test!r}"), bins)
+        codes, encoding = discretise(need_rows(table, f"test={test!r}"), bins)
         names, how = tuple(codes.columns), (codes.to_numpy(), test, {})
     elif test == "mixed":
-        blocks, encoding = _blocks(data)
+        blocks, encoding = _blocks(table)
         names, how = blocks.names, constraint.covariance_test(blocks.correlation, blocks.widths, blocks.count, False)
     else:
-        correlation, count, names, encoding = _correlations(data)
+        correlation, count, names, encoding = _correlations(table)
         how = constraint.covariance_test(correlation, np.ones(len(names), dtype=int), count, True)
     return _with(search(names, how, knowledge, alpha, max_condition), encoding)
 
 
-def _fci(data, knowledge, seed, **settings):
-    return _constraint(data, knowledge, seed, search=constraint.fci, **settings)
+def _fci(table, knowledge, seed, **settings):
+    return _constraint(table, knowledge, seed, search=constraint.fci, **settings)
 
 
-def _cdnod(data, knowledge, seed, *, context, test, bins, **settings):
+def _cdnod(table, knowledge, seed, *, context, test, bins, **settings):
     """PC on the table with ``context`` as a root: its neighbours are the variables whose mechanism changes with it."""
-    names = data.names if isinstance(data, Statistics) else tuple(data.columns)
+    names = table.names
     if context not in names:
         raise ValueError(f"context={context!r}: name the column that tells time or domain; columns: {', '.join(names)}")
     known, cut = knowledge or Knowledge(), {}
@@ -210,20 +250,22 @@ def _cdnod(data, knowledge, seed, *, context, test, bins, **settings):
     into = {(name, context) for name in names if name != context}
     known = Knowledge(known.tiers, known.forbidden | into, known.required, known.within_tiers)
     if bins is not None and test in ("mixed", "fisherz"):
-        codes, cut = discretise(need_rows(data, "bins")[[context]], bins)
-        data, bins = data.assign(**{context: pd.Categorical(codes[context])}), None
-    found = _constraint(data, known, seed, test=test, bins=bins, **settings)
+        codes, cut = discretise(need_rows(table, "bins")[[context]], bins)
+        table = Table(table.frame.assign(**{context: pd.Categorical(codes[context])}))
+        bins = None
+    found = _constraint(table, known, seed, test=test, bins=bins, **settings)
     return _with(found, {**found.info["encoding"], **cut})
 
 
 # ---- functional models --------------------------------------------------------------------------------------
 
 
-def _lingam(data, knowledge, seed):
+def _lingam(table, knowledge, seed):
     from causallearn.search.FCMBased.lingam import DirectLiNGAM
     from causallearn.search.FCMBased.lingam.utils import predict_adaptive_lasso
 
-    (values, _), names = encode(data), tuple(data.columns)
+    values, _ = table.encoded()
+    names = table.names
     if np.abs(values).max() > 700:  # the entropy approximation overflows, and the order would be arbitrary
         worst = names[np.abs(values).max(axis=0).argmax()]
         raise ValueError(f"column {worst!r} has a value over 700 standard deviations off; check or transform it")
@@ -242,28 +284,29 @@ def _lingam(data, knowledge, seed):
     return CausalGraph.from_adjacency(adjacency, names)
 
 
-def _dagma(data, knowledge, seed, *, model, standardise, threshold, hidden, **settings):
+def _dagma(table, knowledge, seed, *, model, standardise, threshold, hidden, **settings):
     from causal_lib.discovery.engines.dagma import fit_linear, fit_mlp, keep_acyclic
 
     if model == "linear":
-        covariance, _, names, encoding = _correlations(data, standardise)
+        covariance, _, names, encoding = _correlations(table, standardise)
         allowed, required = _pairs(knowledge, names)
         strength, objective = fit_linear(covariance, allowed, required, **settings)
     else:
-        values, encoding = encode(need_rows(data, "model='mlp'"), standardise=standardise)
-        names = tuple(data.columns)
+        need_rows(table, "model='mlp'")
+        values, encoding = table.encoded(standardise)
+        names = table.names
         allowed, required = _pairs(knowledge, names)
         strength, objective = fit_mlp(values, allowed, required, hidden=hidden, seed=seed, **settings)
     adjacency = keep_acyclic(strength, threshold, required)
     return CausalGraph.from_adjacency(adjacency, names, encoding=encoding, score=objective)
 
 
-def _graph_network(data, knowledge, seed, **settings):
+def _graph_network(table, knowledge, seed, **settings):
     from causal_lib.discovery.engines.graph_network import fit
 
-    names = tuple(data.columns)
-    found = fit(data, *_pairs(knowledge, names), seed=seed, **settings)
-    encoding = {name: "levels" for name in names if not pd.api.types.is_numeric_dtype(data[name].dtype)}
+    names = table.names
+    found = fit(table.frame, *_pairs(knowledge, names), seed=seed, **settings)
+    encoding = {name: "levels" for name, numeric in zip(names, table.numeric, strict=True) if not numeric}
     edges = np.argwhere(found.adjacency)
     strengths = {f"{names[i]} -> {names[j]}": float(found.strength[i, j]) for i, j in edges}
     told = {"encoding": encoding, "score": found.loss, "l1": found.l1, "strengths": strengths}
@@ -278,31 +321,29 @@ def _pairs(knowledge, names):
     return known.allowed(names), required
 
 
-def _additive(data, knowledge, seed, *, penalty):
+def _additive(table, knowledge, seed, *, penalty):
     from causal_lib.discovery.engines import additive
 
-    values, encoding = encode(need_rows(data, "method 'additive'"))
-    nominal = [not pd.api.types.is_numeric_dtype(dtype) for dtype in data.dtypes]
-    found, _, score = additive.search(
-        values, additive.bases(values, np.array(nominal)), *_pairs(knowledge, list(data)), penalty
-    )
-    return CausalGraph.from_adjacency(found, data.columns, encoding=encoding, score=score)
+    values, encoding = table.encoded()
+    nominal = ~np.array(table.numeric)
+    found, _, score = additive.search(values, additive.bases(values, nominal), *_pairs(knowledge, table.names), penalty)
+    return CausalGraph.from_adjacency(found, table.names, encoding=encoding, score=score)
 
 
-def _pretrained(data, knowledge, seed, **settings):
+def _pretrained(table, knowledge, seed, **settings):
     from causal_lib.discovery.engines.pretrained.discoverer import search
 
-    return search(data, knowledge, seed, **settings)
+    return search(table.frame, knowledge, seed, **settings)
 
 
 # ---- discrete data ------------------------------------------------------------------------------------------
 
 
-def _learner(data, knowledge, bins):
+def _learner(table, knowledge, bins):
     """pyAgrum's learner on codes, under names that its files take, with the knowledge; names and encoding."""
     import pyagrum as gum
 
-    codes, encoding = discretise(data, bins)
+    codes, encoding = discretise(table.frame, bins)
     names = tuple(codes.columns)
     # given a frame it would write the table to a file that nobody removes; it reads the file at once and whole
     with tempfile.TemporaryDirectory() as folder:
@@ -318,8 +359,8 @@ def _learner(data, knowledge, bins):
     return learner, names, encoding
 
 
-def _miic(data, knowledge, seed, *, correction, bins):
-    learner, names, encoding = _learner(data, knowledge, bins)
+def _miic(table, knowledge, seed, *, correction, bins):
+    learner, names, encoding = _learner(table, knowledge, bins)
     learner.useMIIC()
     {"nml": learner.useNMLCorrection, "mdl": learner.useMDLCorrection, "none": learner.useNoCorrection}[correction]()
     found, marks = learner.learnPDAG(), np.zeros((len(names), len(names)), dtype=np.int8)
@@ -333,11 +374,11 @@ def _miic(data, knowledge, seed, *, correction, bins):
     return CausalGraph(names, marks, {"encoding": encoding})
 
 
-def _greedy(data, knowledge, seed, *, score, restarts, bins):
+def _greedy(table, knowledge, seed, *, score, restarts, bins):
     """Hill climbing from the empty graph and from ``restarts`` random ones: one start often ends at a shielded collider."""
     import pyagrum as gum
 
-    learner, names, encoding = _learner(data, knowledge, bins)
+    learner, names, encoding = _learner(table, knowledge, bins)
     learner.useGreedyHillClimbing()
     {"bic": learner.useScoreBIC, "bdeu": learner.useScoreBDeu}[score]()
     (allowed, required), rng, best = _pairs(knowledge, names), np.random.default_rng(seed), (np.inf, None)
@@ -355,36 +396,127 @@ def _greedy(data, knowledge, seed, *, score, restarts, bins):
     return _with(graph.cpdag(knowledge), encoding, score=float(best[0]))
 
 
-_TESTS = ("fisherz", "chisq", "gsq", "mixed")
-_TESTING = {"test": _TESTS, "alpha": 0.01, "max_condition": None, "bins": None}
-_CHANGING = {"context": None, **_TESTING, "test": ("mixed", *_TESTS[:3])}
-_WEIGHTS = {"model": ("linear", "mlp"), "l1": 0.01, "threshold": 0.2, "hidden": 10, "steps": 500, "standardise": True}
-_MESSAGES = {"l1": None, "hidden": 6, "steps": 1000, "gain": 8.0}
-_MIIC = {"correction": ("nml", "mdl", "none"), "bins": None}
-_GREEDY = {"score": ("bic", "bdeu"), "restarts": 10, "bins": None}
+_PENALTY = Setting(2.0, 0.0, np.inf)
+_BINS = Setting(None, 2, 10**6)
+_ALPHA = Setting(0.01, 1e-12, 0.5)
+_CONDITION = Setting(None, 0, 10**6)
+_TESTING = {
+    "test": _choice("fisherz", "chisq", "gsq", "mixed"),
+    "alpha": _ALPHA,
+    "max_condition": _CONDITION,
+    "bins": _BINS,
+}
+
+
+def _restarts(default):
+    return Setting(default, 0, 10**9)
+
 
 METHODS: dict[str, Method] = {
-    "order": Method(_order, {"penalty": 2.0, "restarts": 50}, variables="mixed"),
-    "flop": Method(_flop, {"penalty": 2.0, "restarts": 200}, knowledge="after"),
-    "pc": Method(_constraint, _TESTING, variables="mixed"),
-    "fci": Method(_fci, _TESTING, variables="mixed"),
-    "cdnod": Method(_cdnod, _CHANGING, variables="mixed"),
-    "ges": Method(_ges, {"penalty": 2.0}, knowledge="none"),
-    "boss": Method(_permutations, {"penalty": 2.0, "restarts": 5}, knowledge="none"),
-    "grasp": Method(_permutations, {"penalty": 2.0, "restarts": 5, "depth": 3}, knowledge="none"),
-    "lingam": Method(_lingam, {}, rows=True, variables="numeric"),
-    "dagma": Method(_dagma, _WEIGHTS),
-    "additive": Method(_additive, {"penalty": 2.0}, rows=True),
-    "graph_network": Method(_graph_network, _MESSAGES, rows=True, variables="mixed"),
+    "order": Method(
+        _order,
+        "CPDAG",
+        "linear Gaussian relations, categories as blocks of indicators; no hidden cause",
+        {"penalty": _PENALTY, "restarts": _restarts(50)},
+        variables="mixed",
+    ),
+    "flop": Method(
+        _flop,
+        "CPDAG",
+        "linear Gaussian relations; no hidden cause",
+        {"penalty": _PENALTY, "restarts": _restarts(200)},
+        knowledge="after",
+    ),
+    "pc": Method(_constraint, "CPDAG", "faithfulness; no hidden cause", _TESTING, variables="mixed"),
+    "fci": Method(_fci, "PAG", "faithfulness; no selection", _TESTING, variables="mixed"),
+    "cdnod": Method(
+        _cdnod,
+        "CPDAG",
+        "as pc, and mechanisms that change with ``context``",
+        {"context": Setting(), **_TESTING, "test": _choice("mixed", "fisherz", "chisq", "gsq")},
+        variables="mixed",
+    ),
+    "ges": Method(_ges, "CPDAG", "linear Gaussian relations; no hidden cause", {"penalty": _PENALTY}, knowledge="none"),
+    "boss": Method(
+        _permutations,
+        "CPDAG",
+        "linear Gaussian relations; no hidden cause",
+        {"penalty": _PENALTY, "restarts": _restarts(5)},
+        knowledge="none",
+    ),
+    "grasp": Method(
+        _permutations,
+        "CPDAG",
+        "linear Gaussian relations; no hidden cause",
+        {"penalty": _PENALTY, "restarts": _restarts(5), "depth": Setting(3, 1, 100)},
+        knowledge="none",
+    ),
+    "lingam": Method(
+        _lingam, "DAG", "linear relations, non-Gaussian noise; no hidden cause", {}, rows=True, variables="numeric"
+    ),
+    "dagma": Method(
+        _dagma,
+        "DAG",
+        "additive noise of equal variance; no hidden cause",
+        {
+            "model": _choice("linear", "mlp"),
+            "l1": Setting(0.01, 0.0, np.inf),
+            "threshold": Setting(0.2, 0.0, np.inf),
+            "hidden": Setting(10, 1, 10**4),
+            "steps": Setting(500, 1, 10**9),
+            "standardise": Setting(True),
+        },
+    ),
+    "additive": Method(
+        _additive, "DAG", "sums of curves, Gaussian noise; no hidden cause", {"penalty": _PENALTY}, rows=True
+    ),
+    "graph_network": Method(
+        _graph_network,
+        "DAG",
+        "noise added to any function; no hidden cause (l1 is chosen by held-out rows)",
+        {
+            "l1": Setting(None, 0.0, np.inf),
+            "hidden": Setting(6, 1, 10**4),
+            "steps": Setting(1000, 1, 10**9),
+            "gain": Setting(8.0, 0.0, np.inf),
+        },
+        rows=True,
+        variables="mixed",
+    ),
     "pretrained": Method(
         _pretrained,
-        {"threshold": 0.4, "unfamiliar": ("order", "trust")},
+        "DAG",
+        "a table like those it was trained on; else the order search answers",
+        {"threshold": Setting(0.4, 0.0, np.inf), "unfamiliar": _choice("order", "trust")},
         rows=True,
         variables="mixed",
         functions=True,
         missing=True,
     ),
-    "miic": Method(_miic, _MIIC, rows=True, variables="discrete"),
-    "greedy": Method(_greedy, _GREEDY, rows=True, variables="discrete"),
+    "miic": Method(
+        _miic,
+        "CPDAG, also ↔",
+        "levels",
+        {"correction": _choice("nml", "mdl", "none"), "bins": _BINS},
+        rows=True,
+        variables="discrete",
+    ),
+    "greedy": Method(
+        _greedy,
+        "CPDAG",
+        "levels; no hidden cause",
+        {"score": _choice("bic", "bdeu"), "restarts": _restarts(10), "bins": _BINS},
+        rows=True,
+        variables="discrete",
+    ),
 }
-"""Method name -> how it is run and what it asks for."""
+"""Method name -> how it is run and what it asks for: the one place to add a method."""
+
+
+def methods_table() -> str:
+    """The methods as a Markdown table: graph, assumptions, settings with their defaults."""
+    lines = ["| method | graph | assumes, beside independent rows | settings and defaults |", "|---|---|---|---|"]
+    for name, method in METHODS.items():
+        shown = (f"{key}={setting.default!r}" for key, setting in method.settings.items())
+        lines.append(f"| {name} | {method.graph} | {method.assumes} | {', '.join(shown)} |")
+    return "\n".join(lines)

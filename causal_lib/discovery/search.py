@@ -9,17 +9,11 @@ import numpy as np
 import pandas as pd
 
 from causal_lib.discovery.auditing import audit
-from causal_lib.discovery.methods import METHODS, need_rows, those
+from causal_lib.discovery.methods import METHODS, method_names, methods_table, need_rows
 from causal_lib.discovery.statistics import Statistics
+from causal_lib.discovery.table import Table
 from causal_lib.graph import ARROW, CIRCLE, NONE, TAIL, CausalGraph, meek
 from causal_lib.knowledge import Knowledge
-
-_LIMITS = {
-    "alpha": (1e-12, 0.5), "penalty": (0.0, np.inf), "l1": (0.0, np.inf), "threshold": (0.0, np.inf), "restarts": (0, 10**9),
-    "bins": (2, 10**6), "max_condition": (0, 10**6), "depth": (1, 100), "hidden": (1, 10**4), "steps": (1, 10**9),
-    "gain": (0.0, np.inf),
-}  # fmt: skip
-"""Setting -> smallest and largest value, whole numbers where these are."""
 
 
 def discover(
@@ -32,21 +26,7 @@ def discover(
 ) -> CausalGraph:
     """The causal graph of ``data``'s columns that ``method`` finds, with every orientation that ``knowledge`` implies.
 
-    | method | graph | assumes, beside independent rows | settings and defaults |
-    |---|---|---|---|
-    | order | CPDAG | linear Gaussian, categories as blocks; no hidden cause | penalty=2 (textbook BIC: 1), restarts=50 |
-    | flop, ges | CPDAG | linear Gaussian, no hidden cause | penalty=2; flop: restarts=200 |
-    | boss, grasp | CPDAG | the same | penalty=2, restarts=5 (causal-learn's own: 0); grasp: depth=3 |
-    | pc | CPDAG | faithful, no hidden cause | test='fisherz', 'chisq', 'gsq' or 'mixed', alpha=0.01, max_condition, bins |
-    | fci | PAG | faithful, no selection | as pc |
-    | cdnod | CPDAG | as pc, mechanisms change with ``context`` | context=, else as pc with test='mixed' |
-    | lingam | DAG | linear, non-Gaussian noise, no hidden cause | |
-    | dagma | DAG | additive noise of equal variance | model='linear' or 'mlp', l1=0.01, threshold=0.2, hidden=10, steps=500, standardise |
-    | additive | DAG | sums of curves, Gaussian noise, no hidden cause | penalty=2 |
-    | graph_network | DAG | noise added to any function; no hidden cause | l1 (by held-out rows), hidden=6, steps=1000, gain=8 |
-    | pretrained | DAG | a table like one of its training's; else the order search answers | threshold=0.4, unfamiliar='order' or 'trust' |
-    | miic | CPDAG, also ↔ | levels | correction='nml', 'mdl' or 'none', bins |
-    | greedy | CPDAG | levels, no hidden cause | score='bic' or 'bdeu', restarts=10, bins |
+    METHODS_TABLE
 
     A column that is a function of others is refused by all but chisq, gsq, miic, greedy and pretrained; order, pc and fci (both with
     test='mixed') run on ``Statistics.from_frame(frame).shrunk(0.001)`` there. Columns are standardised; `encode` says how
@@ -92,28 +72,18 @@ def discover(
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-    chosen, settings = METHODS[method], _settings(method, settings)
-    if chosen.rows:
-        need_rows(data, f"method {method!r}")
-    if isinstance(data, pd.DataFrame):
-        data = data.set_axis(data.columns.map(str), axis=1)
-    able = chosen.functions or chosen.variables == "discrete" or settings.get("test") in ("chisq", "gsq")
-    allow = ("function", "collinear") if able else ()
-    if chosen.missing and isinstance(data, pd.DataFrame) and data.isna().any(axis=None):
-        allow = (*allow, "missing", "too-few-rows")  # that count complete rows
-    audit(data, knowledge=knowledge).raise_errors(allow=allow)
-    names = tuple(data.names if isinstance(data, Statistics) else data.columns)
-    if not names:
-        raise ValueError("frame: has no columns")
-    for name, column in data.items() if chosen.variables == "numeric" else ():
-        if not pd.api.types.is_numeric_dtype(column.dtype):
-            able = those(lambda other: other.variables != "numeric")
-            raise ValueError(f"method {method!r} takes numbers, column {name!r} is a category; others take it: {able}")
-    if knowledge is not None and chosen.knowledge == "none":
-        able = those(lambda other: other.knowledge != "none")
-        raise ValueError(f"method {method!r} cannot honour knowledge; methods that can: {able}")
+    chosen = METHODS[method]
+    settings = _settings(method, settings)
+    if chosen.rows and isinstance(data, Statistics):
+        need_rows(Table(data), f"method {method!r}")
+    table = Table(data)
+    _check_table(table, chosen, method, settings, knowledge)
     start = time.perf_counter()
-    found = chosen.search(data, knowledge, seed, **settings) if len(names) > 1 else CausalGraph.from_edges(names)
+    found = (
+        chosen.search(table, knowledge, seed, **settings)
+        if len(table.names) > 1
+        else CausalGraph.from_edges(table.names)
+    )
     seconds = time.perf_counter() - start
     graph, overruled = impose(found, knowledge) if knowledge is not None else (found, [])
     graph, dropped = without_cycles(graph, knowledge, CIRCLE if found.kind == "PAG" else TAIL)
@@ -121,7 +91,7 @@ def discover(
         **found.info,
         "method": method,
         "settings": settings,
-        "rows": data.rows if isinstance(data, Statistics) else len(data),
+        "rows": table.rows,
         "seed": seed,
         "seconds": seconds,
     }
@@ -177,19 +147,32 @@ def _pag(graph):
     return "PAG" if graph.kind == "PAG" else None
 
 
+def _check_table(table, chosen, method, settings, knowledge):
+    """Raise ValueError where ``chosen``, named ``method``, cannot run on ``table``."""
+    able = chosen.functions or chosen.variables == "discrete" or settings.get("test") in ("chisq", "gsq")
+    allow = ("function", "collinear") if able else ()
+    if chosen.missing and table.frame is not None and table.frame.isna().any(axis=None):
+        allow = (*allow, "missing", "too-few-rows")  # that count complete rows
+    audit(table, knowledge=knowledge).raise_errors(allow=allow)
+    if not table.names:
+        raise ValueError("frame: has no columns")
+    if chosen.variables == "numeric" and not all(table.numeric):
+        name = table.names[table.numeric.index(False)]
+        able = method_names(lambda other: other.variables != "numeric")
+        raise ValueError(f"method {method!r} takes numbers, column {name!r} is a category; others take it: {able}")
+    if knowledge is not None and chosen.knowledge == "none":
+        able = method_names(lambda other: other.knowledge != "none")
+        raise ValueError(f"method {method!r} cannot honour knowledge; methods that can: {able}")
+
+
 def _settings(method, given):
-    """All settings of ``method``, those ``given`` checked against its choices and the limits of their kind."""
-    defaults = METHODS[method].settings
-    unknown = sorted(given.keys() - defaults.keys())
+    """All settings of ``method``, those ``given`` checked."""
+    known = METHODS[method].settings
+    unknown = sorted(given.keys() - known.keys())
     if unknown:
-        raise ValueError(f"method {method!r} has no setting {unknown[0]!r}; settings: {', '.join(defaults)}")
-    for name, value in given.items():
-        if isinstance(defaults[name], tuple) and value not in defaults[name]:
-            raise ValueError(f"{name}={value!r}: choose one of {', '.join(map(repr, defaults[name]))}")
-        if name in _LIMITS and value is not None:
-            low, high = _LIMITS[name]
-            if not low <= value <= high or type(low)(value) != value:
-                kind = "a whole number" if isinstance(low, int) else "a number"
-                raise ValueError(f"{name}={value!r} must be {kind} from {low} to {high}")
-            given = given | {name: type(low)(value)}
-    return {name: value[0] if isinstance(value, tuple) else value for name, value in defaults.items()} | given
+        raise ValueError(f"method {method!r} has no setting {unknown[0]!r}; settings: {', '.join(known)}")
+    checked = {name: known[name].checked(name, value) for name, value in given.items()}
+    return METHODS[method].defaults | checked
+
+
+discover.__doc__ = discover.__doc__.replace("METHODS_TABLE", methods_table().replace("\n", "\n    "))

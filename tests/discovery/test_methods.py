@@ -127,12 +127,12 @@ def test_no_file_is_left_by_what_reads_files(method, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_info_tells_how_the_graph_came_about(method):
-    found, defaults = run(method, seed=3), METHODS[method].settings
+    found = run(method, seed=3)
     info = found.info
     common = {"method", "settings", "rows", "seed", "seconds", "encoding", "overruled", "score"}
     assert info.keys() == common | TOLD.get(method, set())
     assert (info["method"], info["rows"], info["seed"]) == (method, len(data_for(method)), 3)
-    chosen = {k: v[0] if isinstance(v, tuple) else v for k, v in defaults.items()} | SETTINGS.get(method, {})
+    chosen = METHODS[method].defaults | SETTINGS.get(method, {})
     assert info["settings"] == chosen
     assert (info["score"] is not None) == (method in SCORED)
 

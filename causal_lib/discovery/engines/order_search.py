@@ -96,6 +96,18 @@ def order_search(
     if not penalty > 0 or restarts < 0:
         raise ValueError(f"order_search: penalty={penalty} must be positive and restarts={restarts} not negative")
     audit(statistics, knowledge=knowledge).raise_errors("statistics")
+    return search_orders(statistics, knowledge=knowledge, seed=seed, penalty=penalty, restarts=restarts)
+
+
+def search_orders(
+    statistics: Statistics,
+    *,
+    knowledge: Knowledge | None = None,
+    seed: int = 0,
+    penalty: float = 2.0,
+    restarts: int = 50,
+) -> CausalGraph:
+    """`order_search` of statistics that `audit` has found no error in."""
     names = sorted(statistics.names)
     stats = statistics.subset(names)
     d, D, n, correlation = len(names), len(stats.columns), stats.count, stats.correlation

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from causal_lib.discovery.auditing import audit
 from causal_lib.discovery.engines.dagma import keep_acyclic
-from causal_lib.discovery.engines.order_search import order_search
+from causal_lib.discovery.engines.order_search import search_orders
 from causal_lib.discovery.engines.pretrained import doubt
 from causal_lib.discovery.engines.pretrained.features import SHRINK, Features, describe
 from causal_lib.discovery.engines.pretrained.network import log_probabilities, reverse, triangles
@@ -86,6 +87,7 @@ def search(
             required[found.names.index(cause), found.names.index(effect)] = True
         return found.graph(threshold, required)
     statistics = Statistics.from_frame(frame, missing="em", n_boot=FALLBACK_DRAWS, seed=seed).shrunk(SHRINK)
+    audit(statistics, knowledge=knowledge).raise_errors()
     again = partial(_order_search, knowledge=knowledge, seed=seed)
     graph = frequencies(statistics, statistics.names, FALLBACK_DRAWS, again, progress=False).graph()
     told = {"edge_probabilities": graph.info["edge_probabilities"], "fallback": "order search with stability"}
@@ -94,7 +96,7 @@ def search(
 
 def _order_search(draw, *, knowledge, seed):
     restricted = knowledge and knowledge.restrict(draw.names)
-    return order_search(draw, knowledge=restricted, seed=seed, restarts=20)
+    return search_orders(draw, knowledge=restricted, seed=seed, restarts=20)
 
 
 def edge_probabilities(

@@ -15,7 +15,7 @@ from scipy.linalg import solve_triangular
 from causal_lib.discovery.encoding import encode
 from causal_lib.discovery.engines import additive
 from causal_lib.discovery.engines.additive import RIDGE
-from causal_lib.discovery.engines.order_search import order_search
+from causal_lib.discovery.engines.order_search import search_orders
 from causal_lib.discovery.engines.pretrained import moments
 from causal_lib.discovery.engines.pretrained.canonical import Known, canonical, normal_scores
 from causal_lib.discovery.engines.pretrained.moments import FLAT, PairFeatures, entropy, rescaled
@@ -128,7 +128,7 @@ def _solve(table, values, scores, kinds, known, seed):
 
     def search(statistics, restarts):
         known = knowledge and knowledge.restrict(statistics.names)
-        found = order_search(statistics.shrunk(SHRINK), knowledge=known, seed=seed, restarts=restarts)
+        found = search_orders(statistics.shrunk(SHRINK), knowledge=known, seed=seed, restarts=restarts)
         at, answer = [names.index(name) for name in found.names], np.zeros((2, len(names), len(names)))
         answer[np.ix_([0, 1], at, at)] = found.adjacency, found.undirected
         return answer[0], answer[1]

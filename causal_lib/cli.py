@@ -110,8 +110,8 @@ def _data(options):
 
 
 def _report(options):
+    from causal_lib.paths import write_text
     from causal_lib.tooling import readme
-    from causal_lib.tooling.results import write_text
 
     for name in readme.READMES:
         path = paths.ROOT / name

@@ -1,6 +1,7 @@
 """Where things live. The only module that knows the layout of the repository."""
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -33,7 +34,6 @@ the user has no home."""
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"
 RAW = DATA / "raw"
-CACHE = DATA / "cache"
 COMMITTED = ROOT / "reports"
 
 
@@ -63,3 +63,18 @@ def reports() -> Path:
 def run_by_runner() -> bool:
     """Whether ``CAUSAL_LIB_REPORTS`` names the folder of results, as in a run of the runner and in the notebooks' checks."""
     return bool(os.environ.get("CAUSAL_LIB_REPORTS"))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write ``text`` to ``path`` through a temporary file and a rename, so that a kill leaves the old file or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path

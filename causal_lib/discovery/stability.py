@@ -15,8 +15,8 @@ from scipy.stats import binomtest
 from causal_lib.checks import check_range
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import ARROW, NONE, TAIL, CausalGraph
+from causal_lib.paths import write_text
 from causal_lib.progress import progress_bar, without_bars
-from causal_lib.tooling.results import write_text
 
 SAMPLINGS = ("bootstrap", "effective", "subsample")
 

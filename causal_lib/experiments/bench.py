@@ -20,7 +20,7 @@ from pathlib import Path
 
 from causal_lib import paths
 from causal_lib.metric import Metric
-from causal_lib.tooling.results import write_text
+from causal_lib.paths import write_text
 
 _MEASURE = """
 import json, sys, time

@@ -6,50 +6,13 @@ embeddings of users and items, a convolutional one over what a user did before a
 them all.
 """
 
-import os
-import sys
-import tempfile
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from causal_lib.checks import check_binary
-
-# TensorFlow's C++ core writes to stderr what is no news to a reader: level 1 hides its information lines (processor
-# features). A user's own setting wins.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-
-_NO_NEWS = (
-    b"Could not find cuda drivers",
-    b"failed call to cuInit",
-    b"All log messages before absl::InitializeLog()",
-    b"oneDNN custom operations are on",  # said on some processors only
-)
-
-
-def _import_tensorflow():
-    """The module; the lines that tell of no GPU, or of oneDNN, are left out, every other line is passed on.
-
-    They come before the log level is read, so no setting reaches them, and would stand as errors in a notebook.
-    """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            import tensorflow
-
-            tensorflow.config.list_physical_devices("GPU")  # looks for a driver now rather than in the first operation
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            caught.seek(0)
-            os.write(2, b"".join(line for line in caught if not any(known in line for known in _NO_NEWS)))
-    return tensorflow
-
-
-tf = _import_tensorflow()
 
 
 def build_model(input_shape: tuple[int, ...], *, dtype: str = "float32", seed: int = 0):

@@ -271,6 +271,7 @@ def with_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNod
 
     Pieces of one stream are joined (how a stream is cut depends on timing) and progress bars left out (tqdm's in notebooks, shown
     where the machine was slow, do not heed TQDM_DISABLE), so that a committed notebook changes only when its content does.
+    TensorFlow's lines about processor and drivers are left out too: they are printed before any setting is read.
     """
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
@@ -283,8 +284,15 @@ def with_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNod
                 ran.execution_count,
             )
             CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
+            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr" or _without_start(one)]
     written.metadata["language_info"] = {"name": "python"}
     return written
+
+
+def _without_start(stream):
+    """The text of ``stream`` without what TensorFlow says at its start, which is taken out of it."""
+    stream.text = "".join(line for line in stream.text.splitlines(keepends=True) if not _TENSORFLOW_STARTS.search(line))
+    return stream.text
 
 
 def hygiene(notebook: nbformat.NotebookNode) -> list[str]:
@@ -361,6 +369,9 @@ def coverage(notebooks: Path = paths.NOTEBOOKS) -> list[Answered]:
     return covered
 
 
+_TENSORFLOW_STARTS = re.compile(
+    r"All log messages before absl::InitializeLog|oneDNN custom operations are on|Could not find cuda drivers|failed call to cuInit"
+)
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js_requirejs -%}{%- endblock -%}

@@ -6,8 +6,6 @@ was written before its number was known, with its outcome. Seconds and memory ne
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -18,6 +16,7 @@ import pandas as pd
 
 from causal_lib import paths
 from causal_lib.metric import Metric
+from causal_lib.paths import write_text
 
 _DIGITS = 8  # enough for any use, few enough that another processor's rounding does not show
 _VERSIONS = ("numpy", "pandas", "scikit-learn", "tensorflow", "torch", "econml", "causal-learn", "pyagrum")
@@ -204,21 +203,6 @@ def compare(first: Mapping, second: Mapping) -> list[str]:
     differences += [f"metric {name!r} only on one side" for name in sorted(left.keys() ^ right.keys())]
     differences += [f"{left[n]} against {right[n]}" for n in left if n in right and left[n] != right[n]]
     return differences
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write ``text`` to ``path`` through a temporary file and a rename, so that a kill leaves the old file or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def _round(row):

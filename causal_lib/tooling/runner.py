@@ -27,9 +27,10 @@ from filelock import FileLock, Timeout
 
 from causal_lib import paths
 from causal_lib.metric import Metric
+from causal_lib.paths import write_text
 from causal_lib.progress import progress_bar
 from causal_lib.tooling.notebooks import UsageError, hygiene, notebook_html, plan, with_dependents, with_outputs
-from causal_lib.tooling.results import table, write_text
+from causal_lib.tooling.results import table
 
 _INDEX = """<!DOCTYPE html><meta charset="utf-8"><title>run {{ name }}</title>
 <style>body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}</style>

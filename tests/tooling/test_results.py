@@ -164,9 +164,9 @@ def test_what_is_no_outcome_is_refused(arguments, message):
 
 
 def test_a_write_that_dies_leaves_the_old_file_and_no_other(tmp_path):
-    path = results.write_text(tmp_path / "a.json", "old")
+    path = paths.write_text(tmp_path / "a.json", "old")
     with pytest.raises(UnicodeEncodeError):
-        results.write_text(path, "new \ud800")
+        paths.write_text(path, "new \ud800")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     assert path.read_text() == "old"
 

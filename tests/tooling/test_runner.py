@@ -579,3 +579,15 @@ def test_opening_reads_the_first_cell_or_says_what_is_missing(house):
         "runtime": "20 seconds quick, 5 minutes full",
         "summary": "本文说明,泄漏的代价。",
     }
+
+
+def test_what_tensorflow_says_at_its_start_is_not_committed():
+    cell = new_code_cell("import tensorflow")
+    said = "I0000 00:00:1 port.cc:153] oneDNN custom operations are on.\nUserWarning: the rest stays\n"
+    start = "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+    cell.outputs = [new_output("stream", name="stderr", text=text) for text in (start, said)]
+    book = new_notebook(cells=[cell])
+    (kept,) = with_outputs(book, book).cells[0].outputs
+    assert kept.text == "UserWarning: the rest stays\n"
+    cell.outputs = [new_output("stream", name="stderr", text=start)]
+    assert with_outputs(book, book).cells[0].outputs == []

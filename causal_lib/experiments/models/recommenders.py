@@ -81,7 +81,7 @@ print(json.dumps(told, allow_nan=False))
 """
 _ONE_THREAD = """
 import numpy as np
-from causal_lib.models.dnn import build_model, tf, train_model
+from causal_lib.models.dnn import build_model, train_model
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 tf.keras.backend.set_floatx({dtype!r})

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from causal_lib import paths
-from causal_lib.tooling.results import write_text
+from causal_lib.paths import write_text
 
 LEDGER = paths.ROOT / "reports" / "reproductions.toml"
 _COMPARE = {"at most": operator.le, "at least": operator.ge, "below": operator.lt, "above": operator.gt}

@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from causal_lib.evaluation.rankings import evaluate_ranking, top_items
 from causal_lib.experiments.models import debiased as study
 from causal_lib.experiments.models import recommenders as benchmark
 from causal_lib.models.debiased import RATINGS
-from causal_lib.models.dnn import build_model, tf, train_model
+from causal_lib.models.dnn import build_model, train_model
 from causal_lib.models.interactions import clicks_of
 from causal_lib.models.recommender import METHODS
 from causal_lib.worlds.online_shop import shop

@@ -392,7 +392,7 @@ def test_the_model_behind_a_permutation(monkeypatch):
     assert fitted[0].shape == (700, 4)
     assert scored == [300] * (1 + 2 * 4)
     codes = {"a": 0.0, "b": 1.0, "c": 2.0}
-    at = {value: code for value, code in zip(X["strong"], X["label"].map(codes), strict=True)}
+    at = dict(zip(X["strong"], X["label"].map(codes), strict=True))
     assert all(at[row[0]] == row[3] for row in fitted[0])
     scored.clear()
     importance(X, y, n_repeats=2, max_rows=200)

@@ -131,8 +131,9 @@ def test_the_table_stays_the_same(given, fingerprint):
     text = one.train.assign(item_id=one.train["item_id"].str[1:].astype(int))
     test = one.test.assign(item_id=one.test["item_id"].str[1:].astype(int))
     found = [fingerprint(text), fingerprint(test), fingerprint(one.rating.astype(float)), fingerprint(one.propensity)]
-    assert found == pytest.approx(',found)
-[175.27629151197684, 173.31469233385036, 146.82636217821198, 12.188113261258968], rel=1e-8)
+    assert found == pytest.approx(
+        [175.27629151197684, 173.31469233385036, 146.82636217821198, 12.188113261258968], rel=1e-8
+    )
     assert (one.test.groupby("user_id").size() == 4).all()
     levels = np.array([np.unique(one.propensity[one.rating == r]).item() for r in range(1, 6)])
     assert levels / levels[4] == pytest.approx([0.4**3, 0.4**2, 0.4, 1, 1])

@@ -317,7 +317,7 @@ def test_front_doors_of_two_mediators_by_hand():
     k = rng.choice(3, p=[0.5, 0.3, 0.2], size=300)
     y = m * (1 + t) + k * m + 0.5 * t + rng.normal(size=300)
     frame = pd.DataFrame({"t": t, "m": m, "k": k, "y": y})
-    value, influence, weights, diagnostics = e.front_door(y, t, frame[["m", "k"]])
+    value, _, weights, diagnostics = e.front_door(y, t, frame[["m", "k"]])
     by_hand = 0.0
     for _, part in frame.groupby(["m", "k"]):
         shares = [(part["t"] == arm).sum() / (t == arm).sum() for arm in (0, 1)]
@@ -326,8 +326,8 @@ def test_front_doors_of_two_mediators_by_hand():
     assert value == pytest.approx(by_hand)
     assert diagnostics == {"mediator_levels": 6}
     assert weights.tolist() == [1.0] * 300
+    keep = (m != 1) | (k != 2) | (t == 1)
     with pytest.raises(e.NoOverlapError, match="mediators m, k: 1 of 6 levels are seen in one arm only; merge levels"):
-        keep = (m != 1) | (k != 2) | (t == 1)
         e.front_door(y[keep], t[keep], frame.loc[keep, ["m", "k"]])
 
 

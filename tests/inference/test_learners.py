@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -266,13 +267,13 @@ class _Recorder:
 @pytest.mark.parametrize("name", ["uplift_tree", "uplift_forest"])
 def test_what_uplift_trees_are_told(name, monkeypatch):
     class Tree(_Recorder):
-        made = []
+        made: ClassVar[list] = []
 
         def predict(self, rows):
             return np.column_stack([0.2 * rows[:, 0], 0.5 * rows[:, 0] + 1])  # of control, of treated
 
     class Forest(_Recorder):
-        made = []
+        made: ClassVar[list] = []
 
         def predict(self, rows):
             return np.column_stack([3 * rows[:, 0], 9 + 0 * rows[:, 0]])
@@ -300,7 +301,7 @@ def test_what_the_causal_forest_is_told(events, monkeypatch):
     import econml.dml
 
     class Forest(_Recorder):
-        made = []
+        made: ClassVar[list] = []
 
         def effect(self, rows):
             return rows[:, :1] * 2

@@ -309,3 +309,144 @@ def test_layers_and_what_feeds_them():
     network = made("gat", tiny())
     found = layer_table(network)
     assert found["parameters"].sum() == sum(p.numel() for p in network.parameters())
+
+
+# ---- by hand
+
+
+def curved():
+    """Log-odds are Σ w tanh(x), in double precision; and w."""
+    import keras
+
+    inputs = keras.layers.Input((2,), dtype="float64")
+    bent = keras.layers.Activation("tanh", dtype="float64")(inputs)
+    output = keras.layers.Dense(1, "sigmoid", dtype="float64")
+    model = keras.Model(inputs, output(bent))
+    output.set_weights([np.array([[2.0], [-1.0]]), np.array([0.3])])
+    return model, np.array([2.0, -1.0])
+
+
+def test_gradients_are_taken_at_the_middles_of_the_steps():
+    model, weight = curved()
+    X, start = np.array([[1.0, 2.0], [-0.5, 0.2]]), np.array([0.4, -1.0])
+
+    def slope(share):
+        return weight / np.cosh(start + share * (X - start)) ** 2
+
+    for steps, shares in ((1, [1 / 2]), (2, [1 / 4, 3 / 4]), (3, [1 / 6, 1 / 2, 5 / 6])):
+        expected = (X - start) * np.mean([slope(share) for share in shares], axis=0)
+        np.testing.assert_allclose(integrated_gradients(model, X, start, steps=steps), expected, rtol=1e-10)
+    hundred = integrated_gradients(model, X)
+    np.testing.assert_array_equal(hundred, integrated_gradients(model, X, np.zeros(2), steps=100))
+    assert not np.array_equal(hundred, integrated_gradients(model, X, steps=99))
+
+
+def test_edges_are_weighed_at_the_middles_of_the_steps():
+    """One step is the gradient at half of every message; the default is 50 steps."""
+    graph = tiny()
+    model = made("gcn", graph)
+    once = edge_importance(model, graph, 0, 2, steps=1)
+    mean, names = {}, list(graph.node_names)
+    for low, high in ((a, b) for a in range(7) for b in range(a, 7)):
+        mean[names[low], names[high]] = _slope(model, graph, 0.5, low, high)
+    found = once.set_index(["one", "other"])["importance"].to_dict()
+    assert found == pytest.approx(
+        {pair: value for pair, value in mean.items() if abs(value) > 1e-12}, rel=1e-5, abs=1e-9
+    )
+    pd.testing.assert_frame_equal(edge_importance(model, graph, 0, 2), edge_importance(model, graph, 0, 2, steps=50))
+
+
+def _slope(model, graph, share, low, high):
+    """By differences: what the log-odds of user 0 and item 2 gain as messages between two nodes rise from ``share``."""
+    a = np.eye(7)
+    for user, item in [(0, 0), (0, 1), (1, 0), (2, 1), (2, 2)]:
+        a[user, 4 + item] = a[4 + item, user] = 1
+    a /= np.sqrt(np.outer(a.sum(axis=0), a.sum(axis=0)))
+
+    def odds(more):
+        scale = np.full((7, 7), share)
+        scale[low, high] += more
+        scale[high, low] = scale[low, high]
+        first, second = ((conv.lin.weight.detach().numpy(), conv.bias.detach().numpy()) for conv in model.encoder.convs)
+        z = np.maximum((a * scale) @ graph.x.numpy() @ first[0].T + first[1], 0)
+        z = (a * scale) @ z @ second[0].T + second[1]
+        own = z @ model.linear.weight.detach().numpy().T + model.linear.bias.detach().numpy()
+        return z[0] @ z[6] + own[0, 0] + own[6, 1]
+
+    return (odds(1e-5) - odds(-1e-5)) / 2e-5
+
+
+def test_the_parts_of_any_user_and_what_goes_with_them():
+    """Of user 4, by numpy: the line of means on log popularity, what is left of them, and correlations of tastes."""
+    train, scores, *_ = given()
+    user = 4
+    met = train.items[train.users == user]
+    item = next(i for i in range(29, -1, -1) if i not in met)
+    found = explain(recommender(scores), f"u{user}", 100 + item, train, like=2)
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    counts = np.log1p(np.bincount(train.items, minlength=30))
+    line = np.polynomial.Polynomial.fit(counts, centred.mean(axis=0), 1)
+    popularity = line(counts) - line(counts).mean()
+    appeal, taste = centred.mean(axis=0) - popularity, centred - centred.mean(axis=0)
+    expected = np.array([popularity[item], appeal[item], taste[user, item]]) / scores[user].std()
+    assert found.parts.to_numpy() == pytest.approx(expected)
+    new = [i for i in range(30) if i not in met]
+    assert (found.of, found.rank) == (len(new), 1 + sum(scores[user, i] > scores[user, item] for i in new))
+    r = {100 + i: np.corrcoef(taste[:, item], taste[:, i])[0, 1] for i in met}
+    best = sorted((i for i in r if r[i] > 0), key=lambda i: -r[i])[:2]
+    assert list(found.because) == best
+    assert found.because == pytest.approx({i: r[i] for i in best}, abs=1e-6)
+    assert (found.user, found.item, found.method) == ("u4", 100 + item, "made")
+    three = explain(recommender(scores), f"u{user}", 100 + item, train)
+    assert list(three.because) == sorted((i for i in r if r[i] > 0), key=lambda i: -r[i])[:3]
+
+
+def test_items_that_nobody_tells_apart_by_taste_have_no_because():
+    train, *_ = given()
+    scores = np.zeros((60, 30))
+    scores[:, 3] = 30.0  # numbers whose means are exact
+    found = explain(recommender(scores), "u0", 103, train)
+    assert (found.rank, found.of) == (1, 28)
+    assert found.because == {}
+    assert "Taste goes with" not in repr(found)
+
+
+def test_the_users_of_the_average_are_drawn_by_the_seed(monkeypatch):
+    train, scores, *_ = given()
+    monkeypatch.setattr("causal_lib.explanation._USERS", 10)
+    for seed in (0, 5):
+        drawn = np.random.default_rng(seed).permutation(60)[:10]
+        rows = np.append(drawn[drawn != 7], 7)
+        centred = scores[rows] - scores[rows].mean(axis=1, keepdims=True)
+        item = next(i for i in range(30) if i not in train.items[train.users == 7])
+        found = explain(recommender(scores), "u7", 100 + item, train, seed=seed)
+        taste = centred[-1, item] - centred[:, item].mean()
+        assert found.parts["taste"] == pytest.approx(taste / scores[7].std())
+    assert explain(recommender(scores), "u7", 100 + item, train).parts["taste"] != found.parts["taste"]
+
+
+def test_ways_through_a_graph_by_hand():
+    """popularity -> exposed -> position -> clicked -> bought; taste acts beside the exposure, price on the position alone."""
+    edges = [
+        "popularity -> exposed",
+        "season -> popularity",
+        "exposed -> position",
+        "price -> position",
+        "position -> clicked",
+        "taste -> clicked",
+        "clicked -> bought",
+        "wealth -> bought",
+    ]
+    names = ["popularity", "season", "exposed", "position", "price", "clicked", "taste", "bought", "wealth"]
+    graph = CausalGraph.from_edges(names, edges)
+    train, scores, *_ = given()
+    how = {"graph": graph, "outcome": "bought"}
+    found = explain(recommender(scores), "u0", 103, train, **how)
+    through = "exposed → position → clicked → bought"
+    assert found.paths == {"popularity": [f"popularity → {through}"], "taste": ["wealth → bought"]}
+    assert f"Popularity: popularity → {through}.\nTaste: wealth → bought." in repr(found)
+    found = explain(recommender(scores), "u0", 103, train, graph=graph, exposure="season", outcome="clicked")
+    assert found.paths["popularity"] == ["season → popularity → exposed → position → clicked"]
+    assert found.paths["taste"] == ["taste → clicked"]
+    default = explain(recommender(scores), "u0", 103, train, graph=graph)
+    assert default.paths["popularity"] == ["popularity → exposed → position → clicked"]

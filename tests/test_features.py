@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.inspection import permutation_importance
-from sklearn.metrics import mutual_info_score
+from sklearn.metrics import mutual_info_score, roc_auc_score
 
 from causal_lib import features
 from causal_lib.data import schema
@@ -347,3 +347,128 @@ def test_silence_is_the_floor_and_waves_do_not_mix():
 def test_wrong_sounds_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         log_mel(**({"waves": np.zeros((1, 300)), "rate": RATE} | change))
+
+
+# ---- what importance is measured on -------------------------------------------------------------------------------
+
+
+def test_falls_of_the_auc_by_hand():
+    """Each column is shuffled by itself, several of them as one; the draws go column by column."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), rng.integers(2, size=40)
+    weight = np.array([1.0, -2.0, 0.0])
+    found = features.auc_falls(lambda X: X @ weight, X, y, [1, [0, 2], [2]], 3, np.random.default_rng(5))
+    same, expected = np.random.default_rng(5), np.empty((3, 3))
+    for column, own in enumerate(([1], [0, 2], [2])):
+        for repeat in range(3):
+            shuffled = X.copy()
+            shuffled[:, own] = X[same.permutation(40)][:, own]
+            expected[repeat, column] = roc_auc_score(y, X @ weight) - roc_auc_score(y, shuffled @ weight)
+    assert found == pytest.approx(expected)
+    assert (found[:, 2] == 0).all()
+
+
+def test_the_model_behind_a_permutation(monkeypatch):
+    """Of 1,000 rows 700 are fitted; text is a category; of more rows than wished for a part is drawn by the seed."""
+    X, y = made(1000)
+    given, fitted, scored = [], [], []
+
+    class Recorded:
+        def __init__(self, **options):
+            given.append(options)
+
+        def fit(self, X, y):
+            fitted.append(X)
+
+        def predict_proba(self, X):
+            scored.append(len(X))
+            return np.column_stack([1 - X[:, 0], X[:, 0]])
+
+    monkeypatch.setattr(features, "HistGradientBoostingClassifier", Recorded)
+    importance(X, y, columns=["weak", "label"], n_repeats=4, seed=9)
+    mask = given[0].pop("categorical_features")
+    assert mask.tolist() == [False, False, False, True]
+    assert given[0] == {"max_iter": 50, "max_leaf_nodes": 15, "early_stopping": False, "random_state": 9}
+    assert fitted[0].shape == (700, 4)
+    assert scored == [300] * (1 + 2 * 4)
+    codes = {"a": 0.0, "b": 1.0, "c": 2.0}
+    at = dict(zip(X["strong"], X["label"].map(codes), strict=True))
+    assert all(at[row[0]] == row[3] for row in fitted[0])
+    scored.clear()
+    importance(X, y, n_repeats=2, max_rows=200)
+    assert (len(fitted[1]), set(scored)) == (140, {60})
+    importance(X, y, n_repeats=2, max_rows=200, seed=1)
+    assert not np.array_equal(fitted[1], fitted[2])
+
+
+def test_the_rows_behind_a_mutual_information(monkeypatch):
+    X, y = made(1000)
+    X = X.assign(count=np.arange(1000) % 7, flag=X["noise"] > 0)
+    calls = []
+
+    def recorded(codes, y, discrete_features, random_state):
+        calls.append((codes.shape, discrete_features.tolist(), random_state, codes[:, 0]))
+        return np.arange(codes.shape[1], dtype=float)
+
+    monkeypatch.setattr(features, "mutual_info_classif", recorded)
+    table = importance(X, y, method="mutual_info", columns=["weak", "label", "count", "flag"], n_repeats=3, seed=2)
+    assert [call[:3] for call in calls] == [((500, 4), [False, True, True, True], 2)] * 3
+    assert not np.array_equal(calls[0][3], calls[1][3])
+    assert set(calls[0][3]) <= set(X["weak"])
+    assert table.index.tolist() == ["flag", "count", "label", "weak"]
+    importance(X, y, method="mutual_info", n_repeats=2, max_rows=120)
+    monkeypatch.setattr(features, "_MI_ROWS", 300)
+    importance(X, y, method="mutual_info", n_repeats=2)
+    assert [call[0][0] for call in calls[3:]] == [120, 120, 300, 300]
+
+
+def test_what_is_selected_from_and_how_it_is_measured(monkeypatch):
+    """Eligible columns together, each other one in a model of its own; roles by the graph first, by the table else."""
+    calls = []
+
+    def recorded(frame, y, *, columns=None, groups, seed):
+        calls.append((list(frame.columns), columns, groups.tolist(), seed))
+        names = list(frame.columns) if columns is None else columns
+        value = [{"price": 0.3, "stock": 0.2, "later": 0.4, "seen": 0.1}[name] for name in names]
+        return pd.DataFrame({"importance": value, "low": value, "high": value}, index=pd.Index(names, name="feature"))
+
+    monkeypatch.setattr(features, "importance", recorded)
+    frame = pd.DataFrame({name: [0, 1] for name in ("user_id", "price", "later", "stock", "seen", "bought")})
+    graph = CausalGraph.from_edges(
+        ["price", "seen", "later", "bought"], ["price -> seen", "seen -> later", "seen -> bought", "price -> bought"]
+    )
+    roles = {"user_id": "key", "price": "mediator", "stock": "pre-treatment: item", "seen": "outcome"}
+    table = select_features(frame, "bought", graph=graph, treatment="seen", roles=roles, seed=6)
+    assert calls == [
+        (["price", "stock"], None, [0, 1], 6),
+        (["price", "stock", "later"], ["later"], [0, 1], 6),
+        (["price", "stock", "seen"], ["seen"], [0, 1], 6),
+    ]
+    assert table.index.tolist() == ["later", "price", "stock", "seen"]
+    assert table["role"].tolist() == ["descendant of the treatment", "confounder", "pre-treatment: item", "treatment"]
+    assert table["selected"].tolist() == [False, True, True, False]
+    calls.clear()
+    table = select_features(frame, "bought", k=1, roles={"user_id": "key", "later": "mediator"})
+    assert table.index[table["selected"]].tolist() == ["price"]
+    assert table["role"].to_dict() == {"later": "mediator", "price": "unknown", "stock": "unknown", "seen": "unknown"}
+
+
+def test_sound_has_its_defaults_and_a_floor():
+    wave = tone(700.0)[None]
+    np.testing.assert_array_equal(log_mel(wave, RATE), log_mel(wave, RATE, bands=20, window=256, hop=128, floor=1e-6))
+    quiet = np.exp(log_mel(wave, RATE, floor=1e-9)) - 1e-9
+    np.testing.assert_allclose(np.exp(log_mel(wave, RATE, floor=0.5)) - 0.5, quiet, atol=1e-9)
+
+
+def test_the_power_of_a_band_by_hand():
+    """Of 8 samples at 8 hertz, in three bands: the spectrum by the definition, triangles between their centres in mel."""
+    wave = np.array([0.3, -1.2, 0.7, 2.0, -0.4, 0.1, 1.1, -0.9])
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(8) / 8)
+    framed = wave * hann / np.sqrt((hann**2).sum())
+    turns = np.exp(-2j * np.pi * np.outer(np.arange(5), np.arange(8)) / 8)
+    power = np.abs(turns @ framed) ** 2 / 8 * np.array([1, 2, 2, 2, 1])
+    mel = 2595 * np.log10(1 + np.arange(5) / 700)
+    step = mel[4] / 4
+    triangles = np.maximum(0, 1 - np.abs(mel[:, None] - step * np.arange(1, 4)) / step)
+    expected = np.log(power @ triangles + 0.01)
+    np.testing.assert_allclose(log_mel(wave[None], 8, bands=3, window=8, hop=8, floor=0.01)[0, 0], expected, rtol=1e-10)

@@ -291,3 +291,101 @@ def test_a_hidden_cause_acts_through_hidden_ones():
 def test_order_puts_causes_first(dag):
     order = dag.order()
     assert all(order.index(a) < order.index(b) for a, b in dag.to_networkx().edges)
+
+
+def test_graphs_keep_their_names_and_how_they_came_about():
+    made = CausalGraph.from_edges("ab", ["b <- a"], method="order", seed=3)
+    assert made.edges == ["a -> b"]
+    assert dict(made.info) == {"method": "order", "seed": 3}
+    assert dict(made.subgraph("ba").info) == {"method": "order", "seed": 3}
+    assert made.subgraph("ba").names == ("b", "a")
+    assert CausalGraph.from_adjacency(np.zeros((3, 3))).names == ("x0", "x1", "x2")
+    assert dict(CausalGraph.from_adjacency([[0, 2], [0, 0]], "ab", n=2).info) == {"n": 2}
+    renamed = CausalGraph.from_causallearn(ASYMMETRIC.to_causallearn(), "pqr", n=2)
+    assert (renamed.edges, dict(renamed.info)) == (["p -> q", "p -> r", "q -> r"], {"n": 2})
+    assert CausalGraph.from_networkx(ASYMMETRIC.to_networkx(), n=2).info["n"] == 2
+    assert CausalGraph.from_pyagrum(gum.fastBN("a->b"), n=2).info["n"] == 2
+    assert repr(made) == "DAG by order of 2 variables, 1 edges: a -> b"
+    fallen = CausalGraph.from_edges("ab", ["a -- b"], method="pretrained", fallback="order")
+    assert repr(fallen) == "CPDAG by pretrained (order instead: unfamiliar table) of 2 variables, 1 edges: a -- b"
+    assert fallen.to_dict() == {"kind": "CPDAG", "names": ["a", "b"], "edges": ["a -- b"]}
+    assert made != "a -> b"
+    assert made != CausalGraph.from_edges("ac", ["a -> c"])
+
+
+@pytest.mark.parametrize(
+    ("edges", "kind"),
+    [
+        ([], "DAG"),
+        (["a -> b", "b -> c"], "DAG"),
+        (["a -> b", "b <-> c"], "ADMG"),
+        (["a -> b", "b -- c"], "CPDAG"),
+        (["a <-> b", "b -- c"], "CPDAG"),
+        (["a -> b", "b -> c", "c -> a", "c -- d"], "cyclic"),
+        (["d -> a", "a -> b", "b -> c", "c -> a"], "cyclic"),
+        (["a -> b", "b -> c", "c -> a", "c o-> d"], "PAG"),
+    ],
+)
+def test_kinds(edges, kind):
+    assert CausalGraph.from_edges("abcd", edges).kind == kind
+
+
+def test_relatives_by_hand():
+    g = CausalGraph.from_edges("abcdef", ["a -> b", "b -> c", "d -> c", "c -> e", "e -- f"])
+    assert g.parents("c") == {"b", "d"}
+    assert g.children("c") == {"e"}
+    assert g.ancestors("c") == {"a", "b", "d"}
+    assert g.descendants("b") == {"c", "e"}
+    assert g.ancestors("a") == g.descendants("e") == g.parents("f") == g.children("f") == set()
+    for read in (g.ancestors, g.descendants, g.children):
+        with pytest.raises(ValueError, match="no variable 'q' in the graph"):
+            read("q")
+
+
+def test_separation_of_a_chain_a_fork_and_a_collider_by_hand():
+    g = CausalGraph.from_edges("abcdef", ["a -> b", "b -> c", "b -> d", "a -> e", "d -> e", "e -> f"])
+    assert not g.d_separated("a", "c")
+    assert g.d_separated("a", "c", "b")
+    assert not g.d_separated("c", "d")
+    assert g.d_separated("c", "d", ["b"])
+    assert g.d_separated("a", "d", "b")
+    assert not g.d_separated("a", "d", ["b", "f"])  # f tells of the collider e
+    with pytest.raises(ValueError, match="no variable 'q'"):
+        g.d_separated("a", "b", ["q"])
+    with pytest.raises(ValueError, match="no variable 'q'"):
+        g.d_separated("q", "b")
+
+
+def test_ties_of_an_order_keep_the_order_of_names():
+    assert CausalGraph.from_edges("dbca", ["a -> b"]).order() == ["d", "c", "a", "b"]
+
+
+def test_levels_of_a_network():
+    for levels, expected in (({"x": 2, "y": 5, "z": 3}, [2, 5, 3]), (4, [4, 4, 4]), (2, [2, 2, 2])):
+        net = ASYMMETRIC.to_pyagrum(levels)
+        assert [net.variable(name).domainSize() for name in "xyz"] == expected
+    net = ASYMMETRIC.to_pyagrum()
+    assert [net.variable(name).domainSize() for name in "xyz"] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [
+        (["a -> b", "b -- c"], ["a -> b", "b -> c"]),  # else a collider
+        (["a -> b", "b -> c", "a -- c"], ["a -> b", "a -> c", "b -> c"]),  # else a cycle
+        (["a -- b", "a -- c", "a -- d", "b -> d", "c -> d"], ["a -- b", "a -- c", "a -> d", "b -> d", "c -> d"]),
+        (["a -- b", "a -- c", "a -- d", "b -> c", "c -> d"], ["a -- b", "a -- c", "a -> d", "b -> c", "c -> d"]),
+        (["a -- b", "b -- c", "a -- c"], ["a -- b", "a -- c", "b -- c"]),
+    ],
+)
+def test_each_of_meeks_rules_by_hand(edges, expected):
+    graph = CausalGraph.from_edges("abcd", edges)
+    assert CausalGraph(graph.names, meek(graph.marks)).edges == expected
+
+
+def test_knowledge_adds_its_own_directions_to_a_class():
+    chain = CausalGraph.from_edges("abc", ["a -> b", "b -> c"])
+    assert chain.cpdag().edges == ["a -- b", "b -- c"]
+    assert chain.cpdag(Knowledge(tiers=[["a"], ["b", "c"]])).edges == ["a -> b", "b -> c"]
+    assert chain.cpdag(Knowledge(tiers=[["a", "b"], ["c"]])).edges == ["a -- b", "b -> c"]
+    assert chain.cpdag(Knowledge(required=[("b", "c")])).edges == ["a -- b", "b -> c"]

@@ -105,3 +105,35 @@ def test_unknown_variables_are_named():
         Knowledge(tiers=[["a"], ["q"]]).allowed(("a", "b"))
     with pytest.raises(TypeError, match="lists of variable names"):
         Knowledge(tiers=["ab"])
+
+
+def test_pieces_given_as_lists_are_kept_as_tuples_and_sets():
+    k = Knowledge([["a"], ["b", "c"]], [["c", "a"]], [["a", "b"]])
+    assert k.tiers == (("a",), ("b", "c"))
+    assert k.forbidden == {("c", "a")}
+    assert k.required == {("a", "b")}
+    assert (k.tier("a"), k.tier("c"), k.tier("z")) == (0, 1, None)
+    assert k == Knowledge((("a",), ("b", "c")), {("c", "a")}, {("a", "b")}, within_tiers=True)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"tiers": [["q"]]},
+        {"forbidden": [("q", "a")]},
+        {"forbidden": [("a", "q")]},
+        {"required": [("q", "a")]},
+        {"required": [("a", "q")]},
+    ],
+)
+def test_every_piece_may_name_an_unknown_variable(known):
+    with pytest.raises(ValueError, match="knowledge names q, which the data lack; columns: a, b"):
+        Knowledge(**known).allowed(("a", "b"))
+
+
+def test_violations_of_tiers_of_pairs_and_of_what_is_required():
+    k = Knowledge(tiers=[["a"], ["b", "c"]], forbidden=[("b", "c")], required=[("a", "c")], within_tiers=True)
+    graph = CausalGraph.from_edges("abc", ["b -> a", "b -> c", "a -- c"])
+    assert k.violations(graph) == ["b -> a", "b -> c", "a -> c (required)"]
+    within = Knowledge(tiers=[["a"], ["b", "c"]], within_tiers=False)
+    assert within.violations(CausalGraph.from_edges("abc", ["a -> b", "c -> b"])) == ["c -> b"]

@@ -24,11 +24,17 @@ class NoOverlapError(ValueError):
     """Treated and untreated rows cannot be compared: too many have a propensity near 0 or 1."""
 
 
-def design(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """``columns`` of ``frame`` as floats, categories as indicators less one (an (n, k) frame)."""
+def design(frame: pd.DataFrame, columns: Sequence[str], *, like: pd.Index | None = None) -> pd.DataFrame:
+    """``columns`` of ``frame`` as floats, categories as indicators less one (an (n, k) frame).
+
+    ``like`` : the columns of the design that a model was trained on: new rows, which may lack some levels, are coded as those were.
+    A level that they did not have is coded as the one without an indicator.
+    """
     if not len(columns):
         return pd.DataFrame(index=frame.index)
-    return pd.get_dummies(frame[list(columns)], drop_first=True, dtype=float).astype(float)
+    if like is None:
+        return pd.get_dummies(frame[list(columns)], drop_first=True, dtype=float).astype(float)
+    return pd.get_dummies(frame[list(columns)], dtype=float).reindex(columns=like, fill_value=0.0).astype(float)
 
 
 def standard_error(influence: np.ndarray, groups: np.ndarray) -> float:

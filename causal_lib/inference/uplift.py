@@ -275,7 +275,7 @@ class UpliftModel:
 
     def _design(self, frame):
         check_frame(frame, self.adjustment, complete=True, name="new")
-        return design(frame, self.adjustment).reindex(columns=self.x.columns, fill_value=0.0)
+        return design(frame, self.adjustment, like=self.x.columns)
 
     def __repr__(self):
         slope = self.calibration().loc["slope"]

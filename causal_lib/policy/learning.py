@@ -38,7 +38,7 @@ class Policy:
         """(n, K) probabilities for the rows of ``frame``; of a tree 0 and 1. Raises ValueError where n x K passes 10^8."""
         check_frame(frame, self.context, complete=True)
         _check_size(len(frame), self.actions, "ask for the rows in parts")
-        x = design(frame, self.context).reindex(columns=self.columns, fill_value=0.0).to_numpy()
+        x = design(frame, self.context, like=self.columns).to_numpy()
         if isinstance(self.model, np.ndarray):
             wide = np.column_stack([np.ones(len(x)), (x - self.centre) / self.scale])
             return np.exp(log_softmax(wide @ self.model, axis=1))

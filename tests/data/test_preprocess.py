@@ -265,3 +265,42 @@ def test_new_rows_without_a_column_are_refused(log):
 def test_not_a_frame():
     with pytest.raises(TypeError, match="DataFrame"):
         preprocess_data([1, 2])
+
+
+def test_the_most_frequent_category_fills_and_holes_of_both_kinds_are_marked():
+    """Three of five labels are b; x has holes in training, later has holes in the test part only."""
+    frame = small(label=np.array(list("abbcb"))[np.arange(40) % 5], later=np.arange(40.0) ** 2)
+    frame.loc[[1, 38], "label"] = None
+    frame.loc[[2], "x"] = np.nan
+    frame.loc[[39], "later"] = np.nan
+    prepared = preprocess_data(frame, numeric=["x", "later"], categorical=["label"])
+    train = frame.loc[prepared.X_train.index]
+    assert train["label"].mode().item() == "b"
+    X, y = prepared
+    marks = [name for name in X if name.startswith("missingindicator_")]
+    assert marks == ["missingindicator_x", "missingindicator_label"]
+    assert X.index[X["missingindicator_label"] == 1].tolist() == [1, 38]
+    assert X.loc[[1, 38], ["label_a", "label_b", "label_c"]].to_numpy().tolist() == [[0, 1, 0]] * 2
+    scale = train["later"].std(ddof=0)
+    assert X.loc[39, "later"] == pytest.approx((train["later"].median() - train["later"].mean()) / scale)
+    assert prepared.report == {
+        "rows_read": 40, "duplicates_removed": 0, "imputed": {"x": 1, "later": 1, "label": 2},
+        "rows": {"train": 24, "validation": 8, "test": 8},
+    }  # fmt: skip
+    assert y.dtype == np.int8
+    assert y.sort_index().tolist() == [int(k % 3 == 0) for k in range(40)]
+    text = repr(prepared)
+    assert text.startswith(
+        "24 train, 8 validation, 8 test rows with 7 features; of 40 rows read 0 were exact duplicates"
+    )
+    assert text.endswith("4 missing values imputed")
+
+
+def test_what_is_preprocessed_when_nothing_is_said(log):
+    prepared = preprocess_data(log)
+    assert set(NUMERIC) == {"activity", "price_sensitivity", "price", "stock", "quality", "popularity"}
+    said = {"outcome": "purchased", "split": "time", "validation": 0.2, "test": 0.2, "impute": "median", "seed": 0}
+    same = preprocess_data(log, numeric=NUMERIC, categorical=CATEGORICAL, **said)
+    pd.testing.assert_frame_equal(prepared.X_test, same.X_test)
+    clicked = preprocess_data(log, outcome="clicked")
+    assert clicked.y_train.tolist() == clicked.rows_train["clicked"].tolist()

@@ -63,3 +63,24 @@ def test_other_values_are_refused(values, message):
 
 def test_every_attribute_has_a_role():
     assert set(schema.ATTRIBUTES) <= set(schema.ROLES)
+
+
+def test_what_is_asked_for_one_at_a_time():
+    """Missing values are no concern of a varying column, nor is constancy of a complete one; keys may be the columns asked for."""
+    check_frame(FRAME, ["a"], varying=True)
+    check_frame(FRAME, ["b"], complete=True)
+    check_frame(FRAME, key=["a", "c"])
+    check_frame(FRAME.assign(a=[1.0, np.nan, np.nan]), ["c"], key=["b", "a", "c"])
+    with pytest.raises(ValueError, match="'a' is constant"):
+        check_frame(FRAME.assign(a=[1.0, 1.0, np.nan]), ["a"], varying=True)
+    with pytest.raises(ValueError, match="log: 2 rows repeat the key"):
+        check_frame(FRAME, key=["b"], name="log")
+    with pytest.raises(ValueError, match="no column 'k'"):
+        check_frame(FRAME, ["a"], key=["k"])
+    with pytest.raises(ValueError, match="'a' holds only missing values"):
+        check_frame(FRAME.assign(a=np.nan), ["a"], complete=True)
+    check_frame(FRAME.assign(a=np.nan), ["a"])
+    check_range([0.5, 1.0], 0, 1, name="share", open_low=True)
+    with pytest.raises(ValueError, match=r"share: 1 value outside \(0, 1\], first 1.5"):
+        check_range([1.5, 1.0], 0, 1, name="share", open_low=True)
+    assert check_binary(np.array([True, False]), name="t").tolist() == [1, 0]

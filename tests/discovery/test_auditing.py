@@ -464,3 +464,56 @@ def test_what_cannot_be_audited(case):
     call, error, message = UNFIT[case]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_floats_may_be_declared_binary():
+    two = rows(z=np.where(A > 0, 0.5, 2.0))
+    assert audit(two, kinds={"z": "binary"}).findings == ()
+    (found,) = audit(rows(z=E), kinds={"z": "binary"}).findings
+    assert (found.code, found.severity) == ("kind", "error")
+    assert "is declared binary but has 120 values" in found.message
+
+
+def test_limits_of_codes_levels_and_identifiers():
+    def codes(frame):
+        return [f.code for f in audit(frame).findings]
+
+    ten, eleven = (np.arange(N) % k for k in (10, 11))
+    assert codes(rows(z=ten)) == ["integer-codes"]
+    assert codes(rows(z=eleven)) == []
+    assert codes(rows(z=np.arange(N) % 2)) == []
+    few = pd.DataFrame({"a": A[:30], "b": B[:30]})
+    assert codes(few.assign(z=np.arange(30) % 3)) == ["integer-codes"]
+    assert codes(few.head(29).assign(z=np.arange(29) % 3)) == []  # under ten rows a code
+    thousand = pd.DataFrame(
+        {"a": np.random.default_rng(0).normal(size=2400), "z": [f"u{k % 1000}" for k in range(2400)]}
+    )
+    assert "many-levels" not in codes(thousand)
+    assert codes(rows(z=["1", "x"] * (N // 2))) == []
+    assert codes(rows(z=np.arange(N) + 0.5)) == []  # numbers that are no codes
+
+
+def test_what_is_allowed_is_not_raised_and_one_error_is_told_by_itself():
+    frame = rows(z=A, y=1)
+    with pytest.raises(ValueError, match=r"^log: column 'z' is a linear function of 'a'; leave one of them out$"):
+        audit(frame).raise_errors("log", allow=("constant",))
+    assert audit(frame).raise_errors(allow=("constant", "duplicate")).findings
+    with pytest.raises(ValueError, match=r"^frame:\n- column"):
+        audit(frame).raise_errors()
+
+
+def test_leaks_go_from_later_to_earlier_tiers_only():
+    frame = rows(c=C, z=2 * A + 1e-3 * E)
+    early = Knowledge(tiers=[["z"], ["a"]])
+    assert [f.columns for f in audit(frame, knowledge=early).findings if f.code == "leakage"] == [("z", "a")]
+    turned = Knowledge(tiers=[["a"], ["z"]])
+    assert [f.columns for f in audit(frame, knowledge=turned).findings if f.code == "leakage"] == [("a", "z")]
+    same = Knowledge(tiers=[["a", "z"], ["c"]])
+    assert [f for f in audit(frame, knowledge=same).findings if f.code == "leakage"] == []
+    loose = Knowledge(tiers=[["z"], ["c"]])  # a stands in no tier
+    assert [f for f in audit(frame, knowledge=loose).findings if f.code == "leakage"] == []
+    (found,) = [
+        f for f in audit(frame, knowledge=Knowledge(tiers=[["c"], ["z"], ["a"]])).findings if f.code == "leakage"
+    ]
+    assert "'z' of tier 1 is determined by 'a'" in found.message
+    assert [f.code for f in audit(frame, knowledge=early, near=1e-9).findings] == []

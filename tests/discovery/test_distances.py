@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from causal_lib.discovery import compare_graphs, shd
-from causal_lib.discovery.distances import MEMBERS, _gadjid, random_members
+from causal_lib.discovery.distances import MEMBERS, _gadjid, precision_recall_f1, random_members
 from causal_lib.graph import CausalGraph
 
 NAMES = "abcd"
@@ -114,3 +114,38 @@ def test_a_graph_that_is_no_class_still_gets_all_its_edges_directed():
     for one in random_members(circle, seed=1):
         assert np.array_equal(one | one.T, circle.skeleton)
         assert not (one & one.T).any()
+
+
+def test_directions_among_common_edges_by_hand():
+    """Right a -> b, reversed b - c, open c - d, missing a - e, extra d - e: a third of the common directions."""
+    truth = CausalGraph.from_edges("abcde", ["a -> b", "b -> c", "c -> d", "a -> e"])
+    estimate = CausalGraph.from_edges("edcba", ["a -> b", "c -> b", "c -- d", "d -> e"])
+    scores = compare_graphs(estimate, truth)
+    assert scores["shd"] == 4
+    assert scores["direction_accuracy"] == pytest.approx(1 / 3)
+    assert (scores["skeleton_precision"], scores["skeleton_recall"], scores["skeleton_f1"]) == (3 / 4, 3 / 4, 3 / 4)
+    nothing = compare_graphs(CausalGraph.from_edges("ab"), CausalGraph.from_edges("ab", ["a -> b"]))
+    assert np.isnan(nothing["direction_accuracy"])
+    assert (nothing["skeleton_precision"], nothing["skeleton_recall"], nothing["skeleton_f1"]) == (1, 0, 0)
+    mixed = compare_graphs(CausalGraph.from_edges("ab", ["a <-> b"]), CausalGraph.from_edges("ab", ["a -> b"]))
+    assert np.isnan(mixed["aid"])
+    assert mixed["shd"] == 1
+    classes = compare_graphs(
+        truth.cpdag(), CausalGraph.from_edges("abcde", ["b -> a", "b -> c", "c -> d", "a -> e"]).cpdag()
+    )
+    assert (classes["shd"], classes["aid"], classes["direction_accuracy"]) == (0, 0, 1)
+    cycle = CausalGraph.from_edges("abc", ["a -> b", "b -> c", "c -> a"])
+    with pytest.raises(ValueError, match="a graph has a directed cycle"):
+        compare_graphs(cycle, CausalGraph.from_edges("abc"))
+    with pytest.raises(ValueError, match="the graphs' variables differ: c only in one of them"):
+        shd(CausalGraph.from_edges("abc"), CausalGraph.from_edges("ab"))
+
+
+def test_precision_recall_and_f1_by_hand():
+    found, true = np.zeros((3, 3), dtype=bool), np.zeros((3, 3), dtype=bool)
+    assert precision_recall_f1(found, true) == (1, 1, 1)
+    found[[0, 0, 1, 2], [1, 2, 2, 0]] = True
+    true[[0, 1], [1, 2]] = True
+    assert precision_recall_f1(found, true) == pytest.approx((1 / 2, 1, 2 / 3))
+    assert precision_recall_f1(true, found) == pytest.approx((1, 1 / 2, 2 / 3))
+    assert precision_recall_f1(true, ~true) == (0, 0, 0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from causal_lib.discovery import METHODS, compare_graphs, discover
 from causal_lib.discovery.encoding import encode
 from causal_lib.discovery.methods import discretise
-from causal_lib.discovery.score import gaussian_bic
+from causal_lib.discovery.score import bic, gaussian_bic
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
@@ -518,3 +518,112 @@ def test_every_method_is_described():
         assert method.variables in ("numeric", "scored", "mixed", "discrete")
         assert name in inspect.getdoc(discover)
         assert all(setting in inspect.getdoc(discover) for setting in method.settings)
+
+
+DEFAULTS = {
+    "order": {"penalty": 2.0, "restarts": 50},
+    "flop": {"penalty": 2.0, "restarts": 200},
+    "pc": {"test": "fisherz", "alpha": 0.01, "max_condition": None, "bins": None},
+    "fci": {"test": "fisherz", "alpha": 0.01, "max_condition": None, "bins": None},
+    "cdnod": {"context": None, "test": "mixed", "alpha": 0.01, "max_condition": None, "bins": None},
+    "ges": {"penalty": 2.0},
+    "boss": {"penalty": 2.0, "restarts": 5},
+    "grasp": {"penalty": 2.0, "restarts": 5, "depth": 3},
+    "lingam": {},
+    "dagma": {"model": "linear", "l1": 0.01, "threshold": 0.2, "hidden": 10, "steps": 500, "standardise": True},
+    "additive": {"penalty": 2.0},
+    "graph_network": {"l1": None, "hidden": 6, "steps": 1000, "gain": 8.0},
+    "pretrained": {"threshold": 0.4, "unfamiliar": "order"},
+    "miic": {"correction": "nml", "bins": None},
+    "greedy": {"score": "bic", "restarts": 10, "bins": None},
+}
+"""As the table in the docstring of `discover` says."""
+
+
+def test_the_defaults_of_every_method():
+    found = {
+        name: {k: v[0] if isinstance(v, tuple) else v for k, v in method.settings.items()}
+        for name, method in METHODS.items()
+    }
+    assert found == DEFAULTS
+
+
+def test_numbers_are_encoded_by_hand():
+    """Of two levels no scaling is needed; ordered ones go by rank; scores of a nominal one are those of its level means."""
+    frame = pd.DataFrame(
+        {
+            "x": [1.0, 2.0, 4.0, 9.0],
+            "grade": pd.Categorical(list("hlml"), categories=["l", "m", "h", "unused"], ordered=True),
+            "sex": list("mffm"),
+        }
+    )
+    values, encoding = encode(frame)
+    for column, raw in zip(values.T, ([1, 2, 4, 9], [2, 0, 1, 0], [1, 0, 0, 1]), strict=True):
+        raw = np.array(raw, dtype=float)
+        np.testing.assert_allclose(column, (raw - raw.mean()) / raw.std())
+    assert encoding == {"grade": "ordered levels", "sex": "optimal scaling"}
+
+
+def test_the_scores_of_levels_correlate_most_with_the_other_columns():
+    """Levels of 10, 30 and 60 rows: no scores have a larger sum of squared correlations with two columns."""
+    rng = np.random.default_rng(0)
+    level = np.repeat([0, 1, 2], [10, 30, 60])
+    frame = pd.DataFrame({"c": np.array(list("pqr"))[level]})
+    frame["x"] = np.array([2.0, 0, 1])[level] + rng.normal(size=100)
+    frame["y"] = np.array([-1.0, 1, 0])[level] + rng.normal(size=100)
+
+    def sum_of_squares(scores):
+        return sum(np.corrcoef(scores[level], frame[k])[0, 1] ** 2 for k in "xy")
+
+    values, _ = encode(frame)
+    scores = np.array([values[level == k, 0].mean() for k in range(3)])
+    angles = np.linspace(0, np.pi, 2001)
+    others = max(sum_of_squares(np.array([0, np.cos(a), np.sin(a)])) for a in angles)
+    assert sum_of_squares(scores) == pytest.approx(others, abs=1e-5)
+    assert scores[np.abs(scores).argmax()] > 0
+
+
+def test_levels_are_cut_by_hand():
+    frame = pd.DataFrame(
+        {
+            "x": [1.0, 2, 3, 4, 5, 6, 7, 8],
+            "k": [5, 5, 7, 7, 5, 7, 5, 5],
+            "c": list("ccaabbca"),
+            "three": [0, 1, 2, 0, 1, 2, 0, 1],
+        }
+    )
+    codes, encoding = discretise(frame, 4)
+    assert codes["x"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert codes["k"].tolist() == [0, 0, 1, 1, 0, 1, 0, 0]
+    assert codes["c"].tolist() == [2, 2, 0, 0, 1, 1, 2, 0]
+    assert codes["three"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]  # not more values than bins
+    assert encoding == {"x": "4 quantile bins"}
+    assert discretise(frame[["k", "c"]], None)[1] == {}
+    with pytest.raises(ValueError, match="column 'three' is a number of 3 values; set bins=k"):
+        discretise(frame[["k", "three"]], None)
+    with pytest.raises(ValueError, match="column 'three': 2 quantile bins fall into one; raise bins"):
+        discretise(pd.DataFrame({"three": [0, 0, 0, 0, 0, 0, 1, 2]}), 2)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 2.0, 3.0])
+def test_the_bic_of_blocks_by_hand(penalty):
+    """x -> c -> y with a category of three levels: 1 x 2 and 2 x 1 parameters, log-determinants by regression residuals."""
+    rng = np.random.default_rng(1)
+    level = np.arange(90) % 3
+    frame = pd.DataFrame({"x": level + rng.normal(size=90), "c": np.array(list("pqr"))[level]})
+    frame["y"] = np.array([0.0, 2, 1])[level] + rng.normal(size=90)
+    stats, graph = Statistics.from_frame(frame), CausalGraph.from_edges("xcy", ["x -> c", "c -> y"])
+    dummies = pd.get_dummies(frame["c"], drop_first=True, dtype=float).to_numpy()
+
+    def left(target, given):
+        design = np.column_stack([np.ones(90), given])
+        rest = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
+        return np.linalg.det(np.atleast_2d(rest.T @ rest / 90))
+
+    y, x = frame["y"].to_numpy()[:, None], frame["x"].to_numpy()[:, None]
+    fit = np.log(left(dummies, x) / left(dummies, np.zeros((90, 0)))) + np.log(
+        left(y, dummies) / left(y, np.zeros((90, 0)))
+    )
+    assert bic(stats, graph, penalty=penalty) == pytest.approx(90 * fit + penalty * np.log(90) * 4)
+    if penalty == 2:
+        assert bic(stats, graph) == pytest.approx(90 * fit + 2 * np.log(90) * 4)

@@ -5,7 +5,7 @@ import pytest
 from causal_lib.data import schema
 from causal_lib.discovery import compare_graphs, discover, edge_status
 from causal_lib.discovery.encoding import encode
-from causal_lib.discovery.search import impose, without_cycles
+from causal_lib.discovery.search import _settings, impose, without_cycles
 from causal_lib.graph import CIRCLE, CausalGraph
 from causal_lib.knowledge import Knowledge
 
@@ -162,3 +162,64 @@ def _frame(**columns):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("edges", "knowledge", "expected", "overruled"),
+    [
+        (["a -> b"], {"forbidden": [("a", "b")]}, ["b -> a"], ["a -> b turned"]),
+        (["a -> b"], {"forbidden": [("a", "b"), ("b", "a")]}, [], ["a -> b removed"]),
+        (["a -- b"], {"forbidden": [("a", "b")]}, ["b -> a"], []),
+        (["a -- b"], {"forbidden": [("b", "a")]}, ["a -> b"], []),
+        (["a -- b"], {"forbidden": [("a", "b"), ("b", "a")]}, [], ["a -- b removed"]),
+        (["a -- b"], {"required": [("b", "a")]}, ["b -> a"], []),
+        ([], {"required": [("b", "a")]}, ["b -> a"], ["b -> a added"]),
+        (["a <-> b"], {"required": [("b", "a")]}, ["b -> a"], ["b -> a added"]),
+        (["a -> b"], {"required": [("b", "a")]}, ["b -> a"], ["a -> b turned"]),
+        (["a -- b", "b -- c"], {"required": [("a", "b")]}, ["a -> b", "b -> c"], []),
+        (["b -> a", "b -- c"], {"tiers": [["a"], ["b", "c"]]}, ["a -> b", "b -> c"], ["b -> a turned"]),
+    ],
+)
+def test_knowledge_is_imposed_on_every_kind_of_edge(edges, knowledge, expected, overruled):
+    graph, told = impose(CausalGraph.from_edges("abc", edges), Knowledge(**knowledge))
+    assert graph.edges == expected
+    assert told == overruled
+
+
+LIMITS = [
+    ("pc", "alpha", (1e-12, 0.5), (1e-13, 0.51)),
+    ("order", "penalty", (0.5, 1e6), (-0.1,)),
+    ("order", "restarts", (0, 7), (-1, 0.5)),
+    ("pc", "max_condition", (0, 3), (-1, 1.5)),
+    ("grasp", "depth", (1, 100), (0, 101)),
+    ("greedy", "bins", (2, 10), (1, 2.5)),
+    ("dagma", "hidden", (1, 10_000), (0, 10_001)),
+    ("dagma", "steps", (1, 10**9), (0,)),
+    ("dagma", "l1", (0.0, 5.0), (-0.01,)),
+    ("dagma", "threshold", (0.0, 5.0), (-0.01,)),
+    ("graph_network", "gain", (0.0, 5.0), (-1.0,)),
+]
+
+
+@pytest.mark.parametrize(("method", "name", "inside", "outside"), LIMITS)
+def test_limits_of_settings(method, name, inside, outside):
+    for value in inside:
+        assert _settings(method, {name: value})[name] == value
+    for value in outside:
+        with pytest.raises(ValueError, match=f"{name}={value} must be a"):
+            _settings(method, {name: value})
+    assert _settings("pc", {"bins": None, "max_condition": 2.0}) == {
+        "test": "fisherz", "alpha": 0.01, "max_condition": 2, "bins": None,
+    }  # fmt: skip
+
+
+def test_what_is_told_of_an_answer():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=[3, 4])
+    found = discover(frame, method="ges", seed=7, penalty=1)
+    assert found.names == ("3", "4")
+    assert (found.info["rows"], found.info["seed"], found.info["settings"]) == (40, 7, {"penalty": 1.0})
+    assert found.info["overruled"] == []
+    known = Knowledge(required=[("3", "4")])
+    told = discover(frame, method="pc", knowledge=Knowledge(tiers=[["4"], ["3"]], required=[("4", "3")]))
+    assert told.edges == ["4 -> 3"]
+    assert discover(frame, method="pc", knowledge=known).edges == ["3 -> 4"]

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.linear_model import LassoLarsIC
 
 from causal_lib.discovery import compare_graphs
 from causal_lib.discovery.sortability import r2_sortability, sort_and_regress, varsortability
@@ -160,3 +161,20 @@ def test_bad_input(case):
     call, message = CASES[case]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_regressions_on_what_stands_before_are_adaptive_lassos():
+    """By hand: each column on those of smaller variance, scaled by the sizes of its least-squares coefficients."""
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(2, 400))
+    frame = pd.DataFrame({"late": 3 * a - 2 * b + rng.normal(size=400), "b": 0.9 * b, "a": 1.4 * a + 0.5 * b})
+    found = sort_and_regress(frame, "variance")
+    assert found.info["order"] == ["b", "a", "late"]
+    values = (frame - frame.mean()).to_numpy()
+    for target, before in ((2, [1]), (0, [1, 2])):
+        scale = np.abs(np.linalg.lstsq(values[:, before], values[:, target], rcond=None)[0])
+        lasso = LassoLarsIC(criterion="bic").fit(values[:, before] * scale, values[:, target])
+        np.testing.assert_allclose(found.info["weights"][before, target], lasso.coef_ * scale, rtol=1e-8)
+    assert not found.info["weights"][0].any()
+    with_default = sort_and_regress(frame, "random")
+    assert with_default.info["order"] == [frame.columns[k] for k in np.argsort(np.random.default_rng(0).random(3))]

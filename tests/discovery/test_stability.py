@@ -279,3 +279,71 @@ def test_reliability_of_probabilities_by_hand():
     assert table["predicted"].tolist() == pytest.approx([0.35, 0.96])
     assert table["true"].tolist() == pytest.approx([0.5, 0.8])
     assert calibration_error(table) == pytest.approx((2 * 0.15 + 5 * 0.16) / 7)
+
+
+# ---- the draws ----------------------------------------------------------------------------------------------------
+
+
+def test_half_of_the_rows_without_repetition_by_the_seed():
+    frame, samples = _linear(41), []
+
+    def search(sample):
+        samples.append(sample)
+        return CausalGraph.from_edges("xyz")
+
+    edge_stability(frame, search=search, n_boot=3, sampling="subsample", seed=8)
+    for b, sample in enumerate(samples):
+        rows = np.random.default_rng([8, b]).permutation(41)[:20]
+        assert sorted(sample["x"]) == sorted(frame["x"].iloc[rows])
+
+
+def test_rows_are_drawn_with_repetition_and_settings_are_passed_on(monkeypatch):
+    frame, calls = _linear(30).assign(rare=np.arange(30) == 4), []
+
+    def recorded(sample, *, method, knowledge, seed, **settings):
+        calls.append((sample, method, knowledge, seed, settings))
+        return CausalGraph.from_edges(map(str, sample.columns), [("x", "z")])
+
+    monkeypatch.setattr("causal_lib.discovery.bootstrap.discover", recorded)
+    known = Knowledge(tiers=[["x"], ["z", "rare"]])
+    stable = edge_stability(frame, method="lingam", knowledge=known, n_boot=12, seed=5, some=1)
+    for b, (sample, method, knowledge, seed, settings) in enumerate(calls):
+        rows = frame.iloc[np.random.default_rng([5, b]).integers(30, size=30)]
+        there = [name for name in frame if len(set(rows[name])) > 1]
+        assert list(sample.columns) == there
+        assert sorted(sample["x"]) == sorted(rows["x"])
+        assert (method, seed, settings) == ("lingam", 5, {"some": 1})
+        assert knowledge == known.restrict(there)
+    assert {len(call[0].columns) for call in calls} == {3, 4}
+    assert stable.directed[0, 2] == 1
+    assert stable.info == {"method": "lingam", "settings": {"some": 1}, "sampling": "bootstrap", "seed": 5}
+
+
+def test_a_hundred_draws_of_a_frame_and_all_of_statistics():
+    count = []
+
+    def search(sample):
+        count.append(sample.count)
+        return CausalGraph.from_edges(sample.names)
+
+    assert edge_stability(_linear(20), search=search, progress=False).draws == 100
+    assert len(set(count)) > 10
+    first = Statistics.from_frame(_linear(20), n_boot=100, seed=0)
+    assert count == [first.draw(b).count for b in range(100)]
+    assert edge_stability(_statistics([1, 0, 2]), search=_by_sign).draws == 3
+
+
+def test_the_table_lists_the_more_frequent_first_in_the_more_frequent_direction():
+    directed = np.array([[0, 0.1, 0.3], [0.5, 0, 0.0], [0.3, 0.2, 0]])
+    undirected = np.array([[0, 0.2, 0], [0.2, 0, 0.1], [0, 0.1, 0]])
+    stability = Stability(tuple("abc"), directed, undirected, 1 - directed - directed.T - undirected, 10)
+    table = stability.to_frame()
+    assert table[["cause", "effect"]].to_numpy().tolist() == [["b", "a"], ["a", "c"], ["c", "b"]]
+    assert table.iloc[0, 2:].tolist() == pytest.approx([0.5, 0.1, 0.2, 0.2])
+    assert table.iloc[2, 2:].tolist() == pytest.approx([0.2, 0.0, 0.1, 0.7])
+    graph = stability.graph()
+    assert graph.edges == ["b -> a", "a -- c"]
+    assert graph.info["edge_probabilities"] == pytest.approx({"b -> a": 0.5, "a -- c": 0.6})
+    assert (graph.info["draws"], graph.info["threshold"]) == (10, 0.5)
+    assert stability.graph(0.25).edges == ["b -> a", "a -- c", "c -> b"]
+    assert repr(stability).endswith("2 pairs adjacent in at least half of them")

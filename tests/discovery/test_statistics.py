@@ -459,3 +459,78 @@ def test_bad_streams_are_named(options, message, tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no Parquet file"):
         Statistics.from_parquet(tmp_path)
+
+
+# ---- counts, draws and weights by hand ----------------------------------------------------------------------------
+
+
+def test_draws_of_incomplete_rows_are_em_under_poisson_weights():
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(80, 3)) @ rng.normal(size=(3, 3))
+    x[rng.random(x.shape) < 0.15] = np.nan
+    frame = pd.DataFrame(x[~np.isnan(x).all(axis=1)], columns=list("abc"))
+    outer = rng.exponential(size=len(frame))
+    for weights in (None, outer):
+        stats = Statistics.from_frame(frame, missing="em", weights=weights, n_boot=2, seed=4)
+        assert stats.seeds == (4,)
+        same = np.random.default_rng([4, 0])
+        for b in range(2):
+            times = same.poisson(1.0, len(frame)) * (1 if weights is None else weights)
+            alone = Statistics.from_frame(frame, missing="em", weights=times)
+            assert stats.draws[0][b] == pytest.approx(times.sum())
+            np.testing.assert_allclose(stats.draws[1][b], alone.mean, atol=1e-6)
+            np.testing.assert_allclose(stats.draws[2][b], alone.cov, atol=1e-6)
+
+
+def test_rows_used_and_dropped_by_hand():
+    frame = pd.DataFrame({"x": [1.0, np.nan, 3.0, 4.0, 8.0], "c": ["a", "b", None, "b", "a"], "w": [2.0, 1, 1, 0, 0.5]})
+    stats = Statistics.from_frame(frame, weights="w", missing="complete")
+    assert (stats.names, stats.levels) == (("x", "c"), (None, ("a",)))  # the only complete b weighs nothing
+    assert (stats.rows, stats.count) == (2, pytest.approx(2.5))
+    assert stats.mean.tolist() == pytest.approx([(2 * 1 + 0.5 * 8) / 2.5])
+    assert stats.cov.item() == pytest.approx((2 * 1 + 0.5 * 64) / 2.5 - 2.4**2)
+    em = Statistics.from_frame(frame, weights="w", missing="em")
+    assert (em.rows, em.dropped, em.count) == (4, 0, pytest.approx(4.5))
+    plain = Statistics.from_frame(frame[["x", "c"]], missing="complete")
+    assert (plain.rows, plain.dropped, plain.count, plain.seeds, plain.n_draws) == (3, 2, 3, (), 0)
+
+
+def test_what_is_made_by_hand_and_what_a_draw_keeps():
+    made = Statistics(("x", "c"), (None, ("p", "q", "r")), 9.6, [1.0, 0.25, 0.5], np.eye(3))
+    assert made.rows == 10
+    assert made.columns == ("x", "c=q", "c=r")
+    assert made.widths.tolist() == [1, 2]
+    assert made.draws[2].shape == (0, 3, 3)
+    frame = _frame(50)[["x", "city"]]
+    stats = Statistics.from_frame(frame, n_boot=2, seed=3)
+    assert stats.seeds == (3,)
+    draw = stats.draw(0)
+    assert (draw.rows, draw.dropped, draw.seeds, draw.n_draws) == (50, 0, (), 0)
+    assert draw.count == stats.draws[0][0]
+    assert stats.subset(["city"]).seeds == (3,)
+    assert stats.subset(["x", "city"]) is stats
+    with pytest.raises(ValueError, match="draw 2: there are 2 draws"):
+        stats.draw(2)
+    with pytest.raises(ValueError, match="draw -1"):
+        stats.draw(-1)
+
+
+def test_correlations_of_unequal_variances_by_hand():
+    made = Statistics(("a", "b", "c"), (None,) * 3, 5, [0.0] * 3, [[4.0, 3, 0], [3, 9, 0], [0, 0, 0]])
+    expected = [[1, 0.5, np.nan], [0.5, 1, np.nan], [np.nan] * 3]
+    np.testing.assert_allclose(made.correlation, expected)
+
+
+def test_pooled_moments_by_hand():
+    """Two values of mean 1 and three of mean 6, and draws in which one part has no rows."""
+    first = Statistics.from_frame(pd.DataFrame({"x": [0.0, 2.0]}), n_boot=3, seed=0)
+    second = Statistics.from_frame(pd.DataFrame({"x": [3.0, 6.0, 9.0]}), n_boot=3, seed=1)
+    whole = Statistics.merge([first, second])
+    assert (whole.rows, whole.count, whole.mean.item()) == (5, 5, 4)
+    assert whole.cov.item() == pytest.approx(np.var([0, 2, 3, 6, 9]))
+    for b in range(3):
+        counts, means, covs = ([part.draws[k][b].item() for part in (first, second)] for k in range(3))
+        mean = np.average(means, weights=counts)
+        between = np.average((np.array(means) - mean) ** 2, weights=counts)
+        assert whole.draws[1][b].item() == pytest.approx(mean)
+        assert whole.draws[2][b].item() == pytest.approx(np.average(covs, weights=counts) + between)

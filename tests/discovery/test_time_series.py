@@ -138,3 +138,24 @@ def test_bad_input(case):
     frame, settings, message = CASES[case]
     with pytest.raises(ValueError, match=message):
         lagged(frame, **{"lags": 1, "group": "u", "time": "day"} | settings)
+
+
+def test_the_step_of_dates_is_the_shortest_gap_of_all_groups():
+    """Group a has steps of two days, group b of one: a lag of one day is never there in a, one of two days is."""
+    days = pd.to_datetime(["2024-01-01", "2024-01-03", "2024-01-05", "2024-01-01", "2024-01-02", "2024-01-03"])
+    frame = pd.DataFrame({"g": list("aaabbb"), "when": days, "x": [1, 2, 3, 10, 20, 30]})
+    rows, knowledge = lagged(frame, [2], group="g", time="when")
+    assert rows.to_dict("list") == {"x[t-2]": [1, 2, 10], "x[t]": [2, 3, 30]}
+    assert rows.index.tolist() == [1, 2, 5]
+    assert rows.attrs["lagged"] == {"lags": [2], "rows_read": 6, "rows_dropped": 3}
+    assert knowledge.tiers == (("x[t-2]",), ("x[t]",))
+    assert knowledge.within_tiers
+    with pytest.raises(ValueError, match="1 of 2 groups of 'g', first 'a' have no row"):
+        lagged(frame, 1, group="g", time="when")
+
+
+def test_times_may_start_anywhere_and_stand_in_any_order():
+    frame = pd.DataFrame({"g": list("babab"), "t": [7, 102, 5, 101, 6], "x": [3, 20, 1, 10, 2]})
+    rows, _ = lagged(frame, 1, group="g", time="t")
+    assert rows.to_numpy().tolist() == [[10, 20], [1, 2], [2, 3]]
+    assert rows.index.tolist() == [1, 4, 0]

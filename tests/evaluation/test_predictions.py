@@ -378,3 +378,84 @@ def test_draws_of_two_scores_are_of_the_same_users():
 def first_score(y):
     """Scores that rise with ``y`` and are fixed: a monotone change of them keeps every replicate's AUC."""
     return np.clip(0.3 + 0.2 * y + 0.001 * np.arange(len(y)), 0, 1)
+
+
+def test_calibration_intervals_are_of_whole_users_and_weighted():
+    """By hand: two bins of unequal weights, three users of 1, 2 and 5 rows."""
+    y = np.array([1, 0, 1, 0, 0, 1, 1, 0])
+    score = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9])
+    user, weights = np.array([5, 9, 9, 2, 2, 2, 2, 2]), np.array([1.0, 4, 2, 3, 1, 2, 5, 1])
+    code, low_half = np.array([0, 1, 1, 2, 2, 2, 2, 2]), score < 0.45
+    table = calibration_table(y, score, groups=user, propensity=1 / (5 * weights), bins=2, n_boot=60, seed=4)
+    rng, rates = np.random.default_rng(4), []
+    for _ in range(60):
+        times = np.bincount(rng.integers(3, size=3), minlength=3)[code] * weights
+        with np.errstate(invalid="ignore"):
+            rates.append([(times * y)[part].sum() / times[part].sum() for part in (low_half, ~low_half)])
+    low, high = np.nanquantile(rates, [0.025, 0.975], axis=0)
+    np.testing.assert_allclose(table["low"], low, rtol=1e-12)
+    np.testing.assert_allclose(table["high"], high, rtol=1e-12)
+    np.testing.assert_allclose(table["observed"], [3 / 10, 7 / 9], rtol=1e-12)
+    np.testing.assert_allclose(
+        table["predicted"], [(0.1 + 0.8 + 0.6 + 1.2) / 10, (0.5 + 1.2 + 3.5 + 0.9) / 9], rtol=1e-12
+    )
+    assert table["rows"].tolist() == [4, 4]
+    by_row = calibration_table(y, score, propensity=1 / (5 * weights), bins=2, n_boot=60, seed=4)
+    assert not by_row["low"].equals(table["low"])
+
+
+def test_bins_that_ties_make_equal_are_merged():
+    """Fifths of ten scores: .1, .1, .1, .14, .32 and .5; half of the scores or more are .1."""
+    score = np.array([0.1] * 6 + [0.2, 0.3, 0.4, 0.5])
+    y = np.array([1, 0, 0, 0, 0, 0, 1, 0, 1, 1])
+    table = calibration_table(y, score, bins=5, n_boot=20)
+    assert table["rows"].tolist() == [6, 2, 2]
+    np.testing.assert_allclose(table["observed"], [1 / 6, 1 / 2, 1])
+    np.testing.assert_allclose(table["predicted"], [0.1, 0.25, 0.45])
+
+
+def test_what_the_table_is_made_of_and_the_defaults():
+    y, score, user, propensity = sample(n=500, users=30)
+    e = evaluate(y, score, groups=user, propensity=propensity)
+    assert (e.rows, e.positives, e.users) == (500, y.sum(), 30)
+    assert e.table.index.unique("metric").tolist()[-2:] == ["recall@10", "NDCG@10"]
+    assert (e.table["replicates"] == 200).all()
+    assert e.draws.shape == (200, 18)
+    assert evaluate(y, score, n_boot=20).users is None
+    same = evaluate(y, score, groups=user, propensity=propensity, threshold=0.5, k=10, n_boot=200, seed=0)
+    pd.testing.assert_frame_equal(e.draws, same.draws)
+    pd.testing.assert_frame_equal(e.table, same.table)
+    row = e.table.loc[("ips", "F1")]
+    assert e.to_dict()["metrics"]["ips"]["F1"] == row[["value", "low", "high"]].to_dict()
+    assert {k: e.to_dict()[k] for k in ("rows", "positives", "users")} == {
+        "rows": 500,
+        "positives": y.sum(),
+        "users": 30,
+    }
+    table = calibration_table(y, score, groups=user)
+    pd.testing.assert_frame_equal(table, calibration_table(y, score, groups=user, bins=10, n_boot=200, seed=0))
+
+
+def test_a_replicate_ranks_within_the_users_drawn():
+    """By hand: the mean over the users drawn, as often as they were drawn, of those with a positive."""
+    y, score, user, propensity = sample(n=200, users=12, ties=False)
+    y = y * (user % 3 > 0)  # a third of the users have no positive
+    user = pd.factorize(user)[0]
+    e = evaluate(y, score, groups=user, propensity=propensity, n_boot=25, seed=6, k=3)
+    bought = np.array([u for u in range(12) if y[user == u].any()])
+    assert len(bought) < 12
+    for way, weights in (("naive", np.ones(200)), ("ips", 1 / propensity)):
+        own = [ranking_by_loop(y[user == u], score[user == u], user[user == u], weights[user == u], 3) for u in bought]
+        rng = np.random.default_rng(6)
+        for replicate in range(25):
+            times = np.bincount(rng.integers(12, size=12), minlength=12)[bought]
+            expected = np.average(own, weights=times, axis=0)
+            found = e.draws[way].loc[replicate, ["recall@3", "NDCG@3"]]
+            np.testing.assert_allclose(found, expected, atol=EXACT)
+
+
+def test_the_calibration_error_of_a_replicate_is_not_below_0():
+    """Scores of 1/2 and a half of each outcome: no error, so that centred replicates lie on both sides of 0."""
+    e = evaluate([0, 1, 0, 1], [0.5] * 4, n_boot=50)
+    assert e.table.loc[("naive", "calibration error"), "value"] == 0
+    assert e.draws[("naive", "calibration error")].min() == 0

@@ -332,3 +332,90 @@ def test_each_pair_has_the_propensity_of_its_own_user_and_item():
     assert found.per_user[("ips", "precision")].tolist() == pytest.approx([(10 + 2) / 2, 4 / 2])
     assert found.per_user[("ips", "DCG")].tolist() == pytest.approx([10 + 2 / np.log2(3), 4])
     assert found.table.loc[("snips", "pooled recall"), "value"] == pytest.approx((10 + 2 + 4) / (10 + 2 + 4 + 5))
+
+
+def test_what_is_pooled_and_weighted_of_one_metric_alone():
+    """Of users 2 and 0, the first of whom has his positives at ranks 2 and 1 of three, the second one of two at rank 1."""
+    test = sparse.csr_array(np.array([[0, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 1]]))
+    propensity, how = np.array([0.5, 0.1, 0.25, 0.2]), {"users": np.array([2, 0])}
+    top, d = np.array([[1, 0], [2, 0]]), 1 / np.log2(3)
+    found = evaluate_ranking(top, test, propensity=propensity, n_boot=2, **how)
+    expected = {
+        ("naive", "recall"): (2 / 3 + 1 / 2) / 2,
+        ("naive", "precision"): 3 / 4,
+        ("naive", "DCG"): (1 + d + 1) / 2,
+        ("naive", "NDCG"): (1 + 1 / (1 + d)) / 2,
+        ("naive", "pooled recall"): 3 / 5,
+        ("naive", "pooled gain"): (2 + d) / 5,
+        ("ips", "precision"): ((10 + 2) / 2 + 4 / 2) / 2,
+        ("ips", "DCG"): (10 + 2 * d + 4) / 2,
+        ("snips", "pooled recall"): (10 + 2 + 4) / (10 + 2 + 5 + 4 + 10),
+        ("snips", "pooled gain"): (10 + 2 * d + 4) / (10 + 2 + 5 + 4 + 10),
+    }
+    for metric, value in expected.items():
+        assert found.table.loc[metric, "value"] == pytest.approx(value), metric
+        assert mean_ranking(top, test, metric=metric, propensity=propensity, **how) == pytest.approx(value), metric
+    # a pooled metric's linear approximation: users have 3 and 2 positives, weighing 17 and 14
+    pooled = found.per_user[("snips", "pooled gain")].to_numpy()
+    ratio = expected["snips", "pooled gain"]
+    assert pooled == pytest.approx(ratio + (np.array([10 + 2 * d, 4]) - ratio * np.array([17, 14])) / 15.5)
+    assert (found.k, found.users, found.left_out) == (2, 2, 0)
+
+
+def test_an_entry_of_0_is_no_positive():
+    test = sparse.csr_array((np.array([1.0, 0, 0]), (np.array([0, 0, 1]), np.array([0, 1, 1]))), shape=(2, 2))
+    assert test.nnz == 3
+    found = evaluate_ranking(np.array([[1], [1]]), test, n_boot=2)
+    assert (found.users, found.left_out) == (1, 1)
+    assert found.table.loc[("naive", "recall"), "value"] == 0
+    assert test.nnz == 3
+
+
+def test_coverage_and_gini_of_short_lists_by_hand():
+    test = sparse.csr_array(np.eye(3, 4))
+    lists = np.array([[2, 0], [2, -1], [-1, -1]])  # items listed 1, 0, 2 and 0 times
+    table = evaluate_ranking(lists, test, n_boot=2).table["value"]
+    assert table[("lists", "coverage")] == 0.5
+    assert table[("lists", "Gini")] == pytest.approx((1 * 1 + 3 * 2) / (4 * 3))  # ranks 3 and 4 of four
+    empty = evaluate_ranking(np.full((3, 2), -1), test, n_boot=2)
+    assert empty.table.loc[("lists", "coverage"), "value"] == 0
+    assert np.isnan(empty.table.loc[("lists", "Gini"), "value"])
+    assert empty.to_dict()["metrics"]["lists"]["Gini"]["value"] is None
+    assert empty.to_dict()["metrics"]["naive"]["recall"] == {"value": 0, "low": 0, "high": 0}
+    assert (empty.to_dict()["k"], empty.to_dict()["users"], empty.to_dict()["left_out"]) == (2, 3, 0)
+
+
+def test_intervals_are_percentiles_of_draws_of_users():
+    rng = np.random.default_rng(5)
+    likes, top = rng.random((9, 6)) < 0.4, np.array([rng.permutation(6)[:2] for _ in range(9)])
+    found = evaluate_ranking(top, sparse.csr_array(likes.astype(float)), n_boot=30, seed=7)
+    values, same = found.per_user.to_numpy(), np.random.default_rng(7)
+    n = len(values)
+    draws = [same.multinomial(n, np.full(n, 1 / n)) @ values / n for _ in range(30)]
+    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
+    table = found.table.reindex(found.per_user.columns)
+    assert table["low"].to_numpy() == pytest.approx(low)
+    assert table["high"].to_numpy() == pytest.approx(high)
+    plain = evaluate_ranking(top, sparse.csr_array(likes.astype(float)))
+    pd.testing.assert_frame_equal(
+        plain.table, evaluate_ranking(top, sparse.csr_array(likes.astype(float)), n_boot=500, seed=0).table
+    )
+
+
+def test_metrics_that_one_side_lacks_are_not_compared():
+    test, top = sparse.csr_array(np.eye(3)), np.array([[0], [2], [2]])
+    weighted = evaluate_ranking(top, test, propensity=np.array([0.5, 0.5, 0.25]), n_boot=2)
+    plain = evaluate_ranking(np.array([[1], [1], [1]]), test, n_boot=2)
+    table = compare(weighted, plain)
+    assert set(table.index.get_level_values(0)) == {"naive"}
+    assert table.loc[("naive", "recall"), "difference"] == pytest.approx(2 / 3 - 1 / 3)
+    turned = compare(plain, weighted)
+    assert turned.loc[("naive", "recall"), "difference"] == pytest.approx(1 / 3 - 2 / 3)
+
+
+def test_the_defaults_of_a_comparison():
+    one, other = map(_of_users, np.random.default_rng(2).random((2, 30, 2)))
+    table = compare(one, other)
+    pd.testing.assert_frame_equal(table, compare(one, other, n_draws=2000, seed=0))
+    assert not table.equals(compare(one, other, n_draws=2000, seed=1))
+    assert not table.equals(compare(one, other, n_draws=2001, seed=0))

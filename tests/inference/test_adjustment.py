@@ -183,3 +183,110 @@ def test_bad_queries(arguments, message):
         minimal_adjustment_sets(graph, *arguments[:2], hidden=arguments[2] if len(arguments) > 2 else [])
     with pytest.raises(ValueError, match="edge 'x -- y' of this CPDAG has no direction"):
         is_adjustment_set(CausalGraph.from_edges("xy", ["x -- y"]), "x", "y")
+
+
+def test_words_of_a_path_that_is_open():
+    """Two of what is adjusted for open two colliders, one from below; a hidden common cause is named as such."""
+    edges = [
+        "a -> x",
+        "a -> c",
+        "b -> c",
+        "b -> k",
+        "e -> k",
+        "e -> y",
+        "k -> d",
+        "x -> y",
+        "x -> m",
+        "m -> y",
+        "m -> n",
+    ]
+    graph = CausalGraph.from_edges("xyabcekdmn", edges)
+    assert why_no_adjustment_set(graph, "x", "y", ["d", "c"]) == (
+        "x <- a -> [c] <- b -> [k] <- e -> y is open, since c, d is adjusted for"
+    )
+    assert why_no_adjustment_set(graph, "x", "y", ["c"]) is None
+    assert why_no_adjustment_set(graph, "x", "y", ["n", "m"]) == (
+        "m is an effect of x on its way to y, or an effect of one (x -> m)"
+    )
+    assert why_no_adjustment_set(graph, "x", "y", ["n"]).endswith("or an effect of one (x -> m -> n)")
+    hidden = CausalGraph.from_edges("xyc", ["x <-> c", "c <-> y", "x -> y"])
+    assert why_no_adjustment_set(hidden, "x", "y") is None
+    assert why_no_adjustment_set(hidden, "x", "y", ["c"]) == (
+        "x <- (hidden) -> [c] <- (hidden) -> y is open, since c is adjusted for"
+    )
+    back = CausalGraph.from_edges("xyq", ["y -> q", "q -> x"])
+    assert why_no_adjustment_set(back, "x", "y") == "x <- q <- y is open"
+
+
+def test_the_trail_is_a_shortest_of_those_that_are_open():
+    """Against all paths of random graphs: as many variables as the shortest that brute force leaves open."""
+    checked = {True: 0, False: 0}
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        dag = random_dag(6, degree=1.2, seed=rng)
+        x, y, *rest = rng.permutation(dag.names).tolist()
+        given = rest[: int(rng.integers(0, 3))]
+        directed = dag.to_networkx()
+        below = nx.descendants(directed, x) & (nx.ancestors(directed, y) | {y})
+        if any(node in given for start in below for node in {start} | nx.descendants(directed, start)):
+            continue
+        lengths = []
+        for path in nx.all_simple_paths(directed.to_undirected(), x, y):
+            if all(directed.has_edge(a, b) for a, b in itertools.pairwise(path)):
+                continue
+            blocked = False
+            for a, b, c in zip(path, path[1:], path[2:], strict=False):
+                into = directed.has_edge(a, b) and directed.has_edge(c, b)
+                blocked |= not ({b} | nx.descendants(directed, b)) & set(given) if into else b in given
+            if not blocked:
+                lengths.append(len(path))
+        reason = why_no_adjustment_set(dag, x, y, given)
+        checked[bool(lengths)] += 1
+        assert (reason is None) == (not lengths)
+        if lengths:
+            words = reason.split(" is open")[0].replace("[", "").replace("]", "").split()
+            assert len(words[::2]) <= min(lengths)  # a trail may turn back below a collider, where a path may not
+            for before, sign, after in zip(words[::2], words[1::2], words[2::2], strict=False):
+                assert directed.has_edge(*((before, after) if sign == "->" else (after, before)))
+    assert min(checked.values()) > 20
+
+
+def test_the_best_set_where_some_are_hidden_is_the_minimal_one_nearest_to_the_outcome():
+    edges = ["a -> x", "a -> b", "b -> c", "c -> h", "h -> y", "w -> y", "x -> y"]
+    graph = CausalGraph.from_edges("xyabchw", edges)
+    assert optimal_adjustment_set(graph, "x", "y") == ("h", "w")
+    assert optimal_adjustment_set(graph, "x", "y", hidden=["h"]) == ("c",)
+    assert optimal_adjustment_set(graph, "x", "y", hidden=["h", "c"]) == ("b",)
+    assert minimal_adjustment_sets(graph, "x", "y", hidden=["h", "c"]) == [("a",), ("b",)]
+    # A hidden common cause of the outcome and of one of its own causes: b is no longer enough by itself.
+    bow = CausalGraph.from_edges("xyab", ["a -> x", "a -> b", "b -> y", "a <-> y", "x -> y"])
+    assert optimal_adjustment_set(bow, "x", "y") == ("a",)
+    # Without an effect nothing lies on a causal path.
+    none = CausalGraph.from_edges("xyab", ["a -> x", "a -> b", "b -> y"])
+    assert optimal_adjustment_set(none, "x", "y") == ("b",)
+    assert optimal_adjustment_set(CausalGraph.from_edges("xya", ["a -> y"]), "x", "y") == ()
+
+
+def test_an_instrument_with_the_fewest_to_condition_on():
+    edges = ["w -> z", "w -> y", "z -> x", "x -> y", "u -> x", "u -> y", "x -> d"]
+    graph = CausalGraph.from_edges("zwxyud", edges)
+    assert find_instrument(graph, "x", "y", hidden=["u"]) == ("z", ("w",))
+    assert find_instrument(graph, "x", "y", hidden=["u", "w"]) is None
+    assert find_instrument(graph, "x", "y", hidden=["u", "z"]) is None
+    free = CausalGraph.from_edges("zwtxyud", [*edges, "t -> x"])
+    assert find_instrument(free, "x", "y", hidden=["u"]) == ("t", ())
+    two = CausalGraph.from_edges("tsxyu", ["t -> x", "s -> x", "x -> y", "u -> x", "u -> y"])
+    assert find_instrument(two, "x", "y", hidden=["u"]) == ("t", ())
+    assert find_instrument(CausalGraph.from_edges("sxyu", ["s -> y", "x -> y", "u -> x", "u -> y"]), "x", "y") is None
+
+
+def test_sets_come_the_smaller_first_and_in_the_order_of_the_graph():
+    edges = ["b -> x", "b -> y", "q -> x", "q -> r", "r -> y", "p -> x", "p -> s", "s -> y", "x -> y"]
+    graph = CausalGraph.from_edges("sxyrqpb", edges)
+    assert minimal_adjustment_sets(graph, "x", "y") == [
+        ("s", "r", "b"), ("s", "q", "b"), ("r", "p", "b"), ("q", "p", "b"),
+    ]  # fmt: skip
+    wide = CausalGraph.from_edges("xyabc", ["a -> x", "a -> b", "a -> c", "b -> y", "c -> y", "x -> y"])
+    assert minimal_adjustment_sets(wide, "x", "y") == [("a",), ("b", "c")]
+    assert minimal_adjustment_sets(wide, "x", "y", hidden=["a"]) == [("b", "c")]
+    assert minimal_adjustment_sets(wide, "x", "y", hidden=["a", "b"]) == []

@@ -180,3 +180,86 @@ def test_bad_fits():
     wide = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 13)), columns=[*many, "y"])
     with pytest.raises(ValueError, match="'y' has 12 parents with 2e\\+07 combinations; lower bins"):
         CausalNetwork.fit(wide, CausalGraph.from_edges([*many, "y"], [f"{name} -> y" for name in many]))
+
+
+def test_levels_of_a_column_by_hand():
+    codes, levels = cut(pd.Series([3.0, 1.0, 2.0, 4.0]), 4)  # as many values as bins: each is a level
+    assert codes.tolist() == [2, 0, 1, 3]
+    assert levels.tolist() == [1.0, 2.0, 3.0, 4.0]
+    codes, levels = cut(pd.Series([3.0, 1.0, 2.0, 4.0, 5.0, 6.0]), 3)
+    assert codes.tolist() == [1, 0, 0, 1, 2, 2]
+    assert len(levels) == 3
+    assert cut(pd.Series([True, False, True]), 1)[0].tolist() == [1, 0, 1]
+    assert cut(pd.Series(list("bca")), 2)[0].tolist() == [1, 2, 0]
+
+
+def test_numbers_find_their_interval_and_intervals_their_level():
+    frame = pd.DataFrame({"x": [1.0, 2, 3, 4, 5, 6, 7, 8], "y": [0, 1, 1, 1, 0, 0, 0, 1]})
+    net = CausalNetwork.fit(frame, CausalGraph.from_edges("xy", ["x -> y"]), bins=2, n_boot=0, prior=1e-9)
+    edge = net.levels["x"][0].right
+    assert edge == 4.5
+    for value, rate in ((-99, 0.75), (4.5, 0.75), (4.51, 0.25), (99, 0.25), (net.levels["x"][1], 0.25)):
+        assert net.query("y", do={"x": value}).loc[1, "probability"] == pytest.approx(rate)
+    with pytest.raises(ValueError, match="'x' has no level"):
+        net.query("y", do={"x": pd.Interval(0, 1)})
+
+
+def test_draws_are_of_clusters_of_unequal_size_and_of_the_seed():
+    frame = pd.DataFrame({"z": [0, 1, 1, 0, 1, 2, 2, 1, 0, 0], "who": list("aabcccddde")})
+    graph = CausalGraph.from_edges("zy", ["z -> y"])
+    frame["y"] = [0, 1, 0, 1, 1, 0, 1, 1, 0, 0]
+    for cluster in (None, "who"):
+        net = CausalNetwork.fit(frame, graph, prior=3.0, n_boot=30, cluster=cluster, seed=4)
+        groups = pd.factorize(frame["who"])[0] if cluster else np.arange(10)
+        rng, draws = np.random.default_rng(4), []
+        for _ in range(30):
+            weight = rng.poisson(1, groups.max() + 1)[groups]
+            counts = np.bincount(frame["z"], weight, minlength=3) + 1.0
+            draws.append(counts / counts.sum())
+        found = net.query("z")
+        assert found["probability"].tolist() == pytest.approx([5 / 13, 5 / 13, 3 / 13])
+        assert found["low"].to_numpy() == pytest.approx(np.quantile(draws, 0.025, axis=0))
+        assert found["high"].to_numpy() == pytest.approx(np.quantile(draws, 0.975, axis=0))
+        assert found.index.name == "z"
+        assert repr(net) == "CausalNetwork of 2 variables from 10 rows, 30 bootstrap draws"
+    with pytest.raises(ValueError, match="no column 'whom'"):
+        CausalNetwork.fit(frame, graph, cluster="whom")
+
+
+def test_what_a_fit_takes_by_default():
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"x": rng.normal(size=60)})
+    frame["y"] = (frame["x"] + rng.normal(size=60) > 0).astype(int)
+    graph = CausalGraph.from_edges("xy", ["x -> y"])
+    told = CausalNetwork.fit(frame, graph, bins=4, prior=1.0, n_boot=100, seed=0).query("y", given={"x": 0.1})
+    default = CausalNetwork.fit(frame, graph)
+    pd.testing.assert_frame_equal(default.query("y", given={"x": 0.1}), told)
+    assert (len(default.levels["x"]), len(default.nets)) == (4, 101)
+
+
+def test_parents_of_unequal_numbers_of_levels_keep_their_places():
+    """Three parents of 2, 3 and 4 levels: every probability of the child is its own."""
+    rng = np.random.default_rng(6)
+    frame = pd.DataFrame(
+        {"a": rng.integers(2, size=900), "b": rng.integers(3, size=900), "c": rng.integers(4, size=900)}
+    )
+    frame["y"] = (rng.random(900) < (1 + frame["a"] + 2 * frame["b"] + 6 * frame["c"]) / 30).astype(int)
+    for names in ("abcy", "ycba", "bacy"):
+        net = CausalNetwork.fit(
+            frame, CausalGraph.from_edges(names, ["a -> y", "b -> y", "c -> y"]), prior=2.0, n_boot=0
+        )
+        for (a, b, c), part in frame.groupby(["a", "b", "c"]):
+            found = net.query("y", given={"a": a, "b": b, "c": c}).loc[1, "probability"]
+            assert found == pytest.approx((part["y"].sum() + 1) / (len(part) + 2))
+
+
+def test_a_million_combinations_of_parents_are_the_most():
+    n, names = 2000, list("abcdef")
+    rng = np.random.default_rng(7)
+    frame = pd.DataFrame({name: rng.integers(10, size=n) for name in names}).assign(y=rng.integers(2, size=n), g=0)
+    edges = [f"{name} -> y" for name in names]
+    frame.loc[:9, names] = np.tile(np.arange(10), (6, 1)).T
+    CausalNetwork.fit(frame, CausalGraph.from_edges([*names, "y"], edges), bins=10, n_boot=0)
+    frame["g"] = np.arange(n) % 2
+    with pytest.raises(ValueError, match=r"'y' has 7 parents with 2e\+06 combinations; lower bins"):
+        CausalNetwork.fit(frame, CausalGraph.from_edges([*names, "g", "y"], [*edges, "g -> y"]), bins=10, n_boot=0)

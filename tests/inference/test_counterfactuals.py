@@ -171,3 +171,96 @@ def test_bad_input():
         probabilities_of_causation(frame, "t", "y", ["z"], strata=0)
     with pytest.raises(ValueError, match="outcome 'y': must be 0 or 1"):
         probabilities_of_causation(frame.assign(y=frame["y"] * 2), "t", "y", ["z"])
+
+
+def _of_many(monkeypatch, n=240):
+    """Rows whose means differ from row to row; the fitted parts are given, so that all the rest is arithmetic."""
+    rng = np.random.default_rng(4)
+    share, low, high = rng.uniform(0.2, 0.8, n), rng.uniform(0.05, 0.6, n), rng.uniform(0.3, 0.9, n)
+    seen = []
+
+    def given(y, t, x, groups, seed):
+        seen.append((x.columns.tolist(), groups.tolist(), seed))
+        return np.column_stack([1 - share, share]), np.column_stack([low, high])
+
+    monkeypatch.setattr(causation, "cross_fit", given)
+    t = (rng.random(n) < share).astype(int)
+    frame = pd.DataFrame({"z": 0.0, "t": t, "y": (rng.random(n) < np.where(t == 1, high, low)).astype(int)})
+    frame["who"] = np.repeat(np.arange(n // 4), [1, 2, 5, 8] * (n // 16))
+    t, y = frame["t"].to_numpy(), frame["y"].to_numpy()
+    parts = pd.DataFrame(
+        {
+            "treated": t,
+            "hit": t * y,
+            "spared": t * low + (1 - t) * share / (1 - share) * (y - low),
+            "miss": (1 - t) * (1 - y),
+            "gained": (1 - t) * high + t * (1 - share) / share * (y - high),
+            "own": (1 - t) * y,
+        }
+    )
+    return frame, parts, high - low, seen
+
+
+def _ends(sums, rows, monotone):
+    """Lower and upper bounds of necessity, sufficiency and both, from sums by stratum."""
+    if monotone:
+        needed = [(sums["hit"] - sums["spared"]).sum()] * 2
+        enough = [(sums["gained"] - sums["own"]).sum()] * 2
+    else:
+        needed = [
+            np.maximum(0, sums["hit"] - sums["spared"]).sum(),
+            np.minimum(sums["hit"], sums["treated"] - sums["spared"]).sum(),
+        ]
+        enough = [
+            np.maximum(0, sums["gained"] - sums["own"]).sum(),
+            np.minimum(sums["miss"], sums["gained"]).sum(),
+        ]
+    table = [
+        [needed[k] / sums["hit"].sum(), enough[k] / sums["miss"].sum(), (needed[k] + enough[k]) / rows] for k in (0, 1)
+    ]
+    return np.clip(table, 0, 1)
+
+
+@pytest.mark.parametrize("monotone", [False, True])
+@pytest.mark.parametrize("cluster", [None, "who"])
+def test_strata_bounds_and_draws_by_hand(monotone, cluster, monkeypatch):
+    frame, parts, predicted, seen = _of_many(monkeypatch)
+    monkeypatch.setattr(causation, "_check_monotone", lambda *given: None)
+    how = {"monotone": monotone, "cluster": cluster}
+    found = probabilities_of_causation(frame, "t", "y", ["z"], strata=3, n_boot=40, seed=6, **how)
+    groups = frame["who"].to_numpy() if cluster else np.arange(240)
+    assert seen[-1] == (["z"], groups.tolist(), 6)
+    stratum = np.digitize(predicted, np.quantile(predicted, [1 / 3, 2 / 3]))
+    bounds = _ends(parts.groupby(stratum).sum(), 240, monotone)
+    assert found["lower"].to_numpy() == pytest.approx(bounds[0])
+    assert found["upper"].to_numpy() == pytest.approx(bounds[1])
+    assert found.index.tolist() == ["necessity", "sufficiency", "both"]
+    rng, draws = np.random.default_rng(6), []
+    for _ in range(40):
+        weight = rng.poisson(1, groups.max() + 1)[groups]
+        sums = parts.mul(weight, axis=0).groupby(stratum).sum()
+        draws.append(_ends(sums, sums[["treated", "miss", "own"]].to_numpy().sum(), monotone))
+    low, high = np.quantile(np.array(draws)[:, 0], 0.025, axis=0), np.quantile(np.array(draws)[:, 1], 0.975, axis=0)
+    assert found["low"].to_numpy() == pytest.approx(low)
+    assert found["high"].to_numpy() == pytest.approx(high)
+    default = probabilities_of_causation(frame, "t", "y", ["z"], **how)
+    assert default.equals(probabilities_of_causation(frame, "t", "y", ["z"], strata=10, n_boot=500, seed=0, **how))
+    assert not default["lower"].equals(found["lower"]) or monotone
+    assert list(probabilities_of_causation(frame, "t", "y", ["z"], n_boot=0, **how)) == ["lower", "upper"]
+
+
+def test_what_speaks_against_monotone_by_hand(monkeypatch):
+    """The doubly robust effect of a stratum over its error, summed within clusters of unequal size."""
+    frame, parts, predicted, _ = _of_many(monkeypatch)
+    # one less of every row, as if treatment took the outcome from everybody
+    score = parts["hit"] - parts["spared"] + parts["gained"] - parts["own"] - 1.0
+    groups, stratum = frame["who"].to_numpy(), np.digitize(predicted, np.quantile(predicted, [0.5]))
+    z = []
+    for number in (0, 1):
+        inside = stratum == number
+        left = pd.Series(np.where(inside, score - score[inside].mean(), 0)).groupby(groups).sum()
+        z.append(score[inside].sum() / np.sqrt((left**2).sum()))
+    assert max(z) < -np.sqrt(2 * np.log(40))
+    given = parts.assign(hit=parts["hit"] - 1.0).to_numpy()
+    with pytest.raises(ValueError, match=rf"in 2 of 2 strata 't' lowers the outcome \(z = {min(z):.1f}\); give mono"):
+        causation._check_monotone(given, stratum, groups, "t")

@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 
 from causal_lib.checks import check_binary
 from causal_lib.graph import CausalGraph
-from causal_lib.inference import Effect, NoOverlapError, NotIdentifiableError, effect, identify
+from causal_lib.inference import Effect, NoOverlapError, NotIdentifiableError, effect, effects, identify
 
 
 def _confounded(n, seed, strength=1.0):
@@ -619,3 +619,182 @@ def test_a_graph_identifies_or_checks():
         effect(frame.drop(columns="z"), "t", "y", graph=graph)
     with pytest.raises(NotIdentifiableError, match="t -- y decides, though not alone"):
         effect(frame, "t", "y", graph=CausalGraph.from_edges("zty", ["z -- t", "t -- y", "z -- y"]))
+
+
+def test_an_effect_as_a_dictionary_and_in_print():
+    found = Effect("t", "y", "ipw", ("a", "b"), 1.5, 0.5, 1234.4, {"rows": 3}, ("u", "v"))
+    low, high = 1.5 - 0.5 * 1.959964, 1.5 + 0.5 * 1.959964
+    told = found.to_dict()
+    assert (told.pop("low"), told.pop("high")) == pytest.approx((low, high))
+    assert told == {
+        "treatment": "t", "outcome": "y", "estimator": "ipw", "adjustment": ("a", "b"), "value": 1.5,
+        "effective_sample_size": 1234.4, "diagnostics": {"rows": 3}, "contrast": ["u", "v"],
+    }  # fmt: skip
+    assert repr(found) == (
+        f"effect of t (u -> v) on y given a, b (ipw): 1.5000 [{low:.4f}, {high:.4f}], effective sample size 1,234"
+    )
+    plain = Effect("t", "y", "difference", (), 1.5, 0.5, 10.0)
+    assert repr(plain).startswith("effect of t on y (difference): 1.5000 [")
+    assert "contrast" not in plain.to_dict()
+    for end in (plain.low, plain.high):
+        assert plain.covers(end)
+    assert not plain.covers(plain.low - 1e-9)
+
+
+def test_sizes_that_are_told_by_hand():
+    """Rows, clusters of unequal size, treated and, of more levels, control rows."""
+    frame = _levels(200, 3).assign(who=np.repeat(np.arange(40), np.tile([2, 8], 20)))
+    counts = frame["t"].value_counts()
+    for contrast in (("b", "c"), ("a", "b")):
+        found = effect(frame, "t", "y", adjustment=[], estimator="difference", contrast=contrast, cluster="who")
+        assert found.diagnostics == {
+            "rows": 200, "clusters": 40, "treated": counts[contrast[1]], "control": counts[contrast[0]],
+        }  # fmt: skip
+        assert found.contrast == contrast
+        assert found.effective_sample_size == 200
+        arms = [(frame["t"] == level).to_numpy() for level in contrast]
+        means = [frame.loc[arm, "y"].mean() for arm in arms]
+        left = sum(
+            sign * arm * (frame["y"] - mean) / arm.mean() for sign, arm, mean in zip((-1, 1), arms, means, strict=True)
+        )
+        assert found.value == pytest.approx(means[1] - means[0])
+        assert found.standard_error == pytest.approx(_error(left, frame["who"]))
+    binary = effect(_confounded(90, 0), "t", "y", adjustment=[], estimator="difference")
+    assert binary.diagnostics == {"rows": 90, "clusters": 90, "treated": int(_confounded(90, 0)["t"].sum())}
+    front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
+    passed = effect(_with(m=[0, 0, 1] * 20), "t", "y", estimand=front, cluster="user")
+    assert passed.diagnostics == {"rows": 60, "clusters": 30, "treated": int(_with()["t"].sum()), "mediator_levels": 2}
+    assert (passed.estimator, passed.adjustment, passed.contrast) == ("front_door", (), None)
+
+
+def test_all_diagnostics_of_weighting_by_hand():
+    """Of two columns and unequal arms, of two levels and of three."""
+    rng = np.random.default_rng(4)
+    for levels in (2, 3):
+        frame = pd.DataFrame({"a": rng.normal(size=500), "b": rng.random(500) ** 2})
+        odds = np.exp(np.column_stack([0 * frame["a"], 0.4 * frame["a"] - 0.5, 0.3 * frame["b"]])[:, :levels])
+        code = (rng.random((500, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(axis=1)
+        frame = frame.assign(t=np.array(list("pqr"))[code], y=frame["a"] + code + rng.normal(size=500))
+        found = effect(frame, "t", "y", adjustment=["a", "b"], estimator="ipw", contrast=("p", "q"))
+        x, chances = frame[["a", "b"]], np.empty((500, levels))
+        for train, test in KFold(5, shuffle=True, random_state=0).split(x):
+            model = _boosted(HistGradientBoostingClassifier, 0).fit(x.iloc[train], code[train])
+            chances[test] = model.predict_proba(x.iloc[test])
+        weights = np.where(code == 0, 1 / chances[:, 0], np.where(code == 1, 1 / chances[:, 1], 0))
+        expected = {"rows": 500, "clusters": 500, "treated": (code == 1).sum()}
+        expected |= {"propensity_min": chances[:, 1].min(), "propensity_max": chances[:, 1].max()}
+        if levels == 3:
+            expected |= {"control": (code == 0).sum(), "control_propensity_min": chances[:, 0].min()}
+        for label, w in (("before", np.ones(500)), ("after", weights)):
+            gaps = []
+            for column in x:
+                none, one = (x.loc[code == arm, column] for arm in (0, 1))
+                gap = np.average(one, weights=w[code == 1]) - np.average(none, weights=w[code == 0])
+                gaps.append(abs(gap) / np.sqrt((none.var() + one.var()) / 2))
+            expected[f"imbalance_{label}"] = max(gaps)
+        assert found.diagnostics == pytest.approx(expected)
+        assert found.effective_sample_size == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+
+
+@pytest.mark.parametrize(
+    ("levels", "how", "estimator"),
+    [
+        (11, {}, "linear_dml"),
+        (11, {"adjustment": []}, "regression"),
+        (11, {"estimator": "causal_forest"}, "causal_forest"),
+        (10, {"estimator": "linear_dml"}, "linear_dml"),
+        (2, {}, "aipw"),
+        (2, {"adjustment": []}, "aipw"),
+        (3, {"contrast": (0, 2)}, "aipw"),
+        (11, {"contrast": (0, 2)}, "aipw"),
+        (2, {"contrast": (1, 0), "estimator": "matching"}, "matching"),
+    ],
+)
+def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
+    """And which family of functions the named one is of."""
+    asked = []
+
+    def fake(family, name):
+        def one(y, t, x, groups, seed):
+            asked.append((family, name, sorted(set(t.tolist())), seed))
+            return 1.0, np.tile([-1.0, 1.0], len(y) // 2), np.ones(len(y)), {}
+
+        return one
+
+    for family in ("ESTIMATORS", "PER_UNIT"):
+        for name in getattr(effects, family):
+            monkeypatch.setitem(getattr(effects, family), name, fake(family, name))
+    frame = pd.DataFrame({"t": np.arange(220) % levels, "z": np.arange(220.0)}).assign(y=lambda f: f["z"])
+    found = effect(frame, "t", "y", **{"adjustment": ["z"], "seed": 3} | how)
+    per_unit = levels > 2 and "contrast" not in how
+    codes = list(range(levels)) if per_unit else [0, 1] if levels == 2 else [0, 1, 2]
+    assert asked == [("PER_UNIT" if per_unit else "ESTIMATORS", estimator, codes, 3)]
+    assert found.estimator == estimator
+    assert found.standard_error == pytest.approx(np.sqrt(220 * 220 / 219) / 220)
+
+
+def test_ten_levels_are_names_and_eleven_a_number():
+    frame = pd.DataFrame({"t": np.arange(60) % 10, "z": 0.0, "y": np.arange(60.0)})
+    with pytest.raises(
+        ValueError, match=r"has 10 levels \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9\): give contrast=\(control, tr"
+    ):
+        effect(frame, "t", "y", adjustment=["z"])
+    with pytest.raises(ValueError, match=r"number with 11 \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...\)"):
+        effect(frame.assign(t=np.arange(60) % 11), "t", "y", adjustment=["z"], estimator="ipw")
+    named = frame.assign(t=[str(2 + k % 11) for k in range(60)])
+    with pytest.raises(
+        ValueError, match=r"has 11 levels \(10, 11, 12, 2, 3, 4, 5, 6, 7, 8, ...\): give contrast=[^,]*, treated\)$"
+    ):
+        effect(named, "t", "y", adjustment=["z"])
+
+
+def test_codes_of_a_contrast_by_hand():
+    values = pd.Series(list("cabcbca"), name="t")
+    codes, counts, fitting = effects._coded(values, ("b", "c"), None)
+    assert codes.tolist() == [1, 2, 0, 1, 0, 1, 2]
+    assert counts == {"treated": 3, "control": 2}
+    assert fitting == effects.CONTRASTS
+    codes, counts, fitting = effects._coded(pd.Series([True, False, True, False], name="t"), None, None)
+    assert (codes.tolist(), counts) == ([1, 0, 1, 0], {"treated": 2})
+    assert "matching" in fitting
+    for contrast in (("a",), ("a", "b", "c")):
+        with pytest.raises(ValueError, match="two different levels are needed"):
+            effects._coded(values, contrast, None)
+    with pytest.raises(ValueError, match="only 1 row of level 'q'; at least 2 are needed"):
+        effects._coded(pd.Series([*"cabcbca", "q"], name="t"), ("a", "q"), None)
+
+
+def test_instruments_are_conditioned_on_what_is_given_and_clustered():
+    frame = _moved(300, 5).assign(who=np.repeat(np.arange(60), 5))
+    graph = CausalGraph.from_edges("zxuty", [*INSTRUMENT, "x -> z", "x -> y"])
+    moved = identify(graph, "t", "y", hidden=["u"], instruments=True)
+    found = effect(frame, "t", "y", estimand=moved, cluster="who")
+    y, t, z = (frame[name] - np.polyval(np.polyfit(frame["x"], frame[name], 1), frame["x"]) for name in "ytz")
+    value = (z @ y) / (z @ t)
+    assert (found.estimator, found.adjustment) == ("wald", ("x",))
+    assert found.value == pytest.approx(value)
+    assert found.standard_error == pytest.approx(_error(z * (y - value * t) / (z @ t) * 300, frame["who"]))
+    first = (z @ t) / (z @ z)
+    strength = first**2 * (z @ z) ** 2 / ((z * (t - first * z)) ** 2).sum()
+    assert found.diagnostics == pytest.approx({"rows": 300, "clusters": 60, "first_stage_f": strength})
+
+
+def test_refusals_before_anything_is_computed():
+    front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
+    with pytest.raises(ValueError, match="and only one of the latter"):
+        effect(_with(m=0), "t", "y", estimand=front, adjustment=["z"])
+    with pytest.raises(ValueError, match="treatment and outcome are both 't'"):
+        effect(_with(), "t", "t", adjustment=["z"])
+    with pytest.raises(ValueError, match="no column 'm'"):
+        effect(_with(), "t", "y", estimand=front)
+    with pytest.raises(ValueError, match="no column 'who'"):
+        effect(_with(), "t", "y", adjustment=["z"], cluster="who")
+    with pytest.raises(ValueError, match="adjustment holds t, y itself"):
+        effect(_with(), "t", "y", adjustment=["y", "t"])
+    with pytest.raises(
+        ValueError, match="'wald' does not fit the estimand's strategy, back-door; those that do: aipw, diff"
+    ):
+        effect(_with(), "t", "y", adjustment=["z"], estimator="wald")
+    moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
+    with pytest.raises(ValueError, match="column 't' must hold numbers, not str; code its levels first"):
+        effect(_with(t="a"), "t", "y", estimand=moved)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from causal_lib.graph import CausalGraph
 from causal_lib.inference import NotIdentifiableError, identify
+from causal_lib.inference import equivalence as classes
 from causal_lib.inference.adjustment import is_adjustment_set
 from causal_lib.inference.equivalence import identify_class, members
 from causal_lib.knowledge import Knowledge
@@ -132,3 +133,107 @@ def test_classes_that_are_too_large_or_none_are_refused():
         identify_class(complete, "v0", "v1", limit=100)
     with pytest.raises(ValueError, match="stands for no class of DAGs"):
         list(members(CausalGraph.from_edges("ab", ["a <-> b"])))
+
+
+@pytest.mark.parametrize(
+    ("edges", "treatment", "outcome", "hidden", "strategy", "cases"),
+    [
+        (
+            ["a -- b", "a -> f", "b -> c", "b -- d", "b -> f", "e -> c", "c -> f", "d -- e", "d -> f"],
+            "e", "f", ["d"], "do-calculus", 3,
+        ),
+        (
+            ["a -> b", "a -- c", "a -> e", "c -> b", "b -> e", "f -> b", "c -- d", "d -- f", "f -> e"],
+            "b", "e", ["f"], "instrument", 1,
+        ),
+        (
+            ["b -> a", "c -> a", "d -> a", "e -> a", "d -> b", "e -> b", "c -- d", "c -- e", "c -- f", "e -- f"],
+            "c", "b", ["d"], "front-door", 1,
+        ),
+    ],
+)  # fmt: skip
+def test_members_are_of_one_case_if_their_formula_is_one(edges, treatment, outcome, hidden, strategy, cases):
+    """Of strategies without a set to adjust for; every member is asked by itself."""
+    graph = CausalGraph.from_edges("abcdef", edges)
+    by_hand = {}
+    for dag in members(graph):
+        try:
+            found = identify(dag, treatment, outcome, hidden=hidden, instruments=True)
+        except NotIdentifiableError:
+            continue
+        if found.strategy == strategy:
+            by_hand[found.latex] = by_hand.get(found.latex, 0) + 1
+    told = identify_class(graph, treatment, outcome, hidden=hidden, instruments=True)
+    own = [case for case in told.cases if case.estimand and case.estimand.strategy == strategy]
+    assert len(own) == cases
+    assert {case.estimand.latex: case.count for case in own} == by_hand
+    assert sum(by_hand.values()) > 1
+    counts = [case.count for case in told.cases]
+    assert counts == sorted(counts, reverse=True)
+    assert all(case.estimand.hidden == tuple(hidden) for case in own)
+
+
+def test_instruments_are_taken_when_asked_for():
+    graph = CausalGraph.from_edges("zxyupq", ["z -> x", "x -> y", "u -> x", "u -> y", "p -- q"])
+    taken = identify_class(graph, "x", "y", hidden=["u"], instruments=True)
+    assert (taken.verdict, taken.estimand.strategy, taken.cases[0].count) == ("identified", "instrument", 2)
+    left = identify_class(graph, "x", "y", hidden=["u"])
+    assert left.verdict == "refused"
+    assert (left.deciding, left.among) == ({}, "DAGs")
+    assert repr(left) == "refused over 2 DAGs: 2 of 2: not identifiable"
+
+
+def test_a_case_is_told_by_a_set_that_is_right_in_all_of_it():
+    dag = CausalGraph.from_edges("xyab", ["a -> x", "a -> b", "b -> y", "x -> y"])
+    estimand = identify(dag, "x", "y")
+    one = {"key": "back-door", "sets": [("a",), ("b",)], "estimand": estimand}
+    assert classes._chosen(one) is estimand
+    other = classes._chosen(one | {"sets": [("b",)]})
+    assert other.adjustment == ("b",)
+    assert other.latex == estimand.by(["b"]).latex
+
+
+def test_a_member_joins_a_case_whose_set_is_right_in_it_and_narrows_its_sets():
+    both = CausalGraph.from_edges("xyab", ["a -> x", "a -> b", "b -> y", "x -> y"])
+    only_b = CausalGraph.from_edges("xyab", ["b -> x", "b -> y", "x -> y", "x <-> a", "a <-> y"])
+    neither = CausalGraph.from_edges("xyab", ["x -> y", "x -> b", "b -> y", "a -> x", "a -> y"])
+    found = []
+
+    def place(dag):
+        return classes._place(found, dag, "x", "y", lambda one: identify(one, "x", "y"))
+
+    assert [place(dag) for dag in (both, both, only_b, both, neither, only_b)] == [0, 0, 0, 0, 1, 0]
+    assert found[0]["sets"] == [("b",)]
+    assert found[1]["sets"] == [("a",)]
+
+
+def test_a_class_of_just_as_many_members_as_the_limit_is_listed():
+    triangle = CausalGraph.from_edges("zxy", ["z -- x", "x -- y", "z -- y"])
+    found = identify_class(triangle, "x", "y", limit=6)
+    assert sum(case.count for case in found.cases) == 6
+    with pytest.raises(ValueError, match="more than 5 members; direct some of its 3 undirected edges"):
+        identify_class(triangle, "x", "y", limit=5)
+
+
+def test_what_is_shared_out_among_several_edges():
+    """Against the entropy of every edge's ways, over the six orders of a triangle."""
+    found = identify_class(CausalGraph.from_edges("zxy", ["z -- x", "x -- y", "z -- y"]), "x", "y")
+
+    def label(order):
+        if order.index("y") < order.index("x"):
+            return "none"
+        return "z" if order.index("z") < order.index("x") else "alone"
+
+    def entropy(labels):
+        shares = np.array([labels.count(one) / len(labels) for one in set(labels)])
+        return -(shares * np.log(shares)).sum()
+
+    orders, expected = ["".join(order) for order in itertools.permutations("zxy")], {}
+    whole = entropy([label(order) for order in orders])
+    for a, b in ("zx", "zy", "xy"):
+        parts = [[label(o) for o in orders if (o.index(a) < o.index(b)) == way] for way in (True, False)]
+        expected[f"{a} -- {b}"] = 1 - sum(len(part) / 6 * entropy(part) for part in parts) / whole
+    expected = {edge: share for edge, share in expected.items() if share > 1e-9}
+    assert found.deciding == pytest.approx(expected)
+    assert list(found.deciding.values()) == sorted(found.deciding.values(), reverse=True)
+    assert str(found).startswith("3 of 6: effect of x on y: identified by no effect; 2 of 6: ")

@@ -208,3 +208,152 @@ def test_no_model_predicts_for_a_cluster_that_it_was_trained_on(name, monkeypatc
     CROSS_FITTED[name](frame)
     assert len(seen) >= 5
     assert max(seen) == 0, f"{np.count_nonzero(seen)} of {len(seen)} predictions are for clusters trained on"
+
+
+def test_categories_of_new_rows_are_coded_as_those_of_training():
+    old = pd.DataFrame({"n": [1, 2, 3, 4], "kind": list("abca"), "flag": [True, False, True, True]})
+    wide = e.design(old, ["n", "kind", "flag"])
+    assert wide.columns.tolist() == ["n", "flag", "kind_b", "kind_c"]
+    assert wide["kind_b"].tolist() == [0, 1, 0, 0]
+    new = pd.DataFrame({"n": [7, 8, 9], "kind": list("ccd"), "flag": False})  # no a, and a level that is new
+    found = e.design(new, ["n", "kind", "flag"], like=wide.columns)
+    assert found.columns.tolist() == wide.columns.tolist()
+    assert found.to_numpy().tolist() == [[7, 0, 0, 1], [8, 0, 0, 1], [9, 0, 0, 0]]
+    assert e.design(old, ["n", "kind", "flag"], like=wide.columns).equals(wide)
+    assert e.design(old, []).shape == (4, 0)
+
+
+def test_errors_and_covariances_of_unequal_clusters_by_hand():
+    influence, groups = (
+        np.array([[1.0, 2.0], [-3.0, 1.0], [2.0, 0.0], [4.0, -5.0], [-4.0, 2.0]]),
+        np.array([0, 0, 0, 1, 2]),
+    )
+    sums = np.array([[0.0, 3.0], [4.0, -5.0], [-4.0, 2.0]])
+    by_hand = sums.T @ sums * 3 / 2 / 25
+    assert e.clustered_covariance(influence, groups) == pytest.approx(by_hand)
+    for column in (0, 1):
+        assert e.standard_error(influence[:, column], groups) == pytest.approx(np.sqrt(by_hand[column, column]))
+    assert e.standard_error(np.array([3.0, -1.0]), np.array([0, 1])) == pytest.approx(np.sqrt(10 * 2) / 2)
+    with pytest.raises(ValueError, match="1 row or cluster is too few for a standard error; at least 2 are needed"):
+        e.standard_error(np.array([1.0, 2.0]), np.array([0, 0]))
+
+
+def test_scores_by_hand():
+    y, t = np.array([3.0, 1.0, 2.0, 5.0]), np.array([1, 0, 2, 1])
+    chances = np.array([[0.3, 0.5], [0.2, 0.4], [0.1, 0.6], [0.4, 0.25]])
+    means = np.array([[1.0, 2.0], [0.5, 4.0], [1.0, 1.5], [2.0, 3.0]])
+    score, weights = e.dr_scores(y, t, chances, means)
+    assert weights.tolist() == pytest.approx([2.0, 5.0, 0.0, 4.0])
+    assert score.tolist() == pytest.approx([1 + 2 * (3 - 2), 3.5 - 5 * (1 - 0.5), 0.5, 1 + 4 * (5 - 3)])
+
+
+def test_diagnostics_of_arms_by_hand():
+    x = pd.DataFrame({"a": [0.0, 2.0, 1.0, 5.0, 9.0], "b": [3.0, 1.0, 0.0, -2.0, 9.0]})
+    t, weights = np.array([0, 0, 1, 1, 2]), np.array([1.0, 3.0, 1.0, 1.0, 0.0])
+    chances = np.array([[0.2, 0.3], [0.4, 0.5], [0.1, 0.7], [0.3, 0.6], [0.5, 0.25]])
+    found = e.overlap(chances, x, t, weights)
+    # Arms of b: 3, 1 and 0, -2: means 2 and -1, variances 2 and 2; with the weights 1.5 and -1.
+    assert found == pytest.approx(
+        {
+            "propensity_min": 0.25,
+            "propensity_max": 0.7,
+            "control_propensity_min": 0.1,
+            "imbalance_before": 3 / np.sqrt(2),
+            "imbalance_after": 2.5 / np.sqrt(2),
+        }
+    )
+    assert list(e.overlap(chances[:4], x[:4], t[:4], weights[:4])) == [
+        "propensity_min", "propensity_max", "imbalance_before", "imbalance_after",
+    ]  # fmt: skip
+    none = e.overlap(chances, x[[]], t, weights)
+    assert (none["imbalance_before"], none["imbalance_after"]) == (0.0, 0.0)
+
+
+def test_without_columns_shares_and_means_are_those_of_the_other_folds():
+    rng = np.random.default_rng(1)
+    t, y, groups = rng.integers(3, size=60), rng.normal(size=60), np.repeat(np.arange(20), 3)
+    chances, means = e.cross_fit(y, t, pd.DataFrame(index=range(60)), groups, 4)
+    for train, test in GroupKFold(5, shuffle=True, random_state=4).split(groups, groups=groups):
+        for arm in (0, 1):
+            assert chances[test, arm] == pytest.approx(np.full(len(test), (t[train] == arm).mean()))
+            assert means[test, arm] == pytest.approx(np.full(len(test), y[train][t[train] == arm].mean()))
+
+
+def test_a_model_of_one_level_says_that_level():
+    x = pd.DataFrame({"a": np.arange(80.0)})
+    assert e.fit(np.full(80, 3.5), x, 0)(x[:2]).tolist() == [3.5, 3.5]
+    two = e.fit(np.arange(80) // 40, x, 5)(x)
+    assert two == pytest.approx(
+        HistGradientBoostingClassifier(**e.BOOST, random_state=5).fit(x, np.arange(80) // 40).predict_proba(x)[:, 1]
+    )
+    numbers = e.fit(1 + np.arange(80) // 40, x, 5)(x)  # 1 and 2 are numbers
+    assert numbers == pytest.approx(
+        HistGradientBoostingRegressor(**e.BOOST, random_state=5).fit(x, 1 + np.arange(80) // 40).predict(x)
+    )
+
+
+def test_the_settings_of_the_boosted_models():
+    assert e.BOOST == {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 50}
+    with pytest.raises(ValueError, match="4 rows or clusters are too few for 5 folds"):
+        e.folds(np.arange(4), 0)
+    assert len(list(e.folds(np.arange(5), 0))) == 5
+
+
+def test_both_arms_must_be_among_the_rows_to_train_on():
+    t, groups = np.array([0, 0, 0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4, 5, 5])
+    with pytest.raises(
+        ValueError, match="all 2 rows of the treated fall into one of 5 folds: too few rows or clusters"
+    ):
+        list(e.arm_folds(t, groups, 0))
+    with pytest.raises(ValueError, match="all 2 rows of the control fall into one of 5 folds"):
+        list(e.arm_folds(1 - t, groups, 0))
+
+
+def test_front_doors_of_two_mediators_by_hand():
+    """Levels of both together, treated rows and levels of unequal number."""
+    rng = np.random.default_rng(3)
+    t = (rng.random(300) < 0.3).astype(int)
+    m = (rng.random(300) < 0.3 + 0.3 * t).astype(int)
+    k = rng.choice(3, p=[0.5, 0.3, 0.2], size=300)
+    y = m * (1 + t) + k * m + 0.5 * t + rng.normal(size=300)
+    frame = pd.DataFrame({"t": t, "m": m, "k": k, "y": y})
+    value, _, weights, diagnostics = e.front_door(y, t, frame[["m", "k"]])
+    by_hand = 0.0
+    for _, part in frame.groupby(["m", "k"]):
+        shares = [(part["t"] == arm).sum() / (t == arm).sum() for arm in (0, 1)]
+        mean = sum((t == arm).mean() * part.loc[part["t"] == arm, "y"].mean() for arm in (0, 1))
+        by_hand += (shares[1] - shares[0]) * mean
+    assert value == pytest.approx(by_hand)
+    assert diagnostics == {"mediator_levels": 6}
+    assert weights.tolist() == [1.0] * 300
+    keep = (m != 1) | (k != 2) | (t == 1)
+    with pytest.raises(e.NoOverlapError, match="mediators m, k: 1 of 6 levels are seen in one arm only; merge levels"):
+        e.front_door(y[keep], t[keep], frame.loc[keep, ["m", "k"]])
+
+
+def test_arms_and_tables_that_are_just_large_enough():
+    rng = np.random.default_rng(4)
+    x, y = pd.DataFrame(rng.normal(size=(9, 2)), columns=["a", "b"]), rng.normal(size=9)
+    t = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0])
+    assert np.isfinite(e.PLAIN["regression"](y, t, x, None, 0)[0])
+    with pytest.raises(ValueError, match="an arm of 2 rows is too small for 3 columns of adjustment and constant"):
+        e.PLAIN["regression"](y[1:], t[1:], x[1:], None, 0)
+    dose = rng.normal(size=9)
+    assert np.isfinite(e.slope(y[:7], dose[:7], x[:7], None, 0)[0])
+    with pytest.raises(ValueError, match="6 rows are too few for 6 columns of treatment, adjustment and products"):
+        e.slope(y[:6], dose[:6], x[:6], None, 0)
+    controls = np.column_stack([np.ones(9), x - x.mean()])
+    left = dose - controls @ np.linalg.lstsq(controls, dose, rcond=None)[0]
+    assert e.slope(y, dose, x, None, 0)[3]["treatment_left"] == pytest.approx(left.var() / dose.var())
+
+
+def test_matching_without_columns_is_the_difference_and_a_constant_column_does_not_count():
+    frame = small(1)
+    y, t = frame["y"].to_numpy(), frame["t"].to_numpy()
+    none = e.PLAIN["matching"](y, t, frame[[]], None, 0)
+    assert none[0] == pytest.approx(y[t == 1].mean() - y[t == 0].mean())
+    plain, more = (e.PLAIN["matching"](y, t, x, None, 0) for x in (frame[["x"]], frame[["x"]].assign(c=5.0)))
+    assert more[0] == pytest.approx(plain[0])
+    used = plain[2]
+    assert used.sum() == 2 * len(y)
+    assert plain[3]["imbalance_after"] == pytest.approx(e._imbalance(frame[["x"]], t, used))

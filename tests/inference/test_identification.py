@@ -173,3 +173,66 @@ def test_graphs_that_cannot_be_asked():
         identify(CausalGraph.from_edges("xy", ["x -- y"]), "x", "y")
     with pytest.raises(ValueError, match="cycle: x -> y -> z -> x"):
         identify(CausalGraph.from_edges("xyz", ["x -> y", "y -> z", "z -> x"]), "x", "y")
+
+
+@pytest.mark.parametrize(
+    ("edges", "hidden", "path"),
+    [
+        (["u -> h", "h -> x", "u -> y", "x -> y"], ["u", "h"], "x <- h <- u -> y"),
+        (["u -> x", "u -> g", "g -> y", "x -> y", "h -> x"], ["u", "g", "h"], "x <- u -> g -> y"),
+        (["x -> y", "x <-> m", "m -> y"], ["m"], "x <- (hidden) -> m -> y"),
+    ],
+)
+def test_the_open_path_goes_through_every_hidden_variable(edges, hidden, path):
+    names = sorted({n for e in edges for n in e.split()[::2]})
+    with pytest.raises(NotIdentifiableError) as refusal:
+        identify(CausalGraph.from_edges(names, edges), "x", "y", hidden=hidden)
+    assert str(refusal.value) == f"the effect of x on y is not identifiable: {refusal.value.witness}"
+    assert refusal.value.witness.startswith("hedge: ")
+    assert "Interpretation" not in refusal.value.witness
+    assert f"; open back-door path {path} through what is hidden" in refusal.value.witness
+    assert "instrument" in refusal.value.witness or refusal.value.witness.endswith("through what is hidden")
+
+
+def test_estimands_in_print_and_as_dictionaries():
+    graph = CausalGraph.from_edges("xy", ["x -> y"])
+    found = identify(graph, "x", "y")
+    assert repr(found) == "effect of x on y: identified by back-door through the empty set"
+    assert found.latex == r"P\left(y \mid \text{do}(x)\right) = P\left(y \mid x\right)"
+    assert found._repr_latex_() == f"${found.latex}$"
+    assert set(found.to_dict()) == set(vars(found)) - {"impact"}
+    assert found.to_dict()["adjustments"] == ((),)
+    front = identify(CausalGraph.from_edges("uxmy", ["u -> x", "u -> y", "x -> m", "m -> y"]), "x", "y", hidden=["u"])
+    assert repr(front) == "effect of x on y: identified by front-door through m"
+    assert front.hidden == ("u",)
+    moved = identify(
+        CausalGraph.from_edges("zxyu", ["z -> x", "x -> y", "u -> x", "u -> y"]),
+        "x",
+        "y",
+        hidden=["u"],
+        instruments=True,
+    )
+    assert repr(moved) == "effect of x on y: identified by instrument z"
+    assert moved.latex == (
+        r"\frac{\partial}{\partial x} E\left[y \mid \text{do}(x)\right] = "
+        r"\frac{\text{Cov}\left(y, z\right)}{\text{Cov}\left(x, z\right)}"
+    )
+    none = identify(CausalGraph.from_edges("xyz", ["z -> x", "z -> y"]), "x", "y")
+    assert repr(none) == "effect of x on y: identified by no effect"
+    two = identify(CausalGraph.from_edges("xyab", ["a -> x", "b -> x", "a -> y", "b -> y", "x -> y"]), "x", "y")
+    assert two.by(["b", "a"]).latex.endswith(r"\sum_{b, a}{P\left(y \mid x, b, a\right) P\left(b, a\right)}")
+    assert two.by(["b"]).adjustment == ("b",)
+    assert two.by(["b"]).adjustments == two.adjustments
+
+
+def test_do_calculus_where_neither_door_is_open():
+    graph = CausalGraph.from_edges("xzwy", ["x -> z", "z -> w", "w -> y", "x <-> w", "z <-> y"])
+    found = identify(graph, "x", "y")
+    assert (found.strategy, found.adjustment, found.mediators, found.instrument) == ("do-calculus", None, None, None)
+    assert repr(found) == "effect of x on y: identified by do-calculus"
+
+
+def test_instruments_are_not_taken_unless_asked_for_and_named_without_what_is_not_given():
+    graph = CausalGraph.from_edges("zxyu", ["z -> x", "x -> y", "u -> x", "u -> y"])
+    with pytest.raises(NotIdentifiableError, match=r"; z is an instrument: instruments=True accepts what it assumes$"):
+        identify(graph, "x", "y", hidden=["u"])

@@ -3,15 +3,19 @@
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom, norm
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
+from causal_lib.inference import learners
 from causal_lib.inference.effects import effect
-from causal_lib.inference.estimators import BOOST, PLAIN, slope
+from causal_lib.inference.estimators import BOOST, PLAIN, propensities, slope
 from causal_lib.inference.learners import LEARNERS, Projection, final_model, linear_dml
 
 
@@ -198,3 +202,238 @@ def test_averages_of_events_say_nothing(name, capfd):
         warnings.simplefilter("error")
         assert abs(effect(frame, "t", "y", adjustment=["a"], estimator=name).value - 0.2) < 0.2
     assert capfd.readouterr() == ("", "")
+
+
+def _by_hand(kind, y, t, wide, fresh):
+    """Effects of ``fresh`` rows by the S-, T-, X- and R-learner of Künzel and others 2019 and of Nie and Wager 2021."""
+    events = set(np.unique(y)) == {0, 1}
+
+    def outcome(rows, values):
+        model = (HistGradientBoostingClassifier if events else HistGradientBoostingRegressor)(**BOOST, random_state=3)
+        model.fit(rows, values)
+        return lambda at: model.predict_proba(at)[:, 1] if events else model.predict(at)
+
+    if kind == "s":
+        model = outcome(np.column_stack([t, wide]), y)
+        return model(np.column_stack([np.ones(len(fresh)), fresh])) - model(np.column_stack([0 * fresh[:, 0], fresh]))
+    if kind in "tx":
+        arms = [outcome(wide[t == arm], y[t == arm]) for arm in (0, 1)]
+    if kind == "t":
+        return arms[1](fresh) - arms[0](fresh)
+    if kind == "x":
+        gain = [arms[1](wide[t == 0]) - y[t == 0], y[t == 1] - arms[0](wide[t == 1])]
+        of_arm = [final_model(3).fit(wide[t == arm], gain[arm]).predict(fresh) for arm in (0, 1)]
+        share = HistGradientBoostingClassifier(**BOOST, random_state=3).fit(wide, t).predict_proba(fresh)[:, 1]
+        return share * of_arm[0] + (1 - share) * of_arm[1]
+    expected = np.empty(len(y))
+    kind_of_folds = KFold if events else StratifiedKFold  # as CausalML does
+    for train, test in kind_of_folds(5, shuffle=True, random_state=3).split(wide, t):
+        expected[test] = outcome(wide[train], y[train])(wide[test])
+    chances = propensities(t, pd.DataFrame(wide, columns=["a", "b"]), np.arange(len(t)), 3)[:, 1]
+    left = t - chances
+    return final_model(3).fit(wide, (y - expected) / left, sample_weight=left**2).predict(fresh)
+
+
+@pytest.mark.parametrize("kind", ["s", "t", "x", "r"])
+@pytest.mark.parametrize("events", [True, False])
+def test_meta_learners_by_hand(kind, events):
+    y, t, x, _ = _effects(500, 6)
+    y = y if events else 5 * y + x["a"].to_numpy()
+    fresh = _effects(60, 7)[2]
+    found = LEARNERS[kind](y, t, x, np.arange(500), 3)
+    assert found.interval is None
+    assert found.predict(fresh) == pytest.approx(_by_hand(kind, y, t, x.to_numpy(), fresh.to_numpy()))
+
+
+def test_the_last_regression_is_slow_and_coarse():
+    expected = {"max_iter": 100, "learning_rate": 0.05, "max_leaf_nodes": 15, "min_samples_leaf": 200}
+    model = final_model(7).get_params()
+    assert {name: model[name] for name in expected} == expected
+    assert model["random_state"] == 7
+
+
+class _Recorder:
+    """In place of a package's model: keeps what it is given, and predicts a number of each row."""
+
+    def __init__(self, **settings):
+        self.settings = settings
+        type(self).made.append(self)
+
+    def fit(self, *given, **named):
+        self.given, self.named = given, named
+        return self
+
+
+@pytest.mark.parametrize("name", ["uplift_tree", "uplift_forest"])
+def test_what_uplift_trees_are_told(name, monkeypatch):
+    class Tree(_Recorder):
+        made: ClassVar[list] = []
+
+        def predict(self, rows):
+            return np.column_stack([0.2 * rows[:, 0], 0.5 * rows[:, 0] + 1])  # of control, of treated
+
+    class Forest(_Recorder):
+        made: ClassVar[list] = []
+
+        def predict(self, rows):
+            return np.column_stack([3 * rows[:, 0], 9 + 0 * rows[:, 0]])
+
+    part = SimpleNamespace(UpliftTreeClassifier=Tree, UpliftRandomForestClassifier=Forest)
+    monkeypatch.setattr(learners, "causalml_part", lambda asked: {"tree": part}[asked])
+    y, t, x, _ = _effects(60, 8)
+    found = LEARNERS[name](y, t, x, np.arange(60), 4)
+    how = {"control_name": "control", "min_samples_leaf": 50, "honesty": True, "random_state": 4, "max_depth": 5}
+    if name == "uplift_forest":
+        made, gain = Forest.made, 3 * x["a"]
+        how |= {"n_estimators": 100, "max_features": None}
+    else:
+        made, gain = Tree.made, 0.3 * x["a"] + 1
+    assert [one.settings for one in made] == [how]
+    assert made[0].named["treatment"].tolist() == [("control", "treated")[one] for one in t]
+    assert made[0].named["y"].tolist() == y.tolist()
+    assert made[0].named["X"] == pytest.approx(x.to_numpy())
+    assert found.predict(x) == pytest.approx(gain.to_numpy())
+    assert found.interval is None
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_what_the_causal_forest_is_told(events, monkeypatch):
+    import econml.dml
+
+    class Forest(_Recorder):
+        made: ClassVar[list] = []
+
+        def effect(self, rows):
+            return rows[:, :1] * 2
+
+        def effect_interval(self, rows, alpha):
+            return rows[:, :1] - alpha, rows[:, :1] + alpha
+
+    monkeypatch.setattr(econml.dml, "CausalForestDML", Forest)
+    y, t, x, _ = _effects(60, 9)
+    y = y if events else y + x["b"].to_numpy()
+    groups = np.repeat(np.arange(30), 2)
+    found = LEARNERS["causal_forest"](y, t, x, groups, 5)
+    told = dict(Forest.made[0].settings)
+    of_y, of_t = told.pop("model_y"), told.pop("model_t")
+    assert isinstance(of_t, HistGradientBoostingClassifier)
+    assert isinstance(of_y, HistGradientBoostingClassifier) == events
+    for model in (of_y, of_t):
+        assert {name: model.get_params()[name] for name in BOOST} == BOOST
+        assert model.random_state == 5
+    splits = GroupKFold(5, shuffle=True, random_state=5).split(groups, groups=groups)
+    for (train, test), (theirs, others) in zip(told.pop("cv"), splits, strict=True):
+        assert (train.tolist(), test.tolist()) == (theirs.tolist(), others.tolist())
+    assert told == {
+        "discrete_treatment": True, "discrete_outcome": events, "n_estimators": 200, "random_state": 5,
+    }  # fmt: skip
+    assert Forest.made[0].given[0].tolist() == y.tolist()
+    assert Forest.made[0].given[1].tolist() == t.tolist()
+    assert found.predict(x) == pytest.approx(2 * x["a"].to_numpy())
+    low, high = found.interval(x, 0.9)
+    assert low == pytest.approx(x["a"].to_numpy() - 0.1)
+    assert high == pytest.approx(x["a"].to_numpy() + 0.1)
+
+
+@pytest.mark.parametrize(("arms", "events"), [(True, True), (True, False), (False, True), (False, False)])
+def test_what_linear_dml_is_told(arms, events):
+    """The effect varies with numbers, in standard deviations; indicators are controls only, unless there is nothing else."""
+    from econml.dml import LinearDML
+
+    y, t, x, _ = _effects(160, 10)
+    y = y if events else 3 * y + x["a"].to_numpy()
+    t = t if arms else t + x["a"].to_numpy()
+    x = (x * [1, 9] + 4).assign(flag=np.arange(160) % 2, same=2.0)
+    made = []
+
+    class Seen(LinearDML):
+        def __init__(self, **settings):
+            made.append(settings)
+            super().__init__(**settings)
+
+        def fit(self, *given, **named):
+            made.append(named)
+            return super().fit(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("econml.dml.LinearDML", Seen)
+        linear_dml(y, t, x, np.arange(160), 6, arms=arms)
+        told, fitted = made
+        linear_dml(y, t, x[["flag", "same"]], np.arange(160), 6, arms=arms)
+    assert (told["discrete_treatment"], told["discrete_outcome"], told["random_state"]) == (arms, events, 6)
+    assert isinstance(told["model_y"], HistGradientBoostingClassifier) == events
+    assert isinstance(told["model_t"], HistGradientBoostingClassifier) == arms
+    splits = KFold(5, shuffle=True, random_state=6).split(np.arange(160))
+    assert [test.tolist() for _, test in told["cv"]] == [test.tolist() for _, test in splits]
+    numbers = x[["a", "b"]]
+    assert fitted["X"] == pytest.approx(((numbers - numbers.mean()) / numbers.std()).to_numpy())
+    assert fitted["W"].tolist() == x[["flag", "same"]].to_numpy().tolist()
+    assert made[2]["featurizer"] is None
+    assert made[3]["W"] is None
+    assert made[3]["X"] == pytest.approx(np.column_stack([(x["flag"] - 0.5) / x["flag"].std(), np.zeros(160)]))
+
+
+@pytest.mark.parametrize("name", ["linear_dml", "causal_forest", "dr_learner"])
+def test_diagnostics_and_weights_of_averages_by_hand(name):
+    """Of propensities that are fitted again fold by fold."""
+    y, t, x, _ = _effects(400, 11)
+    found = learners.__dict__[name](y, t, x, np.arange(400), 2)
+    if name == "linear_dml":
+        assert found[2].tolist() == [1.0] * 400
+        assert found[3] == {}
+        return
+    share = np.empty(400)
+    for train, test in KFold(5, shuffle=True, random_state=2).split(x):
+        model = HistGradientBoostingClassifier(**BOOST, random_state=2).fit(x.iloc[train], t[train])
+        share[test] = model.predict_proba(x.iloc[test])[:, 1]
+    weights = np.where(t == 1, 1 / share, 1 / (1 - share))
+    assert found[2] == pytest.approx(weights)
+    expected = {"propensity_min": share.min(), "propensity_max": share.max()}
+    for label, w in (("before", np.ones(400)), ("after", weights)):
+        gaps = []
+        for column in ("a", "b"):
+            v = x[column].to_numpy()
+            gap = np.average(v[t == 1], weights=w[t == 1]) - np.average(v[t == 0], weights=w[t == 0])
+            gaps.append(abs(gap) / np.sqrt((v[t == 1].var(ddof=1) + v[t == 0].var(ddof=1)) / 2))
+        expected[f"imbalance_{label}"] = max(gaps)
+    assert found[3] == pytest.approx(expected)
+    assert found[1].mean() == pytest.approx(0, abs=1e-12)
+
+
+def test_of_a_unit_the_share_that_the_columns_leave_is_told():
+    rng = np.random.default_rng(12)
+    x = pd.DataFrame({"a": rng.normal(size=300)})
+    t = x["a"].to_numpy() + rng.normal(size=300)
+    y = t + rng.normal(size=300)
+    left = t.copy()
+    for train, test in KFold(5, shuffle=True, random_state=1).split(x):
+        model = HistGradientBoostingRegressor(**BOOST, random_state=1).fit(x.iloc[train], t[train])
+        left[test] -= model.predict(x.iloc[test])
+    for how in (linear_dml, learners.causal_forest):
+        diagnostics = how(y, t, x, np.arange(300), 1, arms=False)[3]
+        assert diagnostics == pytest.approx({"treatment_left": left.var() / t.var()})
+
+
+def test_projections_of_20_clusters_a_term():
+    """Of two columns three linear terms and six quadratic ones."""
+    x, effect, noise, _ = _scores(240, 13)
+    x, score = x[["a", "b"]], effect + noise
+    for clusters, terms in ((60, 3), (119, 3), (120, 6)):
+        found = Projection.of(score, x, np.arange(240) % clusters)
+        assert len(found.coefficients) == terms
+    with pytest.raises(ValueError, match="59 rows or clusters are too few to project effects on 2 columns"):
+        Projection.of(score, x, np.arange(240) % 59)
+
+
+def test_draws_of_simultaneous_intervals_are_of_the_seed_and_of_all_rows():
+    rng = np.random.default_rng(14)
+    root = rng.normal(size=(3, 3))
+    projection = Projection(lambda rows: rows, np.zeros(3), root @ root.T)
+    rows = pd.DataFrame(rng.normal(size=(2300, 3)))
+    ends = [projection.interval(rows, 0.9, simultaneous=True, seed=seed) for seed in (0, 0, 1)]
+    assert ends[0].equals(ends[1])
+    assert not ends[0].equals(ends[2])
+    error = np.sqrt(((rows.to_numpy() @ root) ** 2).sum(axis=1))
+    # By other draws: the largest deviation among all rows, not among the last of them.
+    wide = np.abs(rng.normal(size=(4000, 3)) @ (rows.to_numpy() @ root / error[:, None]).T).max(axis=1)
+    assert (ends[0]["high"] / error).to_numpy() == pytest.approx(np.full(2300, np.quantile(wide, 0.9)), rel=0.03)

@@ -9,13 +9,7 @@ import pytest
 
 from causal_lib.graph import ARROW, CIRCLE, NONE, TAIL, CausalGraph
 from causal_lib.inference import NotIdentifiableError, effect, identify_class, is_adjustment_set
-from causal_lib.inference.pags import (
-    identify_by_adjustment,
-    is_visible,
-    mags,
-    some_mag,
-    why_no_common_adjustment_set,
-)
+from causal_lib.inference.pags import identify_by_adjustment, is_visible, mags, some_mag, why_no_common_adjustment_set
 from causal_lib.worlds.random_models import random_dag
 
 ENDS = {"none": (NONE, NONE), "->": (ARROW, TAIL), "<-": (TAIL, ARROW), "<->": (ARROW, ARROW)}
@@ -414,3 +408,72 @@ def test_graphs_that_are_no_pag(edges, message):
 def test_bad_queries(query, how, message):
     with pytest.raises(ValueError, match=message):
         identify_class(CausalGraph.from_edges("xy", ["x o-> y"]), *query, **how)
+
+
+def _shown_by_a_path(marks, x, y):
+    """Definition 8 of Zhang 2008 by its words: every path of distinct variables that ends with an arrow into x."""
+    d = len(marks)
+    for length in range(1, d - 1):
+        for start, *inner in itertools.permutations([k for k in range(d) if k not in (x, y)], length):
+            path = [start, *inner, x]
+            if marks[start, y] != NONE or not all(marks[a, b] != NONE for a, b in itertools.pairwise(path)):
+                continue
+            colliders = all(
+                marks[path[k - 1], path[k]] == ARROW == marks[path[k + 1], path[k]] for k in range(1, length)
+            )
+            parents = all((marks[k, y], marks[y, k]) == (ARROW, TAIL) for k in inner)
+            if marks[path[-2], x] == ARROW and colliders and parents:
+                return True
+    return False
+
+
+def test_an_edge_is_visible_by_the_words_of_the_definition():
+    rng, signs, seen = np.random.default_rng(0), [*ENDS.values(), (ARROW, CIRCLE), (CIRCLE, ARROW)], {}
+    of_outcome, of_others = [0.3, 0.05, 0.55, 0.05, 0.02, 0.03], [0.15, 0.2, 0.05, 0.5, 0.05, 0.05]
+    for _ in range(600):
+        marks = np.zeros((5, 5), dtype=np.int8)
+        for i, j in itertools.combinations(range(5), 2):
+            marks[i, j], marks[j, i] = signs[rng.choice(6, p=of_outcome if i == 1 else of_others)]
+        marks[0, 1], marks[1, 0] = ENDS["->"]
+        graph = CausalGraph("xyabc", marks)
+        expected = _shown_by_a_path(marks, 0, 1)
+        assert is_visible(graph, "x", "y") == expected, graph
+        direct = any(marks[k, 0] == ARROW and marks[k, 1] == NONE for k in (2, 3, 4))
+        seen[expected, direct] = seen.get((expected, direct), 0) + 1
+    assert seen[True, False] > 30  # shown by a path of colliders only
+    assert seen[False, False] > 30
+
+
+def test_a_refusal_names_the_path_that_all_ancestors_leave_open():
+    """b is an ancestor of x alone and c of y alone; adjusting for both leaves the longest path, through what is hidden."""
+    edges = [
+        "a -> x",
+        "u -> x",
+        "u -> c",
+        "c -> y",
+        "b -> x",
+        "v -> b",
+        "v -> y",
+        "x -> y",
+        "l -> m",
+        "m -> n",
+        "n -> y",
+    ]
+    graph = CausalGraph.from_edges("xyabcuvlmn", [*edges, "l -> x"])
+    with pytest.raises(
+        NotIdentifiableError,
+        match=r"closes every path that is not causal: x <- l -> m -> n -> y is open$",
+    ):
+        identify_by_adjustment(graph, "x", "y", hidden=list("uvlmn"))
+
+
+def test_knowledge_may_leave_a_single_member_and_a_limit_counts_the_class():
+    pag = CausalGraph.from_edges("ab", ["a o-o b"])
+    assert len(list(mags(pag, 3))) == 3
+    with pytest.raises(ValueError, match="more than 2 members; settle some of its 2 circles"):
+        list(mags(pag, 2))
+    told = CausalGraph.from_edges("ab", ["a o-> b"])
+    assert [one.edges for one in mags(told)] == [["a -> b"], ["a <-> b"]]
+    whole = CausalGraph.from_edges("ab", ["a <-> b"])
+    assert [one.edges for one in mags(whole)] == [["a <-> b"]]
+    assert pag.kind == "PAG"

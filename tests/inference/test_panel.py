@@ -286,3 +286,161 @@ def test_it_prints_as_a_sentence_and_the_frame_is_left_alone():
     assert repr(got).startswith("effect of the change on y (difference in differences): ")
     assert {"value", "low", "high", "p_value", "diagnostics"} <= got.to_dict().keys()
     pd.testing.assert_frame_equal(frame, before)
+
+
+# ---- by hand ------------------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_of_a_broken_line_by_hand():
+    rng = np.random.default_rng(20)
+    for n, lags in ((30, 3), (80, 3), (120, 4), (300, 5)):  # the whole part of 4 (n / 100)^(2/9)
+        assert lags == int(4 * (n / 100) ** (2 / 9))
+        frame = series(rng, times=n, start=n - 12)
+        got = p.interrupted_time_series(frame, "y", time="day", start=n - 12)
+        assert got.to_dict() == p.interrupted_time_series(frame, "y", time="day", start=n - 12, lags=lags).to_dict()
+        assert got.diagnostics["lags"] == lags
+        assert (got.diagnostics["times before"], got.diagnostics["times since"]) == (n - 12, 12)
+    # Days that are not evenly far apart, a line of its own on each side.
+    day = np.array([0.0, 1, 3, 4, 8, 10, 11, 13, 20])
+    y = np.array([1.0, 3, 2, 5, 4, 9, 8, 12, 11])
+    got = p.interrupted_time_series(pd.DataFrame({"d": day, "v": y}), "v", time="d", start=8.0, lags=0)
+    before, since = np.polyfit(day[:4] - 8, y[:4], 1), np.polyfit(day[4:] - 8, y[4:], 1)
+    left = np.r_[y[:4] - np.polyval(before, day[:4] - 8), y[4:] - np.polyval(since, day[4:] - 8)]
+    assert got.diagnostics == pytest.approx(
+        {
+            "times before": 4,
+            "times since": 5,
+            "lags": 0,
+            "level": since[1] - before[1],
+            "slope": since[0] - before[0],
+            "autocorrelation": (left[1:] * left[:-1]).sum() / (left**2).sum(),
+        }
+    )
+    assert got.value == pytest.approx(since[1] - before[1] + (since[0] - before[0]) * (day[4:] - 8).mean())
+    assert got.path.index.tolist() == day.tolist()
+    assert got.path["observed"].tolist() == y.tolist()
+    assert got.path["counterfactual"].to_numpy() == pytest.approx(np.polyval(before, day - 8))
+    p.interrupted_time_series(pd.DataFrame({"d": day[:8], "v": y[:8]}), "v", time="d", start=8.0, lags=7)
+    with pytest.raises(ValueError, match="lags=-1: must be from 0 to 7"):
+        p.interrupted_time_series(pd.DataFrame({"d": day[:8], "v": y[:8]}), "v", time="d", start=8.0, lags=-1)
+    with pytest.raises(ValueError, match="4 and 3 times before and since start=8: at least 4 and 4 are needed"):
+        p.interrupted_time_series(pd.DataFrame({"d": day[:7], "v": y[:7]}), "v", time="d", start=8.0)
+
+
+def _uneven(rng, treated=3, others=7):
+    """Times 0, 1, 4, 6, 7 and 9, the change at 6, of fewer treated units than others; these spread less."""
+    day = np.array([0.0, 1, 4, 6, 7, 9])
+    y = rng.normal(size=(treated + others, 6)) * np.r_[np.full(treated, 3.0), np.ones(others)][:, None]
+    frame = long(y, treated, 3)
+    return frame.assign(day=day[frame["day"]]).sample(frac=1, random_state=0), y, day
+
+
+def test_differences_of_unequal_groups_by_hand():
+    frame, y, day = _uneven(np.random.default_rng(21))
+    got = p.difference_in_differences(frame, "y", **HOW)
+    change = y[:, 3:].mean(axis=1) - y[:, :3].mean(axis=1)
+    slopes = np.array([np.polyfit(day[:3], one[:3], 1)[0] for one in y])
+    welch, trend = (ttest_ind(v[:3], v[3:], equal_var=False) for v in (change, slopes))
+    assert got.value == pytest.approx(change[:3].mean() - change[3:].mean())
+    assert (got.low, got.high) == pytest.approx(tuple(welch.confidence_interval(0.95)))
+    assert got.p_value == pytest.approx(welch.pvalue)
+    assert got.diagnostics == pytest.approx(
+        {
+            "treated units": 3,
+            "other units": 7,
+            "times before": 3,
+            "times since": 3,
+            "pre_trend": slopes[:3].mean() - slopes[3:].mean(),
+            "pre_trend_p": trend.pvalue,
+        }
+    )
+    mine, others = y[:3].mean(axis=0), y[3:].mean(axis=0)
+    assert got.path.index.tolist() == day.tolist()
+    assert got.path["observed"].to_numpy() == pytest.approx(mine)
+    assert got.path["counterfactual"].to_numpy() == pytest.approx(others + mine[:3].mean() - others[:3].mean())
+    assert (got.path["observed"] - got.path["counterfactual"])[3:].mean() == pytest.approx(got.value)
+
+
+def test_two_units_of_each_kind_and_two_times_before_are_enough():
+    y = np.arange(12.0).reshape(4, 3) ** 2
+    assert np.isfinite(p.difference_in_differences(long(y, 2, 2), "y", **HOW).value)
+    with pytest.raises(ValueError, match="3 and 1 treated units and others: at least 2 and 2 are needed"):
+        p.difference_in_differences(long(y, 3, 2), "y", **HOW)
+
+
+def test_differences_without_noise_have_no_width():
+    unit, day = np.indices((5, 4))
+    for gain, chance in ((5.0, 0.0), (0.0, 1.0)):
+        got = p.difference_in_differences(long(unit + day + gain * ((unit < 2) & (day > 1)), 2, 2), "y", **HOW)
+        assert (got.value, got.low, got.high, got.p_value) == (gain, gain, gain, chance)
+
+
+@pytest.mark.parametrize("demeaned", [False, True])
+def test_the_numbers_of_synthetic_control_by_hand(demeaned):
+    frame, y, _ = _uneven(np.random.default_rng(22), treated=2, others=6)
+    y += 2 * np.arange(8)[:, None]
+    frame["y"] += 2 * frame["unit"]
+    got = p.synthetic_control(frame, "y", demeaned=demeaned, placebos=19, seed=3, **HOW)
+    level = y[:, :3].mean(axis=1, keepdims=True) * demeaned
+    moved, weights, without = y - level, [], []
+    for i in (0, 1):
+        weights.append(p._mixture(moved[i, :3], moved[2:, :3]))
+        without.append(weights[-1] @ moved[2:] + level[i])
+    gap = y[:2] - without
+    placebo = []
+    for i in range(2, 8):
+        others = [j for j in range(2, 8) if j != i]
+        placebo.append(moved[i] - p._mixture(moved[i, :3], moved[others, :3]) @ moved[others])
+    placebo = np.array(placebo)
+    means = placebo[:, 3:].mean(axis=1)[np.random.default_rng(3).integers(6, size=(19, 2))].mean(axis=1)
+    sizes = sorted(abs(means))
+    assert got.value == pytest.approx(gap[:, 3:].mean())
+    assert (got.low, got.high) == pytest.approx((got.value - sizes[-1], got.value + sizes[-1]))  # 19 of 20 sizes
+    assert got.p_value == pytest.approx((1 + sum(size >= abs(got.value) for size in sizes)) / 20)
+    assert got.diagnostics == pytest.approx(
+        {
+            "treated units": 2,
+            "other units": 6,
+            "times before": 3,
+            "times since": 3,
+            "pre_error": np.sqrt((gap[:, :3] ** 2).mean()),
+            "placebo_pre_error": np.sqrt((placebo[:, :3] ** 2).mean()),
+            "donors": np.mean([(w > 1e-6).sum() for w in weights]),
+        }
+    )
+    assert got.weights.index.tolist() == [0, 1]
+    assert got.weights.columns.tolist() == [2, 3, 4, 5, 6, 7]
+    assert got.weights.to_numpy() == pytest.approx(np.array(weights))
+    assert got.path["observed"].to_numpy() == pytest.approx(y[:2].mean(axis=0))
+    assert got.path["counterfactual"].to_numpy() == pytest.approx(np.mean(without, axis=0))
+    assert got.estimator == ("synthetic control, demeaned" if demeaned else "synthetic control")
+    assert got.covers(got.low)
+    assert got.covers(got.high)
+    assert not got.covers(got.high + 1e-9)
+    assert not got.covers(got.low - 1e-9)
+    with pytest.raises(ValueError, match="placebos=18: an interval of 95% needs 19 or more"):
+        p.synthetic_control(frame, "y", placebos=18, **HOW)
+
+
+def test_synthetic_control_draws_999_placebos_with_seed_0_of_five_donors_or_more():
+    frame, _, _ = _uneven(np.random.default_rng(23), treated=2, others=5)
+    assert (
+        p.synthetic_control(frame, "y", **HOW).to_dict()
+        == p.synthetic_control(frame, "y", placebos=999, seed=0, demeaned=False, **HOW).to_dict()
+    )
+    with pytest.raises(ValueError, match=r"2 and 4 treated units and donors .*: at least 1 and 5 are needed"):
+        p.synthetic_control(frame[frame["unit"] < 6], "y", **HOW)
+
+
+def test_a_mixture_that_is_met_exactly_has_no_size():
+    assert p._mixture(np.zeros(3), np.zeros((2, 3))).sum() == pytest.approx(1)
+    assert p._mixture(np.array([1.0, 2.0]), np.array([[1.0, 2.0], [5.0, -1.0]])) == pytest.approx([1, 0])
+
+
+def test_a_panel_effect_as_a_dictionary_and_in_print():
+    found = p.PanelEffect("tone", "x", 1.0, 0.5, 1.5, 0.0316, pd.DataFrame(), {"lags": 3})
+    assert found.to_dict() == {
+        "outcome": "tone", "estimator": "x", "value": 1.0, "low": 0.5, "high": 1.5, "p_value": 0.0316,
+        "diagnostics": {"lags": 3},
+    }  # fmt: skip
+    assert repr(found) == "effect of the change on tone (x): 1.0000 [0.5000, 1.5000], p = 0.032"

@@ -1,6 +1,7 @@
 """Ranges of effects: shares by counting members, values by the estimator, samples of large classes."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,8 @@ import pytest
 
 from causal_lib.discovery.stability import Stability
 from causal_lib.graph import CausalGraph
-from causal_lib.inference import best_treatments, effect, effect_range, members
+from causal_lib.inference import best_treatments, effect, effect_range, members, ranges
+from causal_lib.inference.effects import Effect
 from causal_lib.inference.ranges import EffectRange
 from causal_lib.knowledge import Knowledge
 
@@ -140,3 +142,117 @@ def test_the_best_treatment_may_depend_on_the_graph():
     assert refused.loc["a", "refused"] == 0.5
     with pytest.raises(ValueError, match="k must lie between 1 and 1"):
         best_treatments(frame, ["a", "b"], "y", graph, 2)
+
+
+CHAIN = CausalGraph.from_edges("zty", ["z -> t", "z -> y", "t -> y"]).cpdag()
+
+
+def test_weights_of_directions_by_hand(frame):
+    """Of unlike shares, of names in another order, with half a draw added to both ways; 100 draws where none are told."""
+    given = stability("ytz", draws=10, z_t=0.9, z_y=0.8, t_y=0.3)
+    for draws in (10, None):
+        told = given if draws else SimpleNamespace(names=given.names, directed=given.directed)
+        found = effect_range(frame, "t", "y", CHAIN, directions=told, estimator="regression")
+        extra, weights = 0.5 / (draws or 100), {}
+        for order in itertools.permutations("zty"):
+            chance = 1.0
+            for pair, share in {"zt": 0.9, "zy": 0.8, "ty": 0.3}.items():
+                own = share if order.index(pair[0]) < order.index(pair[1]) else 1 - share
+                chance *= (own + extra) / (1 + 2 * extra)
+            late = order.index("y") < order.index("t")
+            answer = None if late else ("z",) if order.index("z") < order.index("t") else ()
+            weights[answer] = weights.get(answer, 0) + chance
+        total = sum(weights.values())
+        assert dict(zip(found.table["adjustment"], found.table["share"], strict=True)) == pytest.approx(
+            {answer: chance / total for answer, chance in weights.items()}
+        )
+        assert found.table["share"].tolist() == sorted(found.table["share"], reverse=True)
+    # What the class directs by itself is no matter of the draws.
+    collider = CausalGraph.from_edges("ztyw", ["z -> y", "t -> y", "w -- t"])
+    told = effect_range(
+        frame, "t", "w", collider, directions=stability("ztyw", z_y=0.01, t_y=0.9, w_t=0.5), estimator="difference"
+    )
+    assert told.table["share"].tolist() == [0.5, 0.5]
+
+
+def test_several_graphs_weigh_the_same_however_many_members_they_have(frame):
+    single = CausalGraph.from_edges("zty", ["z -> t", "z -> y", "t -> y"])
+    found = effect_range(frame, "t", "y", [CHAIN, single], estimator="regression")
+    table = found.table.set_index("adjustment")["share"]
+    assert (found.graphs, found.exact) == (7, True)
+    assert table.to_dict() == pytest.approx({("z",): 0.5 + 0.5 / 6, (): 0.5 * 2 / 6, None: 0.5 * 3 / 6})
+
+
+def test_options_reach_the_estimator(frame, monkeypatch):
+    seen = []
+
+    def fake(frame, treatment, outcome, *, adjustment, estimator, **how):
+        seen.append((treatment, adjustment, estimator, how))
+        return Effect(treatment, outcome, estimator, adjustment, 1.0, 0.25, 1.0)
+
+    monkeypatch.setattr(ranges, "effect", fake)
+    found = effect_range(frame, "t", "y", CHAIN, cluster="w", seed=3)
+    best_treatments(frame, ["t", "z"], "y", CHAIN, estimator="ipw", cluster="w")
+    how = {"cluster": "w", "seed": 3}
+    assert seen[:2] == [("t", (), "aipw", how), ("t", ("z",), "aipw", how)]
+    assert {one[2] for one in seen[2:]} == {"ipw"}
+    assert len(seen) == 6  # each answer of each treatment once
+    table = found.table.set_index("why")
+    assert table.loc["back-door", "low"].tolist() == pytest.approx([1 - 1.959964 * 0.25] * 2)
+    assert table.loc["back-door", "high"].tolist() == pytest.approx([1 + 1.959964 * 0.25] * 2)
+    assert table.loc["no effect", ["value", "low", "high"]].tolist() == [0, 0, 0]
+    assert found.positive == pytest.approx(0.5)
+    assert found.negative == 0
+
+
+def test_the_size_of_a_class_that_is_looked_at_whole(frame):
+    assert effect_range(frame, "t", "y", CHAIN, estimator="regression", limit=6).exact
+    sample = effect_range(frame, "t", "y", CHAIN, estimator="regression", limit=5)
+    assert (sample.graphs, sample.exact) == (5, False)
+    both = effect_range(frame, "t", "y", [CHAIN, CHAIN.extension()], estimator="regression", limit=5)
+    assert (both.graphs, both.exact) == (6, False)
+    both = effect_range(frame, "t", "y", [CHAIN.extension(), CHAIN], estimator="regression", limit=5)
+    assert (both.graphs, both.exact) == (6, False)
+
+
+def test_choices_of_the_best_by_hand(monkeypatch):
+    """Values by treatment, without and with z among the adjustment; the largest two of three, none that is refused."""
+    values = {"a": (1.0, 5.0), "b": (2.0, 2.0), "c": (3.0, 3.0)}
+    monkeypatch.setattr(
+        ranges,
+        "effect",
+        lambda frame, t, y, *, adjustment, **how: Effect(t, y, "x", (), values[t]["z" in adjustment], 0.1, 1.0),
+    )
+    frame = pd.DataFrame({name: [0.0] for name in "zabcy"})
+    graph = CausalGraph.from_edges("zabcy", ["z -- a", "z -> y", "a -> y", "b -> y", "c -> y"])
+    weigh = {"directions": stability("zabcy", draws=10**9, z_a=0.75)}
+    found = best_treatments(frame, ["a", "b", "c"], "y", graph, 2, **weigh)
+    assert found.index.tolist() == ["c", "a", "b"]
+    assert found.index.name == "treatment"
+    assert found["chosen"].tolist() == pytest.approx([1.0, 0.75, 0.25])
+    assert found.loc["a", ["low", "high", "refused"]].tolist() == pytest.approx([1.0, 5.0, 0.0])
+    one = best_treatments(frame, ["a", "b", "c"], "y", graph, **weigh)
+    assert one["chosen"].to_dict() == pytest.approx({"a": 0.75, "c": 0.25, "b": 0.0})
+    refused = best_treatments(frame, ["a", "b", "c"], "y", graph, 2, hidden=["z"], **weigh)
+    assert refused.loc["a", ["refused", "chosen", "low", "high"]].tolist() == pytest.approx([0.75, 0, 1.0, 1.0])
+    assert refused.loc[["b", "c"], "chosen"].tolist() == pytest.approx([1.0, 1.0])
+    never = CausalGraph.from_edges("zabcy", ["z -> a", "z -> y", "a -> y", "b -> y", "c -> y"])
+    all_of_it = best_treatments(frame, ["a", "c"], "y", never, hidden=["z"]).loc["a"]
+    assert np.isnan(all_of_it["low"])
+    assert (all_of_it["refused"], all_of_it["chosen"]) == (1, 0)
+    for k in (0, 3):
+        with pytest.raises(ValueError, match=f"k must lie between 1 and 2, one less than the treatments, not {k}"):
+            best_treatments(frame, ["a", "b", "c"], "y", graph, k)
+
+
+def test_shares_of_signs_and_words():
+    table = pd.DataFrame({"adjustment": [("a",), ("b",), ()], "share": [0.5, 0.25, 0.25], "why": "back-door"})
+    table = table.assign(value=[-1.0, 2.0, 0.5], low=[-2.0, 1.0, 0.0], high=[0.0, 3.0, 1.0])
+    found = EffectRange("t", "y", table, 1, False)
+    assert (found.positive, found.negative, found.decided) == (0.25, 0.0, False)  # an end at 0 is no sign
+    assert repr(found) == (
+        "effect of t on y over 1 graph (a sample): -1.0000 to 2.0000; above 0 in 25%, below 0 in 0% of them"
+    )
+    below = EffectRange("t", "y", table.assign(high=-0.1, low=-3.0), 3, True)
+    assert (below.positive, below.negative, below.decided) == (0.0, 1.0, True)
+    assert "over 3 graphs: " in repr(below)

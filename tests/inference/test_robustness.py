@@ -1,11 +1,15 @@
 """Sensitivity against published numbers and against a hidden cause that is simulated, then revealed."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy.stats import t as student
 
-from causal_lib.inference.robustness import Sensitivity, e_value, refute, sensitivity
+from causal_lib.inference.effects import Effect
+from causal_lib.inference.robustness import Sensitivity, _bound, e_value, refute, sensitivity
 
 
 def test_the_numbers_of_the_paper():
@@ -150,3 +154,145 @@ def test_z_is_in_standard_errors_of_one_estimate(hidden):
 def test_bad_input(hidden, call, message):
     with pytest.raises(ValueError, match=message):
         call(hidden)
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom", "q", "alpha"),
+    [(2.9, 12, 1.0, 0.05), (-2.9, 12, 0.8, 0.2), (4.5, 5, 1.0, 0.05), (-4.0, 5, 0.9, 0.1), (6.0, 40, 0.5, 0.01)],
+)
+def test_the_robustness_of_the_sign_is_the_least_that_some_cause_of_this_strength_needs(t, freedom, q, alpha):
+    """Against every strength with the outcome up to it: the end of the interval comes to what ``q`` leaves, not beyond."""
+    found = Sensitivity("a", "b", t * 0.3, 0.3, freedom, q, alpha, pd.DataFrame())
+    strength = found.robustness_of_sign
+    assert 0.03 < strength < 1
+    nearer = 1 if t > 0 else 2
+    for factor in (1.0, 0.98):
+        with_outcome = np.linspace(0, factor * strength, 4001)
+        ends = [np.sign(t) * found.under(factor * strength, one)[nearer] for one in with_outcome]
+        rest_of_it = (1 - q) * abs(found.value)
+        if factor == 1.0:
+            assert min(ends) == pytest.approx(rest_of_it, abs=1e-6)
+        else:
+            assert min(ends) > rest_of_it + 1e-4
+    assert abs(found.under(found.robustness, found.robustness)[0]) == pytest.approx((1 - q) * abs(found.value))
+
+
+def test_an_effect_that_is_not_significant_has_no_robustness_of_sign():
+    critical = student.ppf(0.975, 11) / np.sqrt(11) * np.sqrt(12)  # of a t with 12 degrees, one lost to the cause
+    below, above = (
+        Sensitivity("a", "b", factor * critical, 1.0, 12, 1.0, 0.05, pd.DataFrame()) for factor in (0.999, 1.02)
+    )
+    assert below.robustness_of_sign == 0.0
+    assert 0 < above.robustness_of_sign < 0.03
+    assert below.robustness > 0.3
+
+
+def test_a_negative_effect_is_moved_up_and_strengths_have_ends():
+    found = Sensitivity("a", "b", -1.0, 0.2, 30, 1.0, 0.1, pd.DataFrame())
+    bias, error = 0.2 * np.sqrt(30 * 0.2 * 0.1 / 0.9), 0.2 * np.sqrt(0.8 / 0.9 * 30 / 29)
+    half = student.ppf(0.95, 29) * error
+    assert found.under(0.1, 0.2) == pytest.approx((-1 + bias, -1 + bias - half, -1 + bias + half))
+    assert found.under(0, 0)[0] == -1
+    assert found.under(0.3, 1)[1] == found.under(0.3, 1)[2]
+    for strengths in ((-0.1, 0), (0, -0.1), (1, 0), (0, 1.01)):
+        with pytest.raises(ValueError, match="strengths must lie in"):
+            found.under(*strengths)
+    assert repr(found) == (
+        "effect of a on b: -1.0000 (standard error 0.2000); a hidden cause that explains "
+        f"{found.robustness:.1%} of what is left of both takes it away, {found.robustness_of_sign:.1%} its significance at 0.1"
+    )
+
+
+def test_bounds_of_every_column_and_multiple_by_hand(hidden):
+    """Cinelli and Hazlett 2020, section 4.4, of a number and of a column of three levels."""
+    frame = hidden.head(200).assign(kind=np.tile(["a", "b", "c", "a"], 50))
+    frame["t"] += (frame["kind"] == "b") * 0.7
+    found = sensitivity(frame, "t", "y", ["x", "kind"], multiples=(1, 0.5), q=0.6, alpha=0.2)
+    assert (found.q, found.alpha) == (0.6, 0.2)
+    x, t, y = (frame[name].to_numpy() for name in "xty")
+    kinds = [(frame["kind"] == level).to_numpy(dtype=float) for level in "bc"]
+    rows = found.bounds.set_index(["as strong as", "times"])
+    assert rows.index.tolist() == [("x", 1), ("x", 0.5), ("kind", 1), ("kind", 0.5)]
+    for name, others in (("x", kinds), ("kind", [x])):
+        of_t = 1 - (rest(t, x, *kinds) ** 2).sum() / (rest(t, *others) ** 2).sum()
+        of_y = 1 - (rest(y, t, x, *kinds) ** 2).sum() / (rest(y, t, *others) ** 2).sum()
+        for k in (1, 0.5):
+            one = rows.loc[(name, k)]
+            rho = np.sqrt(k) * of_t / np.sqrt((1 - k * of_t) * (1 - of_t))
+            assert one["with_treatment"] == pytest.approx(k * of_t / (1 - of_t))
+            eta = (np.sqrt(k) + rho) / np.sqrt(1 - rho**2)
+            assert one["with_outcome"] == pytest.approx(eta**2 * of_y / (1 - of_y))
+            ends = found.under(one["with_treatment"], min(one["with_outcome"], 1))
+            assert (one["value"], one["low"], one["high"]) == pytest.approx(ends)
+    default = sensitivity(frame, "t", "y", ["x"])
+    assert default.bounds["times"].tolist() == [1, 2, 3]
+    assert (default.q, default.alpha) == (1.0, 0.05)
+    assert default.bounds["with_outcome"].max() > 1  # more than there is: taken for all of it
+    assert default.bounds["low"].iloc[2] == default.under(default.bounds["with_treatment"].iloc[2], 1)[1]
+
+
+def test_causes_stronger_than_can_be_have_no_bound():
+    assert _bound(0.3, 0.2, 4) == (np.inf, np.inf)  # 4 times 0.3 of the treatment
+    with_treatment, with_outcome = _bound(0.45, 0.2, 2)  # 2 * 0.45² > (1 - 0.9) (1 - 0.45)
+    assert with_treatment == pytest.approx(0.9 / 0.55)
+    assert with_outcome == np.inf
+
+
+def test_how_few_rows_are_enough(hidden):
+    assert sensitivity(hidden.head(5), "t", "y", ["x"]).freedom == 2
+    with pytest.raises(ValueError, match="4 rows are too few for 2 columns"):
+        sensitivity(hidden.head(4), "t", "y", ["x"])
+    for how in ({"q": 0}, {"q": -1}, {"alpha": 0}, {"alpha": 1}):
+        with pytest.raises(ValueError, match="q must be above 0 and alpha in"):
+            sensitivity(hidden, "t", "y", ["x"], **how)
+
+
+def test_all_refutations_by_hand(hidden):
+    """Differences of means: shuffled, with a cause that they ignore, of four fifths, and of another outcome."""
+    frame = hidden.head(301).assign(t=lambda f: (f["t"] > 0.4).astype(int))
+
+    def difference(t, y):
+        one, none = y[t == 1], y[t == 0]
+        error = np.sqrt((one.var() / len(one) + none.var() / len(none)) * len(y) / (len(y) - 1))
+        return one.mean() - none.mean(), error
+
+    found = refute(frame, "t", "y", [], estimator="difference", repeats=4, seed=7, negative_control="other")
+    t, y, other = (frame[name].to_numpy() for name in ("t", "y", "other"))
+    rng, made = np.random.default_rng(7), {}
+    made["placebo treatment"] = 0.0, [difference(rng.permutation(t), y) for _ in range(4)]
+    made["random cause"] = difference(t, y)[0], [(rng.standard_normal(301), difference(t, y))[1] for _ in range(4)]
+    parts = [np.sort(rng.choice(301, size=240, replace=False)) for _ in range(4)]
+    made["subset"] = difference(t, y)[0], [difference(t[part], y[part]) for part in parts]
+    made["negative control other"] = 0.0, [difference(t, other)]
+    assert found["check"].tolist() == list(made)
+    for row in found.itertuples():
+        expected, pairs = made[row.check]
+        values, errors = np.array(pairs).T
+        assert row.expected == pytest.approx(expected)
+        assert row.mean == pytest.approx(values.mean())
+        assert row.z == pytest.approx((values.mean() - expected) / errors.mean(), abs=1e-9)
+        if len(values) > 1:
+            assert row.deviation == pytest.approx(values.std(ddof=1), abs=1e-12)
+        assert row.passed == (abs(row.z) < 2)
+    assert found["z"].iloc[3] > 2
+    assert np.isnan(found["deviation"].iloc[3])
+    once = refute(frame, "t", "y", [], estimator="difference", repeats=1, checks=["placebo treatment"])
+    assert np.isnan(once["deviation"].item())
+
+
+def test_refutations_hand_on_their_seed_and_are_repeated_twenty_times(hidden, monkeypatch):
+    seen, frame = [], hidden.head(100).assign(t=lambda f: (f["t"] > 0).astype(int))
+    told = iter([5.0, *[4.0] * 20])
+
+    def fake(frame, treatment, outcome, *, adjustment, seed, **how):
+        seen.append((outcome, tuple(adjustment), seed, how))
+        return Effect(treatment, outcome, "x", (), next(told), 0.5, 1.0)
+
+    monkeypatch.setattr(sys.modules[refute.__module__], "effect", fake)
+    found = refute(frame, "t", "y", ["x"], checks=["random cause"], seed=9, cluster="u").iloc[0]
+    assert len(seen) == 21
+    assert {one[2] for one in seen} == {9}
+    assert all(one[3] == {"cluster": "u"} for one in seen)
+    assert [one[1] for one in seen] == [("x",)] + [("x", "random cause")] * 20
+    assert found["z"] == pytest.approx(-2.0)
+    assert not found["passed"]  # 2 standard errors are too many

@@ -9,8 +9,10 @@ import pytest
 import statsmodels.api as sm
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.model_selection import GroupKFold
 
 from causal_lib.inference import UpliftModel, estimators, incremental_outcomes
+from causal_lib.inference.learners import LEARNERS, Learned, final_model
 
 
 def shoppers(n, seed):
@@ -346,3 +348,195 @@ def test_the_bootstrap_of_incremental_outcomes_draws_users():
         np.r_[score, score], np.r_[uplift, uplift], np.r_[users, users], share=0.5, n_boot=4000
     )
     assert twice == pytest.approx((value, low, high))
+
+
+def _tiny(score, predicted, groups=None, **columns):
+    """A model of these scores and predictions; of new rows it predicts their column ``gain``, relevance ``seen``."""
+    n, x = len(score), pd.DataFrame({"gain": predicted, "seen": 0.0})
+    groups = np.arange(n) if groups is None else np.asarray(groups)
+    parts = np.asarray(score, dtype=float), np.asarray(predicted, dtype=float), groups, x
+    return UpliftModel("t", "bought", ("gain", "seen"), *parts, "dr", _Column("gain"), _Column("seen").predict)
+
+
+def test_groups_ranks_and_ties_by_hand():
+    """Ties get their mean rank; a prediction at an edge belongs to the group above."""
+    predicted = [0.1, 0.3, 0.3, 0.2, 0.5, 0.4, 0.7]
+    tiny = _tiny([1.0, 0.0, 2.0, 4.0, -1.0, 3.0, 5.0], predicted, [0, 0, 1, 2, 2, 2, 3])
+    ranks = np.array([7, 4.5, 4.5, 6, 2, 3, 1]) / 8
+    assert tiny.qini()[0] == pytest.approx((tiny.score * (0.5 - ranks)).mean())
+    assert tiny.auuc()[0] == pytest.approx((tiny.score * (1 - ranks)).mean())
+    table = tiny.grouped(3)  # edges at 0.3 and 0.4
+    assert table.index.name == "group"
+    assert table["predicted"].tolist() == pytest.approx([0.15, 0.3, 1.6 / 3])
+    assert table["value"].tolist() == pytest.approx([2.5, 1.0, 7 / 3])
+    left = [1.0 - 2.5, 4.0 - 2.5]  # of the first group, in clusters 0 and 2
+    error = np.sqrt((left[0] ** 2 + left[1] ** 2) * 4 / 3) / 2
+    assert table.loc[0, "high"] - table.loc[0, "value"] == pytest.approx(1.959964 * error)
+    assert len(_tiny(np.arange(20.0), np.arange(20.0)).grouped()) == 5
+    line = tiny.calibration().loc["slope"]
+    assert repr(tiny) == (
+        "UpliftModel of t on bought from 7 rows; slope of effects on predictions "
+        f"{line['value']:.2f} [{line['low']:.2f}, {line['high']:.2f}]"
+    )
+
+
+def _offers():
+    """What is predicted, seen, earned and spent of seven offers to two users."""
+    return pd.DataFrame(
+        {
+            "user_id": [1, 1, 1, 2, 2, 2, 2],
+            "gain": [0.3, 0.2, 0.4, 0.1, -0.2, 0.0, 0.25],
+            "seen": [0.5, 0.9, 0.1, -0.1, 0.7, 0.3, 0.6],
+            "earns": [1.0, 4.0, 1.0, 20.0, 9.0, 1.0, 2.0],
+            "costs": [3.0, 1.0, 4.0, 2.0, 1.0, 1.0, 2.5],
+        },
+        index=list("abcdefg"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "taken"),
+    [
+        ({}, "cagbd"),  # nothing of 0 or less
+        ({"k": 1}, "cg"),
+        ({"k": 2}, "cagd"),
+        ({"k": 2, "per": "costs"}, "cagbd"),
+        ({"objective": "relevance"}, "begafc"),
+        ({"objective": "relevance", "k": 1}, "be"),
+        ({"objective": "revenue", "price": "earns"}, "dbgca"),
+        ({"objective": "revenue", "price": "earns", "k": 1}, "db"),
+        ({"objective": "uplift", "price": "earns"}, "cagbd"),  # a price is no matter of uplift
+        ({"budget": 3}, "cag"),  # a cost of 1 a row
+        ({"budget": 2.9}, "ca"),
+        ({"budget": 10, "cost": 5.0}, "ca"),
+        ({"budget": 3.5, "cost": "costs"}, "b"),  # then c, which is too dear: nothing cheaper is taken in its place
+        ({"budget": 7.5, "cost": "costs"}, "bcg"),
+        ({"budget": 8.0, "cost": "costs", "k": 1}, "cg"),
+        ({"budget": 3.0, "cost": "costs", "objective": "revenue", "price": "earns"}, "db"),
+    ],
+)  # fmt: skip
+def test_what_is_taken_by_hand(how, taken):
+    rows = _offers()
+    chosen, _ = _tiny(np.arange(9.0), np.linspace(0, 1, 9)).recommend(rows, **how)
+    assert "".join(chosen.index) == taken
+
+
+def test_what_is_told_of_a_choice_by_hand():
+    tiny = _tiny([0.0, 0.4, 0.2, 0.8], [0.1, 0.2, 0.3, 0.8])
+    slope, level = np.polyfit(tiny.predicted, tiny.score, 1)
+    rows = _offers()
+    chosen, (total, _, _) = tiny.recommend(rows, objective="revenue", price="earns", budget=9, cost="costs")
+    assert total == pytest.approx((chosen["earns"] * (level + slope * chosen["gain"])).sum())
+    assert chosen["expected"].to_numpy() == pytest.approx((level + slope * chosen["gain"]).to_numpy())
+    assert chosen["objective"].tolist() == (chosen["gain"] * chosen["earns"]).tolist()
+    assert chosen["uplift"].tolist() == chosen["gain"].tolist()
+    assert chosen["relevance"].tolist() == chosen["seen"].tolist()
+    assert "cost_of_row" not in chosen
+    for name, row in chosen.iterrows():
+        shown, gain = row["seen"], level + slope * row["gain"]
+        anyway = max(shown - gain, 0)
+        assert row["why"] == f"bought: {max(shown, 0):.0%} when shown, {anyway:.0%} anyway", name
+    relevant, (other, _, _) = tiny.recommend(rows, objective="relevance", price="earns", k=1)
+    assert relevant["objective"].tolist() == relevant["seen"].tolist()
+    assert other == pytest.approx((level + slope * relevant["gain"]).sum())
+    assert chosen.index.tolist()[0] == "d"
+    assert chosen.loc["d", "why"].startswith("bought: 0% when shown, 0% anyway")
+
+
+def test_refusals_of_choices_by_hand():
+    tiny, rows = _tiny(np.arange(9.0), np.linspace(0, 1, 9)), _offers()
+    with pytest.raises(ValueError, match="cost: 2 rows cost nothing or less"):
+        tiny.recommend(rows.assign(costs=[0.0, -1, 1, 1, 1, 1, 1]), budget=3, cost="costs")
+    for how, name in (({"cost": "fee"}, "fee"), ({"objective": "revenue", "price": "fee"}, "fee")):
+        with pytest.raises(ValueError, match=f"no column '{name}'"):
+            tiny.recommend(rows, budget=3, **how)
+    with pytest.raises(ValueError, match="column 'earns' has 1 missing value"):
+        tiny.recommend(rows.assign(earns=[np.nan, *[1.0] * 6]), objective="revenue", price="earns")
+    tiny.recommend(rows.drop(columns="user_id"), budget=3)  # without k nobody asks whose row it is
+
+
+def test_categories_of_new_rows_are_those_of_training():
+    frame = shoppers(1500, 9)
+    frame["kind"] = np.array(list("abc"))[np.arange(1500) % 3]
+    frame["y"] = (np.random.default_rng(0).random(1500) < 0.2 + 0.5 * frame["t"] * (frame["kind"] == "c")).astype(int)
+    model = UpliftModel.train(frame, "t", "y", ["loyal", "kind"])
+    rows = frame[frame["kind"] == "c"].head(20)
+    alone, among = model.predict(rows), model.predict(frame)[rows.index]
+    assert alone == pytest.approx(among)
+    assert alone.mean() > 0.3
+    assert model.relevance(rows) == pytest.approx(model.relevance(frame)[rows.index])
+
+
+def test_training_by_hand():
+    """Scores of folds of the seed; predictions of those of the next seed; clusters together; relevance of the treated."""
+    frame = shoppers(400, 10)
+    columns, seed = ["need", "loyal"], 3
+    model = UpliftModel.train(frame, "t", "y", columns, cluster="user_id", seed=seed)
+    x, t, y = frame[columns], frame["t"].to_numpy(), frame["y"].to_numpy(dtype=float)
+    groups = pd.factorize(frame["user_id"])[0]
+    chances, means = estimators.cross_fit(y, t, x, groups, seed)
+    score = estimators.dr_scores(y, t, chances, means)[0]
+    assert model.score == pytest.approx(score)
+    predicted = np.empty(400)
+    for train, test in GroupKFold(5, shuffle=True, random_state=seed + 1).split(x, groups=groups):
+        predicted[test] = final_model(seed).fit(x.iloc[train], score[train]).predict(x.iloc[test])
+    assert model.predicted == pytest.approx(predicted)
+    assert model.predict(frame) == pytest.approx(final_model(seed).fit(x, score).predict(x))
+    assert model.groups.tolist() == groups.tolist()
+    assert (model.treatment, model.outcome, model.adjustment, model.learner) == ("t", "y", ("need", "loyal"), "dr")
+    assert model.x.equals(x.astype(float))
+    apart = UpliftModel.train(frame, "t", "y", columns, seed=seed)
+    assert apart.groups.tolist() == list(range(400))
+    seen = []
+
+    def fake(*given):
+        seen.append(given)
+        return Learned(lambda rows: np.zeros(len(rows)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LEARNERS, "s", fake)
+        UpliftModel.train(frame, "t", "y", columns, cluster="user_id", seed=seed, learner="s")
+    assert len(seen) == 6
+    assert [len(given[0]) for given in seen] == [320] * 5 + [400]
+    for own_y, own_t, own_x, own_groups, own_seed in seen:
+        assert own_y.tolist() == y[own_x.index].tolist()
+        assert own_t.tolist() == t[own_x.index].tolist()
+        assert own_groups.tolist() == pd.factorize(groups[own_x.index])[0].tolist()
+        assert own_seed == seed
+
+
+def test_intervals_of_a_causal_forest_are_its_own():
+    rng = np.random.default_rng(1)
+    x = pd.DataFrame({"gain": rng.random(30), "seen": 0.0})
+    forest = Learned(
+        lambda rows: rows["gain"].to_numpy(), lambda rows, level: (rows["gain"] - level, rows["gain"] + 2 * level)
+    )
+    model = replace(_tiny(np.arange(30.0), x["gain"]), learner="causal_forest", model=forest)
+    for level in (0.95, 0.5):
+        found = model.intervals(x.tail(4), **({} if level == 0.95 else {"level": level}))
+        assert found.index.tolist() == [26, 27, 28, 29]
+        assert found["value"].tolist() == x["gain"].tail(4).tolist()
+        assert (found["value"] - found["low"]).to_numpy() == pytest.approx(np.full(4, level))
+        assert (found["high"] - found["value"]).to_numpy() == pytest.approx(np.full(4, 2 * level))
+    for level in (0, 1):
+        with pytest.raises(ValueError, match=r"level must lie in \(0, 1\)"):
+            model.intervals(x, level)
+
+
+def test_incremental_outcomes_of_shares_and_draws_by_hand():
+    rng = np.random.default_rng(3)
+    score, uplift, users = rng.normal(size=47), rng.normal(size=47), rng.integers(9, size=47)
+    for share, count in ((0.1, 5), (0.3, 14), (1.0, 47), (0.001, 1)):
+        found = incremental_outcomes(score, uplift, users, share=share, n_boot=50, seed=8)
+        top = np.argsort(-score)[:count]
+        sums = pd.DataFrame({"sum": uplift[top], "count": 1.0}).groupby(users[top], sort=False).sum().to_numpy()
+        drawn = np.random.default_rng(8).multinomial(len(sums), [1 / len(sums)] * len(sums), size=50) @ sums
+        ends = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+        assert found == pytest.approx((1000 * uplift[top].mean(), *(1000 * ends)))
+    assert incremental_outcomes(score, uplift, users) == incremental_outcomes(
+        score, uplift, users, share=0.1, n_boot=200, seed=0
+    )
+    tied = incremental_outcomes(np.zeros(4), np.array([1.0, 2, 3, 4]), np.zeros(4), share=0.5)
+    assert tied == pytest.approx((1500, 1500, 1500))  # of equal scores the first
+    with pytest.raises(ValueError, match=r"share must lie in \(0, 1\], not 1.1"):
+        incremental_outcomes(score, uplift, users, share=1.1)

@@ -323,3 +323,163 @@ def test_factors_score_pairs_as_they_rank_items():
         torch.nn.init.normal_(parameter)
     users, items = torch.tensor([0, 4, 2]), torch.tensor([6, 0, 3])
     assert torch.allclose(model(users, items), model.all_items(users)[torch.arange(3), items])
+
+
+# ---- options ----------------------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "mf": {"l2": 0.02},
+    "ips-mf": {"l2": 0.02, "clip": 0.0},
+    "snips-mf": {"l2": 0.02, "clip": 0.0},
+    "dr-mf": {"l2": 0.02, "clip": 0.0},
+    "bpr": {"l2": 0.01},
+    "relevance-mf": {"l2": 0.01, "power": 0.5, "clip": 0.1, "negatives": 5},
+    "pda": {"l2": 0.01, "gamma": 0.1},
+    "macr": {"l2": 0.01, "alpha": 1e-3, "beta": 1e-3, "c": 0.0},
+    "dice": {"l2": 0.01, "interest": 0.1, "conformity": 0.1, "apart": 0.01, "interest_only": 0},
+    "cause": {"l2": 0.01, "near": 0.1},
+}
+"""Of each method as its docstring says; ``dim`` is 32."""
+
+
+def _outcome(method, options):
+    """Loss and scores with ``options`` alone: popularity and propensities from far below every clip to 1."""
+    rng = np.random.default_rng(0)
+    users, items = (rng.random((6, 5)) < 0.4).nonzero()
+    ids, n = (pd.RangeIndex(6), pd.RangeIndex(5)), len(users)
+    value = rng.integers(1, 6, n).astype(float) if method in RATINGS else np.ones(n)
+    shown = Interactions(np.array([0, 3, 5, 2]), np.array([1, 1, 4, 0]), np.array([1.0, 0, 0, 1]), *ids)
+    share = torch.linspace(0.01, 1, n) if method.endswith(("ips-mf", "dr-mf")) else None
+    torch.manual_seed(0)
+    given = Given(
+        Interactions(users, items, value, *ids), torch.from_numpy(users), torch.from_numpy(items),
+        torch.from_numpy(value).float(), share, torch.tensor([0.001, 0.2, 1, 0.01, 0.5]),
+        shown if method == "cause" else None, options,
+    )  # fmt: skip
+    parts = (RATINGS | CLICKS)[method](given)
+    for parameter in parts.module.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    with torch.no_grad():
+        loss = parts.loss(torch.arange(n), torch.Generator().manual_seed(1)).item()
+        return loss, parts.ranked(torch.arange(6)).numpy(), given
+
+
+@pytest.mark.parametrize("method", OPTIONS)
+def test_the_defaults_are_those_of_the_docstring_and_every_option_counts(method):
+    loss, scores, given = _outcome(method, {})
+    said = OPTIONS[method] | {"dim": 32}
+    same, same_scores, _ = _outcome(method, said)
+    assert given.asked == set(said)
+    assert loss == same
+    assert (scores == same_scores).all()
+    for name, value in said.items():
+        other, other_scores, _ = _outcome(method, {name: 2 * value or 0.5})
+        assert other != loss or (other_scores != scores).any(), name
+
+
+@pytest.mark.parametrize("method", OPTIONS)
+def test_the_penalty_is_the_squared_length_of_what_the_pairs_use(method, monkeypatch):
+    monkeypatch.setattr(Negatives, "draw", lambda self, users, generator: (users + 1) % 5)
+    more = {"propensity": torch.linspace(0.1, 1, 30)[: len(_given("mf")[0].value)]}
+    if method == "cause":
+        shown = Interactions(np.arange(3), np.arange(3), np.array([1.0, 0, 1]), pd.RangeIndex(6), pd.RangeIndex(5))
+        more["randomised"] = shown
+    losses = []
+    for l2 in (0.0, 0.25):
+        given, parts = _given(method, options={"l2": l2}, **more)
+        rows = torch.arange(0, len(given.value), 2)
+        with torch.no_grad():
+            losses.append(parts.loss(rows, torch.Generator().manual_seed(2)).item())
+
+    def lengths(model, users, items):
+        found = (model.user.weight[users] ** 2).sum(dim=1) + (model.item.weight[items] ** 2).sum(dim=1)
+        if model.levels is not None:
+            found = found + model.levels[0].weight[users, 0] ** 2 + model.levels[1].weight[items, 0] ** 2
+        return found.mean().item()
+
+    u, i, module = given.users[rows], given.items[rows], parts.module
+    others = (u + 1) % 5
+    generator = torch.Generator().manual_seed(2)
+    some = [torch.randint(size, (5 * len(rows),), generator=generator) for size in (6, 5)]
+    expected = {
+        "mf": lambda: lengths(module, u, i),
+        "ips-mf": lambda: lengths(module, u, i),
+        "snips-mf": lambda: lengths(module, u, i),
+        "dr-mf": lambda: lengths(module[0], u, i) + lengths(module[1], u, i),
+        "bpr": lambda: lengths(module, u, i) + lengths(module, u, others),
+        "pda": lambda: lengths(module, u, i) + lengths(module, u, others),
+        "relevance-mf": lambda: lengths(module, u, i) + lengths(module, *some),
+        "macr": lambda: (lengths(module.match, u, i) + lengths(module.match, u, others)) / 2,
+        "dice": lambda: sum(lengths(part, u, i) + lengths(part, u, others) for part in module),
+        "cause": lambda: lengths(module[0], u, i) + lengths(module[0], u, others),
+    }[method]()
+    assert losses[1] - losses[0] == pytest.approx(0.25 * expected, rel=1e-4)
+
+
+def test_relevance_without_propensities_goes_by_popularity():
+    given, parts = _given("relevance-mf", options={"power": 0.7, "clip": 0.4, "negatives": 3})
+    n, same = len(given.value), torch.Generator().manual_seed(5)
+    rows = torch.arange(1, n)
+    some = [torch.randint(size, (3 * len(rows),), generator=same) for size in (6, 5)]
+    with torch.no_grad():
+        found = parts.loss(rows, torch.Generator().manual_seed(5)).item()
+        score = parts.module.all_items(torch.arange(6)).numpy()
+    seen = np.maximum(given.popularity.numpy() ** 0.7, 0.4)[given.items.numpy()]
+    assert seen.min() < 0.41 < seen.max()
+    at = score[given.users.numpy(), given.items.numpy()]
+    everywhere = -np.log(1 - _sigmoid(score[some[0].numpy(), some[1].numpy()])).mean() * 30 / n
+    corrected = ((-np.log(_sigmoid(at)) + np.log(1 - _sigmoid(at))) / seen)[1:].mean()
+    assert found == pytest.approx(everywhere + corrected, rel=1e-4)
+
+
+def test_dice_keeps_the_two_kinds_of_factors_apart(monkeypatch):
+    """Less the mean squared distance over the clicked pairs and factors, of users and of items."""
+    monkeypatch.setattr(Negatives, "draw", lambda self, users, generator: (users + 1) % 5)
+    losses = []
+    for apart in (0.0, 2.0):
+        given, parts = _given("dice", options={"apart": apart})
+        with torch.no_grad():
+            losses.append(parts.loss(torch.arange(len(given.value)), torch.Generator()).item())
+    interest, conformity = parts.module
+    u, i = given.users.numpy(), given.items.numpy()
+    of_users, of_items = (
+        (one.weight - other.weight).detach().numpy()[rows] ** 2
+        for one, other, rows in ((interest.user, conformity.user, u), (interest.item, conformity.item, i))
+    )
+    assert losses[1] - losses[0] == pytest.approx(-2 * (of_users.mean() + of_items.mean()), rel=1e-4)
+    assert interest.user.weight.shape == (6, 2)  # half of ``dim`` each
+    _, alone = _given("dice", options={"interest_only": 1})
+    with torch.no_grad():
+        found, expected = alone.ranked(torch.arange(6)), alone.module[0].all_items(torch.arange(6))
+    assert torch.equal(found, expected)
+
+
+def test_the_loss_of_cause_by_hand(monkeypatch):
+    monkeypatch.setattr(Negatives, "draw", lambda self, users, generator: (users + 1) % 5)
+    value = np.array([1.0, 0, 0, 1])
+    shown = Interactions(np.array([0, 3, 5, 2]), np.array([1, 1, 4, 0]), value, pd.RangeIndex(6), pd.RangeIndex(5))
+    given, parts = _given("cause", options={"near": 0.4}, randomised=shown)
+    logged, random = parts.module
+    rows = torch.arange(len(given.value))
+    pick = torch.randint(4, rows.shape, generator=torch.Generator().manual_seed(8)).numpy()
+    with torch.no_grad():
+        found = parts.loss(rows, torch.Generator().manual_seed(8)).item()
+        score = logged.all_items(torch.arange(6)).numpy()
+        assert torch.equal(parts.ranked(torch.arange(6)), logged.all_items(torch.arange(6)))
+    u, own, other = (part.weight.detach().numpy() for part in (logged.user, logged.item, random))
+    level = [part.weight.detach().numpy()[:, 0] for part in logged.levels]
+    at_random = u @ other.T + level[0][:, None] + level[1]
+    users, items = given.users.numpy(), given.items.numpy()
+    fitted = -np.log(_sigmoid(score[users, items])).mean() - np.log(1 - _sigmoid(score[users, (users + 1) % 5])).mean()
+    p = _sigmoid(at_random[shown.users, shown.items])
+    taken = -(value * np.log(p) + (1 - value) * np.log(1 - p))[pick].mean()
+    assert found == pytest.approx(fitted + taken + 0.4 * ((other - own) ** 2).sum(axis=1).mean(), rel=1e-4)
+
+
+def test_both_kinds_of_items_start_alike_in_cause():
+    shown = Interactions(np.arange(3), np.arange(3), np.array([1.0, 0, 1]), pd.RangeIndex(6), pd.RangeIndex(5))
+    data = Interactions(np.arange(3), np.arange(3), np.ones(3), pd.RangeIndex(6), pd.RangeIndex(5))
+    codes = torch.arange(3)
+    parts = CLICKS["cause"](Given(data, codes, codes, torch.ones(3), None, torch.ones(5), shown, {}))
+    logged, random = parts.module
+    assert torch.equal(logged.item.weight, random.weight)

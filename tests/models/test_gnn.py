@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from causal_lib import paths
 from causal_lib.models.gnn import EdgePredictor, convert_to_graph, predict_edges, train_gnn
+from causal_lib.models.neighbours import Neighbours
 from causal_lib.worlds.online_shop import shop
 
 
@@ -304,3 +306,76 @@ def test_importing_writes_nothing_to_stderr():
     code = "import causal_lib.models.gnn"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT, check=True)
     assert done.stderr == ""
+
+
+# ---- training by hand -----------------------------------------------------------------------------------------------
+
+
+def _bce(logits, y):
+    return np.mean(np.log1p(np.exp(logits)) - y * logits)
+
+
+def test_the_first_step_along_all_edges_by_hand(world):
+    """The loss before it, Adam's move of every weight by the rate, and the validation loss after it."""
+    graph = convert_to_graph(days(world, 0, 2), world.users, world.items, dtype="float64")
+    train, later = days(world, 3, 4), days(world, 5, 5)
+    torch.manual_seed(4)
+    start = EdgePredictor(graph.num_features, 32).double()
+    model, history = train_gnn(graph, train, later, epochs=1, seed=4, learning_rate=0.003, verbose=False)
+    p = predict_edges(start, graph, train["user_id"], train["item_id"])
+    assert history["loss"].item() == pytest.approx(_bce(np.log(p / (1 - p)), train["purchased"].to_numpy()), rel=1e-9)
+    p = predict_edges(model, graph, later["user_id"], later["item_id"])
+    assert history["val_loss"].item() == pytest.approx(
+        _bce(np.log(p / (1 - p)), later["purchased"].to_numpy()), rel=1e-9
+    )
+    moved = torch.cat([(a - b).abs().flatten() for a, b in zip(model.parameters(), start.parameters(), strict=True)])
+    assert moved.max().item() == pytest.approx(0.003, rel=1e-3)
+    assert history["epoch"].tolist() == [1]
+
+
+def test_batches_of_sampled_neighbours_by_hand(world, monkeypatch):
+    """Every row once in batches of 500, the loss their mean by rows; how many neighbours, by the number of edges."""
+    graph = convert_to_graph(days(world, 0, 2), world.users, world.items, dtype="float64")
+    train, later, calls = days(world, 3, 4), days(world, 5, 5), []
+
+    def sampled(self, graph, near, users, items, count, generator):
+        calls.append((len(users), count))
+        return 0.01 * users.double() + 0 * sum(p.sum() for p in self.parameters())
+
+    monkeypatch.setattr(EdgePredictor, "sampled", sampled)
+    how = {"epochs": 1, "verbose": False}
+    _, history = train_gnn(graph, train, later, neighbours=3, batch_size=500, **how)
+    n = len(train)
+    assert [size for size, _ in calls] == [500] * (n // 500) + [n % 500]
+    assert {count for _, count in calls} == {3}
+    user = pd.Index(world.users["user_id"]).get_indexer(train["user_id"])
+    assert history["loss"].item() == pytest.approx(_bce(0.01 * user, train["purchased"].to_numpy()), rel=1e-9)
+    calls.clear()
+    train_gnn(graph, train, later, **how)
+    assert calls == []  # all edges: not over 2 million
+    for whole, expected in ((graph.num_edges, set()), (graph.num_edges - 1, {10})):
+        monkeypatch.setattr("causal_lib.models.gnn.WHOLE", whole)
+        calls.clear()
+        train_gnn(graph, train, later, batch_size=5000, **how)
+        assert {count for _, count in calls} == expected
+
+
+def test_sampled_messages_are_right_on_average_where_layers_are_linear():
+    """Weights by the degrees of the whole graph: the mean over 4,000 draws of 3 neighbours is what all edges give."""
+    torch.manual_seed(0)
+    graph = convert_to_graph(*tiny(), dtype="float64")
+    model = EdgePredictor(graph.num_features, 4).double()
+    model.encoder.act = torch.nn.Identity()
+    near = Neighbours(graph.edge_index, graph.num_nodes, loops=True)
+    with torch.no_grad():
+        tree, edges, weight = near.draw(torch.arange(5).repeat(4000), 3, 2, torch.Generator().manual_seed(1))
+        drawn = model.encoder(graph.x[tree], edges, edge_weight=weight.double())[: 5 * 4000].reshape(4000, 5, -1)
+        whole = model.encoder(graph.x, *gcn_norm(graph.edge_index, num_nodes=5, dtype=graph.x.dtype))
+        error = drawn.std(dim=0) / 4000**0.5
+        assert ((drawn.mean(dim=0) - whole).abs() <= 4.5 * error + 1e-6).all()
+        users, items = torch.tensor([0, 2, 1, 0]), torch.tensor([3, 4, 4, 4])
+        found = model.sampled(graph, near, users, items, 3, torch.Generator().manual_seed(2))
+        tree, edges, weight = near.draw(torch.cat([users, items]), 3, 2, torch.Generator().manual_seed(2))
+        z = model.encoder(graph.x[tree], edges, edge_weight=weight.double())[:8]
+        own = model.linear(z)
+        assert torch.allclose(found, (z[:4] * z[4:]).sum(dim=1) + own[:4, 0] + own[4:, 1])

@@ -7,7 +7,8 @@ import torch
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
-from causal_lib.models.graph_recommender import KINDS, GraphFactors
+from causal_lib.models.factors import Given, Negatives
+from causal_lib.models.graph_recommender import GRAPHS, KINDS, GraphFactors
 from causal_lib.models.interactions import Interactions
 from causal_lib.models.recommender import train_recommender
 
@@ -189,3 +190,47 @@ def test_building_the_graph_says_nothing(capfd, recwarn):
 def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match="unknown kind 'sage'; known: lightgcn, gcn, gat"):
         GraphFactors(_data(), 4, kind="sage")
+
+
+@pytest.mark.parametrize("tags", [None, np.array([[1, 0], [1, 1], [0, 1]])])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_and_the_scores_by_hand(kind, tags, monkeypatch):
+    """BPR of products of the factors after two rounds, and the squared lengths of the nodes' own factors."""
+    monkeypatch.setattr(Negatives, "draw", lambda self, users, generator: (users + 2) % 3)
+    data = _data()
+    users, items = torch.from_numpy(data.users), torch.from_numpy(data.items)
+    losses = {}
+    for l2 in (0.0, 0.5, None):
+        options = {"dim": 4} | ({} if l2 is None else {"l2": l2})
+        own = None if tags is None else sparse.coo_array(tags)
+        given = Given(data, users, items, torch.ones(6), None, torch.ones(3), None, options, own)
+        torch.manual_seed(1)
+        parts = GRAPHS[kind](given)
+        assert given.asked == {"dim", "l2", "layers", "sample"}
+        rows = torch.tensor([0, 2, 3, 5])
+        with torch.no_grad():
+            for parameter in parts.module.parameters():
+                torch.nn.init.normal_(parameter, std=0.6)
+            losses[l2] = parts.loss(rows, torch.Generator()).item()
+    model = parts.module
+    assert (len(model.layers), model.sample, model.node.weight.shape[1]) == (2, 0, 4)
+    with torch.no_grad():
+        of_users, of_items = (part.numpy() for part in model.factors())
+        assert parts.ranked(torch.tensor([2, 0])).numpy() == pytest.approx((of_users @ of_items.T)[[2, 0]], rel=1e-4)
+    u, i = data.users[rows], data.items[rows]
+    j = (u + 2) % 3
+    gap = (of_users[u] * (of_items[i] - of_items[j])).sum(axis=1)
+    assert losses[0.0] == pytest.approx(np.log1p(np.exp(-gap)).mean(), rel=1e-4)
+    length = (model.node.weight.detach().numpy() ** 2).sum(axis=1)
+    penalty = np.concatenate([length[u], length[3 + i], length[3 + j]]).mean()
+    assert losses[0.5] - losses[0.0] == pytest.approx(0.5 * penalty, rel=1e-4)
+    assert losses[None] - losses[0.0] == pytest.approx(0.01 * penalty, rel=1e-2)
+
+
+def test_large_graphs_are_sampled_by_default(monkeypatch):
+    """Six pairs are twelve edges."""
+    codes = torch.zeros(6, dtype=torch.int64)
+    for whole, expected in ((12, 0), (11, 10)):
+        monkeypatch.setattr("causal_lib.models.graph_recommender.WHOLE", whole)
+        given = Given(_data(), codes, codes, torch.ones(6), None, torch.ones(3), None, {"dim": 2})
+        assert GRAPHS["lightgcn"](given).module.sample == expected

@@ -114,3 +114,32 @@ def test_pairs_of_clicks_are_counted_once_where_they_were_first():
         own = clicks[(clicks["user_id"] == test.users[k]) & (clicks["item_id"] == test.items[k])]
         chance = own["propensity"] * own["position"].astype(float) ** -0.7
         assert shares[1][k] == pytest.approx(1 / (1 / chance).sum())
+
+
+def test_the_default_is_the_last_fifth_by_time():
+    """Ten rows of one user, eleven of another, four of a third, who has none to spare; equal times keep their order."""
+    frame = pd.DataFrame({"user_id": [1] * 10 + [2] * 11 + [3] * 4, "timestamp": 0})
+    frame.loc[[3, 7], "timestamp"] = 5
+    frame.loc[20, "timestamp"] = -1
+    train, last = hold_out(frame)
+    assert last.index.tolist() == [3, 7, 18, 19]
+    assert train.index.tolist() == [k for k in range(25) if k not in (3, 7, 18, 19)]
+    drawn = [hold_out(frame, 0.5, by=None, seed=seed)[1].index.tolist() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert hold_out(frame, 0.5, by=None)[1].index.tolist() == drawn[0]
+    assert [sum(k < 10 for k in drawn[0]), sum(10 <= k < 21 for k in drawn[0]), sum(k > 20 for k in drawn[0])] == [
+        5,
+        5,
+        2,
+    ]
+
+
+def test_values_at_the_limit_are_kept():
+    one = Interactions.of(FRAME).at_least(2)
+    assert one.matrix().toarray().tolist() == [[0, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert one.shape == (3, 3)
+    assert (
+        repr(Interactions.of(FRAME, user_ids=[2, 5, 9, 11])) == "4 values of 4 users and 3 items (33.33% of all pairs)"
+    )
+    named = Interactions.of(FRAME.rename(columns={"rating": "stars"}), value="stars", name="stars of shops")
+    assert named.value.tolist() == [4, 2, 5, 1]

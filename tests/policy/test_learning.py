@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
 
 from causal_lib.policy import learning as policy_learning
 from causal_lib.policy import policy_value
@@ -103,3 +104,81 @@ def test_bad_input(how, message):
         learn_policy(rounds(200, 0)[0].assign(word="a", minus=-1), **({"context": ["x"]} | how))
     with pytest.raises(ValueError, match="a softmax has no rules"):
         learn_policy(rounds(200, 0)[0], ["x"]).rules()
+
+
+@pytest.mark.parametrize("penalty", [None, 0.1])
+def test_the_softmax_is_the_penalised_optimum_by_another_search(penalty):
+    """Shares of a policy that is fitted again without a gradient, on columns of unlike size, one of them constant."""
+    logs, _ = rounds(150, 5)
+    logs = logs.assign(x=40 + 7 * logs["x"], one=3.0)
+    how = {} if penalty is None else {"penalty": penalty}
+    policy = learn_policy(logs, ["x", "one"], loss="ips", **how)
+    x = np.column_stack([np.ones(150), (logs["x"] - logs["x"].mean()) / logs["x"].std(ddof=0), np.zeros(150)])
+    scores = np.zeros((150, 3))
+    scores[np.arange(150), logs["item_id"]] = logs["click"] / logs["propensity_score"]
+
+    def shares(flat, rows):
+        odds = np.exp(rows @ flat.reshape(3, 3))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    def lost(flat):
+        return (penalty or 1e-3) * (flat**2).sum() - (shares(flat, x) * scores).sum(axis=1).mean()
+
+    ours = policy.model.ravel()
+    better = minimize(lost, ours + 0.01, method="BFGS", options={"gtol": 1e-7}).x
+    assert lost(ours) == pytest.approx(lost(better), abs=1e-5)
+    assert policy.probabilities(logs) == pytest.approx(shares(better, x), abs=0.02)
+    assert policy.probabilities(logs) == pytest.approx(shares(ours, x))
+    fresh = logs.head(4).assign(x=[20.0, 30.0, 50.0, 60.0])
+    wide = np.column_stack([np.ones(4), (fresh["x"] - logs["x"].mean()) / logs["x"].std(ddof=0), np.zeros(4)])
+    assert policy.probabilities(fresh) == pytest.approx(shares(ours, wide))
+
+
+def test_what_a_tree_is_told():
+    for n, least in ((600, 5), (2400, 12)):
+        tree = learn_policy(rounds(n, 6)[0], ["x", "z"], depth=1, seed=4).model
+        assert (tree.max_depth, tree.min_samples_leaf, tree.random_state) == (1, least, 4)
+        assert tree.tree_.node_count <= 3
+
+
+def test_actions_that_were_never_shown_and_levels_that_are_not_there():
+    logs, _ = rounds(300, 7)
+    logs = logs.assign(kind=np.array(list("abc"))[np.arange(300) % 3])
+    policy = learn_policy(logs, ["x", "kind"], actions=5)
+    assert (policy.actions, policy.context, policy.model.shape) == (5, ("x", "kind"), (4, 5))
+    assert policy.columns.tolist() == ["x", "kind_b", "kind_c"]
+    rows = logs[logs["kind"] == "c"].head(5)
+    assert policy.probabilities(rows) == pytest.approx(policy.probabilities(logs)[rows.index])
+    assert learn_policy(logs, ["x"]).actions == 3
+    assert repr(policy) == "Policy (softmax) of 5 actions by x, kind"
+
+
+def test_the_seed_is_that_of_the_model_and_names_of_columns_are_ours():
+    logs, _ = rounds(200, 8)
+    named = logs.rename(columns={"item_id": "a", "click": "r", "propensity_score": "p"})
+    how = {"action": "a", "reward": "r", "propensity": "p"}
+    first = learn_policy(logs, ["x"]).model
+    assert (learn_policy(named, ["x"], **how).model == first).all()
+    assert (learn_policy(logs, ["x"], loss="dr", depth=None, actions=3, penalty=1e-3, seed=0).model == first).all()
+    assert (learn_policy(logs, ["x"], seed=1).model != first).any()
+
+
+def test_tables_are_not_larger_than_memory(monkeypatch):
+    logs, _ = rounds(200, 9)
+    monkeypatch.setattr(policy_learning, "_ENTRIES", 600)
+    policy = learn_policy(logs, ["x"])
+    policy.probabilities(logs)
+    with pytest.raises(ValueError, match="201 rounds x 3 actions are over 600 numbers; ask for the rows in parts"):
+        policy.probabilities(pd.concat([logs, logs[:1]]))
+    with pytest.raises(ValueError, match="200 rounds x 4 actions are over 600 numbers; learn from a sample"):
+        learn_policy(logs, ["x"], actions=4)
+    for depth in (1, None):
+        learn_policy(logs, ["x"], depth=depth)
+
+
+def test_a_tree_of_one_leaf_always_does_the_same():
+    logs, _ = rounds(400, 10)
+    logs = logs.assign(click=(logs["item_id"] == 1).astype(int), flat=1.0)
+    policy = learn_policy(logs, ["flat"], loss="ips", depth=2)
+    assert policy.rules() == "always: action 1"
+    assert policy.probabilities(logs.head(2)).tolist() == [[0, 1, 0]] * 2

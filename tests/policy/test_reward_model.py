@@ -63,3 +63,42 @@ def test_fewer_rounds_than_folds_are_refused():
         ValueError, match="2 rounds are too few for the 3 folds of the model of the reward; use an estim"
     ):
         fit_additive(np.zeros((2, 0)), np.zeros(2, dtype=int), np.array([0.0, 1.0]), 2, seed=0)
+
+
+@pytest.mark.parametrize("kind", ["binary", "number"])
+def test_the_penalty_and_its_shrinkage_are_those_of_scikit_learn(rounds, kind):
+    """Few rounds of unequal actions and a penalty of 6, where every term of the penalty counts."""
+    x, action, level, rng = rounds
+    x, action, level = x[:90], np.minimum(action[:90], 3), level[:90]
+    reward = (rng.random(90) < 1 / (1 + np.exp(-level))).astype(float) if kind == "binary" else 5 + level
+    found = fit_additive(x, action, reward, 4, seed=2, penalty=6.0)
+    assert found.logistic == (kind == "binary")
+    scaled, hot = (x - x.mean(axis=0)) / x.std(axis=0), np.eye(4)
+    assert found.context == pytest.approx(scaled)
+    folds = list(KFold(FOLDS, shuffle=True, random_state=2).split(x))
+    for number, (train, test) in enumerate(folds):
+        assert (found.fold[test] == number).all()
+        model = LogisticRegression(C=1 / 6, tol=1e-12, max_iter=10_000) if kind == "binary" else Ridge(alpha=6.0)
+        model.fit(np.hstack([scaled, hot[action]])[train], reward[train])
+        coefficients = np.ravel(model.coef_)
+        assert found.weights[number] == pytest.approx(coefficients[:3], abs=1e-5)
+        assert found.effects[number] == pytest.approx(coefficients[3:], abs=1e-5)
+        assert found.intercepts[number] == pytest.approx(np.ravel(model.intercept_)[0], abs=1e-5)
+    assert found.of(slice(10, 20)) == pytest.approx(found.of(slice(None))[10:20])
+
+
+def test_rewards_of_one_kind_count_half_a_reward_more_of_either():
+    for reward in (0.0, 1.0):
+        found = fit_additive(np.eye(9)[:, :2], np.zeros(9, dtype=int), np.full(9, reward), 3, seed=0)
+        share = (6 * reward + 0.5) / 7  # six rounds to learn from in each fold
+        assert found.of(slice(None)) == pytest.approx(np.full((9, 3), share))
+
+
+def test_a_constant_column_and_an_action_that_is_never_seen_change_nothing():
+    rng = np.random.default_rng(3)
+    action, reward = rng.integers(3, size=60), rng.normal(size=60)
+    plain = fit_additive(np.zeros((60, 0)), action, reward, 3, seed=0).of(slice(None))
+    more = fit_additive(np.full((60, 1), 7.0), action, reward, 4, seed=0)
+    assert more.of(slice(None))[:, :3] == pytest.approx(plain)
+    assert more.effects[:, 3] == pytest.approx(np.zeros(3))
+    fit_additive(np.zeros((3, 0)), np.zeros(3, dtype=int), np.array([0.0, 1.0, 2.0]), 1, seed=0)

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from causal_lib.policy import policy_value, policy_values, slate_value
+from causal_lib.policy import value as off_policy
 from causal_lib.policy.reward_model import fit_additive
-from causal_lib.policy.value import ESTIMATORS
+from causal_lib.policy.value import ESTIMATORS, PolicyValue
 
 
 def _logs(n, seed, k=5):
@@ -438,3 +439,240 @@ def test_clusters_widen_intervals_as_their_copies_do():
         policy_value(many, TARGET, interval="bernstein", cluster="user")
     with pytest.raises(ValueError, match=r"threshold must be above 0, not \[\]"):
         policy_value(many, TARGET, threshold=[])
+
+
+def _uneven():
+    """300 rounds of unequal weights, rewards of 2, 3 and 7, and clusters of 1, 2 and 3 rounds in turn."""
+    rng = np.random.default_rng(11)
+    logging, action = np.array([0.5, 0.3, 0.2]), rng.choice(3, p=[0.5, 0.3, 0.2], size=300)
+    logs = pd.DataFrame({"item_id": action, "click": rng.choice([2.0, 3.0, 7.0], size=300)})
+    user = np.repeat(np.arange(150), np.tile([1, 2, 3], 50))
+    return logs.assign(propensity_score=logging[action], user=user), np.array([0.3, 0.1, 0.6])
+
+
+def test_bernstein_intervals_reach_by_the_range_of_rewards_and_weights():
+    logs, policy = _uneven()
+    q = np.tile([3.0, 4.0, 5.0], (300, 1))
+    a, r = logs["item_id"].to_numpy(), logs["click"].to_numpy()
+    w, left = policy[a] / logs["propensity_score"].to_numpy(), r - q[0, a]
+    direct, log = q[0] @ policy, np.log(4 / 0.1)
+    limited = {
+        "clipped-ips": (np.minimum(w, 1.2) * r, 1.2, w * r),
+        "switch-dr": (direct + w * (w <= 1.2) * left, 0.6 + 1, direct + w * left),
+        "dros": (direct + 1.44 * w / (w**2 + 1.44) * left, 1.44 * 0.6 / (0.36 + 1.44) + 1, direct + w * left),
+    }
+    found = policy_values(
+        logs, policy, estimators=list(limited), expected=q, threshold=1.2, interval="bernstein", level=0.9
+    )
+    assert sorted(set(w.round(9))) == pytest.approx([1 / 3, 0.6, 3.0])  # dros keeps most of the weight 0.6
+    for name, (score, largest, free) in limited.items():
+        ends = []
+        for one, span in ((score, 5 * largest), (free, 5 * 4.0)):  # rewards from 2 to 7; the largest weight is 3
+            half = one.std(ddof=1) * np.sqrt(2 * log / 300) + 7 * span * log / (3 * 299)
+            ends += [one.mean() - half, one.mean() + half]
+        assert (found[name].low, found[name].high) == pytest.approx((min(ends), max(ends))), name
+
+
+def test_intervals_of_clusters_of_unequal_size_by_hand():
+    logs, policy = _uneven()
+    how = {"estimator": "ips", "cluster": "user", "level": 0.8}
+    score = policy[logs["item_id"]] / logs["propensity_score"].to_numpy() * logs["click"].to_numpy()
+    totals = pd.Series(score - score.mean()).groupby(logs["user"]).sum()
+    error = np.sqrt((totals**2).sum() * 150 / 149) / 300
+    found = policy_value(logs, policy, **how)
+    assert (found.low, found.high) == pytest.approx(
+        (score.mean() - 1.2815516 * error, score.mean() + 1.2815516 * error)
+    )
+    drawn = policy_value(logs, policy, interval="bootstrap", seed=3, **how)
+    rng, sums, ratios = np.random.default_rng(3), pd.Series(score).groupby(logs["user"]).sum().to_numpy(), []
+    for _ in range(500):
+        draw = rng.integers(150, size=150)
+        ratios.append(sums[draw].sum() / np.tile([1, 2, 3], 50)[draw].sum())
+    assert (drawn.low, drawn.high) == pytest.approx(tuple(np.quantile(ratios, [0.1, 0.9])))
+    alone = policy_value(logs, policy, estimator="ips", interval="bootstrap", seed=3)
+    rng = np.random.default_rng(3)
+    means = [score[rng.integers(300, size=300)].mean() for _ in range(500)]
+    assert (alone.low, alone.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+    with pytest.raises(ValueError, match="no column 'who'"):
+        policy_value(logs, policy, estimator="ips", cluster="who")
+
+
+@pytest.mark.parametrize("rare", [0.02, 1e-4])
+def test_thresholds_of_the_data_run_from_the_largest_weight_to_the_median_of_those_above_0(rare):
+    """Or, where that is nearer to 0, to a thousandth of the largest."""
+    rng = np.random.default_rng(2)
+    action = np.r_[np.zeros(600, dtype=int), np.ones(400, dtype=int)]
+    propensity = 0.3 + 0.6 * rng.random(1000)
+    propensity[600] = rare
+    propensity[601:700] = 0.08
+    logs = pd.DataFrame({"item_id": action, "click": rng.integers(2, size=1000), "propensity_score": propensity})
+    policy = np.tile([0.0, 1.0], (1000, 1))
+    policy[700:] = [0.9, 0.1]
+    expected = np.full((1000, 2), 0.9)
+    w = policy[np.arange(1000), action] / propensity
+    most, middle = w.max(), np.median(w[w > 0])
+    assert (middle < 1e-3 * most) == (rare == 1e-4)
+    least = max(middle, 1e-3 * most)
+    grid = [most * (least / most) ** (k / 11) for k in range(12)]
+    names = ["clipped-ips", "switch-dr", "dros"]
+    ours = policy_values(logs, policy, estimators=names, expected=expected)
+    told = policy_values(logs, policy, estimators=names, expected=expected, threshold=grid)
+    for name in names:
+        assert ours[name].settings["threshold"] == pytest.approx(told[name].settings["threshold"])
+        assert ours[name].value == pytest.approx(told[name].value)
+    assert grid[0] > ours["switch-dr"].settings["threshold"] > grid[-1]  # a point that both ends of the grid move
+
+
+def test_an_infinite_threshold_is_a_large_one():
+    logs, policy = _uneven()
+    for change, largest in ((1, 3e9), (0.1, 1e9)):  # weights of at most 3, and of at most 0.3
+        one = logs.assign(propensity_score=np.minimum(logs["propensity_score"] / change, 1.0))
+        most = (policy[one["item_id"]] / one["propensity_score"]).max()
+        found = policy_value(one, policy, estimator="clipped-ips", threshold=np.inf)
+        assert found.settings == {"threshold": pytest.approx(1e9 * max(most, 1))}
+        assert found.settings["threshold"] == pytest.approx(largest)
+        assert found.effective_sample_size == policy_value(one, policy, estimator="ips").effective_sample_size
+
+
+def test_values_of_a_model_do_not_depend_on_how_many_rounds_are_looked_at_once(monkeypatch):
+    logs, policy = _uneven()
+    wide = np.random.default_rng(0).dirichlet(np.ones(3), size=300)
+    q = np.random.default_rng(1).random((300, 3))
+    a, row = logs["item_id"].to_numpy(), np.arange(300)
+    for block in (off_policy._BLOCK, 21, 2):  # all rounds, 7 at once, one
+        monkeypatch.setattr(off_policy, "_BLOCK", block)
+        for given in (policy, wide):
+            table = np.broadcast_to(given, (300, 3))
+            w = table[row, a] / logs["propensity_score"].to_numpy()
+            score = (q * table).sum(axis=1) + w * (logs["click"].to_numpy() - q[row, a])
+            found = policy_values(logs, given, estimators=["dm", "dr"], expected=q)
+            assert found["dm"].value == pytest.approx((q * table).sum(axis=1).mean())
+            assert found["dr"].value == pytest.approx(score.mean())
+            assert found["dm"].effective_sample_size == pytest.approx(w.sum() ** 2 / (w @ w))
+            assert found["dm"].largest_share == pytest.approx(w.max() / w.sum())
+            assert found["dm"].rounds == 300
+    assert off_policy._blocks(5, 1) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+
+
+def test_the_model_of_the_reward_is_fitted_with_the_seed_and_the_context():
+    logs, _ = _logs(300, 8)
+    chosen, reward = logs["item_id"].to_numpy(), logs["click"].to_numpy(dtype=float)
+    for seed in (0, 5):
+        for context in ([], ["context"]):
+            wide = logs[context].to_numpy(dtype=float)
+            q = fit_additive(wide, chosen, reward, 5, seed=seed).of(slice(None))
+            found = policy_value(logs, TARGET, estimator="dm", context=context, seed=seed)
+            assert found.value == pytest.approx((q @ TARGET).mean(), rel=1e-12)
+    three = logs.groupby("item_id").head(1).head(3)
+    assert "dr" in policy_values(three, TARGET)
+
+
+def test_other_forms_of_the_probabilities():
+    logs, policy = _uneven()
+    value = policy_value(logs, policy, estimator="ips").value
+    assert policy_value(logs, policy[None], estimator="ips").value == value
+    assert policy_value(logs, np.tile(policy, (300, 1)), estimator="ips").value == value
+    single = policy.astype(np.float32)
+    assert policy_value(logs, single, estimator="ips").value == pytest.approx(value, rel=1e-6)
+    many = pd.concat([logs] * 9)
+    sure = policy_value(many, [0, 0, 1], estimator="ips").value
+    assert sure == pytest.approx((logs["click"] * (logs["item_id"] == 2) / 0.2).mean())
+    for change, kind, refused in ((9e-7, float, 0), (2e-6, float, 1), (9e-5, np.float32, 0), (2e-4, np.float32, 1)):
+        off = (policy + np.array([0, 0, change])).astype(kind)
+        if refused:
+            with pytest.raises(ValueError, match="policy: 1 rows do not sum to 1, first 1"):
+                policy_value(logs, off, estimator="ips")
+        else:
+            policy_value(logs, off, estimator="ips")
+    some = np.tile(policy, (300, 1))
+    some[[4, 9]] = [[0.1, 0.1, 0.1], [0.2, 0.2, 0.2]]
+    with pytest.raises(ValueError, match=r"policy: 2 rows do not sum to 1, first 0\.3"):
+        policy_value(logs, some, estimator="ips")
+    with pytest.raises(ValueError, match="policy has 2 rows for 300 rounds"):
+        policy_value(logs, np.full((2, 300, 3), 1 / 3), estimator="ips")
+
+
+def test_tables_are_not_larger_than_memory(monkeypatch):
+    logs, policy = _uneven()
+    monkeypatch.setattr(off_policy, "_LARGEST", 900)
+    wide = np.tile(policy, (300, 1))
+    policy_value(logs, wide, expected=wide)
+    monkeypatch.setattr(off_policy, "_LARGEST", 899)
+    message = "asks for a dense table of 300 rounds x 3 actions, over 899 entries"
+    with pytest.raises(ValueError, match=f"policy {message}"):
+        policy_value(logs, wide)
+    with pytest.raises(ValueError, match=f"expected {message}"):
+        policy_value(logs, policy, expected=wide)
+    with pytest.raises(ValueError, match=f"logging {message}"):
+        policy_value(logs, policy, estimator="mips", logging=wide, embedding=range(3))
+
+
+def test_mips_by_one_row_of_logging_and_what_it_refuses():
+    logs, policy = _uneven()
+    labels = ["a", "b", "a"]
+    ratio = np.array([0.9 / 0.7, 0.1 / 0.3, 0.9 / 0.7])[logs["item_id"]]
+    how = {"estimator": "mips", "embedding": labels}
+    found = policy_value(logs, policy, logging=[0.5, 0.3, 0.2], **how)
+    assert found.value == pytest.approx((ratio * logs["click"]).mean())
+    assert found.effective_sample_size == pytest.approx(ratio.sum() ** 2 / (ratio @ ratio))
+    half = 1.959964 * np.std(ratio * logs["click"], ddof=1) / np.sqrt(300)
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
+    bernstein = policy_value(logs, policy, logging=[0.5, 0.3, 0.2], interval="bernstein", **how)
+    log = np.log(4 / 0.05)
+    half = np.std(ratio * logs["click"], ddof=1) * np.sqrt(2 * log / 300) + 7 * 5 * 0.9 / 0.7 * log / (3 * 299)
+    assert (bernstein.low, bernstein.high) == pytest.approx((found.value - half, found.value + half))
+    shown = int((logs["item_id"] == 1).sum())
+    with pytest.raises(ValueError, match=f"logging: {shown} rounds show an action whose embedding has probability 0"):
+        policy_value(logs, policy, logging=[0.8, 0.0, 0.2], **how)
+    with pytest.raises(ValueError, match=r"'mips' needs logging .*; lacking: logging$"):
+        policy_value(logs, policy, **how)
+    with pytest.raises(ValueError, match="embedding has 3 and logging 2 actions; the policy has 3"):
+        policy_value(logs, policy, logging=[0.5, 0.5], **how)
+
+
+def test_a_value_as_a_dictionary_and_in_print():
+    found = PolicyValue("ips", 0.25, 0.2, 0.3, 1234.4, 0.01, 5678, "ok", {"threshold": 2.0})
+    assert found.to_dict() == {
+        "estimator": "ips", "value": 0.25, "low": 0.2, "high": 0.3, "effective_sample_size": 1234.4,
+        "largest_share": 0.01, "rounds": 5678, "verdict": "ok", "settings": {"threshold": 2.0},
+    }  # fmt: skip
+    assert repr(found) == "ips: 0.25000 [0.20000, 0.30000], effective sample size 1,234 of 5,678"
+
+
+def test_slates_of_unequal_length():
+    """Slates of one, two and three positions, rewards of 1, 2 and 5, ratios between 1/2 and 3."""
+    rng = np.random.default_rng(4)
+    logs = pd.DataFrame({"round_id": np.repeat(np.arange(300), np.tile([1, 2, 3], 100))})
+    logs["position"] = logs.groupby("round_id").cumcount()
+    logs["click"] = rng.choice([1.0, 2.0, 5.0], size=600)
+    logs["propensity_score"], logs["target"] = rng.choice([[0.2, 0.3], [0.4, 0.2], [0.1, 0.12]], size=600).T
+    logs = logs.sample(frac=1, random_state=1).rename(columns={"round_id": "q", "click": "gain", "target": "to"})
+    columns = {"round_id": "q", "reward": "gain", "target": "to"}
+    score, ratios = [], {}
+    for _, part in logs.sort_values("position").groupby("q"):
+        own = (part["to"] / part["propensity_score"]).to_numpy()
+        above = [np.prod(own[: k + 1]) for k in range(len(own))]
+        score.append(sum(a * g for a, g in zip(above, part["gain"], strict=True)))
+        for position, one in zip(part["position"], above, strict=True):
+            ratios.setdefault(position, []).append(one)
+    mean, log = np.mean(score), np.log(4 / 0.1)
+    found = slate_value(logs, interval="bernstein", level=0.9, **columns)
+    span = max(map(max, ratios.values())) * 4 * 3  # the largest ratio, rewards from 1 to 5, three positions
+    size, share = min((np.sum(one) ** 2 / np.sum(np.square(one)), max(one) / np.sum(one)) for one in ratios.values())
+    assert (size < 100) == (found.value is None)
+    assert found.effective_sample_size == pytest.approx(size)
+    assert found.largest_share == pytest.approx(share)
+    assert found.rounds == 300
+    many = pd.concat([logs.assign(q=logs["q"] + 300 * k) for k in range(9)])
+    half = np.std(score * 9, ddof=1) * np.sqrt(2 * log / 2700) + 7 * span * log / (3 * 2699)
+    found = slate_value(many, interval="bernstein", level=0.9, **columns)
+    assert found.value == pytest.approx(mean)
+    assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
+    rng, every = np.random.default_rng(5), np.array(score * 9)
+    means = [every[rng.integers(2700, size=2700)].mean() for _ in range(500)]
+    ordered = slate_value(many.sort_values(["q", "position"]), interval="bootstrap", level=0.8, seed=5, **columns)
+    assert (ordered.low, ordered.high) == pytest.approx(tuple(np.quantile(means, [0.1, 0.9])))
+    with pytest.raises(ValueError, match="target column 'to': 5400 values outside"):
+        slate_value(many.assign(to=1.5), **columns)
+    with pytest.raises(ValueError, match="column 'gain' has 1 missing value"):
+        slate_value(logs.assign(gain=logs["gain"].where(logs.index != 7)), **columns)

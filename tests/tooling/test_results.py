@@ -181,3 +181,108 @@ def test_rounding_moves_a_number_by_less_than_a_tenth_of_the_interval(value, bel
     assert interval.startswith("[")
     assert truth == ""
     assert results.table([metric]).iloc[0].tolist() == ["06", "effect", text, interval, "", ""]
+
+
+def test_the_mean_of_replicates_has_students_interval():
+    """2.776445 is the 97.5% point at four degrees of freedom, 12.706205 at one."""
+    values = [0.1, 0.4, 0.2, 0.9, 0.4]
+    found = Metric.mean_of("06", "effect", values, truth=0.3, unit="s")
+    half = 2.776445 * math.sqrt((0.3**2 + 0.2**2 + 0.5**2) / 4) / math.sqrt(5)
+    assert (found.value, found.low, found.high) == pytest.approx((0.4, 0.4 - half, 0.4 + half), abs=1e-6)
+    assert (found.stage, found.name, found.truth, found.unit) == ("06", "effect", 0.3, "s")
+    two = Metric.mean_of("06", "effect", iter([1, 2]))
+    assert (two.low, two.high) == pytest.approx((1.5 - 12.706205 / 2, 1.5 + 12.706205 / 2), abs=1e-6)
+    with pytest.raises(ValueError, match="1 replicates give no interval; at least 2"):
+        Metric.mean_of("06", "effect", [1])
+
+
+@pytest.mark.parametrize(
+    ("metric", "shown"),
+    [
+        (Metric("06", "e", 0.05123, 0.048, 0.054, truth=0.052), ("0.0512", "[0.0480, 0.0540]", "0.0520")),
+        (Metric("06", "e", 12.34, 10.0, 20.0), ("12", "[10, 20]", "")),  # a width of 10 shows ones
+        (Metric("06", "e", 12.34, 10.5, 20.0), ("12.3", "[10.5, 20.0]", "")),
+        (Metric("06", "e", 1234.5, 0.0, 5000.0), ("1234", "[0, 5000]", "")),
+        (Metric("06", "e", 0.25, 0.25, 0.25, truth=1), ("0.250", "[0.250, 0.250]", "1.000")),
+        (Metric("06", "e", 3.0), ("3", "", "")),
+        (Metric("06", "e", 3.5), ("3.500", "", "")),
+        (Metric("06", "e", 2.0, 2.0, 2.0), ("2", "[2, 2]", "")),
+    ],
+)
+def test_digits_are_those_of_the_interval(metric, shown):
+    assert metric.rounded() == shown
+
+
+def test_a_metric_is_told_with_its_unit():
+    assert repr(Metric("06", "delay", -2.5, -3.0, -2.0, truth=-2.6, unit="s")) == (
+        "06: delay = -2.5 s [-3.0, -2.0], truth -2.6"
+    )
+    assert repr(Metric("06", "rows", 3)) == "06: rows = 3"
+
+
+def test_the_file_as_it_is_written(reports):
+    """The headline without what was skipped; whole numbers stay whole; eight digits; nothing else in the folder."""
+    metrics = [ONE, Metric("06", "rows", 3, unit="rows")]
+    path = write(
+        "97", metrics, seed=4, headline=["rows", "lost"], skipped=["obd: no network"], parameters={"b": 1, "a": [2]}
+    )
+    assert path == reports / "results" / "97.json"
+    assert [p.name for p in path.parent.iterdir()] == ["97.json"]
+    assert path.stat().st_mode & 0o777 == 0o644
+    text = path.read_text(encoding="utf-8")
+    content = json.loads(text)
+    assert text == json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    assert (content["notebook"], content["seed"], content["headline"]) == ("97", 4, ["rows"])
+    assert list(content["parameters"]) == ["b", "a"]
+    assert content["metrics"][0]["value"] == 0.051234568
+    assert content["metrics"][1] == {
+        "stage": "06", "name": "rows", "value": 3, "low": None, "high": None, "truth": None, "unit": "rows",
+    }  # fmt: skip
+    assert '"value": 3,' in text
+    assert {"numpy", "pandas", "torch"} <= set(content["versions"])
+    assert write("97", metrics, headline=["effect", "rows"]).exists()
+    assert results.read("97")["headline"] == ["effect", "rows"]
+    with pytest.raises(ValueError, match="Out of range float values"):
+        write("97", metrics, parameters={"share": math.nan})
+
+
+def test_differences_of_two_results():
+    def made(**change):
+        content = {
+            "seed": 0,
+            "parameters": {"days": 3},
+            "headline": ["a"],
+            "predictions": [],
+            "facts": {},
+            "skipped": [],
+        }
+        return content | {"metrics": [Metric("06", "a", 1), Metric("06", "b", 2)]} | change
+
+    assert results.compare(made(), made(notebook="05")) == []
+    for key, value in {"parameters": {}, "headline": [], "facts": {"f": True}, "skipped": ["x"]}.items():
+        (found,) = results.compare(made(), made(**{key: value}))
+        assert found == f"{key}: {made()[key]} against {value}"
+    other = made(metrics=[Metric("06", "b", 2.5), Metric("06", "c", 2)])
+    assert results.compare(made(), other) == [
+        "metric 'a' only on one side",
+        "metric 'c' only on one side",
+        "06: b = 2 against 06: b = 2.500",
+    ]
+
+
+def test_tables_of_metrics_and_outcomes():
+    table = results.table([ONE, Metric("06", "rows", 3, unit="rows")])
+    assert table.columns.tolist() == ["stage", "metric", "value", "95% interval", "truth", "unit"]
+    assert table.iloc[0].tolist() == ["06", "effect", "0.0512", "[0.0480, 0.0540]", "0.0520", ""]
+    assert table.iloc[1].tolist() == ["06", "rows", "3", "", "", "rows"]
+    told = results.outcomes([Prediction("It rises.", True, "changed", "was 3"), Prediction("By 2.", None, "held")])
+    assert told.to_dict("list") == {
+        "prediction": ["It rises.", "By 2."], "outcome": ["changed", "not tested"], "note": ["was 3", ""],
+    }  # fmt: skip
+    counted = results.count([{"predictions": [{"outcome": "held"}] * 3}, {"predictions": [{"outcome": "failed"}]}])
+    assert counted.to_dict() == {"held": 3, "failed": 1, "changed": 0, "not tested": 0}
+
+
+def test_an_outcome_of_a_changed_sentence_in_a_run_with_other_parameters():
+    assert Prediction("It rises.", False, "changed", "was 3").outcome == "failed"
+    assert Prediction("It rises.", True).outcome == "held"

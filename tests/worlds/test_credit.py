@@ -223,3 +223,50 @@ def test_a_flip_of_both_gives_one_group_the_other_s_approvals(world):
     first = (world.frame["group"] == 1).to_numpy()
     error = as_one.std() * np.sqrt(1 / first.sum() + 1 / (~first).sum())
     assert abs(as_one[first].mean() - as_one[~first].mean()) < 4 * error
+
+
+# ---- by hand ------------------------------------------------------------------------------------------------------
+
+
+def test_the_world_stays_the_same(fingerprint):
+    """Computed once: what changes a number changes every result that was made with the world."""
+    small = loans(300, 4, n_officers=7, appetite=1.5)
+    found = [
+        fingerprint(small.frame), fingerprint(small.truth), fingerprint(small.counterfactual(seen=True)),
+        fingerprint(small.counterfactual(lived=True)), fingerprint(loans(200).frame),
+    ]  # fmt: skip
+    expected = [93.3916638113026, 0.4844052121373499, 93.23773340516337, 88.6160901313796, 111.3163437108973]
+    assert found == pytest.approx(expected, rel=1e-8)
+
+
+def test_expectations_over_limits_by_hand(world):
+    t = world.truth.head(3)
+    for outcome, name in (("risk", "risk"), ("gain", "gain")):
+        high = t["high_propensity"]
+        expected = (1 - high) * t[f"{name}_if_low"] + high * t[f"{name}_if_high"]
+        assert world.if_approved(outcome)[:3].tolist() == pytest.approx(expected.tolist())
+    assert world.if_approved().tolist() == world.if_approved("risk").tolist()
+
+
+def test_the_equations_by_hand():
+    """Two applicants: the chances, the use of a limit and the profits, written out with numbers."""
+    noise = {"leniency": np.array([0.3, -1.0]), "appetite": np.array([0.5, -2.0])}
+    found = module._chances(
+        noise,
+        np.array([1, 0]),
+        np.array([1, 0]),
+        np.array([0.4, -0.6]),
+        np.array([-0.5, 1.0]),
+        np.array([0.2, 0.7]),
+        1.5,
+    )
+    s = lambda x: 1 / (1 + np.exp(-np.array(x)))  # noqa: E731
+    approve = s([0.5 - 0.55 + 0.16 + 0.1 - 0.08 - 0.8 + 0.3, 0.5 + 1.1 - 0.24 - 0.4 - 0.28 - 1.0])
+    high = s([-0.3 - 0.35 + 0.16 + 0.06 + 0.75 + 0.3, -0.3 + 0.7 - 0.24 + 0.21 - 3.0 - 1.0])
+    risk = np.array([-1.9 + 0.35 - 0.16 - 0.1 + 0.04 + 0.45, -1.9 - 0.7 + 0.24 + 0.4 + 0.14 - 1.8])
+    assert found.approve == pytest.approx(0.03 + 0.94 * approve)
+    assert found.high == pytest.approx(0.03 + 0.94 * high)
+    assert found.default[0] == pytest.approx(s(risk))
+    assert found.default[1] == pytest.approx(s(risk + 0.3))
+    assert found.use == pytest.approx(s([0.2 + 0.16 - 0.32, 0.2 + 0.56 + 0.48]))
+    assert module._profit(15.0, 0.4, np.array([0, 1])).tolist() == pytest.approx([6 * 0.15 - 0.05, -6 * 0.45 - 0.05])

@@ -1,5 +1,7 @@
 """The shop's truth against what it realised; bounds are 4 standard errors of the simulated means."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -152,3 +154,63 @@ def test_sizes_out_of_range(arguments, message):
 def test_unknown_pairs(world):
     with pytest.raises(ValueError, match=r"item_id: 1 ids outside 0\.\.99"):
         world.potential_outcomes(0, 100)
+
+
+def test_the_world_stays_the_same(fingerprint):
+    """Computed once: what changes a number changes every result that was made with the world."""
+    small = shop(80, 30, 4, seed=3)
+    found = [
+        fingerprint(small.users, small.items), fingerprint(small.candidates), fingerprint(small.truth), fingerprint(small.raw()),
+        fingerprint(small.raw(seed=5, duplicates=0.05, missing=0.2)), fingerprint(*small.tables().values()),
+    ]  # fmt: skip
+    expected = [
+        101.41307980229823,
+        56.681944096825,
+        6.704570699474983,
+        105.78469700702229,
+        98.27661062369945,
+        308.5412405484806,
+    ]
+    assert found == pytest.approx(expected, rel=1e-8)
+    few = shop(50, 12, 3, seed=4, slate=6)
+    assert fingerprint(few.candidates, few.truth) == pytest.approx(38.2641567108785, rel=1e-8)
+    assert (few.candidates.groupby(["user_id", "day"]).size() == 6).all()
+
+
+def test_the_equations_of_click_and_purchase_by_hand(world):
+    """One user aged 25-34 and three items of the home, the second without stock, the third dearer and of less quality."""
+    users = world.users.iloc[:1].assign(
+        age_band=pd.Categorical(["25-34"], world.users["age_band"].cat.categories, ordered=True),
+        activity=0.5,
+        price_sensitivity=2.0,
+    )
+    items = world.items.iloc[:3].assign(
+        category=pd.Categorical(["home"] * 3, world.items["category"].cat.categories),
+        price=np.exp([3.2 + 0.35, 3.2 + 0.35, 3.2 + 0.7]),
+        stock=[3, 0, 1],
+        quality=[1.0, 1.0, -0.5],
+        popularity=[0.2, 0.2, -1.0],
+    )
+    found = replace(world, users=users, items=items).potential_outcomes(0, np.arange(3), position=4)
+    s = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    # burden: 0.4 * 2 + 0.3 * 0.5 + 0.5 * 2 * 0.5 for a price of half a unit, 0.8 + 0.3 + 1 for one; no taste for the home at 25-34
+    clicks = [s(-0.7 + 0.7 - 1.45) * 4**-0.7, s(-0.7 + 0.7 - 1.45) * 4**-0.7, s(-0.7 - 0.35 - 2.1) * 4**-0.7]
+    buys = [s(-1.5 + 0.5 - 1.45), 0, s(-1.5 - 0.25 - 2.1)]
+    organic = [s(-3.4 + 0.5 + 0.26 - 0.15), 0, s(-3.4 + 0.5 - 1.3 - 0.3)]
+    for row, (click, buy, alone) in enumerate(zip(clicks, buys, organic, strict=True)):
+        whole = alone + (1 - alone) * click * buy
+        expected = [click, whole, alone, whole - alone]
+        columns = ["click_if_exposed", "purchase_if_exposed", "purchase_if_not", "uplift"]
+        assert found.loc[row, columns].tolist() == pytest.approx(expected)
+
+
+def test_tables_hold_prices_and_positions_by_hand(world):
+    tables, c = world.tables(), world.candidates
+    bought = c[c["purchased"] == 1]
+    assert tables["purchases"]["price"].tolist() == world.items["price"].iloc[bought["item_id"]].tolist()
+    assert tables["purchases"]["exposed"].tolist() == bought["exposed"].tolist()
+    shown = c[c["exposed"] == 1]
+    for column in ("propensity", "position", "clicked"):
+        assert tables["impressions"][column].tolist() == shown[column].tolist()
+    assert tables["ratings"]["rating"].tolist() == c["rating"].dropna().tolist()
+    assert world.ate == pytest.approx((world.truth["purchase_if_exposed"] - world.truth["purchase_if_not"]).mean())

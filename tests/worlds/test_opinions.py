@@ -159,3 +159,30 @@ def test_it_says_what_it_is():
 def test_sizes_out_of_range(given, message):
     with pytest.raises(ValueError, match=message):
         f.forum(**SMALL | given)
+
+
+def test_the_world_stays_the_same(fingerprint):
+    """Computed once: what changes a number changes every result that was made with the world."""
+    small = f.forum(300, 9, 44, 2, selection=1.3, shock=0.8)
+    found = [
+        fingerprint(small.users, small.topics), fingerprint(small.daily), fingerprint(small.truth), small.effect,
+        small.shock_effect,
+    ]  # fmt: skip
+    expected = [154.3382156961764, 31.03535442176429, 4.7571580861631615, -0.18230052648609102, -0.13602577856289186]
+    assert found == pytest.approx(expected, rel=1e-8)
+    plain = f.forum(200, 8, 40)
+    assert fingerprint(plain.daily, plain.truth) == pytest.approx(30.571196511518817, rel=1e-8)
+
+
+def test_the_equations_by_hand():
+    s = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    usual, e = np.exp(-3.9) - 1e-4, np.exp(1.0)  # comments a head at which there is no heat
+    assert f.expected_exposure(0.6, 1, usual) == pytest.approx(s(-1.8 + 0.3 + 0.9))
+    assert f.expected_exposure(0.0, 0, e * (usual + 1e-4) - 1e-4) == pytest.approx(s(-1.8 + 0.3))
+    assert f.expected_posts(1.0, 0.5, usual) == pytest.approx(0.004 * np.exp(0.5 + 0.4))
+    assert f.expected_posts(0.0, 0.0, e * (usual + 1e-4) - 1e-4) == pytest.approx(0.004 * np.exp(0.2))
+    assert f.expected_comments(0.3, 0.004 - 1e-4, 1.0) == pytest.approx(0.3 * s(-2.0 + 0.5))
+    assert f.expected_comments(0.3, 0.004 * e - 1e-4, 0.0) == pytest.approx(0.3 * s(-2.0 + 0.2))
+    assert f.expected_sentiment(0.4, 0.08, -1.5, 0.5, usual, 0.6) == pytest.approx(0.2 - 0.1 - 0.12 + 0.3)
+    assert f.expected_sentiment(0, 0, 0, 0, e * (usual + 1e-4) - 1e-4, 0) == pytest.approx(-0.1)
+    assert f.mood_loading(2.0, 0.5) == pytest.approx(0.05 + 0.03)

@@ -261,3 +261,25 @@ def test_again_is_unbiased_about_the_effect_given_the_truth():
 def test_it_tells_what_it_is(worlds):
     assert repr(worlds["image"]).startswith("Catalogue of 6,000 items, ")
     assert "number confounds, visible in image only; true effect of exposure" in repr(worlds["image"])
+
+
+def test_the_catalogue_stays_the_same(fingerprint):
+    """Computed once: what changes a number changes every result that was made with the world."""
+    small = catalogue(40, 4, visible_in="image", selection=1.1)
+    found = [
+        fingerprint(small.frame, small.truth), fingerprint(pd.DataFrame({"text": small.texts})), fingerprint(small.images),
+        fingerprint(small.audio), fingerprint(small.again(9)),
+    ]  # fmt: skip
+    expected = [2.616690350775873, 19.533037446522414, 29.620022120859822, 1.5944510602119808, 0.9914690508228245]
+    assert found == pytest.approx(expected, rel=1e-8)
+
+
+def test_the_same_items_again_with_other_draws(worlds):
+    world = worlds["audio"]
+    other = world.again(77)
+    assert other["price"].equals(world.frame["price"])
+    _close(other["exposed"], world.truth["propensity"])
+    chance = np.where(other["exposed"] == 1, world.truth["chance_if_exposed"], world.truth["chance_if_not"])
+    _close(other["purchased"], chance)
+    assert not other["exposed"].equals(world.frame["exposed"])
+    pd.testing.assert_frame_equal(world.again(world.seed), world.frame)

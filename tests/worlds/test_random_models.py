@@ -239,3 +239,45 @@ def test_rows_of_a_network_follow_its_tables():
     assert a.groupby(b).mean().tolist() == pytest.approx([0.1, 0.8], abs=0.02)
     assert frame.equals(sample_network(net, 20_000, seed=1))
     assert not frame.equals(sample_network(net, 20_000, seed=2))
+
+
+# ---- what stays the same ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("er", 9.414255156075113), ("scale-free", 6.837321945832401), ("tiered", 9.414255156075113)]
+)
+def test_random_graphs_stay_the_same(kind, expected, fingerprint):
+    """Computed once: what changes a number changes every result that was made with these graphs."""
+    graphs = [random_dag(9, kind=kind, degree=2, seed=seed).adjacency.astype(float) for seed in range(5)]
+    assert fingerprint(*graphs) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "kinds", "expected", "of_model"),
+    [
+        ("linear", None, -0.4423991024909269, 0.6792312069339481),
+        ("linear", "mixed", 4.127775822743109, -0.1034750669404122),
+        ("nonlinear", None, -0.3027895996613837, None),
+        ("nonlinear", "mixed", 3.7390257388739423, None),
+    ],
+)
+def test_simulated_rows_stay_the_same(mechanism, kinds, expected, of_model, fingerprint):
+    """Computed once, as above."""
+    how = {"hidden": 2, "noise": "laplace", "variances": (0.5, 2), "weights": (0.4, 1.3), "seed": 8}
+    found = simulate(random_dag(7, degree=1.5, seed=2), 60, mechanism=mechanism, kinds=kinds, **how)
+    assert fingerprint(found.frame) == pytest.approx(expected, rel=1e-8)
+    if of_model is not None:
+        assert fingerprint(found.weights, found.intercepts) == pytest.approx(of_model, rel=1e-8)
+
+
+def test_the_defaults_of_graphs_and_rows():
+    graph = random_dag(12)
+    assert graph == random_dag(12, kind="er", degree=2.0, seed=0)
+    assert graph.info == {"kind": "er", "degree": 2.0}
+    assert len(random_dag(12, kind="tiered").info["tiers"]) == 4
+    said = {"mechanism": "linear", "noise": "gaussian", "kinds": None, "hidden": 0, "weights": (0.5, 2.0)}
+    one = simulate(graph, 20)
+    other = simulate(graph, 20, **said, variances=(1.0, 1.0), seed=0)
+    pd.testing.assert_frame_equal(one.frame, other.frame)
+    assert (one.variances == 1).all()

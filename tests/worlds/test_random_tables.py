@@ -103,3 +103,53 @@ def test_unknown_families_and_troubles_are_named():
         draw("cubic", 0)
     with pytest.raises(ValueError, match=r"unknown trouble 'noise'; known: hidden causes, "):
         draw("mixed", 0, troubles=("noise",))
+
+
+STAYS = {
+    "linear Gaussian": -0.23567407351889075,
+    "linear non-Gaussian": 0.9009461453116424,
+    "additive nonlinear": -0.22985461055228748,
+    "steep": -0.6962847121624982,
+    "multivariate nonlinear": 0.08174494063781196,
+    "post-nonlinear": -0.21971699616884183,
+    "heteroscedastic": -0.056002506337894595,
+    "discrete": 55.56391173277793,
+    "mixed": 47.822339183579615,
+    "tables": 34.95155974329491,
+    "recommender": 25.89736523660005,
+    "quadratic": 0.15382611639807867,
+    "interactions": 0.12212238371955256,
+    "tanh-GP": 0.1252925044794784,
+    "unseen noises": -0.1021408011797825,
+}
+SPOILT = {
+    "hidden causes": 38.34740044823524,
+    "measurement noise": 34.125197092492364,
+    "coarse values": 36.65655999501796,
+    "selection": 46.06709015958774,
+    "odd scales": 32.28966543399704,
+    "outliers": 34.305112638357954,
+    "missing values": 30.617977223401713,
+}
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *HELD_OUT])
+def test_tables_of_a_family_stay_the_same(family, fingerprint):
+    """Computed once: what changes a number changes what the published weights were trained and tested on."""
+    tables = [draw(family, [7, seed], d=6, n=80).frame for seed in range(6)]
+    assert fingerprint(*tables) == pytest.approx(STAYS[family], rel=1e-8)
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_spoilt_tables_stay_the_same(trouble, fingerprint):
+    """Computed once, as above."""
+    tables = [draw("mixed", [8, seed], d=6, n=80, troubles=(trouble,)).frame for seed in range(6)]
+    assert fingerprint(*tables) == pytest.approx(SPOILT[trouble], rel=1e-8)
+
+
+def test_sizes_that_are_not_given_are_drawn_in_their_ranges():
+    samples = [draw("linear Gaussian", [31, seed]) for seed in range(60)]
+    d, n = np.array([sample.frame.shape[::-1] for sample in samples]).T
+    assert 3 <= d.min() < 6 < 35 < d.max() <= 50
+    assert 150 <= n.min() < 250 < 2000 < np.sort(n)[-5]
+    assert samples[0].family == "linear Gaussian"

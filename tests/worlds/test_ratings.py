@@ -5,9 +5,11 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
 
 from causal_lib import paths
 from causal_lib.data.sources import load
+from causal_lib.worlds import ratings as module
 from causal_lib.worlds.ratings import SHARES, semi_synthetic
 
 
@@ -106,3 +108,33 @@ def test_ml_100k_is_like_the_source():
     assert made.rating.shape == (943, 1682)
     assert len(made.train) == pytest.approx(0.05 * made.rating.size, rel=0.01)
     assert made.train["rating"].mean() - made.rating.mean() > 1
+
+
+# ---- by hand ------------------------------------------------------------------------------------------------------
+
+
+def test_means_are_shrunk_and_regressions_are_ridge():
+    codes, value = np.array([0, 2, 2, 0, 2]), np.array([1.0, 2, 4, 6, 3])
+    assert module._mean(codes, value, 3).tolist() == pytest.approx([7 / 7, 0, 9 / 8])
+    x = np.random.default_rng(0).normal(size=(5, 2))
+    found = module._ridge(codes, x, value, 3)
+    for k in (0, 2):
+        own = codes == k
+        expected = Ridge(alpha=5.0, fit_intercept=False).fit(x[own], value[own]).coef_
+        assert found[k] == pytest.approx(expected)
+    assert found[1].tolist() == [0, 0]
+
+
+def test_the_table_stays_the_same(given, fingerprint):
+    """Computed once: what changes a number changes every result that was made with the table."""
+    one = semi_synthetic(given, rank=3, alpha=0.4, observed=0.15, randomised=4, seed=7)
+    text = one.train.assign(item_id=one.train["item_id"].str[1:].astype(int))
+    test = one.test.assign(item_id=one.test["item_id"].str[1:].astype(int))
+    found = [fingerprint(text), fingerprint(test), fingerprint(one.rating.astype(float)), fingerprint(one.propensity)]
+    assert found == pytest.approx(
+        [175.27629151197684, 173.31469233385036, 146.82636217821198, 12.188113261258968], rel=1e-8
+    )
+    assert (one.test.groupby("user_id").size() == 4).all()
+    levels = np.array([np.unique(one.propensity[one.rating == r]).item() for r in range(1, 6)])
+    assert levels / levels[4] == pytest.approx([0.4**3, 0.4**2, 0.4, 1, 1])
+    assert one.propensity.mean() == pytest.approx(0.15)

@@ -109,3 +109,26 @@ def test_it_says_what_it_is():
 def test_sizes_out_of_range(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
         t.city(**{name: 0})
+
+
+def test_the_city_stays_the_same(fingerprint):
+    """Computed once: what changes a number changes every result that was made with the world."""
+    small = t.city(5, 3, 6)
+    found = [fingerprint(small.frame), fingerprint(small.truth), small.ate, small.accident_ate]
+    expected = [331.70545311282547, 47.256378460675485, -2.6287169819634952, -0.009371070021890075]
+    assert found == pytest.approx(expected, rel=1e-8)
+
+
+def test_the_equations_by_hand():
+    s = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    morning = 1 + np.exp(-((9.5 / 2.5) ** 2) / 2)  # 8 o'clock: the top of one peak and the foot of the other
+    assert t.expected_flow(2, 8, 1) == pytest.approx(np.exp(4.7 + 1.3 * morning - 0.15) * 2**0.6)
+    evening = 1 + np.exp(-((9.5 / 2) ** 2) / 2)
+    assert t.expected_flow(1, 17.5, 2) == pytest.approx(np.exp(4.7 + 1.3 * evening - 0.3))
+    assert t.extending(np.exp(1) * 250 - 1, 2) == pytest.approx(0.05 + 0.9 * s(-0.6 + 1.3 + 1.2))
+    assert t.expected_delay(450, 1, 2, 0) == pytest.approx(12 + 4 + 45 / 4)
+    assert t.expected_delay(450, 1, 2, 1) == pytest.approx((12 + 4 + 45 / 4) * (1.06 - 0.15))
+    assert t.expected_delay(9000, 0, 1, 1) == pytest.approx((12 + 45 * 1.69) * (1.06 - 0.39))  # a load of 1.3 at most
+    for hour, dark in ((5, 1), (6, 0), (20, 0), (21, 1)):
+        assert t.accident_rate(249, 1, hour, 0) == pytest.approx(s(-4.3 + 0.8 + 0.5 * dark))
+        assert t.accident_rate(np.exp(1) * 250 - 1, 0, hour, 1) == pytest.approx(s(-4.3 + 0.7 + 0.5 * dark - 0.5))

@@ -120,3 +120,72 @@ def test_discover_passes_knowledge_and_categories_on():
     assert found.kind == "DAG"
     with pytest.raises(ValueError, match="column 'x0' has 1 missing"):
         discover(pd.DataFrame({"x0": [np.nan, *range(29)], "x1": range(30)}), method="additive")
+
+
+def test_the_gain_of_an_edge_by_hand(curved):
+    """-ln of the variance that the ridge regression on the functions of one parent leaves, less the price of its columns."""
+    functions = bases(curved, np.zeros(3, dtype=bool))
+    _, gain, _ = search(curved, functions, EVERYWHERE, NOWHERE, penalty=1.5, rows=3000)
+    for i, j in np.argwhere(EVERYWHERE):
+        own = functions.of(i).astype(float)
+        covariance = own.T @ curved[:, j] / 1500
+        explained = covariance @ np.linalg.solve(own.T @ own / 1500 + 0.003 * np.eye(own.shape[1]), covariance)
+        price = 1.5 * np.log(3000) / 3000 * own.shape[1]
+        assert gain[i, j] == pytest.approx(-np.log(1 - explained) - price, abs=1e-4)
+
+
+def test_the_score_is_that_of_the_parents_found(curved):
+    functions = bases(curved, np.zeros(3, dtype=bool))
+    only = np.zeros((3, 3), dtype=bool)
+    only[0, 1] = True
+    parents, _, score = search(curved, functions, only, NOWHERE, penalty=1.0)
+    assert parents.tolist() == only.tolist()
+    own = functions.of(0).astype(float)
+    covariance, width = own.T @ curved[:, 1] / 1500, own.shape[1]
+    explained = covariance @ np.linalg.solve(own.T @ own / 1500 + 0.003 * np.eye(width), covariance)
+    assert score == pytest.approx(1500 * np.log(1 - explained) + np.log(1500) * width, rel=1e-4)
+    _, _, default = search(curved, functions, only, NOWHERE)
+    assert default - score == pytest.approx(np.log(1500) * width, rel=1e-6)  # a price of 2 ln n
+    nothing, _, none = search(curved, functions, NOWHERE, NOWHERE)
+    assert not nothing.any()
+    assert none == 0
+
+
+def test_functions_of_numbers_of_levels_and_of_few_values():
+    """A line and five knots; levels but the first and last beside the line; at most twelve levels; two values are a line."""
+    rng = np.random.default_rng(2)
+    number, six, seven, many = rng.normal(size=600), *(rng.permutation(np.arange(600) % k) for k in (6, 7, 20))
+    two = (np.arange(600) % 2).astype(float)
+    x = np.column_stack([number, six, seven, many, two]).astype(float)
+    widths = np.diff(bases(x, np.zeros(5, dtype=bool)).starts)
+    assert widths.tolist() == [6, 5, 4, 6, 1]  # between the knots of seven values lie four
+    by_levels = np.diff(bases(x, np.ones(5, dtype=bool)).starts)
+    assert by_levels.tolist() == [11, 5, 6, 11, 1]
+    assert np.diff(bases(x, np.array([False, False, True, True, False])).starts).tolist() == [6, 5, 6, 11, 1]
+    bent = np.maximum(number - np.quantile(number, 0.3), 0)
+    own = bases(x[:, :1], np.array([False])).of(0).astype(float)
+    assert LinearRegression().fit(own, bent).score(own, bent) == pytest.approx(1, abs=1e-6)
+    of_seven = bases(x[:, 2:3], np.array([True])).of(0).astype(float)
+    level = (seven == 3).astype(float)
+    assert LinearRegression().fit(of_seven, level).score(of_seven, level) == pytest.approx(1, abs=1e-6)
+
+
+def test_residuals_of_many_parents_are_those_of_the_twelve_strongest():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(800, 15))
+    strength = np.array([5, 0.01, 4, 3, 6, 0.02, 7, 3.5, 4.5, 5.5, 6.5, 2.5, 8, 9])
+    x[:, 14] = x[:, :14] @ strength + rng.normal(size=800)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    functions = bases(x, np.zeros(15, dtype=bool))
+    parents = np.zeros((15, 15), dtype=bool)
+    parents[:14, 14] = True
+    strongest = np.array([np.square(functions.of(k).T @ x[:, 14]).sum() for k in range(14)]).argsort()[::-1][:12]
+    fewer = np.zeros((15, 15), dtype=bool)
+    fewer[strongest, 14] = True
+    assert fewer.sum() == 12
+    np.testing.assert_array_equal(residuals(x, functions, parents), residuals(x, functions, fewer))
+    alone = np.zeros((15, 15), dtype=bool)
+    alone[0, 14] = True
+    own = functions.of(0).astype(float)
+    weights = np.linalg.solve(own.T @ own / 800 + 0.003 * np.eye(own.shape[1]), own.T @ x[:, 14] / 800)
+    np.testing.assert_allclose(residuals(x, functions, alone)[:, 14], x[:, 14] - own @ weights, atol=1e-4)

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import kstest
+from scipy.stats import chi2, kstest, norm
 
 from causal_lib.discovery import Statistics, discover
+from causal_lib.discovery.engines import constraint
 from causal_lib.discovery.engines.constraint import covariance_test, fci
 from causal_lib.graph import ARROW, TAIL, CausalGraph
 from causal_lib.knowledge import Knowledge
@@ -231,3 +232,34 @@ def test_cdnod_is_causal_learns(seed):
     found = discover(data, method="cdnod", context="c", test="fisherz")
     assert found == CausalGraph.from_causallearn(theirs.G, ["a", "b", "d", "e", "c"])
     assert found.parents("c") == set()
+
+
+def test_p_values_by_hand():
+    """Of 60 rows: a pair given one column by Fisher's z and by Bartlett's likelihood ratio, and blocks of two and one."""
+    rng = np.random.default_rng(8)
+    frame = pd.DataFrame(rng.normal(size=(60, 3)) @ rng.normal(size=(3, 3)), columns=list("abc"))
+    r = frame.corr().to_numpy()
+    partial = (r[0, 1] - r[0, 2] * r[1, 2]) / np.sqrt((1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2))
+    z = np.arctanh(partial) * np.sqrt(60 - 1 - 3)
+    assert _p_value(frame, "a", "b", ["c"], fisher=True) == pytest.approx(2 * norm.sf(abs(z)))
+    assert _p_value(frame, "a", "b", fisher=True) == pytest.approx(2 * norm.sf(abs(np.arctanh(r[0, 1])) * np.sqrt(57)))
+    ratio = -np.log(1 - partial**2)
+    assert _p_value(frame, "a", "b", ["c"]) == pytest.approx(chi2.sf((60 - 1 - 5 / 2) * ratio, 1))
+    assert _p_value(frame, "a", "b") == pytest.approx(chi2.sf((60 - 5 / 2) * -np.log(1 - r[0, 1] ** 2), 1))
+    frame["level"] = np.array(list("pqr"))[np.arange(60) % 3]
+    dummies = pd.get_dummies(frame["level"], drop_first=True, dtype=float).to_numpy()
+    x = np.column_stack([np.ones(60), dummies])
+    left = frame["a"] - x @ np.linalg.lstsq(x, frame["a"], rcond=None)[0]
+    ratio = -np.log((left**2).sum() / ((frame["a"] - frame["a"].mean()) ** 2).sum())
+    assert _p_value(frame, "a", "level") == pytest.approx(chi2.sf((60 - 6 / 2) * ratio, 2))
+    x = np.column_stack([np.ones(60), dummies])
+    a, b = (frame[k] - x @ np.linalg.lstsq(x, frame[k], rcond=None)[0] for k in "ab")
+    given = (a @ b) ** 2 / ((a @ a) * (b @ b))
+    assert _p_value(frame, "a", "b", ["level"]) == pytest.approx(chi2.sf((60 - 2 - 5 / 2) * -np.log(1 - given), 1))
+
+
+def test_tiers_forbid_causes_and_pairs_only_edges():
+    knowledge = Knowledge([["a"], ["b", "c"]], forbidden=[("a", "b")], within_tiers=False)
+    never = constraint.never_causes(knowledge, ("a", "b", "c", "d"))
+    assert set(map(tuple, np.argwhere(never).tolist())) == {(1, 0), (2, 0), (1, 2), (2, 1)}
+    assert not constraint.never_causes(None, ("a", "b")).any()

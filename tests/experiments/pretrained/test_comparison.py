@@ -10,11 +10,7 @@ import pytest
 from causal_lib.discovery.distances import directed_f1
 from causal_lib.discovery.engines.pretrained import discoverer
 from causal_lib.experiments.pretrained import comparison as benchmark
-from causal_lib.experiments.pretrained.comparison import (
-    Table,
-    parent_aid,
-    sure_edges,
-)
+from causal_lib.experiments.pretrained.comparison import Table, parent_aid, sure_edges
 from causal_lib.graph import CausalGraph
 
 

@@ -196,3 +196,92 @@ def test_they_are_small_and_made_by_the_recipe_they_tell_of():
     assert weights.about["features"] == of_names(describe(draw("linear Gaussian", 0, d=3, n=100).frame).names)
     assert 0.5 < weights.about["temperature"] < 3
     assert METHODS["pretrained"].defaults["threshold"] == discoverer.THRESHOLD
+    assert METHODS["pretrained"].settings["threshold"] == discoverer.THRESHOLD
+
+
+# ---- by hand ----------------------------------------------------------------------------------------------------
+
+
+def test_disagreement_by_hand():
+    """Shares of .9, .5 and .2 against .6, .5 and .4: gaps of .3, 0 and .2 of 1.8 edges at most."""
+    shares = np.array([[0.9, 0.5, 0.2], [0.6, 0.5, 0.4]])
+    logs = np.log(shares / (1 - shares))
+    assert doubt.disagreement(logs) == pytest.approx(0.5 / 1.8)
+    third = np.vstack([logs, [0.0, 0.0, 0.0]])
+    assert doubt.disagreement(third) == pytest.approx((0.4 + 0 + 0.3) / 1.9)
+    assert doubt.disagreement(logs[:1]) == 0.0
+
+
+def test_the_summary_of_a_table_by_hand():
+    nodes, pairs = np.array([[1.0, 2], [3, 6]]), np.array([[1.0], [-2], [4]])
+    expected = [2, 4, 1, 2, 1, np.sqrt(6), 7 / 3, np.sqrt(14 / 9)]
+    assert doubt.summary(nodes, pairs).tolist() == pytest.approx(expected)
+
+
+def test_distances_by_hand():
+    """Two directions, six training tables on a grid: the mean of the five nearest, beside what is usual of so many variables."""
+    points = np.array([[0.0, 0], [1, 0], [0, 2], [3, 0], [0, 4], [9, 9]])
+    reference = {
+        "mean": np.array([1.0, 2.0]), "scale": np.array([2.0, 0.5]), "basis": np.array([[1.0, 0], [0, 2.0]]),
+        "points": points, "usual": np.array([0.5, 0.1]),
+    }  # fmt: skip
+    summary = np.array([[1.0, 2.0], [1.0 + 2 * 0.5, 2.0], [1e9, 2.0]])  # at 0, 0; at .5, 0; and clipped at 10
+    usual = np.exp(0.5 * np.log(7) + 0.1)
+    found = doubt.distance(reference, summary, np.array([7, 7, 7]))
+    for value, place in zip(found, ([0, 0], [0.5, 0], [10, 0]), strict=True):
+        gaps = np.sort(np.sqrt(np.square(points - place).mean(axis=1)))
+        assert value == pytest.approx(gaps[:5].mean() / usual)
+    own = doubt.distance(reference, summary[:1], np.array([7]), leave_out=True)
+    assert own.item() == pytest.approx(np.sort(np.sqrt(np.square(points).mean(axis=1)))[1:6].mean() / usual)
+
+
+@pytest.mark.parametrize(
+    ("distance", "disagreement", "familiar"), [(2.0, 0.3, True), (1.9, 0.3, False), (2.0, 0.29, False)]
+)
+def test_a_table_is_familiar_up_to_both_limits(distance, disagreement, familiar, monkeypatch):
+    monkeypatch.setattr(doubt, "distance", lambda *_: np.array([2.0]))
+    monkeypatch.setattr(doubt, "disagreement", lambda _: 0.3)
+
+    class Given:
+        about = {"limits": {"distance": distance, "disagreement": disagreement}}  # noqa: RUF012
+        reference, nodes, pairs = None, np.ones((2, 1)), np.ones((2, 1))
+
+    found = doubt.judge(Given, Given, np.zeros((2, 2)))
+    assert found["familiar"] == familiar
+    assert (found["distance"], found["disagreement"]) == pytest.approx((2 / distance, 0.3 / disagreement))
+
+
+def test_the_table_and_the_graph_of_probabilities_by_hand():
+    likely = np.array([[0, 0.1, 0.41], [0.7, 0, 0.2], [0.3, 0.39, 0]])
+    found = EdgeProbabilities(("a", "b", "c"), likely, {"familiar": False, "distance": 3.0})
+    assert found.none == pytest.approx(np.array([[1, 0.2, 0.29], [0.2, 1, 0.41], [0.29, 0.41, 1]]))
+    table = found.to_frame()
+    assert table[["cause", "effect"]].to_numpy().tolist() == [["b", "a"], ["a", "c"], ["c", "b"]]
+    assert table["P(i->j)"].tolist() == [0.7, 0.41, 0.39]
+    assert table["P(j->i)"].tolist() == [0.1, 0.3, 0.2]
+    assert table["P(none)"].tolist() == pytest.approx([0.2, 0.29, 0.41])
+    assert found.graph().edges == ["b -> a", "a -> c"]  # at least 0.4
+    assert found.graph().info["distance"] == 3.0
+    assert found.graph(0.39).edges == ["b -> a", "a -> c"]  # c -> b would close a circle
+    assert found.graph(0.5).edges == ["b -> a"]
+    must = np.zeros((3, 3), dtype=bool)
+    must[2, 0] = True
+    assert found.graph(0.4, must).edges == ["b -> a", "c -> a"]
+    assert repr(found) == (
+        "EdgeProbabilities of 3 variables, 3 pairs more likely adjacent than not; the table is unlike those of the training"
+    )
+
+
+def test_probabilities_are_the_mean_over_the_networks(tiny, mixed):
+    """By hand from the log-odds: softmax of no edge, forth and back in each network, then their mean."""
+    features = describe(mixed.frame, None, 5)
+    logs = discoverer.log_odds(tiny, features)
+    assert logs.shape == (2, 30)
+    found = edge_probabilities(mixed.frame, seed=5, weights=tiny)
+    pairs = {tuple(pair): k for k, pair in enumerate(features.index.T.tolist())}
+    for (i, j), k in pairs.items():
+        forth, back = logs[:, k], logs[:, pairs[j, i]]
+        expected = (np.exp(forth) / (1 + np.exp(forth) + np.exp(back))).mean()
+        assert found.directed[features.order[i], features.order[j]] == pytest.approx(expected, rel=1e-6)
+    warmer = dataclasses.replace(tiny, about=tiny.about | {"temperature": 2 * tiny.about["temperature"]})
+    assert discoverer.log_odds(warmer, features) == pytest.approx(logs / 2)

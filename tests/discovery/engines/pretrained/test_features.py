@@ -194,3 +194,24 @@ def test_rows_beyond_the_limit_still_count_for_correlations():
     frame = draw("linear Gaussian", 1, d=3, n=2 * features.ROWS).frame
     found = describe(frame)
     assert np.allclose(table(found, "correlation value")[0, 1], np.corrcoef(canonical(frame)[0].T)[0, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "troubles", "told", "of_nodes", "of_pairs"),
+    [
+        ("mixed", (), False, 6.133002748315779, 23.01036377676563),
+        ("mixed", ("missing values",), True, 7.424687278325119, 16.439168561568106),
+        ("additive nonlinear", (), True, 8.014538491693775, 69.25382933041945),
+        ("tables", (), False, 6.029553929962385, 34.287551887762255),
+    ],
+)
+def test_features_stay_those_that_the_weights_were_trained_on(family, troubles, told, of_nodes, of_pairs):
+    """Computed once; every value has a weight of its own. The names are kept in the weights, the values cannot be."""
+    sample = draw(family, [41, 1], d=6, n=200 if family == "additive nonlinear" else 150, troubles=troubles)
+    a, b, c, d, e, f = sample.order
+    knowledge = Knowledge([[a, b], [c, d]], [(a, f)], [(e, f)]) if told else None
+    found = describe(sample.frame, knowledge, 3)
+    for values, expected in ((found.nodes, of_nodes), (found.pairs, of_pairs)):
+        row, column = np.indices(values.shape)
+        weighed = (1 + np.sin(1 + row + 7.3 * column)) * values.astype(float)
+        assert weighed.sum() / len(values) == pytest.approx(expected, rel=1e-4)

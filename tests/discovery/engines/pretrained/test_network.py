@@ -101,3 +101,66 @@ def test_the_three_probabilities_add_up_and_a_pair_agrees_with_its_reverse():
     logs = log_probabilities(torch.randn(12), reverse(index)).exp()
     assert torch.allclose(logs.sum(1), torch.ones(12))
     assert torch.allclose(logs[:, 1], logs[reverse(index), 2])
+
+
+def test_log_probabilities_by_hand():
+    index = complete(2)
+    logs = log_probabilities(torch.tensor([1.0, -2.0]), reverse(index))
+    whole = 1 + np.exp(1) + np.exp(-2)
+    expected = [[1 / whole, np.exp(1) / whole, np.exp(-2) / whole], [1 / whole, np.exp(-2) / whole, np.exp(1) / whole]]
+    assert logs.exp().numpy() == pytest.approx(np.array(expected), rel=1e-5)
+
+
+def test_features_are_standardised_and_left_out_as_told():
+    torch.manual_seed(4)
+    network, index = PairNetwork(3, 4, hidden=8, layers=1, width=4).eval(), complete(4)
+    nodes, pairs = torch.randn(4, 3), torch.randn(12, 4)
+    rest = index, reverse(index), triangles(index)
+    plain = network(nodes, pairs, *rest)
+    network.node_scale.copy_(torch.tensor([[1.0, 2, 3], [2.0, 4, 0.5]]))
+    network.pair_scale.copy_(torch.tensor([[0.5, -1, 0, 2], [3.0, 1, 2, 0.25]]))
+    moved = network(
+        nodes * network.node_scale[1] + network.node_scale[0],
+        pairs * network.pair_scale[1] + network.pair_scale[0],
+        *rest,
+    )
+    assert torch.allclose(moved, plain, atol=1e-5)
+    network.pair_scale.copy_(torch.tensor([[0.0] * 4, [1.0] * 4]))
+    network.node_scale.copy_(torch.tensor([[0.0] * 3, [1.0] * 3]))
+    keep = torch.ones(12, 4)
+    keep[:, 2] = 0
+    without = pairs.clone()
+    without[:, 2] = 0
+    assert torch.equal(network(nodes, pairs, *rest, keep), network(nodes, without, *rest))
+
+
+def test_the_defaults_of_the_network():
+    network = PairNetwork(3, 4)
+    assert (network.read_nodes.out_features, len(network.layers), network.forget) == (64, 4, 0.1)
+    assert network.layers[0].across.change.in_features == 16
+    assert network.read_pairs[2].p == network.layers[0].change[2].p == 0.05
+    assert network.layers[0].up is not None
+
+
+def test_a_layer_by_hand():
+    """Pairs read their own state, the reverse one and both variables; triangles are added beside."""
+    torch.manual_seed(5)
+    network, index = PairNetwork(3, 4, hidden=8, layers=1, width=4).eval(), complete(4)
+    layer, back, corners = network.layers[0], reverse(index), triangles(index)
+    nodes, pairs = torch.randn(4, 8), torch.randn(12, 8)
+    own = layer.norm(pairs)
+    changed = layer.up(nodes, own, index)
+    together = torch.cat([own, own[back], changed[index[0]], changed[index[1]]], 1)
+    expected = pairs + layer.change(together) + layer.across(own, corners)
+    found_nodes, found_pairs = layer(nodes, pairs, index, back, corners)
+    assert torch.allclose(found_nodes, changed)
+    assert torch.allclose(found_pairs, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "messages", "across"),
+    [({}, True, True), ({"messages": False}, False, False), ({"triangles": False}, True, False)],
+)
+def test_what_an_ablation_leaves_out(options, messages, across):
+    layer = PairNetwork(3, 4, hidden=8, layers=1, width=4, **options).layers[0]
+    assert (layer.up is not None, layer.across is not None) == (messages, across)

@@ -9,6 +9,7 @@ from scipy.stats import norm
 
 from causal_lib.checks import check_frame, check_range
 from causal_lib.inference.estimators import design, standard_error
+from causal_lib.policy.estimators import ESTIMATORS, Rounds, estimators_table
 from causal_lib.policy.reward_model import FOLDS, check_actions, fit_additive
 
 # Fewer effective rows than this carry no normal interval of a rate. It also bounds the share of one row: the effective
@@ -57,46 +58,6 @@ class PolicyValue:
         return f"{self.estimator}: {self.value:.5f} {interval}, {size}"
 
 
-@dataclass(frozen=True)
-class _Rounds:
-    """What estimators see of the logs: (n,) weight w, reward r, mean expected reward of the policy, that of the action shown."""
-
-    w: np.ndarray
-    r: np.ndarray
-    policy_mean: np.ndarray
-    shown_mean: np.ndarray
-    group_w: np.ndarray
-
-    def ratio(self, left):
-        """Scores whose mean is Σ w left / Σ w, and whose deviation is that of this ratio."""
-        mean = (self.w @ left) / self.w.sum()
-        return mean + self.w / self.w.mean() * (left - mean)
-
-
-# name -> (scores (n,), weights (n,)) of (rounds, threshold)
-_PLAIN = {
-    "dm": lambda s, _: (s.policy_mean, s.w),
-    "ips": lambda s, _: (s.w * s.r, s.w),
-    "snips": lambda s, _: (s.ratio(s.r), s.w),
-    "dr": lambda s, _: (s.policy_mean + s.w * (s.r - s.shown_mean), s.w),
-    "sndr": lambda s, _: (s.policy_mean + s.ratio(s.r - s.shown_mean), s.w),
-    "mips": lambda s, _: (s.group_w * s.r, s.group_w),
-}
-
-
-def _weighted(change):
-    return lambda s, limit: (s.policy_mean + (w := change(s.w, limit)) * (s.r - s.shown_mean), w)
-
-
-_LIMITED = {
-    "clipped-ips": lambda s, limit: ((w := np.minimum(s.w, limit)) * s.r, w),
-    "switch-dr": _weighted(lambda w, limit: np.where(w <= limit, w, 0.0)),
-    "dros": _weighted(lambda w, limit: limit**2 * w / (w**2 + limit**2)),
-}
-ESTIMATORS = (*_PLAIN, *_LIMITED)
-_MODELLED = ("dm", "dr", "sndr", "switch-dr", "dros")
-
-
 def policy_value(logs: pd.DataFrame, policy: np.ndarray, *, estimator: str = "dr", **how) -> PolicyValue:
     """The mean reward that ``policy`` would have earned in the rounds of ``logs``, by one estimator: see `policy_values`."""
     return policy_values(logs, policy, estimators=(estimator,), **how)[estimator]
@@ -125,16 +86,7 @@ def policy_values(
     With w = policy(action | round) / propensity, q a model of the reward (additive in context and action, logistic for 0/1,
     cross-fitted in 3 folds) and q(policy) its mean over the policy's actions, the value is the mean over rounds of
 
-    | estimator | a round's score | right when |
-    |---|---|---|
-    | dm | q(policy) | q is right; it has no interval, since nothing here says how wrong q is |
-    | ips | w r | propensities are right and positive wherever the policy is |
-    | snips | w r / mean w | the same, with many rounds; bounded by the rewards |
-    | dr, sndr | q(policy) + w (r - q(action)), w / mean w in sndr | either of both |
-    | clipped-ips | min(w, t) r | the same as ips, but for a bias that grows as t falls |
-    | switch-dr | as dr, w = 0 where it is above t | as dr, but for the bias of q there |
-    | dros | as dr, w t² / (w² + t²) | as switch-dr, shrunk smoothly |
-    | mips | r policy(e) / logging(e), e the action's ``embedding`` | actions of the same embedding earn the same |
+    ESTIMATORS_TABLE
 
     Parameters
     ----------
@@ -188,7 +140,7 @@ def policy_values(
     if not w.any():
         raise ValueError("the policy gives every logged action probability 0: the logs say nothing about it")
     policy_mean = shown_mean = group_w = np.zeros(0)
-    if set(estimators) & set(_MODELLED):
+    if any(ESTIMATORS[name].modelled for name in estimators):
         if expected is None:
             of = fit_additive(design(logs, context).to_numpy(), chosen, r, k, seed=seed).of
         else:
@@ -200,9 +152,9 @@ def policy_values(
                 "nk,nk->n", q, policy[rows] if policy.ndim == 2 else np.broadcast_to(policy, q.shape)
             )
             shown_mean[rows] = q[np.arange(len(q)), chosen[rows]]
-    if "mips" in estimators:
+    if any("embedding" in ESTIMATORS[name].needs for name in estimators):
         group_w = _group_weights(policy, logging, embedding, chosen, n)
-    rounds = _Rounds(w, r, policy_mean, shown_mean, group_w)
+    rounds = Rounds(w, r, policy_mean, shown_mean, group_w)
     rng = np.random.default_rng(seed)
     groups = pd.factorize(logs[cluster])[0] if cluster else None
     how = (interval, level, rng, groups)
@@ -217,10 +169,9 @@ def _possible(rounds, expected, logging, embedding):
             f"{given} is given without {lacking}: estimator 'mips' needs both; give {lacking}, leave {given} out, or name the "
             "estimators"
         )
-    lacking = set() if logging is not None else {"mips"}
-    if expected is None and rounds < FOLDS:
-        lacking |= set(_MODELLED)
-    return tuple(name for name in ESTIMATORS if name not in lacking)
+    model = expected is not None or rounds >= FOLDS
+    groups = logging is not None
+    return tuple(name for name, one in ESTIMATORS.items() if (model or not one.modelled) and (groups or not one.needs))
 
 
 def slate_value(
@@ -364,22 +315,24 @@ def _group_weights(policy, logging, embedding, chosen, n):
 
 
 def _valued(name, rounds, limits, how):
-    reward_span, settings = float(np.ptp(rounds.r)), {}
-    if name in _LIMITED:
-        limit = _slope(_LIMITED[name], rounds, limits)
-        score, w = _LIMITED[name](rounds, limit)
+    """The value by one estimator; ``how`` are the options of `_ends`."""
+    estimator = ESTIMATORS[name]
+    reward_span = float(np.ptp(rounds.r))
+    limit = None
+    settings = {}
+    if estimator.free:
+        limit = _slope(estimator.scores, rounds, limits)
         settings = {"threshold": float(limit)}
-    else:
-        score, w = _PLAIN[name](rounds, None)
-    span = reward_span * (float(w.max()) + (name in _MODELLED))
+    score, w = estimator.scores(rounds, limit)
     size, share = _spread(w)
-    if name == "dm":
+    if not estimator.interval:
         return PolicyValue(name, float(score.mean()), None, None, size, share, len(score), _NO_INTERVAL)
-    low, high = _ends(score, span, *how)
-    if name in _LIMITED:  # nothing says how large the bias is: the interval holds that of the estimator without a limit
-        free, w = _PLAIN["ips" if name == "clipped-ips" else "dr"](rounds, None)
+    low, high = _ends(score, reward_span * (float(w.max()) + estimator.modelled), *how)
+    if estimator.free:  # nothing says how large the bias is: the interval holds that of the estimator without a limit
+        free, w = ESTIMATORS[estimator.free].scores(rounds, None)
         ends = _ends(free, reward_span * float(w.max() + 1), *how)
-        low, high = min(low, ends[0]), max(high, ends[1])
+        low = min(low, ends[0])
+        high = max(high, ends[1])
     return _judged(name, score, size, share, (low, high), settings)
 
 
@@ -429,3 +382,6 @@ def _judged(name, score, size, share, ends, settings):
         verdict = f"the logs cannot tell: effective sample size {size:.0f} is below {MIN_EFFECTIVE}"
         return PolicyValue(name, None, None, None, size, share, n, verdict, settings)
     return PolicyValue(name, float(score.mean()), float(ends[0]), float(ends[1]), size, share, n, "ok", settings)
+
+
+policy_values.__doc__ = policy_values.__doc__.replace("ESTIMATORS_TABLE", estimators_table().replace("\n", "\n    "))

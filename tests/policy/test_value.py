@@ -80,7 +80,7 @@ def test_by_default_all_estimators_that_have_what_they_need():
     assert tuple(found) == tuple(name for name in ESTIMATORS if name != "mips")
     assert all(value.value is not None for value in found.values())
     given = {"logging": LOGGING[logs["context"]], "embedding": range(5)}
-    assert tuple(policy_values(logs, TARGET, **given)) == ESTIMATORS
+    assert tuple(policy_values(logs, TARGET, **given)) == tuple(ESTIMATORS)
     with pytest.raises(
         ValueError, match="logging is given without embedding: estimator 'mips' needs both; give embedding"
     ):

@@ -3,11 +3,9 @@
 Its verbs are loaded when they are first used, so that ``import causal_lib`` is quick.
 """
 
-import lazy_loader
-
-from causal_lib import _generated, _triton
+from causal_lib import _generated, _triton, extras
 
 _triton.make_loadable()
 _generated.remove_at_exit()
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = extras.attach(__name__, __file__)

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from causal_lib import paths
 
-_OF_THE_CHECKOUT = ("run", "report", "bench", "reproduce")  # commands that read or write what is not in the package
+_OF_THE_CHECKOUT = (
+    "run",
+    "report",
+    "bench",
+    "reproduce",
+    "pretrain",
+)  # commands that read or write what is not in the package
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,3 +1,4 @@
+import ast
 import os
 import re
 import shutil
@@ -7,6 +8,8 @@ import tomllib
 import zipfile
 from importlib.metadata import version
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -15,6 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from causal_lib import paths
+from causal_lib.extras import EXTRAS
 from causal_lib.tooling.notebooks import plan
 
 PYPROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -27,7 +31,7 @@ LOCK = [
 PINNED = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LOCK)}
 # the extra `language` is for one class, which says itself what to install
 LOCKED = [extra for name, extra in PROJECT["optional-dependencies"].items() if name != "language"]
-REQUIREMENTS = PROJECT["dependencies"] + [requirement for extra in LOCKED for requirement in extra]
+REQUIREMENTS = PROJECT["dependencies"] + [one for extra in LOCKED for one in extra if not one.startswith("causal-lib[")]
 
 
 def test_the_lock_pins_every_package_once_to_a_release_that_any_index_has():
@@ -48,7 +52,7 @@ def test_the_lock_satisfies_pyproject(requirement):
 def test_torch_is_pinned_exactly_on_both_sides():
     # a range would let pip take a release that pulls gigabytes of CUDA
     assert PINNED["torch"] == "2.13.0"
-    assert "torch==2.13.0" in PROJECT["dependencies"]
+    assert "torch==2.13.0" in PROJECT["optional-dependencies"]["networks"]
 
 
 def test_environment_yml_installs_the_lock_and_the_package_on_a_supported_python():
@@ -99,10 +103,13 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel):
     ).stdout.split()
     if not listed:
         pytest.skip("not a git checkout")
-    expected = {name for name in listed if (paths.ROOT / name).exists()}  # without what is being moved
+    there = {name for name in listed if (paths.ROOT / name).exists()}  # without what is being moved
+    expected = {name for name in there if not name.startswith("causal_lib/experiments/")}
     assert {"causal_lib/data/sources.toml", "causal_lib/discovery/proposals/descriptions.toml"} <= expected
     with zipfile.ZipFile(wheel) as opened:
-        assert expected - set(opened.namelist()) == set()
+        held = set(opened.namelist())
+    assert expected - held == set()
+    assert [name for name in held if "experiments" in name] == []
 
 
 ALONE = """
@@ -122,7 +129,7 @@ Path("data/shop.csv").write_text("shown,bought\\n" + "0,0\\n0,1\\n1,1\\n1,1\\n" 
 assert cli.main(["data", "list"]) == 0
 Store().create()
 print(discover(load("shop"), restarts=0, seed=0).edges)
-print([cli.main([command]) for command in ("run", "report", "bench", "reproduce")])
+print([cli.main([command]) for command in ("run", "report", "bench", "reproduce", "pretrain")])
 """
 
 
@@ -142,12 +149,121 @@ def test_the_wheel_alone_lists_loads_and_discovers_and_says_what_needs_the_check
     *table, edges, statuses = done.stdout.splitlines()
     assert [line.split()[0] for line in table if line.startswith(("nsw ", "shop "))] == ["nsw", "shop"]
     assert "shown -- bought" in edges
-    assert statuses == "[2, 2, 2, 2]"
+    assert statuses == "[2, 2, 2, 2, 2]"
     assert len(list(home.rglob("causal-lib/data/shop.sqlite"))) == 1
     assert "network-asia" not in {path.name for path in work.rglob("*")}  # data are kept in the user's folder
-    for command in ("run", "report", "bench", "reproduce"):
+    for command in ("run", "report", "bench", "reproduce", "pretrain"):
         assert f"causal-lib: `{command}` needs a checkout of the repository" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# ---- packages -------------------------------------------------------------------------------------------------
+
+IMPORTED_AS = {
+    "beautifulsoup4": "bs4",
+    "causal-learn": "causallearn",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+}
+RUN_AS_COMMANDS = {"jupyterlab", "nbval", "pre-commit", "pytest-xdist", "ruff"}
+NEEDED_BY_OTHERS = {
+    "accelerate",  # transformers loads weights by it
+    "gguf",  # transformers reads the file by it
+    "pymysql",  # SQLAlchemy's driver: mysql+pymysql
+    "pydot",  # Keras and networkx draw by it
+}
+
+
+def _imported(folder):
+    """Top-level packages that the Python files below ``folder`` import, at the top or within functions."""
+    found = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module.split(".")[0])
+    return found
+
+
+def _declared(extras):
+    requirements = [
+        *PROJECT["dependencies"],
+        *(one for extra in extras for one in PROJECT["optional-dependencies"][extra]),
+    ]
+    names = {canonicalize_name(Requirement(one).name) for one in requirements} - {"causal-lib"}
+    return {IMPORTED_AS.get(name, name.replace("-", "_")): name for name in names}
+
+
+def test_every_declared_package_is_imported_somewhere():
+    notebooks = set()
+    for path in (paths.ROOT / "notebooks").glob("*.ipynb"):
+        notebooks |= set(re.findall(r'"(?:import|from) (\w+)', path.read_text(encoding="utf-8")))
+    used = _imported(paths.ROOT / "causal_lib") | _imported(paths.ROOT / "tests") | notebooks
+    declared = _declared(PROJECT["optional-dependencies"])
+    idle = {name for module, name in declared.items() if module not in used}
+    assert idle <= RUN_AS_COMMANDS | NEEDED_BY_OTHERS | {"papermill"}  # papermill runs as python -m papermill
+
+
+def test_every_imported_package_is_declared():
+    declared = set(_declared([name for name in PROJECT["optional-dependencies"] if name != "dev"]))
+    found = _imported(paths.ROOT / "causal_lib") - set(sys.stdlib_module_names) - {"causal_lib"}
+    peers = {"castle", "dagma", "lenskit", "obp"}  # in an environment of their own: make peers
+    brought = {"keras", "IPython", "PIL", "packaging", "xgboost", "lightgbm", "triton"}  # by those declared
+    assert found - declared - peers - brought == set()
+
+
+CORE = """
+import sys
+import numpy as np, pandas as pd
+from importlib.abc import MetaPathFinder
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in %r:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import causal_lib as cl
+frame = pd.read_csv(sys.argv[1])
+graph = cl.discover(frame, restarts=0)
+print(graph.edges)
+graph = cl.CausalGraph.from_edges(["age", "shown", "bought"], ["age -> shown", "age -> bought", "shown -> bought"])
+print(cl.identify(graph, "shown", "bought").adjustment)
+print(cl.effect(frame, "shown", "bought", graph=graph, seed=0).value)
+logs = pd.DataFrame({"item_id": frame["shown"], "click": frame["bought"], "propensity_score": 0.5})
+print(cl.policy_value(logs, np.array([0.0, 1.0]), estimator="ips").value)
+for call in (lambda: cl.build_model((3,)), lambda: cl.train_recommender, lambda: cl.discover(frame, method="dagma"),
+             lambda: cl.UpliftModel.train(frame, "shown", "bought", ["age"], learner="uplift_tree")):
+    try:
+        call()
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+
+
+def test_without_extras_the_verbs_work_and_the_others_say_which_extra_they_need(tmp_path):
+    rng = np.random.default_rng(0)
+    age = rng.normal(size=2000)
+    shown = rng.random(2000) < 0.5
+    bought = rng.random(2000) < 0.3 + 0.2 * shown + 0.1 * (age > 0)
+    table = pd.DataFrame({"age": age, "shown": shown * 1, "bought": bought * 1})
+    table.to_csv(tmp_path / "log.csv", index=False)
+    code = CORE % ([package for packages in EXTRAS.values() for package in packages],)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "log.csv")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    edges, adjustment, value, policy, *errors = done.stdout.splitlines()
+    assert "shown" in edges
+    assert adjustment == "('age',)"
+    assert float(value) == pytest.approx(0.2, abs=0.06)
+    assert float(policy) == pytest.approx(0.55, abs=0.06)
+    wanted = {"tensorflow": "networks", "torch": "networks", "causalml": "uplift"}
+    assert len(errors) == 4
+    for error in errors:
+        package = error.split()[0]
+        assert error == f"{package} is not installed: pip install 'causal-lib[{wanted[package]}]' brings it"
 
 
 ELSEWHERE = """

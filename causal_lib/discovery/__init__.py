@@ -4,6 +4,6 @@
 graph is from the truth.
 """
 
-import lazy_loader
+from causal_lib import extras
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = extras.attach(__name__, __file__)

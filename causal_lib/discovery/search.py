@@ -12,6 +12,7 @@ from causal_lib.discovery.auditing import audit
 from causal_lib.discovery.methods import METHODS, method_names, methods_table, need_rows
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.discovery.table import Table
+from causal_lib.extras import naming_extra
 from causal_lib.graph import ARROW, CIRCLE, NONE, TAIL, CausalGraph, meek
 from causal_lib.knowledge import Knowledge
 
@@ -79,11 +80,10 @@ def discover(
     table = Table(data)
     _check_table(table, chosen, method, settings, knowledge)
     start = time.perf_counter()
-    found = (
-        chosen.search(table, knowledge, seed, **settings)
-        if len(table.names) > 1
-        else CausalGraph.from_edges(table.names)
-    )
+    found = CausalGraph.from_edges(table.names)
+    if len(table.names) > 1:
+        with naming_extra():
+            found = chosen.search(table, knowledge, seed, **settings)
     seconds = time.perf_counter() - start
     graph, overruled = impose(found, knowledge) if knowledge is not None else (found, [])
     graph, dropped = without_cycles(graph, knowledge, CIRCLE if found.kind == "PAG" else TAIL)

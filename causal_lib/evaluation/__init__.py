@@ -1,5 +1,5 @@
 """How good predictions and rankings are: naive and weighted, with intervals."""
 
-import lazy_loader
+from causal_lib import extras
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = extras.attach(__name__, __file__)

@@ -1,5 +1,5 @@
 """Causal inference: `identify` or refuse, then estimate an `effect` with an interval, for all or for each."""
 
-import lazy_loader
+from causal_lib import extras
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = extras.attach(__name__, __file__)

@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
+from causal_lib.extras import naming_extra
 from causal_lib.inference.estimators import (
     BOOST,
     arm_folds,
@@ -357,5 +358,5 @@ def causalml_part(name: str) -> ModuleType:
     # A part of it looks for an optional citation package and calls its absence an error, on the screen of whoever asked;
     # another sets matplotlib's style for everybody.
     logging.getLogger("duecredit").addHandler(logging.NullHandler())
-    with rc_context():
+    with rc_context(), naming_extra():
         return import_module(f"causalml.inference.{name}")

@@ -1,5 +1,5 @@
 """What runs, checks and writes the notebooks: runner, notebook files, results, generated pages."""
 
-import lazy_loader
+from causal_lib import extras
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = extras.attach(__name__, __file__)

@@ -141,7 +141,7 @@ def test_a_right_answer_in_both_orders_is_a_proposal(server):
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert (body["model"], body["temperature"], body["seed"]) == ("toy", 0, 0)
     assert "smokes tobacco" in body["messages"][1]["content"]
-    about = {"backend": "endpoint", "endpoint": server.url, "model": "toy", "prompt": proposals.models.PROMPT_VERSION}
+    about = {"backend": "endpoint", "endpoint": server.url, "model": "toy", "prompt": models.PROMPT_VERSION}
     assert found.about == about | {"seed": 0}
 
 

@@ -5,6 +5,6 @@ that is not exactly what was asked for. `Proposals.score` sets the proposals bes
 `Proposals.as_prior` lets them vote, softly, on directions. A model has read papers, not the data: treat it as hearsay.
 """
 
-import lazy_loader
+from causal_lib import extras
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = extras.attach(__name__, __file__)

@@ -7,16 +7,15 @@ import itertools
 import json
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
+
+import httpx
 
 PROMPT_VERSION = "1"
 ANSWERS = {"V1 causes V2": "first", "V2 causes V1": "second", "neither": "neither"}
@@ -159,46 +158,42 @@ class Endpoint:
 
     def _post(self, body):
         """The response's bytes. Reasons are our own words: what a server says may hold the key."""
-        headers = {"Content-Type": "application/json", "User-Agent": "causal-lib"}
-        request = urllib.request.Request(f"{self.url.rstrip('/')}/chat/completions", data=body, headers=headers)
+        headers = {"Content-Type": "application/json", "User-Agent": "causal-lib", "Accept-Encoding": "identity"}
         if self.key:
-            request.add_unredirected_header("Authorization", f"Bearer {self.key}")
-        here = [urllib.request.ProxyHandler({})] if urlsplit(self.url).hostname in _HERE else []
-        opener = urllib.request.build_opener(_NoRedirect, *here)  # no proxy between us and this machine
-        for attempt in itertools.count():
-            end = time.monotonic() + self.timeout
-            try:
-                with opener.open(request, timeout=self.timeout) as response:
-                    return _read(response, end)
-            except urllib.error.HTTPError as error:
-                status, wait = error.code, _seconds(error.headers.get("Retry-After"), self.backoff * 2**attempt)
-                error.close()
-            except TimeoutError:
-                raise Refused("timed out", down=True) from None
-            except (OSError, HTTPException) as error:
-                late = isinstance(getattr(error, "reason", None), TimeoutError)
-                raise Refused("timed out" if late else "endpoint not reached", down=True) from None
-            if status in (401, 403, 404):
-                raise ProposalError(
-                    f"the endpoint answers with status {status}: look at CAUSAL_LIB_LLM_URL, CAUSAL_LIB_LLM_KEY and CAUSAL_LIB_LLM_MODEL"
-                )
-            if 300 <= status < 400:
-                raise Refused("the endpoint redirects elsewhere, which is not followed", down=True)
-            if status != 429 and status < 500:
-                raise Refused(f"status {status}")
-            if attempt >= self.retries:
-                raise Refused(f"status {status}, {attempt + 1} times", down=True)
-            time.sleep(wait)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_):
-        return None
+            headers["Authorization"] = f"Bearer {self.key}"
+        here = urlsplit(self.url).hostname in _HERE  # no proxy between us and this machine
+        with httpx.Client(timeout=self.timeout, follow_redirects=False, trust_env=not here) as client:
+            for attempt in itertools.count():
+                end = time.monotonic() + self.timeout
+                try:
+                    with client.stream(
+                        "POST", f"{self.url.rstrip('/')}/chat/completions", content=body, headers=headers
+                    ) as response:
+                        if response.is_success:
+                            return _read(response, end)
+                        status = response.status_code
+                        wait = _seconds(response.headers.get("Retry-After"), self.backoff * 2**attempt)
+                except (httpx.TimeoutException, TimeoutError):
+                    raise Refused("timed out", down=True) from None
+                except (httpx.HTTPError, httpx.InvalidURL, OSError):
+                    raise Refused("endpoint not reached", down=True) from None
+                if status in (401, 403, 404):
+                    raise ProposalError(
+                        f"the endpoint answers with status {status}: look at CAUSAL_LIB_LLM_URL, CAUSAL_LIB_LLM_KEY and "
+                        "CAUSAL_LIB_LLM_MODEL"
+                    )
+                if 300 <= status < 400:
+                    raise Refused("the endpoint redirects elsewhere, which is not followed", down=True)
+                if status != 429 and status < 500:
+                    raise Refused(f"status {status}")
+                if attempt >= self.retries:
+                    raise Refused(f"status {status}, {attempt + 1} times", down=True)
+                time.sleep(wait)
 
 
 def _read(response, end):
     content = b""
-    while part := response.read1(1 << 13):
+    for part in response.iter_bytes():
         content += part
         if len(content) > MAX_BODY:
             raise Refused(f"unparsed: a response of more than {MAX_BODY} bytes")

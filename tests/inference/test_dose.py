@@ -390,3 +390,17 @@ def test_levels_that_are_out_of_reach_are_named():
         dose._check_reach(
             np.array(list(out)), lambda level: np.r_[np.zeros(out[level]), np.ones(100 - out[level])], np.zeros(100)
         )
+
+
+def test_rows_that_are_less_near_count_less():
+    """Ten rows at the level and ten of half the weight are 18 rows; fourteen and ten are 21.9."""
+    half = np.sqrt(2 * np.log(2))
+    for at_level, enough in ((10, False), (14, True)):
+        t = np.r_[np.zeros(at_level), np.linspace(0, 1e-9, 10) + half]
+        t[1 : at_level // 2] = -1e-9
+        ask = (t**2, t, 0.0, 1.0, np.array([0.0, half]), np.array([0.5, 0.5]), np.zeros((len(t), 2)))
+        if enough:
+            assert np.isfinite(dose._local_quadratic(*ask)[0])
+        else:
+            with pytest.raises(ValueError, match="level 0: 18 rows near it are too few"):
+                dose._local_quadratic(*ask)

@@ -367,7 +367,7 @@ def test_what_is_left_of_a_treatment_is_measured_in_its_own_units():
     assert e.check_moves(0.5 * t, t, rest) == {"treatment_left": pytest.approx(0.25)}
     rest[20] = 0.249
     with pytest.raises(
-        e.NoOverlapError, match="for 11 of 1000 rows .* under 1% of its variance; restrict the question"
+        e.NoOverlapError, match=r"for 11 of 1000 rows .* under 1% of its variance; restrict the question"
     ):
         e.check_moves(0.5 * t, t, rest)
     assert e.check_moves(0.1 * t, t)["treatment_left"] == pytest.approx(0.01)

@@ -573,3 +573,34 @@ def test_a_million_impressions_load_and_compare_equal(store):
     store.load(tables)
     assert store.counts() == {name: len(tables.get(name, ())) for name in TABLES}
     assert store.checksum("impressions") == frame_checksum(tables["impressions"])
+
+
+def test_ranges_of_all_numbers():
+    """What may stand in each column, by hand: ids exact in float64, whole numbers of MySQL, and the meaning of the column."""
+    whole, exact, any_number = 2**31 - 1, 2**53, np.inf
+    key = {"user_id": (-exact, exact, False), "item_id": (-exact, exact, False), "day": (-whole, whole, False)}
+    real, zero_or_one = (-any_number, any_number, False), (0, 1, False)
+    expected = {
+        "users": {"user_id": key["user_id"], "city_tier": (1, 4, False), "activity": real, "price_sensitivity": real},
+        "items": {
+            "item_id": key["item_id"], "price": (0, any_number, True), "stock": (0, whole, False), "quality": real,
+            "popularity": real,
+        },
+        "impressions": key | {"propensity": (0, 1, True), "position": (1, whole, False), "clicked": zero_or_one},
+        "purchases": key | {"price": (0, any_number, True), "exposed": zero_or_one},
+        "ratings": key | {"rating": (1, 5, False)},
+    }  # fmt: skip
+    found = {
+        name: {c.name: (c.info["low"], c.info["high"], c.info["open_low"]) for c in table.columns if c.info}
+        for name, table in metadata.tables.items()
+    }
+    assert found == expected
+    parents = {name: {key.column.table.name for key in table.foreign_keys} for name, table in metadata.tables.items()}
+    assert parents == {
+        "users": set(), "items": set(), "impressions": {"users", "items"}, "purchases": {"users", "items"},
+        "ratings": {"purchases"},
+    }  # fmt: skip
+    keys = {name: table.primary_key.columns.keys() for name, table in metadata.tables.items()}
+    assert keys.pop("users") == ["user_id"]
+    assert keys.pop("items") == ["item_id"]
+    assert all(columns == ["user_id", "item_id", "day"] for columns in keys.values())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from causal_lib.discovery import METHODS, compare_graphs, discover
 from causal_lib.discovery.encoding import encode
-from causal_lib.discovery.methods import discretise
+from causal_lib.discovery.methods import _few_rows, discretise
 from causal_lib.discovery.score import bic, gaussian_bic
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
@@ -627,3 +627,47 @@ def test_the_bic_of_blocks_by_hand(penalty):
     assert bic(stats, graph, penalty=penalty) == pytest.approx(90 * fit + penalty * np.log(90) * 4)
     if penalty == 2:
         assert bic(stats, graph) == pytest.approx(90 * fit + 2 * np.log(90) * 4)
+
+
+def test_what_each_method_asks_for():
+    """Knowledge used while searching but for one that imposes it and three that refuse it; rows, kinds of variables, exceptions."""
+    assert {n: m.knowledge for n, m in METHODS.items() if m.knowledge != "search"} == {
+        "flop": "after", "ges": "none", "boss": "none", "grasp": "none",
+    }  # fmt: skip
+    rows = {name for name, method in METHODS.items() if method.rows}
+    assert rows == {"lingam", "additive", "graph_network", "pretrained", "miic", "greedy"}
+    kinds = {name: method.variables for name, method in METHODS.items()}
+    mixed = dict.fromkeys(["order", "pc", "fci", "cdnod", "graph_network", "pretrained"], "mixed")
+    scored = dict.fromkeys(["flop", "ges", "boss", "grasp", "dagma", "additive"], "scored")
+    assert kinds == mixed | scored | {"lingam": "numeric", "miic": "discrete", "greedy": "discrete"}
+    assert {name for name, method in METHODS.items() if method.functions or method.missing} == {"pretrained"}
+    choices = {n: {k: v for k, v in m.settings.items() if isinstance(v, tuple)} for n, m in METHODS.items()}
+    tests = ("fisherz", "chisq", "gsq", "mixed")
+    assert {name: told for name, told in choices.items() if told} == {
+        "pc": {"test": tests}, "fci": {"test": tests}, "cdnod": {"test": ("mixed", *tests[:3])},
+        "dagma": {"model": ("linear", "mlp")}, "pretrained": {"unfamiliar": ("order", "trust")},
+        "miic": {"correction": ("nml", "mdl", "none")}, "greedy": {"score": ("bic", "bdeu")},
+    }  # fmt: skip
+
+
+def test_few_rows_have_the_correlations_and_a_penalty_of_the_same_weight():
+    """Fisher's information goes with the rows: 50 of them at n / 50 of the weight, so penalty · ln n · 50 / (n ln 50)."""
+    correlation = np.array([[1, 0.6, -0.2], [0.6, 1, 0.1], [-0.2, 0.1, 1]])
+    rows, weight = _few_rows(correlation, 4000, 1.5)
+    assert rows.shape == (50, 3)
+    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(rows.T @ rows / 50, correlation, atol=1e-12)
+    assert weight == pytest.approx(1.5 * 50 / 4000 * np.log(4000) / np.log(50))
+    assert _few_rows(np.eye(40), 4000, 1)[0].shape == (80, 40)
+    few, same = _few_rows(correlation, 30, 1.5)
+    assert few.shape == (30, 3)
+    assert same == pytest.approx(1.5)
+
+
+def test_the_score_of_boss_is_the_bic_of_its_graph():
+    data = linear(TRUTH, 300, 4)
+    stats = Statistics.from_frame(data)
+    for method in ("boss", "grasp", "flop", "ges"):
+        for penalty in (1.0, 3.0):
+            found = discover(data, method=method, penalty=penalty)
+            assert found.info["score"] == pytest.approx(bic(stats, found, penalty=penalty), abs=1e-6)

@@ -36,3 +36,21 @@ def test_values_are_compared_with_the_peer_s(tmp_path):
     assert held.pop("ips")
     assert not any(held.values())
     assert np.isfinite([claim["value"] for claim in report["claims"]]).all()
+
+
+def test_settings_of_the_peer_are_those_of_the_same_weights():
+    assert benchmark.THRESHOLD == 2.0
+    assert benchmark.OBP["switch-dr"] == ("SwitchDoublyRobust", {"tau": 2.0})
+    assert benchmark.OBP["dros"] == ("DoublyRobustWithShrinkage", {"lambda_": 4.0})
+
+
+def test_claims_of_time_and_memory(monkeypatch):
+    """The median of the repeats against 10 seconds, the peak against 3,000 MB."""
+    clock = iter([0.0, 9.0, 100.0, 111.0, 200.0, 209.5])
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(benchmark, "peak_mb", lambda: 3001.0)
+    report = benchmark.off_policy(n=2500, k=4, repeats=3)
+    assert [row["seconds"] for row in report["rows"]] == [9.0, 11.0, 9.5]
+    assert [(one["value"], one["held"]) for one in report["claims"]] == [(9.5, True), (3001.0, False)]
+    assert report["claims"][0]["claim"] == f"{len(benchmark.ESTIMATORS)} estimators, 2500 rounds, 4 actions: seconds"
+    assert {value["rounds"] for value in report["values"]} == {2500}

@@ -266,3 +266,141 @@ def test_levels_out_of_reach_are_refused():
         NoOverlapError, match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%"
     ):
         dose_response(frame.assign(t=frame["x"] + 0.01 * frame["t"]), "t", "y", adjustment=["x"])
+
+
+def test_weights_are_of_a_spread_that_differs_between_rows_and_end_at_twenty(monkeypatch):
+    """Half of the rows spread three times as far; a row far from its mean would weigh hundreds."""
+    told = []
+
+    class Spread(_Unit):
+        def __init__(self, **settings):
+            told.append(settings)
+
+        def fit(self, x, y):
+            assert (y >= 0).all()  # of the squares
+            return self
+
+        def predict(self, x):
+            return np.where(x[:, 0] > 0, 9.0, 1.0)
+
+    def fit(y, x, seed):
+        told.append(seed)
+        return (lambda rows: 0.5 * rows[:, 0]) if x.shape[1] == 1 else (lambda rows: rows[:, 0] * rows[:, 1])
+
+    monkeypatch.setattr(dose, "fit", fit)
+    monkeypatch.setattr(dose, "HistGradientBoostingRegressor", Spread)
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=400)
+    spread = np.where(x > 0, 3.0, 1.0)
+    t = 0.5 * x + spread * rng.normal(size=400)
+    far = np.flatnonzero(x < 0)[:3]
+    x[far] = -16.0
+    t[far] = 0.1, 0.0, -0.1  # eight of their own deviations away, where most of the others are
+    y = t + x + rng.normal(size=400)
+    grid, _ = dose._quantiles(t)
+    pseudo, apart = dose._pseudo_outcomes(y, t, pd.DataFrame({"x": x}), np.arange(400), 5, grid, np.array([0.0]))
+    of_one = gaussian_kde((t - 0.5 * x) / spread)
+
+    def density(levels):  # levels in rows, the rows' x in columns
+        return of_one(((levels[:, None] - 0.5 * x) / spread).ravel()).reshape(len(levels), 400) / spread
+
+    usual = np.interp(t, grid, density(grid).mean(axis=1))
+    own = of_one((t - 0.5 * x) / spread) / spread
+    weight = usual / np.maximum(own, 0.05 * usual)
+    assert (weight > 19.9).sum() >= 2
+    curve = (x[:, None] * grid).mean(axis=0)
+    by_hand = (y - x * t) * weight + np.interp(t, grid, curve)
+    assert pseudo == pytest.approx(by_hand, rel=0.02, abs=0.02)
+    assert apart == pytest.approx(x[:, None] * grid - curve)
+    settings = {"loss": "poisson", "max_iter": 50, "learning_rate": 0.05, "max_leaf_nodes": 7, "min_samples_leaf": 100}
+    assert [one for one in told if isinstance(one, dict)] == [settings | {"random_state": 5}] * 5
+    assert [one for one in told if not isinstance(one, dict)] == [5] * 10
+
+
+def test_rows_whose_treatment_is_fixed_are_seen_in_the_spread(known, monkeypatch):
+    known(_line, _mean_outcome)
+    frame = _curved(300, 7)
+    monkeypatch.setattr(
+        _Unit, "predict", lambda self, rows: np.where(rows[:, 0] > np.quantile(frame["x"], 0.97), 1e-6, 1)
+    )
+    with pytest.raises(NoOverlapError, match="for 9 of 300 rows the adjustment columns leave the treatment under 1%"):
+        dose_response(frame, "t", "y", adjustment=["x"], at=[0.0], bandwidth=0.6)
+
+
+def test_quantiles_and_what_they_stand_for():
+    t = np.arange(61.0)
+    grid, mass = dose._quantiles(t)
+    assert grid == pytest.approx(np.linspace(0, 60, 60))
+    assert mass == pytest.approx(np.r_[0.5, np.ones(58), 0.5] / 59)
+    grid, mass = dose._quantiles(np.repeat([1.0, 2.0, 4.0], [40, 40, 20]))
+    assert (np.diff(grid) > 0).all()
+    assert mass.sum() == pytest.approx(1)
+    assert mass[0] == pytest.approx(0.4, abs=0.02)
+    assert mass[-1] == pytest.approx(0.2, abs=0.02)
+
+
+def test_levels_by_default_are_twenty_steps_within_the_middle_nine_tenths():
+    frame = _bent(300, 11)
+    found = dose_response(frame, "t", "y", adjustment=[], bandwidth=0.5)
+    assert found["level"].to_numpy() == pytest.approx(np.linspace(*np.quantile(frame["t"], [0.05, 0.95]), 20))
+    ends = [frame["t"].min(), frame["t"].max()]
+    assert dose_response(frame, "t", "y", adjustment=[], at=ends, bandwidth=5)["level"].tolist() == ends
+    assert dose_response(frame, "t", "y", adjustment=[], at=0, bandwidth=5)["level"].tolist() == [0.0]
+    for out in (ends[0] - 0.01, ends[1] + 0.01):
+        with pytest.raises(ValueError, match="at: levels must lie within those seen"):
+            dose_response(frame, "t", "y", adjustment=[], at=[0.0, out], bandwidth=5)
+
+
+def test_the_bandwidth_that_is_taken_is_the_chosen_one():
+    frame = _bent(300, 12)
+    y, t = frame["y"].to_numpy(), frame["t"].to_numpy()
+    width = dose._cross_validated(y, t, dose._quantiles(t)[0])
+    chosen, told = (
+        dose_response(frame, "t", "y", adjustment=[], at=[0.2], **how) for how in ({}, {"bandwidth": width})
+    )
+    pd.testing.assert_frame_equal(chosen, told)
+    other = dose_response(frame, "t", "y", adjustment=[], at=[0.2], bandwidth=2 * width)
+    assert other["value"].item() != told["value"].item()
+
+
+def test_twenty_rows_must_be_near():
+    """Rows at one distance count in full: 19 are too few, 20 enough; ten levels are too few, eleven enough."""
+    rng = np.random.default_rng(13)
+    for near in (19, 20):
+        t = np.r_[np.zeros(near), 50 + np.arange(20.0)] + 1e-9 * rng.random(near + 20)
+        y, grid = rng.normal(size=near + 20), np.array([0.0, 60.0])
+        ask = (y, t, 0.0, 1.0, grid, np.array([0.5, 0.5]), np.zeros((near + 20, 2)))
+        if near == 20:
+            assert np.isfinite(dose._local_quadratic(*ask)[0])
+        else:
+            with pytest.raises(ValueError, match=r"level 0: 19 rows near it are too few \(bandwidth 1\)"):
+                dose._local_quadratic(*ask)
+    frame = _bent(300, 14)
+    dose_response(frame.assign(t=np.arange(300) % 11), "t", "y", adjustment=[], at=[5], bandwidth=3)
+    with pytest.raises(ValueError, match="treatment 't' has 10 levels of type int64"):
+        dose_response(frame.assign(t=np.arange(300) % 10), "t", "y", adjustment=[], at=[5], bandwidth=3)
+
+
+def test_levels_that_are_out_of_reach_are_named():
+    """Of three levels the second lacks 30% of the rows, the third 20%, the first 10%."""
+    out = {0.5: 10, 1.5: 30, 2.5: 20}
+    with pytest.raises(
+        NoOverlapError, match=r"30% of 100 rows are out of reach of level 1\.5 .*; leave out of at: 1\.5, 2\.5$"
+    ):
+        dose._check_reach(
+            np.array(list(out)), lambda level: np.r_[np.zeros(out[level]), np.ones(100 - out[level])], np.zeros(100)
+        )
+
+
+def test_rows_that_are_less_near_count_less():
+    """Ten rows at the level and ten of half the weight are 18 rows; fourteen and ten are 21.9."""
+    half = np.sqrt(2 * np.log(2))
+    for at_level, enough in ((10, False), (14, True)):
+        t = np.r_[np.zeros(at_level), np.linspace(0, 1e-9, 10) + half]
+        t[1 : at_level // 2] = -1e-9
+        ask = (t**2, t, 0.0, 1.0, np.array([0.0, half]), np.array([0.5, 0.5]), np.zeros((len(t), 2)))
+        if enough:
+            assert np.isfinite(dose._local_quadratic(*ask)[0])
+        else:
+            with pytest.raises(ValueError, match="level 0: 18 rows near it are too few"):
+                dose._local_quadratic(*ask)

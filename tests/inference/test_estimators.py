@@ -357,3 +357,41 @@ def test_matching_without_columns_is_the_difference_and_a_constant_column_does_n
     used = plain[2]
     assert used.sum() == 2 * len(y)
     assert plain[3]["imbalance_after"] == pytest.approx(e._imbalance(frame[["x"]], t, used))
+
+
+def test_what_is_left_of_a_treatment_is_measured_in_its_own_units():
+    """A treatment of variance 25: a row's own variance must be a hundredth of that; one row in a hundred may lack it."""
+    t = np.tile([-5.0, 5.0], 500)
+    rest = np.full(1000, 25.0)
+    rest[:10], rest[10:20] = 0.249, 0.251
+    assert e.check_moves(0.5 * t, t, rest) == {"treatment_left": pytest.approx(0.25)}
+    rest[20] = 0.249
+    with pytest.raises(
+        e.NoOverlapError, match=r"for 11 of 1000 rows .* under 1% of its variance; restrict the question"
+    ):
+        e.check_moves(0.5 * t, t, rest)
+    assert e.check_moves(0.1 * t, t)["treatment_left"] == pytest.approx(0.01)
+    with pytest.raises(
+        e.NoOverlapError, match=r"explain 99\.1% of the treatment; restrict the question to rows whose tre"
+    ):
+        e.check_moves(0.0949 * t, t)
+
+
+def test_overlap_is_asked_of_both_levels_and_of_both_ends():
+    """Beyond 0.01 and 0.99; of more levels the lower end alone, the control first."""
+    chance = np.full(200, 0.5)
+    chance[:2] = 0.001
+    e.check_overlap(np.column_stack([1 - chance, chance]))
+    for beyond in (0.001, 0.999):
+        chance[2] = beyond
+        with pytest.raises(
+            e.NoOverlapError, match=r"3 of 200 rows have an estimated propensity outside \[0.01, 0.99\]; re"
+        ):
+            e.check_overlap(np.column_stack([1 - chance, chance]))
+    for arm, name in enumerate(("control", "treated")):
+        three = np.full((200, 2), 0.3)
+        three[:3, arm] = 0.001
+        with pytest.raises(
+            e.NoOverlapError, match=rf"3 of 200 rows .* of the {name} below 0\.01; restrict the question"
+        ):
+            e.check_overlap(three, others=True)

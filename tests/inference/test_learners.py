@@ -437,3 +437,70 @@ def test_draws_of_simultaneous_intervals_are_of_the_seed_and_of_all_rows():
     # By other draws: the largest deviation among all rows, not among the last of them.
     wide = np.abs(rng.normal(size=(4000, 3)) @ (rows.to_numpy() @ root / error[:, None]).T).max(axis=1)
     assert (ends[0]["high"] / error).to_numpy() == pytest.approx(np.full(2300, np.quantile(wide, 0.9)), rel=0.03)
+
+
+@pytest.mark.parametrize("flags", [(True, True, True), (False, True, False), (True, False, True), (False, False, True)])
+def test_what_orthogonal_iv_is_told(flags):
+    """Which of outcome, treatment and instrument are events; folds of the seed and the clusters."""
+    from econml.iv.dml import OrthoIV
+
+    rng = np.random.default_rng(15)
+    x = pd.DataFrame({"a": rng.normal(size=200)})
+    z = rng.normal(size=200)
+    t = z + rng.normal(size=200)
+    y = t + rng.normal(size=200)
+    y, t, z = ((v > 0).astype(float) if flag else v for v, flag in zip((y, t, z), flags, strict=True))
+    groups, made = np.repeat(np.arange(50), 4), []
+
+    class Seen(OrthoIV):
+        def __init__(self, **settings):
+            made.append(dict(settings, cv=[test.tolist() for _, test in settings["cv"]]))
+            super().__init__(**settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("econml.iv.dml.OrthoIV", Seen)
+        value, influence, weights, found = learners.orthogonal_iv(y, t, z, x, groups, 4)
+    told = made[0]
+    for name, model, flag in zip(("outcome", "treatment", "instrument"), "ytz", flags, strict=True):
+        assert told[f"discrete_{name}"] == flag
+        assert isinstance(told[f"model_{model}_xw"], HistGradientBoostingClassifier) == flag
+        assert told[f"model_{model}_xw"].random_state == 4
+    assert told["random_state"] == 4
+    splits = list(GroupKFold(5, shuffle=True, random_state=4).split(groups, groups=groups))
+    assert told["cv"] == [test.tolist() for _, test in splits]
+    left = []
+    for v, flag in zip((y, t, z), flags, strict=True):
+        rest = v.copy()
+        for train, test in splits:
+            kind = HistGradientBoostingClassifier if flag else HistGradientBoostingRegressor
+            model = kind(**BOOST, random_state=4).fit(x.iloc[train], v[train])
+            rest[test] -= model.predict_proba(x.iloc[test])[:, 1] if flag else model.predict(x.iloc[test])
+        left.append(rest)
+    assert value == pytest.approx((left[2] @ left[0]) / (left[2] @ left[1]))
+    assert influence == pytest.approx(left[2] * (left[0] - value * left[1]) * 200 / (left[2] @ left[1]))
+    assert weights.tolist() == [1.0] * 200
+    first = (left[2] @ left[1]) / (left[2] @ left[2])
+    unseen = left[2] * (left[1] - first * left[2])
+    assert found == pytest.approx({"first_stage_f": first**2 * (left[2] @ left[2]) ** 2 / (unseen @ unseen)})
+
+
+@pytest.mark.parametrize("name", ["linear_dml", "causal_forest", "dr_learner", "orthogonal_iv"])
+def test_estimators_that_need_columns_name_another(name):
+    y, t, none = np.arange(10.0), np.arange(10) % 2, pd.DataFrame(index=range(10))
+    how = getattr(learners, name)
+    other = {"orthogonal_iv": "'wald'"}.get(name, "'difference'")
+    kind = "conditioning" if name == "orthogonal_iv" else "adjustment"
+    given = (y, t, t, none) if name == "orthogonal_iv" else (y, t, none)
+    with pytest.raises(ValueError, match=f"'{name}' needs at least one {kind} column; use {other} without any"):
+        how(*given, np.arange(10), 0)
+    if name in ("linear_dml", "causal_forest"):
+        with pytest.raises(
+            ValueError, match=f"'{name}' needs at least one adjustment column; use 'regression' without"
+        ):
+            how(*given, np.arange(10), 0, arms=False)
+
+
+def test_rows_in_another_order_are_an_error():
+    learners._same_order(np.arange(4.0), np.arange(4.0))
+    with pytest.raises(RuntimeError, match="in another order than the rows"):
+        learners._same_order(np.arange(4.0)[::-1], np.arange(4.0))

@@ -391,3 +391,38 @@ train_model(build_model((2,)), X, y, X, y, epochs=1, verbose=False)
     done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, cwd=paths.ROOT, check=False)
     assert done.returncode == 1
     assert "import of tensorflow halted" in done.stderr
+
+
+def test_the_penalty_moves_the_weights_and_is_no_part_of_the_loss_told():
+    """A penalty so large that its gradient alone decides: Adam's first step takes each number of an embedding towards 0."""
+    model = build_embedding_model(3, 5, 2, dim=2, l2=1e3, dtype="float64", seed=2)
+    X, y = networks()["embedding"][1], np.arange(8) % 2
+    before = {name: model.get_layer(f"{name}_embedding").get_weights()[0] for name in ("user", "item")}
+    told = log_loss(y, predict(model, X))
+    history = train_model(model, X, y, X, y, epochs=1, learning_rate=1e-4, verbose=False)
+    assert history["loss"].item() == pytest.approx(told, rel=1e-6)
+    assert history["val_loss"].item() == pytest.approx(log_loss(y, predict(model, X)), rel=1e-6)
+    for name, old in before.items():
+        moved = model.get_layer(f"{name}_embedding").get_weights()[0] - old
+        np.testing.assert_allclose(moved[1:], -1e-4 * np.sign(old[1:]), rtol=1e-3)
+
+
+def test_initial_weights_differ_by_layer_and_follow_the_seed():
+    tables = [build_embedding_model(3, 5, 2, dim=2, seed=seed) for seed in (0, 0, 1)]
+    users = [model.get_layer("user_embedding").get_weights()[0] for model in tables]
+    np.testing.assert_array_equal(users[0], users[1])
+    expected = 0.1 * np.random.default_rng([0, 0]).standard_normal((4, 2))
+    np.testing.assert_allclose(users[0][1:], expected[1:], rtol=1e-6)
+    item = 0.1 * np.random.default_rng([1, 1]).standard_normal((6, 2))
+    np.testing.assert_allclose(tables[2].get_layer("item_embedding").get_weights()[0][1:], item[1:], rtol=1e-6)
+    for build in (
+        lambda seed: build_sequence_model(4, 3, 2, filters=3, seed=seed),
+        lambda seed: build_image_model((4, 4, 1), filters=2, dim=3, seed=seed),
+        lambda seed: build_model((64,), seed=seed),
+    ):
+        one, same, other = ([w for w in build(seed).get_weights() if w.any()] for seed in (0, 0, 1))
+        assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+        assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    first, second = (w for w in build_sequence_model(4, 3, 2, filters=3).get_weights() if w.ndim == 3)
+    assert first.shape == second.shape == (3, 3, 3)
+    assert not np.array_equal(first, second)

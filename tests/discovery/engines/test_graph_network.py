@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,8 @@ from sklearn.metrics import log_loss
 
 from causal_lib.discovery import compare_graphs, discover
 from causal_lib.discovery.distances import precision_recall_f1
+from causal_lib.discovery.engines import graph_network as network
+from causal_lib.discovery.engines.dagma import keep_acyclic
 from causal_lib.discovery.engines.graph_likelihood import Columns, Equations, Messages
 from causal_lib.discovery.engines.graph_network import Families, fit
 from causal_lib.graph import CausalGraph
@@ -158,11 +162,11 @@ def test_more_gain_asked_for_fewer_edges(found):
 
 
 def test_strengths_stand_on_edges_alone():
-    network = fit(bent(300, 0), any_edge(5), no_edge(5), l1=0.05, **FAST)
-    assert ((network.strength > 0.05) == network.adjacency).all()
-    assert (network.strength[~network.adjacency] == 0).all()
-    assert network.l1 == 0.05
-    assert np.isfinite(network.loss)
+    fitted = fit(bent(300, 0), any_edge(5), no_edge(5), l1=0.05, **FAST)
+    assert ((fitted.strength > 0.05) == fitted.adjacency).all()
+    assert (fitted.strength[~fitted.adjacency] == 0).all()
+    assert fitted.l1 == 0.05
+    assert np.isfinite(fitted.loss)
 
 
 # ---- what it promises ---------------------------------------------------------------------------------------
@@ -216,3 +220,133 @@ def test_too_few_rows():
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
         discover(bent(50, 0), method="graph_network", **settings)
+
+
+# ---- the search by hand ---------------------------------------------------------------------------------------------
+
+
+class Told:
+    """Families whose losses are known: nats by a variable and its parents."""
+
+    def __init__(self, losses):
+        self.losses, self.asked = losses, set()
+
+    def add(self, families):
+        self.asked |= set(families)
+
+
+def graph_of(*edges, d=3):
+    adjacency = no_edge(d)
+    for i, j in edges:
+        adjacency[i, j] = True
+    return adjacency
+
+
+def test_the_moves_from_a_graph_by_hand():
+    """0 -> 1, 0 -> 2, 1 -> 2; 0 -> 1 must stay, 2 -> 0 may not be: what can be removed, added and turned."""
+    adjacency, required = graph_of((0, 1), (0, 2), (1, 2)), graph_of((0, 1))
+    may = any_edge(3)
+    may[2, 0] = False
+    now = network._families(adjacency)
+    assert now == [(0, ()), (1, (0,)), (2, (0, 1))]
+    found = list(network._changes(adjacency, now, may, required))
+    expected = [
+        ((2, (1,)),),  # without 0 -> 2
+        ((2, (0,)),),  # without 1 -> 2
+        ((2, (0,)), (1, (0, 2))),  # 1 -> 2 turned
+        ((2, ()), (1, (0, 2))),  # and without 0 -> 2; 0 -> 1 is required
+    ]
+    assert found == expected
+    two = graph_of((0, 1), d=3)
+    loose = list(network._changes(two, network._families(two), any_edge(3), no_edge(3)))
+    assert ((1, ()),) in loose
+    assert ((1, ()), (0, (1,))) in loose
+    assert ((2, (0,)),) in loose
+    assert ((0, (2,)),) in loose
+    assert ((0, (1,)),) not in loose  # they are adjacent already
+    assert len(loose) == 2 + 4
+
+
+def test_what_a_move_is_worth_by_hand():
+    """Nats that the new families save, less 3 for each edge more; the best first."""
+    losses = {(0, ()): 10.0, (1, (0,)): 5.0, (1, ()): 9.5, (0, (1,)): 4.0, (2, ()): 7.0, (2, (0,)): 3.5, (2, (1,)): 6.0}
+    losses |= {(0, (2,)): 11.0, (1, (0, 2)): 1.0}
+    families, adjacency = Told(losses), graph_of((0, 1))
+    found = network._moves(adjacency, any_edge(3), no_edge(3), families, 3.0)
+    assert [worth for worth, _ in found] == sorted((worth for worth, _ in found), reverse=True)
+    worth = {after: value for value, after in found}
+    assert worth[((1, ()),)] == pytest.approx(5 - 9.5 + 3)
+    assert worth[((1, ()), (0, (1,)))] == pytest.approx(5 - 9.5 + 10 - 4)
+    assert worth[((2, (0,)),)] == pytest.approx(7 - 3.5 - 3)
+    assert worth[((1, (0, 2)),)] == pytest.approx(5 - 1 - 3)
+    assert worth[((0, (2,)),)] == pytest.approx(10 - 11 - 3)
+    assert set(losses) <= families.asked
+
+
+def test_moves_are_made_where_no_circle_closes_and_nothing_moved_before():
+    adjacency = graph_of((0, 1), (1, 2))
+    moves = [((0, (2,)),), ((1, ()),), ((1, (2,)),), ((2, (0, 1)),)]
+    made = network._make(adjacency, moves, no_edge(3))
+    assert made.tolist() == graph_of((0, 2), (1, 2)).tolist()  # a circle; made; touched before; made
+    assert network._make(adjacency, [], no_edge(3)).tolist() == adjacency.tolist()
+
+
+def test_the_search_ends_where_no_move_gains():
+    """Random losses of all families of three variables: of all 25 DAGs the answer is the best in most draws."""
+    rng = np.random.default_rng(3)
+    families = [
+        (j, p) for j in range(3) for k in range(3) for p in itertools.combinations([i for i in range(3) if i != j], k)
+    ]
+    every = [graph_of(*np.argwhere(any_edge(3))[np.array(bits)]) for bits in itertools.product([False, True], repeat=6)]
+    dags = [dag for dag in every if keep_acyclic(dag, 0.5, no_edge(3)).sum() == dag.sum()]
+    assert len(dags) == 25
+    must, gaps = graph_of((2, 1)), []
+    for trial in range(8):
+        told = Told({family: 20 * rng.random() for family in families})
+
+        def score(dag, told=told):
+            return sum(told.losses[family] for family in network._families(dag)) + 2.0 * dag.sum()
+
+        for required in (no_edge(3), must):
+            found = network._search(required, any_edge(3), required, told, 2.0, trial)
+            assert found[required].all()
+            moves = network._moves(found, any_edge(3), required, told, 2.0)
+            for after in [after for worth, after in moves if worth > 1e-6]:
+                assert (network._make(found, [after], required) == found).all()  # it would close a circle
+            gaps.append(score(found) - min(score(dag) for dag in dags if dag[required].all()))
+    assert min(gaps) > -1e-9
+    assert np.mean(np.array(gaps) < 1e-9) > 0.7
+
+
+def test_batches_go_through_all_rows_before_any_comes_again():
+    rows = torch.arange(10, 610)
+    batches = list(network._batches(rows, 6, 3))
+    assert [len(batch) for batch in batches] == [88, 256, 256] * 2
+    for half in (batches[:3], batches[3:]):
+        assert sorted(torch.cat(half).tolist()) == rows.tolist()
+    assert not torch.equal(batches[1], batches[4])
+    again = list(network._batches(rows, 6, 3))
+    assert all(torch.equal(a, b) for a, b in zip(batches, again, strict=True))
+
+
+def test_strengths_cycles_and_bounds_by_hand():
+    columns = Columns(kinds(60, 0))
+    model = Equations(columns, torch.arange(3), torch.tensor([[1, 2, 0], [0, 1, 2]]), hidden=2, seed=1)
+    with torch.no_grad():
+        model.weight.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
+    norms = model.weight.detach().square().sum((1, 2)).sqrt().numpy()
+    noise = np.pi / np.sqrt(3)  # of one log-odds, and of the two logits of three levels
+    expected = norms / [1, noise, noise * np.sqrt(2)]
+    np.testing.assert_allclose(model.strength().detach(), expected, rtol=1e-4)
+    # 1 -> 0 -> 2 -> 1: the determinant of I - W∘W is 1 less the product of the squares
+    assert network._cycles(model, 3).item() == pytest.approx(-np.log(1 - np.prod(expected**2)), rel=1e-3, abs=1e-7)
+    optimizer = torch.optim.SGD(model.parameters(), lr=100.0)
+    model.train_on(torch.arange(60), 0.0, optimizer)
+    assert model.outer.abs().max() <= 1
+    assert model.log_sd.min() >= -6
+
+
+@pytest.mark.parametrize(("n", "held"), [(8, 2), (11, 2), (40, 10), (7999, 1999), (9000, 2000)])
+def test_how_many_rows_are_held_out(n, held):
+    families = Families(Columns(kinds(n, 0)), 2, 0)
+    assert (len(families.held), len(families.train)) == (held, n - held)

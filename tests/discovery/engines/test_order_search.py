@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causal_lib.discovery.engines import order_state as kernel
-from causal_lib.discovery.engines.order_search import order_search
+from causal_lib.discovery.engines.order_search import _before, order_search
 from causal_lib.discovery.score import bic
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
@@ -257,3 +257,19 @@ def test_coming_and_going_parents_leave_what_algebra_says(kinds, seed, moves):
         before = S - S[:, less] @ np.linalg.solve(S[np.ix_(less, less)], S[less, :]) if len(less) else S
         ratio = np.linalg.det(before[np.ix_(blocks[0], blocks[0])]) / det
         assert kernel._ratio_removed(p, s, 0, first, len(blocks[r])) == pytest.approx(ratio, rel=1e-6)
+
+
+def test_what_must_precede_what_by_hand():
+    """a before c by tiers, b before a by an edge, so b before c; d, in no tier, only by its edges; e is free."""
+    knowledge = Knowledge(tiers=[["a"], ["c"]], required=[("b", "a"), ("c", "d")])
+    before = _before(knowledge, list("abcde"))
+    pairs = {("abcde"[i], "abcde"[j]) for i, j in np.argwhere(before)}
+    assert pairs == {("a", "c"), ("b", "a"), ("b", "c"), ("c", "d"), ("a", "d"), ("b", "d")}
+
+
+@pytest.mark.parametrize("penalty", [0.5, 1.0, 4.0])
+def test_no_graph_scores_better_at_other_prices(penalty):
+    for seed in range(3):
+        stats = Statistics.from_frame(data_of(4, seed, n=80).frame)
+        found = order_search(stats, penalty=penalty, restarts=3)
+        assert found.info["score"] == pytest.approx(best_by_brute_force(stats, penalty), abs=1e-6)

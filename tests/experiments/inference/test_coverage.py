@@ -6,6 +6,7 @@ import pytest
 
 from causal_lib.experiments.inference import coverage as study
 from causal_lib.inference import effect
+from causal_lib.policy import policy_values
 
 
 def test_the_effect_of_the_simulated_rows_is_what_is_called_true():
@@ -77,3 +78,99 @@ def test_the_claims_follow_the_tables(monkeypatch):
     covered.loc[0, "coverage"], robust.loc[3, "bias"] = 0.91, 0.02
     missed = [one["claim"] for one in study.study(5)["claims"] if not one["held"]]
     assert missed == ["aipw: coverage", "effect, propensity wrong, outcome wrong: bias in standard errors"]
+
+
+def test_counts_of_a_table_by_hand(monkeypatch):
+    """Ends hold the truth, a missing interval is refused; seeds run from the first on."""
+    asked = []
+
+    def run(seed, n, effects, wrong):
+        asked.append((seed, n, effects, wrong))
+        ends = {5: (1.0, 3.0), 6: (-1.0, 1.0), 7: (np.nan, np.nan), 8: (1.1, 2.0)}[seed]
+        rows = [("effect", "aipw", 1.5 if seed != 7 else np.nan, *ends, 1.0)]
+        return [dict(zip(("what", "estimator", "value", "low", "high", "truth"), row, strict=True)) for row in rows]
+
+    monkeypatch.setattr(study, "_run", run)
+    row = study.coverage(4, seed=5, effects=("aipw",), n=77, wrong=2, n_jobs=1).iloc[0]
+    assert asked == [
+        (5, 77, ("aipw",), True),
+        (6, 77, ("aipw",), True),
+        (7, 77, ("aipw",), False),
+        (8, 77, ("aipw",), False),
+    ]
+    assert (row["what"], row["runs"], row["refused"], row["bias"]) == ("effect", 3, 1, 0.5)
+    assert row["coverage"] == pytest.approx(2 / 3)
+    assert row["width"] == pytest.approx((2 + 2 + 0.9) / 3)
+    asked.clear()
+    study.coverage(4, seed=5, n_jobs=1)
+    assert asked == [(seed, 1000, study.EFFECTS, True) for seed in (5, 6, 7, 8)]
+
+
+def test_one_run_by_hand():
+    rows = {(row["what"], row["estimator"]): row for row in study._run(3, 300, ("regression",), True)}
+    frame = study._world(3, 300)["frame"]
+    wrong = effect(frame, "t", "y", adjustment=list("bcd"), seed=3)
+    right = effect(frame, "t", "y", adjustment=list("abcd"), estimator="regression", seed=3)
+    log, policy, _, truth = study._rounds(3)
+    values = policy_values(log, policy, estimators=study.VALUES, context=list("abc"), seed=3)
+    expected = {("effect", "regression"): (right, 1.0), ("effect", "aipw, wrong set"): (wrong, 1.0)}
+    expected |= {("policy value", name): (value, truth) for name, value in values.items()}
+    assert rows.keys() == expected.keys()
+    for key, (found, known) in expected.items():
+        assert (rows[key]["value"], rows[key]["low"], rows[key]["high"]) == (found.value, found.low, found.high)
+        assert rows[key]["truth"] == known
+
+
+def test_double_robustness_by_hand():
+    """Augmented means and policy values of two data sets with each pair of models."""
+    table = study.double_robustness(2, seed=4, n=400).set_index(["what", "propensity", "outcome"])
+    found = {}
+    for seed in (4, 5):
+        world = study._world(seed, 400)
+        y, t = world["y"], world["t"]
+        log, policy, mean, truth = study._rounds(seed)
+        row = np.arange(len(log))
+        for p in ("right", "wrong"):
+            share = world["share"] if p == "right" else np.full(400, t.mean())
+            chance = log["propensity_score"].to_numpy() if p == "right" else np.full(len(log), 0.1)
+            for o in ("right", "wrong"):
+                none, one = world["means"] if o == "right" else (y[t == 0].mean(), y[t == 1].mean())
+                score = one - none + t / share * (y - one) - (1 - t) / (1 - share) * (y - none)
+                found.setdefault(("effect", p, o), []).append(score.mean() - 1)
+                q = mean if o == "right" else np.full(mean.shape, log["click"].mean())
+                w = policy[row, log["item_id"]] / chance
+                value = (policy * q).sum(axis=1) + w * (log["click"] - q[row, log["item_id"]])
+                found.setdefault(("policy value", p, o), []).append(value.mean() - truth)
+    assert set(table.index) == set(found)
+    for key, biases in found.items():
+        assert table.loc[key, "bias"] == pytest.approx(np.mean(biases), abs=1e-9)
+        assert table.loc[key, "bias_error"] == pytest.approx(np.std(biases, ddof=1) / np.sqrt(2), abs=1e-9)
+
+
+def test_claims_at_their_limits(monkeypatch):
+    names = [*study.CLAIMED, "aipw, wrong set"]
+    covered = pd.DataFrame({"estimator": names, "coverage": [0.92, 0.98, 0.981, *[0.95] * 4, 0.5]})
+    robust = pd.DataFrame(
+        [
+            ("effect", "right", "wrong", -0.75, 0.25),
+            ("effect", "wrong", "right", 0.76, 0.25),
+            ("effect", "wrong", "wrong", 1.0, 0.25),
+            ("policy value", "wrong", "wrong", -1.1, 0.25),
+        ],
+        columns=["what", "propensity", "outcome", "bias", "bias_error"],
+    )
+    asked = []
+    monkeypatch.setattr(study, "coverage", lambda runs, **how: asked.append((runs, how)) or covered)
+    monkeypatch.setattr(study, "double_robustness", lambda runs, **how: asked.append((runs, how)) or robust)
+    report = study.study(9, n=55, n_jobs=1)
+    assert asked == [(9, {"n": 55, "n_jobs": 1}), (9, {"n": 55})]
+    assert report["runs"] == 9
+    assert report["tables"]["coverage"] == covered.to_dict("records")
+    assert report["tables"]["double robustness"] == robust.to_dict("records")
+    missed = [one["claim"] for one in report["claims"] if not one["held"]]
+    assert missed == [
+        "dr_learner: coverage",
+        "AIPW by a wrong set: coverage",
+        "effect, propensity wrong, outcome right: bias in standard errors",
+        "effect, propensity wrong, outcome wrong: bias in standard errors",
+    ]

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.discovery import METHODS, discover
+from causal_lib.discovery import METHODS, discover, edge_stability
 from causal_lib.discovery.distances import precision_recall_f1
 from causal_lib.discovery.engines.pretrained import discoverer, doubt
 from causal_lib.discovery.engines.pretrained.discoverer import EdgeProbabilities, edge_probabilities
-from causal_lib.discovery.engines.pretrained.features import describe
+from causal_lib.discovery.engines.pretrained.features import SHRINK, describe
 from causal_lib.discovery.engines.pretrained.weights import PATH, load, of_names
+from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 from causal_lib.worlds.random_tables import draw, some_knowledge
@@ -285,3 +286,39 @@ def test_probabilities_are_the_mean_over_the_networks(tiny, mixed):
         assert found.directed[features.order[i], features.order[j]] == pytest.approx(expected, rel=1e-6)
     warmer = dataclasses.replace(tiny, about=tiny.about | {"temperature": 2 * tiny.about["temperature"]})
     assert discoverer.log_odds(warmer, features) == pytest.approx(logs / 2)
+
+
+def test_how_an_unfamiliar_table_is_searched(doubting, mixed, monkeypatch):
+    """20 draws under the seed, covariances shrunk, the order search with 20 restarts on each, and what half of them have."""
+    calls = []
+    whole = discoverer.frequencies
+
+    def recorded(statistics, *given, **how):
+        calls.append(statistics)
+        return whole(statistics, *given, **how)
+
+    monkeypatch.setattr(discoverer, "frequencies", recorded)
+    frame = mixed.frame.iloc[:120, :3]
+    knowledge = Knowledge(forbidden=[tuple(frame.columns[:2])])
+    found = discover(frame, method="pretrained", knowledge=knowledge, seed=6)
+    (statistics,) = calls
+    expected = Statistics.from_frame(frame, missing="em", n_boot=20, seed=6).shrunk(SHRINK)
+    np.testing.assert_array_equal(statistics.draws[2], expected.draws[2])
+    np.testing.assert_array_equal(statistics.cov, expected.cov)
+    how = {"method": "order", "knowledge": knowledge, "seed": 6, "restarts": 20, "progress": False}
+    graph = edge_stability(expected, **how).graph()
+    assert found == graph
+    assert found.info["edge_probabilities"] == graph.info["edge_probabilities"]
+    assert found.info["fallback"] == "order search with stability"
+
+
+def test_thresholds_and_required_edges_reach_the_graph(trusting, mixed):
+    names = list(mixed.frame.columns)
+    knowledge = Knowledge(required=[(names[0], names[3])])
+    told = edge_probabilities(mixed.frame, knowledge=knowledge, seed=2, weights=discoverer.load())
+    must = np.zeros((6, 6), dtype=bool)
+    must[0, 3] = True
+    for threshold in (0.2, 0.9):
+        found = discover(mixed.frame, method="pretrained", knowledge=knowledge, seed=2, threshold=threshold)
+        assert found.edges == told.graph(threshold, must).edges
+        assert f"{names[0]} -> {names[3]}" in found.edges

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from scipy.linalg import block_diag
-from scipy.special import ndtri
 
 from causal_lib.discovery.compiled import njit
 
@@ -33,20 +32,6 @@ def row_weights(values, n):
     if len(w) != n or bad.any():
         raise ValueError(f"weights: {len(w)} for {n} rows, {int(bad.sum())} of them negative, missing or infinite")
     return w
-
-
-def normal_scores(frame, w):
-    """``frame`` with each number replaced by Φ⁻¹ of the middle of its rank's (weighted) mass."""
-    frame = frame.copy(deep=False)
-    for name in frame.select_dtypes("number"):
-        values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-        there = ~np.isnan(values)
-        place = np.unique(values[there], return_inverse=True)[1]
-        mass = np.bincount(place, None if w is None else w[there])
-        middle = np.where(mass > 0, (np.cumsum(mass) - mass / 2) / mass.sum(), 0.5)  # what has no mass does not count
-        values[there] = ndtri(middle)[place]
-        frame[name] = values
-    return frame
 
 
 def arrow_batch(frame):

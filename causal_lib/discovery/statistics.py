@@ -24,7 +24,6 @@ from causal_lib.discovery.moments import (
     chunk_moments,
     em_moments,
     is_text,
-    normal_scores,
     pool,
     read_column,
     row_weights,
@@ -103,9 +102,7 @@ class Statistics:
     # ---- building -------------------------------------------------------------------------------------------
 
     @classmethod
-    def from_frame(
-        cls, frame: pd.DataFrame, *, weights=None, missing="raise", transform=None, n_boot=0, seed=0
-    ) -> "Statistics":
+    def from_frame(cls, frame: pd.DataFrame, *, weights=None, missing="raise", n_boot=0, seed=0) -> "Statistics":
         """The statistics of ``frame``'s columns: numbers, booleans, categories or text.
 
         Parameters
@@ -114,7 +111,6 @@ class Statistics:
         missing : 'raise'; 'complete' leaves incomplete rows out (right when values are missing completely at random);
             'em' gives the maximum likelihood under a Gaussian of the encoded columns (right when what is missing
             depends on observed values only, as far as they are Gaussian).
-        transform : None, or 'normal': each number becomes its normal score Φ⁻¹((r - 1/2) / n), r its average rank.
         n_boot : B bootstrap draws, rows weighted by independent Poisson(1) counts.
         seed : of the draws. The same seed, rows and chunks (``batch_rows``, ``chunk_rows``) give the same draws.
 
@@ -126,14 +122,12 @@ class Statistics:
 
         Source: Chan, Golub and LeVeque 1983 (merging moments); Little and Rubin 2002, ch. 11 (EM).
         """
-        _check_options(missing, transform, n_boot, _ROWS)
+        _check_options(missing, n_boot, _ROWS)
         if isinstance(weights, str):
             check_frame(frame, [weights])
             weights, frame = frame[weights], frame.drop(columns=weights)
-        check_frame(frame, frame.columns if transform else ())  # else infinite values are found on the way
+        check_frame(frame)  # infinite values are found on the way
         w = None if weights is None else row_weights(weights, len(frame))
-        if transform == "normal":
-            frame = normal_scores(frame, w)
         batch = arrow_batch(frame)
         holes = any(column.null_count for column in batch.columns)
         check_frame(frame, frame.columns if missing == "raise" and holes else (), complete=True)
@@ -147,16 +141,16 @@ class Statistics:
 
     @classmethod
     def from_parquet(
-        cls, paths, columns=None, *, categories=(), weights=None, missing="raise", transform=None, n_boot=0, seed=0,
+        cls, paths, columns=None, *, categories=(), weights=None, missing="raise", n_boot=0, seed=0,
         batch_rows=_ROWS,
     ) -> "Statistics":  # fmt: skip
-        """As `from_frame`, of Parquet files read ``batch_rows`` rows at a time; EM and normal scores are refused.
+        """As `from_frame`, of Parquet files read ``batch_rows`` rows at a time; EM is refused.
 
         ``paths`` is a file, a folder (its ``*.parquet``, sorted) or several of either; ``columns`` are by default those
         of the first file; ``categories`` names columns of numbers that are codes (Parquet does not tell: a pandas category
         of numbers is stored as numbers); ``weights`` names a column. Raises FileNotFoundError when there is no file.
         """
-        _check_options(missing, transform, n_boot, batch_rows, streamed=True)
+        _check_options(missing, n_boot, batch_rows, streamed=True)
         paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
         files = [file for p in paths for file in (sorted(p.glob("*.parquet")) if p.is_dir() else [p])]
         if not files:
@@ -170,14 +164,14 @@ class Statistics:
 
     @classmethod
     def from_sql(
-        cls, connection, query, *, categories=(), weights=None, missing="raise", transform=None, n_boot=0, seed=0,
+        cls, connection, query, *, categories=(), weights=None, missing="raise", n_boot=0, seed=0,
         chunk_rows=100_000,
     ) -> "Statistics":  # fmt: skip
         """As `from_parquet`, of the rows of ``query`` (text or a select) on an SQLAlchemy engine or connection.
 
         A query without ORDER BY may give its rows in another order next time, and so other draws.
         """
-        _check_options(missing, transform, n_boot, chunk_rows, streamed=True)
+        _check_options(missing, n_boot, chunk_rows, streamed=True)
         # stream_results asks for a server-side cursor, else the MySQL driver would fetch the whole result first
         query = (sa.text(query) if isinstance(query, str) else query).execution_options(stream_results=True)
         batches = map(arrow_batch, pd.read_sql(query, connection, chunksize=chunk_rows))
@@ -313,16 +307,13 @@ def _pair(a, b):
 # ---- chunks: Arrow record batches, whatever the source ------------------------------------------------------
 
 
-def _check_options(missing, transform, n_boot, rows, streamed=False):
+def _check_options(missing, n_boot, rows, streamed=False):
     if missing not in ("raise", "complete", "em"):
         raise ValueError(f"missing: {missing!r} is not 'raise', 'complete' or 'em'")
-    if transform not in (None, "normal"):
-        raise ValueError(f"transform: {transform!r} is not None or 'normal'")
     if n_boot < 0 or rows < 1:
         raise ValueError(f"n_boot {n_boot} and rows of a chunk {rows}: must be at least 0 and 1")
-    if streamed and (missing == "em" or transform):
-        option = "missing='em'" if missing == "em" else "transform='normal'"
-        raise ValueError(f"{option} needs all rows at once: read a sample of the rows and use Statistics.from_frame")
+    if streamed and missing == "em":
+        raise ValueError("missing='em' needs all rows at once: read a sample of the rows and use Statistics.from_frame")
 
 
 def _parquet_batches(files, wanted, rows):

@@ -10,7 +10,6 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm, rankdata
 
 from causal_lib.discovery.moments import chunk_moments, read_column
 from causal_lib.discovery.statistics import Statistics
@@ -106,7 +105,7 @@ def test_merged_chunks_equal_the_whole(cuts, order):
     _same(Statistics.merge(parts), Statistics.from_frame(frame, weights=w))
 
 
-@pytest.mark.parametrize("options", [{}, {"transform": "normal"}, {"missing": "em"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"missing": "em"}], ids=str)
 def test_rows_twice_with_half_weights_change_nothing(options):
     frame = _frame(200)[["x", "city", "flag", "count"]]
     if options.get("missing"):
@@ -127,13 +126,6 @@ def test_a_weight_of_nought_is_a_row_left_out():
     _same(stats, Statistics.from_frame(frame.drop(index=2)))
     assert stats.levels[stats.names.index("rare")] == ("always",)
     assert stats.subset(["rare"]).cov.shape == (0, 0)
-
-
-def test_normal_scores_are_those_of_average_ranks():
-    frame = _frame(500)[["x", "count", "flag", "city"]]
-    stats = Statistics.from_frame(frame, transform="normal")
-    scored = frame.assign(**{n: norm.ppf((rankdata(frame[n]) - 0.5) / 500) for n in ("x", "count")})
-    _same(stats, Statistics.from_frame(scored), 1e-12)
 
 
 # ---- streams ------------------------------------------------------------------------------------------------
@@ -359,7 +351,7 @@ def _encoded(frame):
 def test_the_frame_is_left_alone():
     frame = _holes(_frame(100))
     before = frame.copy(deep=True)
-    for options in ({"missing": "em"}, {"missing": "complete", "transform": "normal"}):
+    for options in ({"missing": "em"}, {"missing": "complete"}):
         Statistics.from_frame(frame, weights=np.ones(100), n_boot=1, **options)
     pd.testing.assert_frame_equal(frame, before)
 
@@ -401,7 +393,6 @@ _OWN = ("a",), (None,), 3.0, [0.0], [[1.0]]
         (lambda: _stats(weights=np.zeros(6)), "none of 6 rows is complete and of positive weight"),
         (lambda: _stats(weights="w"), "no column 'w'"),
         (lambda: _stats(missing="drop"), "missing: 'drop' is not 'raise', 'complete' or 'em'"),
-        (lambda: _stats(transform="log"), "transform: 'log' is not None or 'normal'"),
         (lambda: _stats(n_boot=-1), "n_boot -1"),
         (lambda: _stats().draw(0), "draw 0: there are 0 draws"),
         (lambda: _stats().subset(["a", "q"]), "no variable 'q'; variables: a, c"),
@@ -422,7 +413,7 @@ _OWN = ("a",), (None,), 3.0, [0.0], [[1.0]]
         (lambda: Statistics(*_OWN[:2], 0, *_OWN[3:]), "count is 0.0"),
         (lambda: Statistics(*_OWN[:3], [np.nan], [[1.0]]), "column 'a': moments are not finite"),
     ],
-    ids=range(31),
+    ids=range(30),
 )
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
@@ -437,7 +428,6 @@ def test_bad_input_is_named(call, message):
             {"missing": "em"},
             "missing='em' needs all rows at once: read a sample of the rows and use Statistics.from_frame",
         ),
-        ({"transform": "normal"}, "transform='normal' needs all rows at once"),
         ({"columns": ["q"]}, "f.parquet: no column 'q'; columns there: x, id, w"),
         ({"weights": "q"}, "no column 'q'"),
         ({"categories": ["q"]}, "no column 'q'"),
@@ -445,7 +435,7 @@ def test_bad_input_is_named(call, message):
         ({"columns": ["id"], "batch_rows": 2000}, "column 'id' has 1500 levels; leave an identifier out"),
         ({"batch_rows": 0}, "rows of a chunk 0"),
     ],
-    ids=["missing", "em", "normal", "column", "weights", "categories", "negative", "identifier", "rows"],
+    ids=["missing", "em", "column", "weights", "categories", "negative", "identifier", "rows"],
 )
 def test_bad_streams_are_named(options, message, tmp_path):
     frame = pd.DataFrame({"x": np.arange(1500.0), "id": [f"u{k}" for k in range(1500)], "w": 1.0})

@@ -48,16 +48,16 @@ class LoanWorld(World):
     Attributes
     ----------
     frame : one row per applicant: group (0/1, protected), age (years), employed (0/1), income
-        (thousands a year), history (credit score, about -3 to 3), asked (limit asked for, thousands),
-        officer, leniency (of the officer, log-odds), propensity (of approval, given all of these),
-        approved (0/1), high (0/1, missing when refused), limit (thousands, 0 when refused), default
-        (0/1, missing when refused), profit (thousands, 0 when refused).
+        (thousands a year), history (credit score, about -3 to 3), asked (limit asked for,
+        thousands), officer, leniency (of the officer, log-odds), propensity (of approval, given all
+        of these), approved (0/1), high (0/1, missing when refused), limit (thousands, 0 when
+        refused), default (0/1, missing when refused), profit (thousands, 0 when refused).
     truth : appetite (hidden, standard normal), high_propensity (of the high limit once approved),
         default_if_low, default_if_high (0/1, what would happen), risk_if_low, risk_if_high (their
         probabilities), profit_if_low, profit_if_high (of what would happen), gain_if_low,
         gain_if_high (their expectations).
-    graph : with the hidden ``appetite``. As ``high`` acts on ``default`` and both have that cause, no
-        latent projection can be drawn: give ``hidden=world.hidden`` to `inference.identify`.
+    graph : with the hidden ``appetite``. As ``high`` acts on ``default`` and both have that cause,
+        no latent projection can be drawn: give ``hidden=world.hidden`` to `inference.identify`.
     appetite : log-odds of the high limit that a standard deviation of the appetite adds.
     noise : what was drawn before the equations were solved.
     """
@@ -112,8 +112,9 @@ class LoanWorld(World):
     def _summary(self):
         return (
             f"{len(self.frame):,} applicants and {self.frame['officer'].nunique()} officers: "
-            f"{self.frame['approved'].mean():.0%} approved, {self.approved['default'].mean():.1%} of "
-            f"these default, {self.if_approved().mean():.1%} of all would"
+            f"{self.frame['approved'].mean():.0%} approved, "
+            f"{self.approved['default'].mean():.1%} of these default, "
+            f"{self.if_approved().mean():.1%} of all would"
         )
 
 
@@ -128,10 +129,10 @@ def loans(
     """A bank that sees default only where it lends, with a hidden cause of limit and default.
 
     The group acts on work and income, and officers also look at the group itself. An officer, drawn
-    at random, approves by what is logged and by leniency; the limit, low or high, is negotiated, and
-    applicants with an appetite for risk negotiate harder. They also default more often, as a high
-    limit makes everybody do. So approval is ignorable given the log, the limit is not, and leniency
-    is an instrument for it. Each decision has a propensity of at least 0.03 either way.
+    at random, approves by what is logged and by leniency; the limit, low or high, is negotiated,
+    and applicants with an appetite for risk negotiate harder. They also default more often, as a
+    high limit makes everybody do. So approval is ignorable given the log, the limit is not, and
+    leniency is an instrument for it. Each decision has a propensity of at least 0.03 either way.
 
     Parameters
     ----------
@@ -188,7 +189,7 @@ class _Chances(NamedTuple):
 
 
 def _solve(noise, seen, lived, appetite):
-    """(frame, truth) of the equations, given the group that is ``seen`` and the one ``lived`` with."""
+    """(frame, truth) of the equations, by the group ``seen`` and the group ``lived`` with."""
     age = (noise["age"] - 38) / 10
     employed = noise["employed"] < sigmoid(1.6 + 0.3 * age - 0.6 * lived)
     employed = employed.astype(np.int8)

@@ -44,9 +44,9 @@ SHOP_EDGES = {
     ],
     "rating": ["purchased", "price", "quality"],
 }
-"""Variable -> its direct causes in the shop: the equations below, read as a graph."""
+"""Variable to its direct causes in the shop: the equations below, read as a graph."""
 
-# Taste for a category by age band, added to the log-odds of a click (rows AGE_BANDS, columns CATEGORIES).
+# Taste added to the log-odds of a click: rows AGE_BANDS, columns CATEGORIES.
 _TASTE = np.array(
     [
         [-0.3, 0.9, 0.8, -0.8, 0.3, -0.4],
@@ -96,7 +96,7 @@ class Shop(World):
         return self.candidates[self.candidates["exposed"] == 1]
 
     def log(self) -> pd.DataFrame:
-        """The candidates with the attributes of their user and item: wide, one row per candidate."""
+        """The candidates with the attributes of their user and item, one row per candidate."""
         user = self.candidates["user_id"].to_numpy()
         item = self.candidates["item_id"].to_numpy()
         wide = self.candidates[schema.KEY].copy()
@@ -215,12 +215,13 @@ def shop(
 ) -> Shop:
     """A shop whose logging recommender confounds exposure with organic demand.
 
-    On each of ``days`` a user visits with a probability that rises with activity; ``slate`` distinct
-    items are candidates, drawn uniformly. Each is exposed independently with its propensity, which
-    rises with the user's activity and the item's popularity and stock. Exposed items are ranked by
-    popularity and stock with noise, and a lower position damps clicks. A purchase follows a click, or
-    comes organically (by activity and popularity) without exposure; nothing out of stock is bought.
-    Buyers rate more often when very pleased or displeased (missing not at random).
+    On each of ``days`` a user visits with a probability that rises with activity; ``slate``
+    distinct items are candidates, drawn uniformly. Each is exposed independently with its
+    propensity, which rises with the user's activity and the item's popularity and stock. Exposed
+    items are ranked by popularity and stock with noise, and a lower position damps clicks. A
+    purchase follows a click, or comes organically (by activity and popularity) without exposure;
+    nothing out of stock is bought. Buyers rate more often when very pleased or displeased (missing
+    not at random).
 
     The potential outcome under exposure of a row is that of adding it to its visit's slate as the
     others were exposed: one row's exposure moves others down a position, so effects are those under
@@ -393,7 +394,7 @@ def _rates(feature, user, item, position) -> _Rates:
 
 
 def _distinct(rows, n, k, rng):
-    """(rows, k) distinct integers below ``n`` in each row, uniform: Floyd's algorithm over columns."""
+    """(rows, k) integers below ``n``, distinct in each row, uniform: Floyd's algorithm."""
     chosen = np.empty((rows, k), dtype=np.int32)
     for column, top in enumerate(range(n - k, n)):
         draw = rng.integers(top + 1, size=rows, dtype=np.int32)

@@ -67,7 +67,7 @@ class Forum(World):
 
     @property
     def effect(self) -> float:
-        """True effect of the new ranking on the sentiment of the favoured topics since the change."""
+        """True effect of the new ranking on the favoured topics' sentiment since the change."""
         return self.true_effects["boosted -> sentiment"]
 
     @property
@@ -101,8 +101,8 @@ def forum(
     Exposure brings comments, comments bring exposure the next day, and more comments make the tone
     worse. Tone lasts from day to day; news lowers it, and so does the public mood, which drifts
     downwards and moves topics of much interest more than others. So topics of much interest would
-    have differed from the rest without any change. The forum is simple on purpose: no topic reacts to
-    another one, users differ only in how much they do, and the days of a week are alike.
+    have differed from the rest without any change. The forum is simple on purpose: no topic reacts
+    to another one, users differ only in how much they do, and the days of a week are alike.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def _two_days():
 
 
 def expected_exposure(interest, boosted, comments_before) -> np.ndarray:
-    """Share of the users who are shown the topic; ``comments_before`` is per user, the day before."""
+    """Share of the users who are shown the topic, given yesterday's comments per user."""
     heat = np.log(comments_before + 1e-4) - _CUSTOMARY
     return sigmoid(-1.8 + 0.5 * interest + 0.9 * boosted + 0.3 * heat)
 
@@ -229,7 +229,7 @@ def expected_comments(exposure, posts, news) -> np.ndarray:
 
 
 def expected_sentiment(tone, loading, mood, news, comments, sentiment_before) -> np.ndarray:
-    """Mean score of the day's comments; ``tone`` and ``loading`` (`mood_loading`) are the topic's."""
+    """Mean score of the day's comments, given the topic's ``tone`` and `mood_loading`."""
     heat = np.log(comments + 1e-4) - _CUSTOMARY
     return 0.5 * tone - 0.1 * heat - 0.2 * news + loading * mood + 0.5 * sentiment_before
 

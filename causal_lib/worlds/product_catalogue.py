@@ -88,8 +88,8 @@ class Catalogue(World):
     def _summary(self):
         return (
             f"{len(self.frame):,} items, {self.frame['exposed'].mean():.0%} exposed, "
-            f"{self.frame['purchased'].mean():.0%} purchased; {self.confounder} confounds, visible in "
-            f"{self.visible_in} only; true effect of exposure {self.ate:.4f}"
+            f"{self.frame['purchased'].mean():.0%} purchased; {self.confounder} confounds, "
+            f"visible in {self.visible_in} only; true effect of exposure {self.ate:.4f}"
         )
 
 
@@ -105,20 +105,21 @@ def catalogue(
     """A catalogue whose editors and customers see its items, while the log holds only a price.
 
     Each item has a review, a picture and a jingle, and a quality in each of them. praise: words of
-    praise minus words of complaint. number: the handwritten digit on the picture, somewhere before a
-    piece of a photograph. brightness: how strong the high harmonics of the jingle are, whose pitch
-    and tremolo mean nothing. One quality confounds: it acts on exposure and on purchase. Of the other
-    two, one acts on purchase alone, and more than the confounder does, and one on exposure alone, in
-    turn: text, image, audio, text. Price acts on purchase. All effects are on log-odds. The qualities
-    are independent of each other; worlds of one seed have the same items, whatever confounds.
+    praise minus words of complaint. number: the handwritten digit on the picture, somewhere before
+    a piece of a photograph. brightness: how strong the high harmonics of the jingle are, whose
+    pitch and tremolo mean nothing. One quality confounds: it acts on exposure and on purchase. Of
+    the other two, one acts on purchase alone, and more than the confounder does, and one on
+    exposure alone, in turn: text, image, audio, text. Price acts on purchase. All effects are on
+    log-odds. The qualities are independent of each other; worlds of one seed have the same items,
+    whatever confounds.
 
     Parameters
     ----------
     n : items, 1 or more.
     seed : the same seed gives the same bytes.
     visible_in : 'text', 'image' or 'audio', the modality of the confounder.
-    texts : real reviews, of which ``n`` are drawn without replacement, each a text that is not empty.
-        None puts sentences together from a small vocabulary.
+    texts : real reviews, of which ``n`` are drawn without replacement, each a text that is not
+        empty. None puts sentences together from a small vocabulary.
     selection : log-odds of exposure that a standard deviation of the confounder adds; finite, 0 for
         no confounding.
 
@@ -186,8 +187,8 @@ def catalogue(
 def pictures(digits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(n, 12, 12) pictures: each numbered image of `load_digits` before a piece of a photograph.
 
-    The items of a catalogue show the images from 897 on: those from 0 to 896 are left for a model to
-    learn from.
+    The items of a catalogue show the images from 897 on: those from 0 to 896 are left for a model
+    to learn from.
 
     Parameters
     ----------
@@ -272,7 +273,7 @@ def _jingles(brightness, rng):
 
 
 def _draw(truth, seed):
-    """Exposure, both potential purchases and the actual one; the potential ones share their draw."""
+    """Exposure, both potential purchases, which share their draw, and the actual one."""
     exposed, bought = np.random.default_rng([seed, 1]).random((2, len(truth)))
     drawn = pd.DataFrame(
         {

@@ -49,8 +49,9 @@ class Traffic(World):
         log = self.frame
         return (
             f"{log['junction'].nunique():,} junctions, {len(log):,} junction-hours, "
-            f"{int(log['extended'].sum()):,} with extended green, {int(log['accident'].sum()):,} with "
-            f"an accident; true effect on the delay {self.ate:.2f} s"
+            f"{int(log['extended'].sum()):,} with extended green, "
+            f"{int(log['accident'].sum()):,} with an accident; "
+            f"true effect on the delay {self.ate:.2f} s"
         )
 
 
@@ -59,10 +60,10 @@ def city(n_junctions: int = 60, days: int = 14, seed: int = 0) -> Traffic:
     """A city whose adaptive signals extend the green where it is busy or wet.
 
     Flow follows the hour (two peaks), the rain and the junction's lanes. A signal extends with a
-    probability that rises with flow and rain. Extending shortens the delay of a loaded junction, and
-    lengthens it a little where few cars come (the side road waits); it makes accidents rarer. Delays
-    have multiplicative noise of mean 1. The city is simple on purpose: rain falls at each sensor and
-    hour independently, and no queue is carried over to the next hour or junction.
+    probability that rises with flow and rain. Extending shortens the delay of a loaded junction,
+    and lengthens it a little where few cars come (the side road waits); it makes accidents rarer.
+    Delays have multiplicative noise of mean 1. The city is simple on purpose: rain falls at each
+    sensor and hour independently, and no queue is carried over to the next hour or junction.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Preprocessing (article 3.2.1, 4.3.2, 5.3.1): duplicates, missing values, scaling, splits without leakage.
 
-The article's fragment fills missing values along the whole table (from one user to the next), scales with
-statistics of all rows and splits at random. Here whatever is learnt is learnt on the training part only.
+The article's fragment fills missing values along the whole table (from one user to the next),
+scales with statistics of all rows and splits at random. Here whatever is learnt is learnt on the
+training part only.
 """
 
 from collections.abc import Sequence
@@ -30,9 +31,10 @@ PARTS = ("train", "validation", "test")
 class Prepared:
     """The training, validation and test part; ``X, y = prepared`` gives all rows in this order, as the article does.
 
-    ``X_*`` are float frames with named columns, ``y_*`` int8 series, ``rows_*`` the cleaned rows themselves (keys,
-    propensities, ...); the three share their index. ``pipeline.transform(new_rows)`` treats new data the same way.
-    ``report`` counts what was read, removed and imputed.
+    ``X_*`` are float frames with named columns, ``y_*`` int8 series, ``rows_*`` the cleaned rows
+    themselves (keys, propensities, ...); the three share their index.
+    ``pipeline.transform(new_rows)`` treats new data the same way. ``report`` counts what was read,
+    removed and imputed.
     """
 
     X_train: pd.DataFrame
@@ -76,23 +78,28 @@ def preprocess_data(
 
     Parameters
     ----------
-    data : one row per user, item and day (`schema.KEY`); exact duplicates are removed and counted. Never modified.
+    data : one row per user, item and day (`schema.KEY`); exact duplicates are removed and counted.
+        Never modified.
     outcome : column of zeros and ones to predict.
-    numeric, categorical : feature columns; the default is the attributes, all known before the exposure.
-    split : ``"time"``: later days are validation, then test, no day in two parts (cut at the days that come nearest
-        to the shares); ``"user"``: users are drawn by ``seed``, no user in two parts.
+    numeric, categorical : feature columns; the default is the attributes, all known before the
+        exposure.
+    split : ``"time"``: later days are validation, then test, no day in two parts (cut at the days
+        that come nearest to the shares); ``"user"``: users are drawn by ``seed``, no user in two
+        parts.
     validation, test : shares, each above 0, together below 1.
-    impute : ``"median"``: training median (most frequent category) and a 0/1 column ``missingindicator_<column>``
-        for each column with holes in training. ``"ffill"``: the article's forward fill, inside a user's history in
-        the order of days (rows of one day in the order they stand), what is left by the training median. It fills
-        an item's price with the price of whatever the user saw before: kept for comparison.
+    impute : ``"median"``: training median (most frequent category) and a 0/1 column
+        ``missingindicator_<column>`` for each column with holes in training. ``"ffill"``: the
+        article's forward fill, inside a user's history in the order of days (rows of one day in the
+        order they stand), what is left by the training median. It fills an item's price with the
+        price of whatever the user saw before: kept for comparison.
 
     Raises
     ------
     ValueError
-        if a column is missing, empty, constant, infinite or negative where it cannot be; if a feature is a mediator
-        or an outcome (its value is not known when the recommendation is made, so it would leak the answer); if rows
-        repeat a key with different content; if a part is empty or holds one class only.
+        if a column is missing, empty, constant, infinite or negative where it cannot be; if a
+        feature is a mediator or an outcome (its value is not known when the recommendation is made,
+        so it would leak the answer); if rows repeat a key with different content; if a part is
+        empty or holds one class only.
     """
     features = [*numeric, *categorical]
     for column in features:

@@ -1,7 +1,7 @@
 """SQL store of the shop tables: one schema, a SQLite file by default, MySQL through ``CAUSAL_LIB_DB``.
 
-A load is checked first, then written in one transaction: all of it or nothing. Reads stream. The URL's password
-appears in no message, repr or traceback.
+A load is checked first, then written in one transaction: all of it or nothing. Reads stream. The
+URL's password appears in no message, repr or traceback.
 """
 
 import os
@@ -94,10 +94,12 @@ class Store:
 
     Parameters
     ----------
-    url : SQLAlchemy URL, e.g. ``mysql+pymysql://user:password@host/database`` or ``sqlite:///file``. Default: the
-        environment variable ``CAUSAL_LIB_DB`` (a URL with a password belongs there), else ``data/shop.sqlite``.
+    url : SQLAlchemy URL, e.g. ``mysql+pymysql://user:password@host/database`` or
+        ``sqlite:///file``. Default: the environment variable ``CAUSAL_LIB_DB`` (a URL with a
+        password belongs there), else ``data/shop.sqlite``.
 
-    Every method raises StoreError when the database is out of reach, refuses the password, or the connection is lost.
+    Every method raises StoreError when the database is out of reach, refuses the password, or the
+    connection is lost.
 
     >>> users = pd.DataFrame({"user_id": [1], "age_band": ["25-34"], "city_tier": [2], "activity": [0.5],
     ...                       "price_sensitivity": [1.0]})
@@ -130,16 +132,19 @@ class Store:
 
         Parameters
         ----------
-        tables : frames with exactly the columns of their tables, in any order, without missing values.
+        tables : frames with exactly the columns of their tables, in any order, without missing
+            values.
         replace : empty all five tables first, in the same transaction.
 
         Raises
         ------
         ValueError
-            before anything is written, for rows that break the schema: columns, types, ranges, keys, references.
+            before anything is written, for rows that break the schema: columns, types, ranges,
+            keys, references.
         StoreError
-            if the database cannot be reached, or refuses rows (a key that is already there). A connection that is
-            cut during the final COMMIT may have gone either way (never half): compare `counts`.
+            if the database cannot be reached, or refuses rows (a key that is already there). A
+            connection that is cut during the final COMMIT may have gone either way (never half):
+            compare `counts`.
         """
         for name in tables:
             _known(name)
@@ -170,7 +175,8 @@ class Store:
     def read(self, table: str, columns=None, *, chunk_rows: int = 50_000) -> Iterator[pd.DataFrame]:
         """The table's rows in the order of the key, as frames of at most ``chunk_rows`` rows, held one at a time.
 
-        Raises ValueError for an unknown table, an unknown one of ``columns``, or ``chunk_rows`` below 1.
+        Raises ValueError for an unknown table, an unknown one of ``columns``, or ``chunk_rows``
+        below 1.
         """
         source = _known(table)
         there = source.columns.keys()
@@ -236,8 +242,9 @@ class Store:
 def frame_checksum(frame: pd.DataFrame) -> str:
     """Checksum of the frame's content: 16 hexadecimal digits that row order, column order and number types leave alone.
 
-    The sum modulo 2**64 of a hash of each row, so a row that is there twice counts twice; it finds accidents, not
-    an attacker. Numbers are compared as float64 (ids up to 2**53), booleans as 0 and 1.
+    The sum modulo 2**64 of a hash of each row, so a row that is there twice counts twice; it finds
+    accidents, not an attacker. Numbers are compared as float64 (ids up to 2**53), booleans as 0 and
+    1.
     """
     return f"{_row_sum(frame):016x}"
 

@@ -366,7 +366,7 @@ def test_priors_of_one_s_own(own, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("men:\n  alpha: [1, 0]\n  beta: [3, 4]\n", "campaign 'men': a Beta prior needs numbers above 0"),
+        ("men:\n  alpha: [1, 0]\n  beta: [3, 4]\n", "campaign 'men': a Beta prior needs alpha and beta above 0"),
         ("men:\n  alpha: [1]\n", "campaign 'men': a Beta prior needs"),
         ("men:\n  alpha: [1, x]\n  beta: [3, 4]\n", "does not hold alpha and beta"),
         ("men:\n  alpha: [1, 2]\n  beta: [3]\n", "does not hold alpha and beta"),

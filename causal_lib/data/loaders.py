@@ -288,7 +288,7 @@ KINDS = {
     "table": Kind(
         _read,
         needs="one file: " + ", ".join(_READERS),
-        gives="frame as it stands in the file, without missing values",
+        gives="frame as it stands in the file",
     ),
 }
 """Name of a kind to its `Kind`: manifest, errors and the docstring of `load` are made from it."""

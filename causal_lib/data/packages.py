@@ -247,13 +247,11 @@ def _download(package, version, artifact, folder):
 
 def _last_lines(text, count=3):
     """The last lines of pip's own text, without addresses, hosts and folders of this machine."""
-    # of an address `scheme://user:password@host:port/...`, and as urllib3 names them
-    hosts = re.findall(r"://(?:[^\s'\"]*@)?([^\s/:'\"]+)", text) + re.findall(
-        "host='([^']+)'", text
-    )
+    hosts = re.findall(r"://(?:[^\s'\"]*@)?([^\s/:'\"]+)", text)
+    hosts += re.findall(r"host='([^']+)'", text)  # as urllib3 writes it
     text = re.sub(r"[\w+.-]+://[^\s'\"]+", "***", text)
-    for host in sorted(hosts, key=len, reverse=True):
-        text = text.replace(host, "***")
+    for host in hosts:
+        text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", "***", text)
     text = re.sub(r"(?<![\w*])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])*", "", text)  # folders
     return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-count:])
 

@@ -209,7 +209,7 @@ def test_a_link_out_of_the_archive_gives_nothing_away(place, artifact):
             opened.addfile(info)
     place.packages["toy"] = path
     place.write(entry("toy", {"toy/a.csv": secret.read_bytes()}))
-    with pytest.raises(m.SourceError, match="toy: .*(wrong checksum|does not hold what the manifest names)"):
+    with pytest.raises(m.SourceError, match=r"toy: .*(wrong checksum|does not hold what the manifest names)"):
         place.fetch()
     assert place.written() == []
 
@@ -498,7 +498,7 @@ def test_without_pip_its_absence_is_the_reason(tmp_path, monkeypatch):
     with pytest.raises(m.SourceError, match=r"toy 1\.0 could not be had: python: No module named pip$"):
         m._download("toy", "1.0", "wheel", tmp_path)
     python.write_text("#!/bin/sh\nexit 7\n")
-    with pytest.raises(m.SourceError, match="could not be had: pip ended with status 7$"):
+    with pytest.raises(m.SourceError, match=r"could not be had: pip ended with status 7$"):
         m._download("toy", "1.0", "wheel", tmp_path)
 
 

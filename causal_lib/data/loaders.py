@@ -20,7 +20,7 @@ SACHS_NAMES = dict(zip(_SACHS_COLUMNS.split(), _SACHS_NODES.split(), strict=True
 """Column of the Sachs file to node of ``network-sachs``: data and graph share their variables."""
 
 
-# ---- reading and checking a table -------------------------------------------------------------
+# ---- reading and checking a table ---------------------------------------------------------------
 
 
 def _atomic(path):

@@ -64,8 +64,7 @@ def coat(source: Source, root: Path) -> dict[str, pd.DataFrame]:
 
 
 def yahoo_r3(source: Source, root: Path) -> dict[str, pd.DataFrame]:
-    """``"train"``, ``"test"``: user_id, item_id (a song), rating (1 ... 5), the ids as in the
-    files.
+    """``"train"``, ``"test"``: user_id, item_id (a song), rating (1 ... 5), ids as in the files.
 
     Parameters
     ----------
@@ -112,8 +111,7 @@ def _features(source, root, local, one, n):
 
 
 def _integers(source, root, local, width=None):
-    """(lines, columns) integers of a file; ``width`` columns, by default those of the first line.
-    """
+    """(lines, columns) integers of a file; ``width`` columns, by default as in the first line."""
     name = f"{source.name}: {local}"
     path = root / local
     if not path.is_file():

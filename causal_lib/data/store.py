@@ -171,8 +171,7 @@ class Store:
         return self
 
     def load(self, tables: Mapping[str, pd.DataFrame], *, replace: bool = False) -> None:
-        """Add the rows of ``tables`` (name to frame) in one transaction: all or, on any error,
-        none.
+        """Add the rows of ``tables`` (name to frame) in one transaction: all, or on an error none.
 
         Parameters
         ----------

@@ -217,7 +217,7 @@ def _pipeline(numeric, categorical, impute):
 
 
 def _columns(frame, numeric, categorical, ffill):
-    """The feature columns with NaN where missing, forward-filled inside a user's history if asked."""
+    """The feature columns with NaN where missing, forward-filled by user if asked."""
     needed = [*numeric, *categorical, *(("user_id", "day") if ffill else ())]
     check_frame(frame, needed, name="rows to transform")
     # scikit-learn's encoders want Python objects and NaN, not pandas' own missing value

@@ -1,4 +1,4 @@
-"""The database server for the store's tests: a real mariadbd in a temporary directory."""
+"""A file of one's own to load, and a real mariadbd in a temporary directory for the store."""
 
 import getpass
 import os
@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import pymysql
 import pytest
+
+from causal_lib.data import sources
 
 PASSWORD = "s3cr3t/P@ss:w%rd"  # every character that needs care in a URL
 _HUNG = 600  # seconds after which a program is given up, however busy the machine
@@ -129,3 +131,15 @@ def sqlite_url(tmp_path):
 def url(request):
     """URL of an empty database, once on SQLite and once on MySQL."""
     return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Write a manifest entry for a file of one's own and load it."""
+
+    def load(kind, path, call=sources.load):
+        manifest = tmp_path / "sources.toml"
+        manifest.write_text(f"[own]\nkind = '{kind}'\npath = '{path}'\n", encoding="utf-8")
+        return call("own", manifest=manifest, raw=tmp_path / "raw")
+
+    return load

@@ -1,5 +1,5 @@
 from . import schema
-from .packages import SourceError
+from .manifest import SourceError
 from .preprocess import preprocess_data
 from .sources import bayes_net, check, fetch, listing, load, load_or_skip
 from .store import Store, frame_checksum

@@ -1,7 +1,8 @@
-"""Preprocessing (article 3.2.1, 4.3.2, 5.3.1): duplicates, missing values, scaling, splits without leakage.
+"""Preprocessing: duplicates, missing values, scaling, splits without leakage.
 
-The article's fragment fills missing values along the whole table (from one user to the next), scales with
-statistics of all rows and splits at random. Here whatever is learnt is learnt on the training part only.
+Article 3.2.1, 4.3.2, 5.3.1. Its fragment fills missing values along the whole table (from one user
+to the next), scales with statistics of all rows and splits at random. Here every statistic comes
+from the training part only.
 """
 
 from collections.abc import Sequence
@@ -28,11 +29,12 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, repr=False)
 class Prepared:
-    """The training, validation and test part; ``X, y = prepared`` gives all rows in this order, as the article does.
+    """The training, validation and test part; ``X, y = prepared`` gives all rows in this order.
 
-    ``X_*`` are float frames with named columns, ``y_*`` int8 series, ``rows_*`` the cleaned rows themselves (keys,
-    propensities, ...); the three share their index. ``pipeline.transform(new_rows)`` treats new data the same way.
-    ``report`` counts what was read, removed and imputed.
+    ``X_*`` are float frames with named columns, ``y_*`` int8 series, ``rows_*`` the cleaned rows
+    themselves (keys, propensities, ...); the three share their index.
+    ``pipeline.transform(new_rows)`` treats new data the same way. ``report`` counts what was read,
+    removed and imputed.
     """
 
     X_train: pd.DataFrame
@@ -54,7 +56,8 @@ class Prepared:
     def __repr__(self):
         rows = ", ".join(f"{n:,} {part}" for part, n in self.report["rows"].items())
         return (
-            f"{rows} rows with {self.X_train.shape[1]} features; of {self.report['rows_read']:,} rows read "
+            f"{rows} rows with {self.X_train.shape[1]} features; "
+            f"of {self.report['rows_read']:,} rows read "
             f"{self.report['duplicates_removed']:,} were exact duplicates (removed); "
             f"{sum(self.report['imputed'].values()):,} missing values imputed"
         )
@@ -72,59 +75,46 @@ def preprocess_data(
     impute: str = "median",
     seed: int = 0,
 ) -> Prepared:
-    """Features and labels of the three parts, and the fitted transformation that made them, as `Prepared`.
+    """Features and labels of the three parts, and the fitted transformation that made them.
 
     Parameters
     ----------
-    data : one row per user, item and day (`schema.KEY`); exact duplicates are removed and counted. Never modified.
+    data : one row per user, item and day (`schema.KEY`); exact duplicates are removed and counted.
+        Never modified.
     outcome : column of zeros and ones to predict.
-    numeric, categorical : feature columns; the default is the attributes, all known before the exposure.
-    split : ``"time"``: later days are validation, then test, no day in two parts (cut at the days that come nearest
-        to the shares); ``"user"``: users are drawn by ``seed``, no user in two parts.
+    numeric, categorical : feature columns; the default is the attributes, all known before the
+        exposure.
+    split : ``"time"``: later days are validation, then test, no day in two parts (cut at the days
+        that come nearest to the shares); ``"user"``: users are drawn by ``seed``, no user in two
+        parts.
     validation, test : shares, each above 0, together below 1.
-    impute : ``"median"``: training median (most frequent category) and a 0/1 column ``missingindicator_<column>``
-        for each column with holes in training. ``"ffill"``: the article's forward fill, inside a user's history in
-        the order of days (rows of one day in the order they stand), what is left by the training median. It fills
-        an item's price with the price of whatever the user saw before: kept for comparison.
+    impute : ``"median"``: training median (most frequent category) and a 0/1 column
+        ``missingindicator_<column>`` for each column with missing values in training. ``"ffill"``:
+        the article's forward fill, inside a user's history in the order of days (rows of one day in
+        the order they stand), what is left by the training median. It fills an item's price with
+        the price of whatever the user saw before: kept for comparison.
 
     Raises
     ------
     ValueError
-        if a column is missing, empty, constant, infinite or negative where it cannot be; if a feature is a mediator
-        or an outcome (its value is not known when the recommendation is made, so it would leak the answer); if rows
-        repeat a key with different content; if a part is empty or holds one class only.
+        if a column is missing, empty, constant, infinite or negative where it cannot be; if a
+        feature is a mediator or an outcome (its value is not known when the recommendation is made,
+        so it would leak the answer); if rows repeat a key with different content; if a part is
+        empty or holds one class only.
     """
     features = [*numeric, *categorical]
-    for column in features:
-        role = "outcome" if column == outcome else schema.ROLES.get(column, "")
-        if role.startswith(("mediator", "outcome")):
-            raise ValueError(
-                f"preprocess_data: feature {column!r} ({role}) is not known before the outcome and would leak it; leave it out"
-            )
-    if not features:
-        raise ValueError("preprocess_data: numeric and categorical name no column")
-    for name, value, known in (("split", split, ("time", "user")), ("impute", impute, ("median", "ffill"))):
-        if value not in known:
-            raise ValueError(f"preprocess_data: {name}={value!r} is unknown; choose from {', '.join(map(repr, known))}")
-    if not (validation > 0 and test > 0 and validation + test < 1):
-        raise ValueError(f"preprocess_data: {validation=} and {test=} must be above 0 and together below 1")
-
-    check_frame(data, [*schema.KEY, outcome], name="data", complete=True)
-    check_frame(data, features, name="data", varying=True)
-    for column in numeric:
-        values, name = data[column], f"data: column {column!r}"
-        if not pd.api.types.is_numeric_dtype(values.dtype):
-            raise ValueError(f"{name} is {values.dtype}, not numeric; name it in categorical")
-        if column in ("price", "stock"):
-            check_range(values.astype(float), 0, np.inf, name=name, open_low=column == "price")
+    _check_arguments(features, outcome, split, impute, validation, test)
+    _check_columns(data, features, numeric, outcome)
 
     clean = data.drop_duplicates()
     conflicting = int(clean.duplicated(schema.KEY, keep=False).sum())
     if conflicting:
         raise ValueError(
-            f"data: {conflicting} rows repeat a key ({', '.join(schema.KEY)}) with different content; keep one row a key"
+            f"data: {conflicting} rows repeat a key ({', '.join(schema.KEY)}) with different "
+            "content; keep one row for each key"
         )
-    y = pd.Series(check_binary(clean[outcome], name=f"data: column {outcome!r}"), clean.index, name=outcome)
+    labels = check_binary(clean[outcome], name=f"data: column {outcome!r}")
+    y = pd.Series(labels, clean.index, name=outcome)
     part = _split(clean, split, validation, test, seed)
     for name in PARTS:
         check_binary(y[part == name], name=f"data: column {outcome!r} in the {name} part")
@@ -134,15 +124,48 @@ def preprocess_data(
     pipeline = _pipeline(list(numeric), list(categorical), impute).fit(training)
     # All rows at once: a forward fill in a later part may look back into the user's training days.
     X = pipeline.transform(clean)
-    holes = clean[features].isna().sum()
+    missing = clean[features].isna().sum()
     report = {
         "rows_read": len(data),
         "duplicates_removed": len(data) - len(clean),
-        "imputed": holes[holes > 0].to_dict(),
+        "imputed": missing[missing > 0].to_dict(),
         "rows": {name: int((part == name).sum()) for name in PARTS},
     }
     pieces = [table[part == name] for table in (X, y, clean) for name in PARTS]
     return Prepared(*pieces, pipeline=pipeline, report=report)
+
+
+def _check_arguments(features, outcome, split, impute, validation, test):
+    for column in features:
+        role = "outcome" if column == outcome else schema.ROLES.get(column, "")
+        if role.startswith(("mediator", "outcome")):
+            raise ValueError(
+                f"preprocess_data: feature {column!r} ({role}) is not known before the outcome and "
+                "would leak it; leave it out"
+            )
+    if not features:
+        raise ValueError("preprocess_data: numeric and categorical name no column")
+    choices = {"split": (split, ("time", "user")), "impute": (impute, ("median", "ffill"))}
+    for name, (value, known) in choices.items():
+        if value not in known:
+            known = ", ".join(map(repr, known))
+            raise ValueError(f"preprocess_data: {name}={value!r} is unknown; choose from {known}")
+    if not (validation > 0 and test > 0 and validation + test < 1):
+        raise ValueError(
+            f"preprocess_data: {validation=} and {test=} must be above 0 and together below 1"
+        )
+
+
+def _check_columns(data, features, numeric, outcome):
+    check_frame(data, [*schema.KEY, outcome], name="data", complete=True)
+    check_frame(data, features, name="data", varying=True)
+    for column in numeric:
+        values = data[column]
+        name = f"data: column {column!r}"
+        if not pd.api.types.is_numeric_dtype(values.dtype):
+            raise ValueError(f"{name} is {values.dtype}, not numeric; name it in categorical")
+        if column in ("price", "stock"):
+            check_range(values.astype(float), 0, np.inf, name=name, open_low=column == "price")
 
 
 def _split(frame, split, validation, test, seed):
@@ -154,12 +177,15 @@ def _split(frame, split, validation, test, seed):
         users = np.random.default_rng(seed).permutation(np.unique(frame["user_id"]))
         order = pd.Series(range(len(users)), index=users).loc[frame["user_id"]].to_numpy()
         shares = pd.Series(np.arange(1, len(users) + 1) / len(users))
-    first, second = (shares.index[np.abs(shares - s).argmin()] for s in (1 - validation - test, 1 - test))
+    first, second = (
+        shares.index[np.abs(shares - share).argmin()] for share in (1 - validation - test, 1 - test)
+    )
     part = np.select([order <= first, order <= second], PARTS[:2], PARTS[2])
     for name in PARTS:
         if name not in part:
+            unit = "days" if split == "time" else "users"
             raise ValueError(
-                f"data: split={split!r} leaves the {name} part empty ({len(shares)} {'days' if split == 'time' else 'users'}); "
+                f"data: split={split!r} leaves the {name} part empty ({len(shares)} {unit}); "
                 "bring more of them or change validation and test"
             )
     return part
@@ -171,7 +197,11 @@ def _pipeline(numeric, categorical, impute):
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     steps = [
         ("numeric", scale, numeric),
-        ("categorical", make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot), categorical),
+        (
+            "categorical",
+            make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot),
+            categorical,
+        ),
     ]
     if impute == "median":
         steps.append(("missing", MissingIndicator(error_on_new=False), [*numeric, *categorical]))
@@ -187,7 +217,7 @@ def _pipeline(numeric, categorical, impute):
 
 
 def _columns(frame, numeric, categorical, ffill):
-    """The feature columns with one missing value (NaN), forward-filled inside a user's history if asked."""
+    """The feature columns with NaN where missing, forward-filled by user if asked."""
     needed = [*numeric, *categorical, *(("user_id", "day") if ffill else ())]
     check_frame(frame, needed, name="rows to transform")
     # scikit-learn's encoders want Python objects and NaN, not pandas' own missing value

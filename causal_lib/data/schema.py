@@ -1,4 +1,4 @@
-"""Column names, their causal roles, and the checks that every frame passes at the border."""
+"""Column names of the shop, and their causal roles."""
 
 KEY = ["user_id", "item_id", "day"]
 """What identifies one candidate row."""
@@ -27,4 +27,4 @@ ROLES = {
     "purchased": "outcome",
     "rating": "outcome, missing not at random",
 }
-"""Column of the shop world -> causal role of the question 'what does recommending do to purchases?'."""
+"""Column to its causal role in the question 'what does recommending do to purchases?'."""

@@ -1,7 +1,7 @@
-"""SQL store of the shop tables: one schema, a SQLite file by default, MySQL through ``CAUSAL_LIB_DB``.
+"""SQL store of the shop's tables: SQLite by default, MySQL through ``CAUSAL_LIB_DB``, one schema.
 
-A load is checked first, then written in one transaction: all of it or nothing. Reads stream. The URL's password
-appears in no message, repr or traceback.
+A load is checked first, then written in one transaction: all of it or nothing. Reads stream. The
+URL's password appears in no message, repr or traceback.
 """
 
 import os
@@ -20,19 +20,52 @@ from causal_lib.checks import check_frame, check_range
 from causal_lib.data.schema import KEY
 from causal_lib.progress import progress_bar
 
-CHUNK_ROWS = 20_000  # rows of one INSERT call; the driver cuts it into statements that fit the server's packet size
+CHUNK_ROWS = 20_000  # of one INSERT; the driver cuts it to fit the server's packets
 
+# Largest values: of MySQL's INTEGER (SQLite would take more, the two must agree), and of whole
+# numbers that float64 holds exactly.
 _LIMITS = {sa.Integer: 2**31 - 1, sa.BigInteger: 2**53, sa.Double: np.inf}
-"""Largest values: of MySQL's INTEGER (SQLite would take more, the two must agree), of whole numbers exact in float64."""
+
+_ADVICE = {  # parts of the drivers' texts, and what to do
+    (
+        "(1044",
+        "(1045",
+        "(1049",
+        "(1142",
+        "(1698",
+    ): "user, password or database refused; check the URL",
+    ("(2002", "(2003"): "the server cannot be reached; start it, or check host and port",
+    ("(1146", "no such table"): "a table is missing; call create() first",
+    (
+        "(1205",
+        "(1213",
+        "is locked",
+    ): "another session holds the tables; run it again when that ends",
+    (
+        "open database file",
+        "not a database",
+    ): "no SQLite file there; make its folder or name another",
+}
+
+_FORM = (
+    "write mysql+pymysql://user:password@host:port/database or sqlite:///file, special characters "
+    "percent-encoded"
+)
 
 
 class StoreError(RuntimeError):
-    """The database cannot be used or refused the work; the message says why and what to do, never the password."""
+    """The database cannot be used or refused the work; the message never holds the password."""
+
+
+# ---- the schema ---------------------------------------------------------------------------------
+
+metadata = sa.MetaData()
 
 
 def _number(name, kind, low=-np.inf, high=np.inf, open_low=False, **options):
-    """A column whose range stands once: the CHECK constraint and the check of frames are both made from it."""
-    low, high = max(low, -_LIMITS[kind]), min(high, _LIMITS[kind])
+    """A column with its range, for the CHECK constraint of the database and the check of frames."""
+    low = max(low, -_LIMITS[kind])
+    high = min(high, _LIMITS[kind])
     bounds = {">" if open_low else ">=": low, "<=": high}
     rules = [f"{name} {sign} {bound}" for sign, bound in bounds.items() if np.isfinite(bound)]
     checks = [sa.CheckConstraint(" AND ".join(rules))] if rules else []
@@ -45,20 +78,22 @@ def _id(name):
 
 
 def _table(name, *columns):
-    # without a row id SQLite keeps rows in the order of the key, as InnoDB does
+    # Without a row id SQLite keeps rows in the order of the key, as InnoDB does.
     options = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "sqlite_with_rowid": False}
     return sa.Table(name, metadata, *columns, **options)
 
 
 def _event(name, parents, *columns):
-    """A table keyed by user, item and day; the key serves look-ups by user, the indexes those by item and day."""
+    """A table keyed by user, item and day, with an index for look-ups by item and one by day."""
     key = [_id("user_id"), _id("item_id"), _number("day", sa.Integer, primary_key=True)]
-    links = [sa.ForeignKeyConstraint(ids, [f"{parent}.{column}" for column in ids]) for parent, ids in parents.items()]
+    links = [
+        sa.ForeignKeyConstraint(ids, [f"{parent}.{column}" for column in ids])
+        for parent, ids in parents.items()
+    ]
     indexes = [sa.Index(f"{name}_{column}", column) for column in ("item_id", "day")]
     return _table(name, *key, *columns, *links, *indexes)
 
 
-metadata = sa.MetaData()
 _SHOP = {"users": ["user_id"], "items": ["item_id"]}
 
 _table(
@@ -85,22 +120,32 @@ _event(
     _number("position", sa.Integer, 1),
     _number("clicked", sa.Integer, 0, 1),
 )
-_event("purchases", _SHOP, _number("price", sa.Double, 0, open_low=True), _number("exposed", sa.Integer, 0, 1))
-_event("ratings", {"purchases": KEY}, _number("rating", sa.Integer, 1, 5))  # only what was bought is rated
+_event(
+    "purchases",
+    _SHOP,
+    _number("price", sa.Double, 0, open_low=True),
+    _number("exposed", sa.Integer, 0, 1),
+)
+_event("ratings", {"purchases": KEY}, _number("rating", sa.Integer, 1, 5))  # of what was bought
+
+
+# ---- the store ----------------------------------------------------------------------------------
 
 
 class Store:
-    """The shop's tables ``users``, ``items``, ``impressions``, ``purchases``, ``ratings`` in a database.
+    """The tables ``users``, ``items``, ``impressions``, ``purchases``, ``ratings`` in a database.
 
     Parameters
     ----------
-    url : SQLAlchemy URL, e.g. ``mysql+pymysql://user:password@host/database`` or ``sqlite:///file``. Default: the
-        environment variable ``CAUSAL_LIB_DB`` (a URL with a password belongs there), else ``data/shop.sqlite``.
+    url : SQLAlchemy URL, e.g. ``mysql+pymysql://user:password@host/database`` or
+        ``sqlite:///file``. Default: the environment variable ``CAUSAL_LIB_DB`` (a URL with a
+        password belongs there), else ``data/shop.sqlite``.
 
-    Every method raises StoreError when the database is out of reach, refuses the password, or the connection is lost.
+    Every method raises StoreError when the database is out of reach, refuses the password, or the
+    connection is lost.
 
-    >>> users = pd.DataFrame({"user_id": [1], "age_band": ["25-34"], "city_tier": [2], "activity": [0.5],
-    ...                       "price_sensitivity": [1.0]})
+    >>> users = pd.DataFrame({"user_id": [1], "age_band": ["25-34"], "city_tier": [2],
+    ...                       "activity": [0.5], "price_sensitivity": [1.0]})
     >>> with Store("sqlite://").create() as store:
     ...     store.load({"users": users})
     ...     store.counts()["users"], store.checksum("users") == frame_checksum(users)
@@ -120,124 +165,146 @@ class Store:
         self._engine.dispose()
 
     def create(self) -> "Store":
-        """The store itself, its tables made where they are missing (existing tables and rows stay)."""
+        """The store itself, its tables made where they are missing; existing rows stay."""
         with self._explained():
             metadata.create_all(self._engine)
         return self
 
     def load(self, tables: Mapping[str, pd.DataFrame], *, replace: bool = False) -> None:
-        """Add the rows of ``tables`` (name -> frame) in one transaction: all of them or, on any error, none.
+        """Add the rows of ``tables`` (name to frame) in one transaction: all, or on an error none.
 
         Parameters
         ----------
-        tables : frames with exactly the columns of their tables, in any order, without missing values.
+        tables : frames with exactly the columns of their tables, in any order, without missing
+            values.
         replace : empty all five tables first, in the same transaction.
 
         Raises
         ------
         ValueError
-            before anything is written, for rows that break the schema: columns, types, ranges, keys, references.
+            before anything is written, for rows that break the schema: columns, types, ranges,
+            keys, references.
         StoreError
-            if the database cannot be reached, or refuses rows (a key that is already there). A connection that is
-            cut during the final COMMIT may have gone either way (never half): compare `counts`.
+            if the database cannot be reached, or refuses rows (a key that is already there). A
+            connection that is cut during the final COMMIT may have gone either way (never half):
+            compare `counts`.
         """
         for name in tables:
             _known(name)
-        order = [table for table in metadata.sorted_tables if table.name in tables]  # parents before children
+        order = [table for table in metadata.sorted_tables if table.name in tables]  # parents first
         for table in order:
             _check_values(tables[table.name], table)
             self._check_references(tables, table, replace)
-        total = sum(map(len, tables.values()))
-        bar = progress_bar(total=total, unit="row", desc="load")
+        bar = progress_bar(total=sum(map(len, tables.values())), unit="row", desc="load")
         with self._explained(), bar, self._engine.begin() as connection:
-            for table in reversed(metadata.sorted_tables) if replace else ():
-                connection.execute(table.delete())
+            if replace:
+                for table in reversed(metadata.sorted_tables):
+                    connection.execute(table.delete())
             for table in order:
+                # In the order of the key the database appends, which is faster.
+                rows = tables[table.name].sort_values(table.primary_key.columns.keys())
+                rows = _typed(rows, table.columns)
                 insert = str(table.insert().compile(dialect=self._engine.dialect))
-                # in the order of the key the database appends, which is faster
-                frame = _frame(tables[table.name].sort_values(table.primary_key.columns.keys()), table.columns)
-                for start in range(0, len(frame), CHUNK_ROWS):
-                    part = frame.iloc[start : start + CHUNK_ROWS]
-                    # plain tuples: with one dict a row SQLAlchemy itself would take most of the time
-                    rows = list(zip(*(part[column].tolist() for column in part), strict=True))
-                    connection.exec_driver_sql(insert, rows)
-                    bar.update(len(rows))
+                for start in range(0, len(rows), CHUNK_ROWS):
+                    part = rows.iloc[start : start + CHUNK_ROWS]
+                    # Tuples: with a dict per row SQLAlchemy itself would take most of the time.
+                    columns = [part[column].tolist() for column in part]
+                    connection.exec_driver_sql(insert, list(zip(*columns, strict=True)))
+                    bar.update(len(part))
 
     def load_world(self, world, *, replace: bool = False) -> None:
-        """`load` the tables of a simulated world; a table in which nothing happened (no rating yet) is left out."""
-        self.load({name: frame for name, frame in world.tables().items() if len(frame)}, replace=replace)
+        """`load` the tables of a simulated shop, without those that have no row (no rating yet)."""
+        tables = {name: frame for name, frame in world.tables().items() if len(frame)}
+        self.load(tables, replace=replace)
 
     def read(self, table: str, columns=None, *, chunk_rows: int = 50_000) -> Iterator[pd.DataFrame]:
-        """The table's rows in the order of the key, as frames of at most ``chunk_rows`` rows, held one at a time.
+        """The table's rows in the order of the key, as frames of at most ``chunk_rows`` rows.
 
-        Raises ValueError for an unknown table, an unknown one of ``columns``, or ``chunk_rows`` below 1.
+        One frame is held at a time. Raises ValueError for an unknown table, an unknown one of
+        ``columns``, or ``chunk_rows`` below 1.
         """
         source = _known(table)
         there = source.columns.keys()
         unknown = [column for column in columns or () if column not in there]
         if unknown:
-            raise ValueError(f"{table}: no column {', '.join(map(repr, unknown))}; columns there: {', '.join(there)}")
+            raise ValueError(
+                f"{table}: no column {', '.join(map(repr, unknown))}; "
+                f"columns there: {', '.join(there)}"
+            )
         if chunk_rows < 1:
             raise ValueError(f"chunk_rows: {chunk_rows} is below 1")
         selected = [source.columns[column] for column in columns or there]
         query = sa.select(*selected).order_by(*source.primary_key)
         with self._explained(), self._engine.connect() as connection:
-            # yield_per asks for a server-side cursor, else the MySQL driver would fetch the whole result first
-            for rows in connection.execution_options(yield_per=chunk_rows).execute(query).partitions():
-                yield _frame(rows, selected)
+            # yield_per asks for a server-side cursor: MySQL's driver would fetch the whole result.
+            streaming = connection.execution_options(yield_per=chunk_rows)
+            for rows in streaming.execute(query).partitions():
+                yield _typed(rows, selected)
 
     def frame(self, table: str) -> pd.DataFrame:
         """The whole table as one frame, in the order of the key."""
-        columns = _known(table).columns
-        return pd.concat([_frame([], columns), *self.read(table)], ignore_index=True)
+        empty = _typed([], _known(table).columns)
+        return pd.concat([empty, *self.read(table)], ignore_index=True)
 
     def counts(self) -> dict[str, int]:
         """Number of rows of each table."""
+        count = sa.select(sa.func.count())
         with self._explained(), self._engine.connect() as connection:
-            count = sa.select(sa.func.count())
-            return {name: connection.scalar(count.select_from(table)) for name, table in metadata.tables.items()}
+            return {
+                name: connection.scalar(count.select_from(table))
+                for name, table in metadata.tables.items()
+            }
 
     def checksum(self, table: str) -> str:
         """`frame_checksum` of the table's content, computed in one streaming pass."""
         return f"{sum(_row_sum(part) for part in self.read(table)) % 2**64:016x}"
 
     def _check_references(self, tables, table, replace):
-        for constraint in sorted(table.foreign_key_constraints, key=lambda c: c.column_keys):  # a set: no order
-            columns, parent = constraint.column_keys, constraint.referred_table.name
+        links = sorted(table.foreign_key_constraints, key=lambda link: link.column_keys)  # a set
+        for link in links:
+            columns = link.column_keys
+            parent = link.referred_table.name
             rows = tables[table.name][columns]
             loaded = [tables[parent]] if parent in tables else []
-            for known in chain(loaded, () if replace else self.read(parent, columns)):
-                rows = rows[~pd.MultiIndex.from_frame(rows).isin(pd.MultiIndex.from_frame(known[columns]))]
+            stored = () if replace else self.read(parent, columns)
+            for known in chain(loaded, stored):
+                keys = pd.MultiIndex.from_frame(known[columns])
+                rows = rows[~pd.MultiIndex.from_frame(rows).isin(keys)]
                 if rows.empty:
                     break
             if len(rows):
                 raise ValueError(
-                    f"{table.name}: column {', '.join(map(repr, columns))} has {len(rows)} keys that {parent} does not "
-                    f"hold, first {', '.join(map(str, rows.iloc[0]))}; add them to {parent} or drop the rows"
+                    f"{table.name}: column {', '.join(map(repr, columns))} has {len(rows)} keys "
+                    f"that {parent} does not hold, first {', '.join(map(str, rows.iloc[0]))}; "
+                    f"add them to {parent} or drop the rows"
                 )
 
     @contextmanager
     def _explained(self):
-        """Turn the database's errors into a StoreError that says what to do and holds no password."""
+        """Turn the database's errors into a StoreError that says what to do."""
         try:
             yield
-        except (SQLAlchemyError, RuntimeError) as error:  # PyMySQL asks for cryptography with a bare RuntimeError
-            url, text = self._engine.url, _redacted(error, self._engine.url)
+        except (SQLAlchemyError, RuntimeError) as error:  # PyMySQL raises bare RuntimeErrors too
+            url = self._engine.url
+            text = _redacted(error, url)
             if isinstance(error, DBAPIError) and error.connection_invalidated:
-                advice = "the connection was lost; what was being written is rolled back: run it again"
+                advice = (
+                    "the connection was lost, what was being written is rolled back: run it again"
+                )
             elif isinstance(error, IntegrityError):
-                advice = "the database refused the rows, nothing was written; drop them, or load with replace=True"
+                advice = "it refused the rows, nothing was written; drop them or use replace=True"
             else:
-                known = (advice for signs, advice in _ADVICE.items() if any(sign in text for sign in signs))
+                known = (way for signs, way in _ADVICE.items() if any(s in text for s in signs))
                 advice = next(known, "the database refuses")
             raise StoreError(f"{_shown(url)}: {advice} ({text})") from None
 
 
 def frame_checksum(frame: pd.DataFrame) -> str:
-    """Checksum of the frame's content: 16 hexadecimal digits that row order, column order and number types leave alone.
+    """Checksum of the frame's content: 16 hexadecimal digits.
 
-    The sum modulo 2**64 of a hash of each row, so a row that is there twice counts twice; it finds accidents, not
-    an attacker. Numbers are compared as float64 (ids up to 2**53), booleans as 0 and 1.
+    Row order, column order and number types leave it alone: it is the sum modulo 2**64 of a hash of
+    each row, so a row that is there twice counts twice. It finds accidents, not an attacker.
+    Numbers are compared as float64 (ids up to 2**53), booleans as 0 and 1.
     """
     return f"{_row_sum(frame):016x}"
 
@@ -247,11 +314,15 @@ def _row_sum(frame):
     for name in sorted(frame.columns):
         values = frame[name]
         if pd.api.types.is_numeric_dtype(values.dtype):
-            numbers = values.to_numpy(dtype=float, na_value=np.nan) + 0.0  # -0.0 and 0.0 are one number
-            plain[name] = np.where(np.isnan(numbers), np.nan, numbers)  # and so are all kinds of NaN
+            numbers = values.to_numpy(dtype=float, na_value=np.nan)
+            numbers = numbers + 0.0  # -0.0 and 0.0 are one number
+            plain[name] = np.where(
+                np.isnan(numbers), np.nan, numbers
+            )  # and so are all kinds of NaN
         else:
             plain[name] = values.astype(object).to_numpy()
-    return int(pd.util.hash_pandas_object(pd.DataFrame(plain), index=False).to_numpy().sum(dtype=np.uint64))
+    hashes = pd.util.hash_pandas_object(pd.DataFrame(plain), index=False)
+    return int(hashes.to_numpy().sum(dtype=np.uint64))
 
 
 def _known(name):
@@ -262,53 +333,66 @@ def _known(name):
 
 def _check_values(frame, table):
     """Raise ValueError unless every row of ``frame`` fits ``table`` by itself."""
-    name, there = table.name, table.columns.keys()
-    check_frame(frame, there, name=name, key=table.primary_key.columns.keys(), complete=True)
-    more = [column for column in frame.columns if column not in there]
+    columns = table.columns.keys()
+    key = table.primary_key.columns.keys()
+    check_frame(frame, columns, name=table.name, key=key, complete=True)
+    more = [column for column in frame.columns if column not in columns]
     if more:
-        raise ValueError(f"{name}: the table has no column {', '.join(map(repr, more))}; drop it from the frame")
+        more = ", ".join(map(repr, more))
+        raise ValueError(f"{table.name}: the table has no column {more}; drop it from the frame")
     for column in table.columns:
-        values, label = frame[column.name], f"{name}: column {column.name!r}"
+        values = frame[column.name]
+        label = f"{table.name}: column {column.name!r}"
         if isinstance(column.type, sa.String):
             longest = column.type.length
             wrong = sum(not isinstance(value, str) or len(value) > longest for value in values)
             problem = f"has {wrong} values that are not text of at most {longest} characters"
         elif not pd.api.types.is_numeric_dtype(values.dtype):
-            wrong, problem = True, f"must hold numbers, not {values.dtype}; convert it first"
+            wrong = len(values)
+            problem = f"must hold numbers, not {values.dtype}; convert it first"
         else:
             check_range(values, **column.info, name=label)
-            wrong = int((values % 1 != 0).sum()) if isinstance(column.type, sa.Integer) else 0
+            whole = isinstance(column.type, sa.Integer)
+            wrong = int((values % 1 != 0).sum()) if whole else 0
             problem = f"has {wrong} values that are not whole numbers; round or drop them first"
         if wrong:
             raise ValueError(f"{label} {problem}")
 
 
-def _frame(rows, columns):
+def _typed(rows, columns):
     kinds = {column.name: column.type.python_type for column in columns}
     return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 
-_FORM = "write mysql+pymysql://user:password@host:port/database or sqlite:///file, special characters percent-encoded"
+# ---- the URL, and the password in no message ----------------------------------------------------
 
 
 def _engine(url):
-    # each `from None` matters: the original exceptions quote parts of the URL
+    # Each `from None` matters: the original exceptions quote parts of the URL.
     try:
         url = sa.make_url(url)
     except (SQLAlchemyError, ValueError):
-        raise StoreError(f"the database URL cannot be read (not shown: it may hold a password); {_FORM}") from None
-    if max(map(ord, str(url.password or " "))) > 255:  # the driver's own error would quote the whole password
-        raise StoreError(f"{_shown(url)}: the password holds characters beyond Latin-1, which cannot be sent")
+        problem = "the database URL cannot be read (not shown: it may hold a password)"
+        raise StoreError(f"{problem}; {_FORM}") from None
+    if max(map(ord, str(url.password or " "))) > 255:  # the driver's error would quote it
+        problem = "the password holds characters beyond Latin-1, which cannot be sent"
+        raise StoreError(f"{_shown(url)}: {problem}")
     try:
-        # pre-ping replaces a connection that the server dropped while a notebook lay idle; `load` sends tuples
+        # pre-ping replaces a connection that the server dropped while a notebook lay idle; the
+        # positional styles are what `load` needs to send tuples
         style = "qmark" if url.get_backend_name() == "sqlite" else "format"
         engine = sa.create_engine(url, pool_pre_ping=True, paramstyle=style)
     except ImportError as error:
-        raise StoreError(f"{_shown(url)}: driver {error.name!r} is not installed; install it, or {_FORM}") from None
-    except (SQLAlchemyError, TypeError) as error:  # no such dialect, an option that it does not know
+        problem = f"driver {error.name!r} is not installed; install it, or {_FORM}"
+        raise StoreError(f"{_shown(url)}: {problem}") from None
+    except (SQLAlchemyError, TypeError) as error:  # no such dialect, an option it does not know
         raise StoreError(f"{_shown(url)}: {_redacted(error, url)}; {_FORM}") from None
-    if style == "qmark":  # SQLite checks foreign keys only when asked to, connection by connection
-        sa.event.listen(engine, "connect", lambda raw, record: raw.execute("PRAGMA foreign_keys = ON"))
+    if engine.dialect.name == "sqlite":  # it checks foreign keys only when asked to
+
+        @sa.event.listens_for(engine, "connect")
+        def _check_foreign_keys(connection, record):
+            connection.execute("PRAGMA foreign_keys = ON")
+
     return engine
 
 
@@ -323,21 +407,10 @@ def _shown(url):
 
 
 def _redacted(error, url):
-    """The error's own text, without any spelling of the password (servers and drivers may quote what they got)."""
-    text, password = str(getattr(error, "orig", None) or error), str(url.password or "")
-    for spelling in filter(None, (password, quote(password), quote(password, safe=""))):
-        text = text.replace(spelling, "***")
+    """The error's own text without any spelling of the password, which drivers may quote."""
+    text = str(getattr(error, "orig", None) or error)
+    password = str(url.password or "")
+    for spelling in (password, quote(password), quote(password, safe="")):
+        if spelling:
+            text = text.replace(spelling, "***")
     return text
-
-
-_ADVICE = {  # parts of the drivers' texts -> what to do
-    ("(1045,", "(1698,"): "user or password refused; check the URL in CAUSAL_LIB_DB",
-    ("(1044,", "(1142,"): "the user lacks rights on this database; GRANT them, or check the URL",
-    ("(1049,",): "no such database; CREATE DATABASE it first, or check the URL",
-    ("(2002,", "(2003,"): "the server cannot be reached; start it, or check host and port",
-    ("(1146,", "no such table"): "a table is missing; call create() first",
-    ("(1205,", "(1213,", "database is locked"): "another session holds the tables; run it again when that has ended",
-    ("unable to open database file",): "the file cannot be opened; make its folder, or check the rights",
-    ("file is not a database",): "the file holds no SQLite database; name another one",
-    ("cryptography",): "this server's way of asking for passwords needs one more package: pip install cryptography",
-}

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import sparse
 
 from causal_lib.checks import check_codes, check_frame
-from causal_lib.worlds.online_shop import ATTENTION, World
+from causal_lib.worlds.online_shop import ATTENTION, Shop
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -143,7 +143,7 @@ def hold_out(
     return frame[~last], frame[last]
 
 
-def clicks_of(world: World) -> tuple[Interactions, Interactions, Interactions, list[np.ndarray]]:
+def clicks_of(world: Shop) -> tuple[Interactions, Interactions, Interactions, list[np.ndarray]]:
     """Pairs clicked in the first 70% of the days, in the next 10% and in the last 20%, each pair once, where it was first.
 
     With the chances of the pairs of the last two to be seen and looked at: one over the sum, over their clicks, of one over

@@ -1,5 +1,6 @@
+from .base import World, listing
 from .credit import FEATURES, loans
-from .online_shop import PRICE_ON_POPULARITY, World, shop
+from .online_shop import PRICE_ON_POPULARITY, Shop, shop
 from .opinions import EDGES, forum
 from .product_catalogue import QUALITIES, RATE, catalogue, pictures
 from .random_models import random_dag, sample_network, simulate
@@ -13,11 +14,13 @@ __all__ = [
     "PRICE_ON_POPULARITY",
     "QUALITIES",
     "RATE",
+    "Shop",
     "World",
     "catalogue",
     "city",
     "draw",
     "forum",
+    "listing",
     "loans",
     "pictures",
     "random_dag",

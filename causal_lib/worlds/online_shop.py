@@ -1,15 +1,17 @@
-"""Simulated worlds with known truth. A row is a candidate user-item-day, exposed or not, so 'the effect of exposing' is defined."""
+"""A shop with known truth: a recommender decides what is shown, and shows what sells anyway.
+
+A row is a candidate user-item-day, exposed or not, so "the effect of exposing" is defined.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from causal_lib.data import schema
-from causal_lib.graph import CausalGraph
-from causal_lib.knowledge import Knowledge
+from causal_lib.worlds.base import World, check_sizes, sigmoid, simulates, structure
 
 AGE_BANDS = ["18-24", "25-34", "35-49", "50+"]
 CATEGORIES = ["books", "clothing", "electronics", "home", "sports", "toys"]
@@ -22,13 +24,29 @@ SHOP_EDGES = {
     "stock": ["popularity"],
     "exposed": ["activity", "popularity", "stock"],
     "position": ["exposed", "activity", "popularity", "stock"],
-    "clicked": ["exposed", "position", "age_band", "price_sensitivity", "category", "price", "quality"],
-    "purchased": ["clicked", "activity", "price_sensitivity", "price", "stock", "quality", "popularity"],
+    "clicked": [
+        "exposed",
+        "position",
+        "age_band",
+        "price_sensitivity",
+        "category",
+        "price",
+        "quality",
+    ],
+    "purchased": [
+        "clicked",
+        "activity",
+        "price_sensitivity",
+        "price",
+        "stock",
+        "quality",
+        "popularity",
+    ],
     "rating": ["purchased", "price", "quality"],
 }
-"""Variable -> its direct causes in the shop: the equations below, read as a graph."""
+"""Variable to its direct causes in the shop: the equations below, read as a graph."""
 
-# Taste for a category by age band, added to the log-odds of a click (rows AGE_BANDS, columns CATEGORIES).
+# Taste added to the log-odds of a click: rows AGE_BANDS, columns CATEGORIES.
 _TASTE = np.array(
     [
         [-0.3, 0.9, 0.8, -0.8, 0.3, -0.4],
@@ -43,45 +61,44 @@ ATTENTION = -0.7
 """A click's probability falls as position to this power."""
 PRICE_ON_POPULARITY = -0.4
 """What a unit of log price adds to an item's popularity."""
-_RATES_GIVEN = np.array([0.55, 0.25, 0.12, 0.25, 0.60])  # probability that a buyer of opinion 1..5 leaves a rating
+_RATES_GIVEN = np.array(
+    [0.55, 0.25, 0.12, 0.25, 0.60]
+)  # probability that a buyer of opinion 1..5 leaves a rating
 
 
-@dataclass(frozen=True, repr=False)
-class World:
-    """A simulated log with its truth.
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Shop(World):
+    """A simulated log of a shop with its truth.
 
     Attributes
     ----------
     users, items : one row each, with their attributes.
-    candidates : one row per (user_id, item_id, day) with propensity (0, 1], exposed, position (missing when not
-        exposed), clicked, purchased, rating (missing when not given).
-    truth : aligned with ``candidates``, never available on a real platform: position_if_exposed, click_if_exposed,
-        purchase_if_exposed and purchase_if_not (probabilities of the potential outcomes), uplift (their difference),
-        opinion (the rating that a buyer holds, given or not) and rating_propensity.
-    graph : the `CausalGraph` that generated the log; knowledge : its tiers; seed : what it was drawn with.
+    frame : the candidates, one row per (user_id, item_id, day), with propensity (0, 1], exposed,
+        position (missing when not exposed), clicked, purchased, rating (missing when not given).
+    truth : position_if_exposed, click_if_exposed, purchase_if_exposed and purchase_if_not
+        (probabilities of the potential outcomes), uplift (their difference), opinion (the rating
+        that a buyer holds, given or not) and rating_propensity.
     """
 
     users: pd.DataFrame
     items: pd.DataFrame
-    candidates: pd.DataFrame
-    truth: pd.DataFrame
-    graph: CausalGraph
-    knowledge: Knowledge
-    seed: int
+
+    contrasts: ClassVar = {"exposed -> purchased": ("purchase_if_exposed", "purchase_if_not")}
+
+    @property
+    def candidates(self) -> pd.DataFrame:
+        """The frame: every user-item-day that might have been shown."""
+        return self.frame
 
     @property
     def impressions(self) -> pd.DataFrame:
         """The exposed candidates."""
         return self.candidates[self.candidates["exposed"] == 1]
 
-    @property
-    def ate(self) -> float:
-        """True average effect of exposure on the purchase probability over the candidates."""
-        return float(self.truth["uplift"].mean())
-
     def log(self) -> pd.DataFrame:
-        """The candidates with the attributes of their user and item (a wide frame, one row a candidate)."""
-        user, item = (self.candidates[k].to_numpy() for k in ("user_id", "item_id"))
+        """The candidates with the attributes of their user and item, one row per candidate."""
+        user = self.candidates["user_id"].to_numpy()
+        item = self.candidates["item_id"].to_numpy()
         wide = self.candidates[schema.KEY].copy()
         for table, rows, columns in (
             (self.users, user, schema.USER_ATTRIBUTES),
@@ -89,66 +106,84 @@ class World:
         ):
             for column in columns:
                 wide[column] = table[column].array.take(rows)
-        return wide.assign(**{c: self.candidates[c] for c in self.candidates.columns if c not in schema.KEY})
+        logged = self.candidates.columns.drop(schema.KEY)
+        return wide.assign(**{column: self.candidates[column] for column in logged})
 
-    def raw(self, *, seed: int | None = None, duplicates: float = 0.01, missing: float = 0.05) -> pd.DataFrame:
-        """The log as it comes from a platform: in time order, with exact duplicates and holes.
+    def raw(
+        self, *, seed: int | None = None, duplicates: float = 0.01, missing: float = 0.05
+    ) -> pd.DataFrame:
+        """The log as it comes from a platform: in time order, with exact duplicates and gaps.
 
         Parameters
         ----------
         duplicates : share of rows written twice.
-        missing : mean share of holes in age_band, price_sensitivity, price and stock. Those of price_sensitivity are
-            missing at random given activity (inactive users tell less), the others completely at random.
-        seed : of the dirt; the world's by default.
+        missing : mean share of missing values in age_band, price_sensitivity, price and stock.
+            price_sensitivity is missing at random given activity (inactive users reveal less), the
+            others completely at random.
+        seed : of the duplicates and gaps; the world's by default.
         """
         rng = np.random.default_rng([self.seed if seed is None else seed, 1])
         log = self.log()
         n = len(log)
-        inactive = 1 / (1 + np.exp(log["activity"].to_numpy()))
-        for column, chance in {
-            "age_band": np.full(n, missing),
+        log["stock"] = log["stock"].astype("Int64")
+        inactive = sigmoid(-log["activity"].to_numpy())
+        chance = np.full(n, missing)
+        chances = {
+            "age_band": chance,
             "price_sensitivity": np.minimum(missing * inactive / inactive.mean(), 1.0),
-            "price": np.full(n, missing),
-            "stock": np.full(n, missing),
-        }.items():
-            log[column] = log[column].astype("Int64") if column == "stock" else log[column]
-            log[column] = log[column].mask(rng.random(n) < chance)
+            "price": chance,
+            "stock": chance,
+        }
+        for column, lost in chances.items():
+            log[column] = log[column].mask(rng.random(n) < lost)
         twice = np.sort(rng.choice(n, size=int(duplicates * n), replace=False))
         order = np.sort(np.concatenate([np.arange(n), twice]), kind="stable")
         return log.take(order).reset_index(drop=True)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The world as the store's tables: users, items, impressions, purchases, ratings."""
-        shown, bought = self.impressions, self.candidates[self.candidates["purchased"] == 1]
-        price = self.items["price"].to_numpy()[bought["item_id"].to_numpy()]
+        bought = self.candidates[self.candidates["purchased"] == 1]
         rated = bought[bought["rating"].notna()]
+        price = self.items["price"].to_numpy()[bought["item_id"].to_numpy()]
+        shown = self.impressions[[*schema.KEY, "propensity", "position", "clicked"]]
         return {
             "users": self.users,
             "items": self.items,
-            "impressions": shown[[*schema.KEY, "propensity", "position", "clicked"]].astype({"position": "int8"}),
+            "impressions": shown.astype({"position": "int8"}),
             "purchases": bought[schema.KEY].assign(price=price, exposed=bought["exposed"]),
             "ratings": rated[[*schema.KEY, "rating"]].astype({"rating": "int8"}),
         }
 
     def potential_outcomes(self, user_id, item_id, position: int = 1) -> pd.DataFrame:
-        """Click and purchase probabilities of any user-item pairs when the item is shown at ``position`` and when it is not.
+        """Probabilities of click and purchase of any pairs, shown at ``position`` and not shown.
 
         Parameters
         ----------
-        user_id, item_id : ids, broadcast against each other (``users[:, None]``, ``items[None, :]`` gives all pairs).
+        user_id, item_id : ids, broadcast against each other (``users[:, None]`` and
+            ``items[None, :]`` give all pairs).
 
         Returns
         -------
-        Frame with user_id, item_id, click_if_exposed, purchase_if_exposed, purchase_if_not, uplift; one row a pair.
+        Frame with user_id, item_id, click_if_exposed, purchase_if_exposed, purchase_if_not and
+        uplift; one row per pair.
+
+        Raises
+        ------
+        ValueError
+            for an id that is not there, or a position below 1.
         """
-        user, item = (np.ravel(a) for a in np.broadcast_arrays(np.asarray(user_id), np.asarray(item_id)))
+        pairs = np.broadcast_arrays(np.asarray(user_id), np.asarray(item_id))
+        user, item = (np.ravel(ids) for ids in pairs)
         for name, ids, table in (("user_id", user, self.users), ("item_id", item, self.items)):
             bad = (ids < 0) | (ids >= len(table))
             if bad.any():
-                raise ValueError(f"{name}: {int(bad.sum())} ids outside 0..{len(table) - 1}, first {ids[bad][0]}")
+                raise ValueError(
+                    f"{name}: {int(bad.sum())} ids outside 0..{len(table) - 1}, first {ids[bad][0]}"
+                )
         if position < 1:
             raise ValueError(f"position must be 1 or more, not {position}")
-        rates = _rates(_features(self.users, self.items), user, item, np.full(len(user), position))
+        feature = _features(self.users, self.items)
+        rates = _rates(feature, user, item, np.full(len(user), position))
         return pd.DataFrame(
             {
                 "user_id": user,
@@ -160,77 +195,90 @@ class World:
             }
         )
 
-    def __repr__(self):
-        c = self.candidates
+    def _summary(self):
+        logged = self.candidates
         return (
-            f"World of {len(self.users):,} users, {len(self.items):,} items, {len(c):,} candidates, "
-            f"{int(c['exposed'].sum()):,} exposed, {int(c['clicked'].sum()):,} clicks, {int(c['purchased'].sum()):,} "
-            f"purchases; true effect of exposure {self.ate:.4f} (seed {self.seed})"
+            f"{len(self.users):,} users, {len(self.items):,} items, {len(logged):,} candidates, "
+            f"{int(logged['exposed'].sum()):,} exposed, {int(logged['clicked'].sum()):,} clicks, "
+            f"{int(logged['purchased'].sum()):,} purchases; true effect of exposure {self.ate:.4f}"
         )
 
 
-def shop(n_users: int = 2000, n_items: int = 200, days: int = 14, seed: int = 0, *, slate: int = 10) -> World:
-    """An e-commerce platform (the article's 4.3) whose logging recommender confounds exposure with organic demand.
+@simulates("4.3")
+def shop(
+    n_users: int = 2000,
+    n_items: int = 200,
+    days: int = 14,
+    seed: int = 0,
+    *,
+    slate: int = 10,
+) -> Shop:
+    """A shop whose logging recommender confounds exposure with organic demand.
 
-    On each of ``days`` a user visits with a probability that rises with activity; ``slate`` distinct items are
-    candidates, drawn uniformly. Each is exposed independently with its propensity, which rises with the user's
-    activity and the item's popularity and stock. Exposed items are ranked by popularity and stock with noise, and the
-    position damps clicks. A purchase follows a click, or comes organically (activity, popularity) without exposure;
-    nothing out of stock is bought. Buyers rate more often when very pleased or displeased (missing not at random).
+    On each of ``days`` a user visits with a probability that rises with activity; ``slate``
+    distinct items are candidates, drawn uniformly. Each is exposed independently with its
+    propensity, which rises with the user's activity and the item's popularity and stock. Exposed
+    items are ranked by popularity and stock with noise, and a lower position damps clicks. A
+    purchase follows a click, or comes organically (by activity and popularity) without exposure;
+    nothing out of stock is bought. Buyers rate more often when very pleased or displeased (missing
+    not at random).
 
-    The potential outcome under exposure of a row is that of adding it to its visit's slate as the others were
-    exposed: one row's exposure moves others down a position, so effects are those under the logging policy.
+    The potential outcome under exposure of a row is that of adding it to its visit's slate as the
+    others were exposed: one row's exposure moves others down a position, so effects are those under
+    the logging policy.
 
     Parameters
     ----------
     n_users, n_items, days : sizes, 1 or more; n_items at least ``slate``.
     seed : the same seed gives the same bytes.
-    slate : candidates a visit, 1 to 100.
+    slate : candidates per visit, 1 to 100.
 
     Raises
     ------
     ValueError
         for a size out of range.
 
+    Source: the article, section 4.3.
+
     >>> world = shop(n_users=50, n_items=30, days=2, seed=0)
     >>> world.graph.kind, len(world.graph.edges)
     ('DAG', 32)
     """
-    for name, value, low in (
-        ("n_users", n_users, 1),
-        ("n_items", n_items, slate),
-        ("days", days, 1),
-        ("slate", slate, 1),
-    ):
-        if value < low:
-            raise ValueError(f"{name} must be at least {low}, not {value}")
+    check_sizes(n_users=(n_users, 1), n_items=(n_items, slate), days=(days, 1), slate=(slate, 1))
     if slate > 100:
         raise ValueError(f"slate must be at most 100, not {slate}")
     rng = np.random.default_rng(seed)
-    users, items = _users(n_users, rng), _items(n_items, rng)
+    users = _users(n_users, rng)
+    items = _items(n_items, rng)
     feature = _features(users, items)
 
-    visits = rng.random((days, n_users)) < _sigmoid(-0.5 + 0.8 * feature["activity"])
+    visits = rng.random((days, n_users)) < sigmoid(-0.5 + 0.8 * feature["activity"])
     day, visitor = visits.nonzero()
     item = _distinct(len(visitor), n_items, slate, rng)  # (visits, slate)
     shape = item.shape
 
-    draw = feature["popularity"][item] + 0.8 * feature["in_stock"][item]
-    propensity = 0.03 + 0.92 * _sigmoid(-2.1 + 0.9 * feature["activity"][visitor][:, None] + draw)
+    appeal = feature["popularity"][item] + 0.8 * feature["in_stock"][item]
+    activity = feature["activity"][visitor][:, None]
+    propensity = 0.03 + 0.92 * sigmoid(-2.1 + 0.9 * activity + appeal)
     exposed = rng.random(shape) < propensity
-    rank = draw + rng.gumbel(size=shape)
-    above = np.zeros(shape, dtype=np.int8)  # exposed rivals ranked higher; a loop over slate columns keeps memory flat
+    rank = appeal + rng.gumbel(size=shape)
+    # Exposed rivals that are ranked higher; a loop over the slate's columns keeps memory flat.
+    above = np.zeros(shape, dtype=np.int8)
     for other in range(slate):
         above += (rank[:, [other]] > rank) & exposed[:, [other]]
     position = (above + 1).ravel()
 
-    user, item, exposed = np.repeat(visitor, slate), item.ravel(), exposed.ravel()
-    rates = _rates(feature, user, item, position)
+    user = np.repeat(visitor, slate)
+    item = item.ravel()
+    exposed = exposed.ravel()
     n = len(user)
+    rates = _rates(feature, user, item, position)
     clicked = exposed & (rng.random(n) < rates.click)
-    purchased = (rng.random(n) < rates.organic) | (clicked & (rng.random(n) < rates.buy_if_clicked))
-    mean_opinion = 3.6 + 0.7 * feature["quality"] - 0.3 * feature["dear"]
-    opinion = np.clip(np.rint(mean_opinion[item] + 0.9 * rng.standard_normal(n)), 1, 5).astype(np.int8)
+    bought_anyway = rng.random(n) < rates.organic
+    purchased = bought_anyway | (clicked & (rng.random(n) < rates.buy_if_clicked))
+    mean_opinion = 3.6 + 0.7 * feature["quality"] - 0.3 * feature["price_level"]
+    opinion = np.rint(mean_opinion[item] + 0.9 * rng.standard_normal(n))
+    opinion = np.clip(opinion, 1, 5).astype(np.int8)
     rating_propensity = np.where(purchased, _RATES_GIVEN[opinion - 1], 0.0)
     rated = rng.random(n) < rating_propensity
 
@@ -258,7 +306,17 @@ def shop(n_users: int = 2000, n_items: int = 200, days: int = 14, seed: int = 0,
             "rating_propensity": rating_propensity,
         }
     )
-    return World(users, items, candidates, truth, _shop_graph(), _shop_knowledge(), seed)
+    steps = [[name] for name in ("exposed", "position", "clicked", "purchased", "rating")]
+    graph, knowledge = structure(SHOP_EDGES, [schema.ATTRIBUTES, *steps])
+    return Shop(
+        frame=candidates,
+        truth=truth,
+        graph=graph,
+        knowledge=knowledge,
+        seed=seed,
+        users=users,
+        items=items,
+    )
 
 
 class _Rates(NamedTuple):
@@ -271,15 +329,15 @@ class _Rates(NamedTuple):
 def _users(n, rng):
     age = rng.choice(len(AGE_BANDS), size=n, p=[0.25, 0.35, 0.25, 0.15])
     city = rng.choice(4, size=n, p=[0.2, 0.3, 0.3, 0.2]) + 1
+    activity = np.array([0.4, 0.3, -0.2, -0.7])[age] + 0.9 * rng.standard_normal(n)
+    thrift = np.array([0.5, 0.1, -0.3, -0.2])[age] + 0.4 * (city - 2.5)
     return pd.DataFrame(
         {
             "user_id": np.arange(n, dtype=np.int32),
             "age_band": pd.Categorical.from_codes(age, AGE_BANDS, ordered=True),
             "city_tier": city.astype(np.int8),
-            "activity": np.array([0.4, 0.3, -0.2, -0.7])[age] + 0.9 * rng.standard_normal(n),
-            "price_sensitivity": np.array([0.5, 0.1, -0.3, -0.2])[age]
-            + 0.4 * (city - 2.5)
-            + 0.8 * rng.standard_normal(n),
+            "activity": activity,
+            "price_sensitivity": thrift + 0.8 * rng.standard_normal(n),
         }
     )
 
@@ -287,8 +345,10 @@ def _users(n, rng):
 def _items(n, rng):
     category = rng.integers(len(CATEGORIES), size=n)
     quality = rng.standard_normal(n)
-    log_price = _LOG_PRICE + _CATEGORY_PRICE[category] + 0.25 * quality + 0.5 * rng.standard_normal(n)
-    popularity = 0.3 * quality + PRICE_ON_POPULARITY * (log_price - _LOG_PRICE) + 0.7 * rng.standard_normal(n)
+    log_price = _LOG_PRICE + _CATEGORY_PRICE[category] + 0.25 * quality
+    log_price += 0.5 * rng.standard_normal(n)
+    popularity = 0.3 * quality + PRICE_ON_POPULARITY * (log_price - _LOG_PRICE)
+    popularity += 0.7 * rng.standard_normal(n)
     stock = rng.poisson(np.exp(1.4 - 0.6 * popularity + 0.9 * rng.standard_normal(n)))
     return pd.DataFrame(
         {
@@ -303,8 +363,7 @@ def _items(n, rng):
 
 
 def _features(users: pd.DataFrame, items: pd.DataFrame) -> Mapping[str, np.ndarray]:
-    """What the equations read, as arrays over users or items: never rows, so that a row costs one look-up."""
-    dear = (np.log(items["price"].to_numpy()) - _LOG_PRICE) / 0.7
+    """What the equations read, as arrays over users or items, so that a row costs one look-up."""
     return {
         "activity": users["activity"].to_numpy(),
         "sensitivity": users["price_sensitivity"].to_numpy(),
@@ -313,41 +372,32 @@ def _features(users: pd.DataFrame, items: pd.DataFrame) -> Mapping[str, np.ndarr
         "quality": items["quality"].to_numpy(),
         "popularity": items["popularity"].to_numpy(),
         "in_stock": (items["stock"].to_numpy() > 0).astype(float),
-        "dear": dear,
+        "price_level": (np.log(items["price"].to_numpy()) - _LOG_PRICE) / 0.7,
     }
 
 
 def _rates(feature, user, item, position) -> _Rates:
     """The structural equations of click and purchase, as probabilities."""
-    sensitivity, dear, quality = feature["sensitivity"][user], feature["dear"][item], feature["quality"][item]
-    burden = 0.4 * sensitivity + 0.3 * dear + 0.5 * sensitivity * dear
-    taste = _TASTE[feature["age"][user], feature["category"][item]]
-    click = _sigmoid(-0.7 + 0.7 * quality - burden + taste) * np.arange(1, 102)[position - 1] ** ATTENTION
+    sensitivity = feature["sensitivity"][user]
+    price_level = feature["price_level"][item]
+    quality = feature["quality"][item]
     in_stock = feature["in_stock"][item]
-    buy = in_stock * _sigmoid(-1.5 + 0.5 * quality - burden)
-    demand = feature["activity"][user] + (1.3 * feature["popularity"] - 0.3 * feature["dear"])[item]
-    organic = in_stock * _sigmoid(-3.4 + demand)
+    burden = 0.4 * sensitivity + 0.3 * price_level + 0.5 * sensitivity * price_level
+    taste = _TASTE[feature["age"][user], feature["category"][item]]
+    attention = np.asarray(position, dtype=float) ** ATTENTION
+    click = sigmoid(-0.7 + 0.7 * quality - burden + taste) * attention
+    buy = in_stock * sigmoid(-1.5 + 0.5 * quality - burden)
+    item_demand = 1.3 * feature["popularity"] - 0.3 * feature["price_level"]
+    demand = feature["activity"][user] + item_demand[item]
+    organic = in_stock * sigmoid(-3.4 + demand)
     return _Rates(click, buy, organic, organic + (1 - organic) * click * buy)
 
 
 def _distinct(rows, n, k, rng):
-    """(rows, k) distinct integers below ``n`` in each row, uniform: Floyd's algorithm over columns."""
+    """(rows, k) integers below ``n``, distinct in each row, uniform: Floyd's algorithm."""
     chosen = np.empty((rows, k), dtype=np.int32)
     for column, top in enumerate(range(n - k, n)):
         draw = rng.integers(top + 1, size=rows, dtype=np.int32)
         taken = (chosen[:, :column] == draw[:, None]).any(axis=1)
         chosen[:, column] = np.where(taken, top, draw)
     return chosen
-
-
-def _shop_graph():
-    edges = [(cause, effect) for effect, causes in SHOP_EDGES.items() for cause in causes]
-    return CausalGraph.from_edges([*schema.ATTRIBUTES, "exposed", "position", "clicked", "purchased", "rating"], edges)
-
-
-def _shop_knowledge():
-    return Knowledge(tiers=[schema.ATTRIBUTES, ["exposed"], ["position"], ["clicked"], ["purchased"], ["rating"]])
-
-
-def _sigmoid(x):
-    return 1 / (1 + np.exp(-x))

@@ -1,12 +1,11 @@
-"""A simulated forum with known truth: a ranking that favours some topics from a known day on, and news that hits some before."""
+"""A forum with known truth: a ranking favours some topics from a known day on, after news broke."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from causal_lib.graph import CausalGraph
-from causal_lib.knowledge import Knowledge
+from causal_lib.worlds.base import World, check_sizes, sigmoid, simulates, structure
 
 EDGES = {
     "exposure": ["interest", "boosted", "comments[t-1]"],
@@ -14,63 +13,80 @@ EDGES = {
     "comments": ["exposure", "posts", "news"],
     "sentiment": ["interest", "mood", "news", "comments", "sentiment[t-1]"],
 }
-"""Variable of a topic's day -> its direct causes, on the same day or (``[t-1]``) the day before: the equations below, read as a graph."""
+"""Variable of a topic's day to its direct causes, on the same day or (``[t-1]``) the day before."""
+_EXOGENOUS = ["boosted", "news", "mood"]  # they depend on their own past only
 DRIFT = -2.0
 """How far the public mood falls from the first day to the last, in its own standard deviations."""
-_CUSTOMARY = -3.9  # logarithm of the comments a head that an ordinary topic has a day
+_CUSTOMARY = -3.9  # logarithm of the comments per user that an ordinary topic has in a day
 _BEFORE = 30  # days that pass before the log begins, so that it starts in the usual state
 
 
-@dataclass(frozen=True, repr=False)
-class Forum:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Forum(World):
     """A simulated forum's daily log with its truth.
 
     Attributes
     ----------
-    users : one row each, with activity (mean 1, what the user contributes to all that is counted).
+    users : one row each, with activity (mean 1, what the user contributes to all counts).
     topics : one row each: interest, favoured (by the new ranking, 0/1), in_the_news (0/1).
-    daily : one row per (topic, day): interest, boosted (1 for the favoured from ``change_day`` on), news (0 to 1, of those in
-        the news from ``shock_day`` on, fading), mood (of the public, the same for all topics), exposure (share of the users
-        who were shown the topic), posts, comments (counts), sentiment (mean score of the day's comments, 0 is neutral).
-    truth : aligned with ``daily``, never known of a real forum: exposure_if_unchanged, comments_if_unchanged,
-        sentiment_if_unchanged (the same days without the change of the ranking), sentiment_if_no_news.
-    graph : the `CausalGraph` of two days that generated the log, variables named as by `discovery.lagged` (interest, which
-        stays, without a day). All causes of [t] are in it; those of [t-1] without what came earlier. knowledge : its tiers.
-    change_day, shock_day, seed : what it was drawn with.
+    frame : one row per (topic, day): interest, boosted (1 for the favoured from ``change_day`` on),
+        news (0 to 1, of the topics in the news from ``shock_day`` on, fading), mood (of the public,
+        the same for all topics), exposure (share of the users who were shown the topic), posts,
+        comments (counts), sentiment (mean score of the day's comments, 0 is neutral).
+    truth : exposure_if_unchanged, comments_if_unchanged, sentiment_if_unchanged (the same days
+        without the change of the ranking), sentiment_if_no_news.
+    graph : of two days, variables named as by `discovery.lagged` (interest, which stays the same,
+        without a day). All causes of [t] are in it; those of [t-1] without what came earlier.
+    change_day, shock_day : the first day of the new ranking, and of the news.
     """
 
     users: pd.DataFrame
     topics: pd.DataFrame
-    daily: pd.DataFrame
-    truth: pd.DataFrame
-    graph: CausalGraph
-    knowledge: Knowledge
     change_day: int
     shock_day: int
-    seed: int
+
+    @property
+    def daily(self) -> pd.DataFrame:
+        """The frame: every topic on every day."""
+        return self.frame
+
+    @property
+    def true_effects(self) -> dict[str, float]:
+        """Effect on sentiment of the ranking, and of the news where there is any.
+
+        Each is the average over the rows that it reached, not over all: the topics that the ranking
+        favours since the change, the topics in the news since it broke.
+        """
+        effects = {}
+        for treatment, without in (("boosted", "unchanged"), ("news", "no_news")):
+            reached = self.frame[treatment] > 0
+            if reached.any():
+                change = self.frame["sentiment"] - self.truth[f"sentiment_if_{without}"]
+                effects[f"{treatment} -> sentiment"] = float(change[reached].mean())
+        return effects
 
     @property
     def effect(self) -> float:
-        """True average effect of the new ranking on the sentiment of the favoured topics, over the days since the change."""
-        return self._average("sentiment_if_unchanged", self.daily["boosted"] == 1)
+        """True effect of the new ranking on the favoured topics' sentiment since the change."""
+        return self.true_effects["boosted -> sentiment"]
 
     @property
     def shock_effect(self) -> float:
-        """True average effect of the news on the sentiment of the topics in the news, over the days since it broke."""
-        return self._average("sentiment_if_no_news", self.daily["news"] > 0)
+        """True effect of the news on the sentiment of the topics in it; nan where there is none."""
+        return self.true_effects.get("news -> sentiment", np.nan)
 
-    def _average(self, without, rows):
-        return float((self.daily["sentiment"] - self.truth[without])[rows].mean())
-
-    def __repr__(self):
-        shock = f"{self.shock_effect:.3f}" if (self.daily["news"] > 0).any() else "none"
+    def _summary(self):
+        shock = "none" if np.isnan(self.shock_effect) else f"{self.shock_effect:.3f}"
         return (
-            f"Forum of {len(self.users):,} users, {len(self.topics):,} topics ({int(self.topics['favoured'].sum())} favoured from day "
-            f"{self.change_day}, {int(self.topics['in_the_news'].sum())} in the news from day {self.shock_day}), "
-            f"{self.daily['day'].nunique()} days; true effect on sentiment: ranking {self.effect:.3f}, news {shock} (seed {self.seed})"
+            f"{len(self.users):,} users, {len(self.topics):,} topics "
+            f"({int(self.topics['favoured'].sum())} favoured from day {self.change_day}, "
+            f"{int(self.topics['in_the_news'].sum())} in the news from day {self.shock_day}), "
+            f"{self.frame['day'].nunique()} days; true effect on sentiment: ranking "
+            f"{self.effect:.3f}, news {shock}"
         )
 
 
+@simulates("6.3")
 def forum(
     n_users: int = 5000,
     n_topics: int = 40,
@@ -80,59 +96,63 @@ def forum(
     selection: float = 1.0,
     shock: float = 1.0,
 ) -> Forum:
-    """A forum that changes its ranking half way, in favour of a quarter of the topics, a few days after news broke.
+    """A forum that changes its ranking in favour of a quarter of its topics, just after news broke.
 
-    Exposure brings comments, comments bring exposure the next day, and the more is commented the worse the tone. Tone lasts
-    from day to day; news sours it, and so does the public mood, which drifts downwards and moves topics of much interest
-    more than others. So topics of much interest would have gone another way than the rest without any change. Simple on
-    purpose: no topic reacts to another one, users differ in how much they do only, and the days of a week are alike.
+    Exposure brings comments, comments bring exposure the next day, and more comments make the tone
+    worse. Tone lasts from day to day; news lowers it, and so does the public mood, which drifts
+    downwards and moves topics of much interest more than others. So topics of much interest would
+    have differed from the rest without any change. The forum is simple on purpose: no topic reacts
+    to another one, users differ only in how much they do, and the days of a week are alike.
 
     Parameters
     ----------
-    n_users : 100 or more. n_topics : 8 or more. days : 40 or more.
+    n_users : 100 or more.
+    n_topics : 8 or more.
+    days : 40 or more.
     seed : the same seed gives the same bytes.
-    selection : how much interest decides which topics are favoured, which are in the news, and how much the public mood
-        moves a topic, from 0: by lot, and all alike.
-    shock : strength of the news, from 0: none.
+    selection : how much interest decides which topics are favoured, which are in the news, and how
+        much the public mood moves a topic; from 0, which means at random, and all alike.
+    shock : strength of the news, from 0, which means none.
 
     Raises
     ------
     ValueError
         for a size out of range.
 
+    Source: the article, section 6.3.
+
     >>> world = forum(n_users=500, n_topics=8, days=40)
     >>> world.effect < 0, sorted(world.graph.parents("exposure[t]"))
     (True, ['boosted[t]', 'comments[t-1]', 'interest'])
     """
-    smallest = {"n_users": (n_users, 100), "n_topics": (n_topics, 8), "days": (days, 40)}
-    smallest |= {"selection": (selection, 0), "shock": (shock, 0)}
-    for name, (value, least) in smallest.items():
-        if not least <= value < np.inf:
-            raise ValueError(f"{name} must be at least {least} and finite, not {value}")
+    check_sizes(
+        n_users=(n_users, 100),
+        n_topics=(n_topics, 8),
+        days=(days, 40),
+        selection=(selection, 0),
+        shock=(shock, 0),
+    )
     rng = np.random.default_rng(seed)
-    users = pd.DataFrame({"user_id": np.arange(n_users, dtype=np.int32), "activity": rng.gamma(2.0, 0.5, n_users)})
-    interest, tone = rng.standard_normal(n_topics), 0.3 * rng.standard_normal(n_topics)
+    activity = rng.gamma(2.0, 0.5, n_users)
+    users = pd.DataFrame({"user_id": np.arange(n_users, dtype=np.int32), "activity": activity})
+    interest = rng.standard_normal(n_topics)
+    tone = 0.3 * rng.standard_normal(n_topics)
     favoured = _largest(selection * interest + rng.standard_normal(n_topics), n_topics // 4)
     in_the_news = _largest(selection * interest + rng.standard_normal(n_topics), n_topics // 2)
-    change_day, shock_day = days // 2, days // 2 - 6
+    change_day = days // 2
+    shock_day = days // 2 - 6
     day = np.arange(-_BEFORE, days)
     mood = _mood(day / days, rng)
     noise = {name: rng.standard_normal((len(day), n_topics)) for name in EDGES}
     boosted = favoured & (day >= change_day)[:, None]
     fading = np.exp(-np.maximum(day - shock_day, 0) / 8) * (day >= shock_day)
     news = shock * in_the_news * fading[:, None]
-    scale = users["activity"].sum()
-    arms = {
-        name: _run(interest, tone, change, shocked, mood, selection, noise, scale)
-        for name, change, shocked in (
-            ("is", boosted, news),
-            ("unchanged", np.zeros_like(boosted), news),
-            ("no_news", boosted, np.zeros_like(news)),
-        )
-    }
-    topic, when = (a.ravel() for a in np.indices((n_topics, days)))
+    given = (interest, tone, mood, selection, noise, users["activity"].sum())
+    actual = _run(boosted, news, *given)
+    unchanged = _run(np.zeros_like(boosted), news, *given)
+    no_news = _run(boosted, np.zeros_like(news), *given)
+    topic, when = (index.ravel() for index in np.indices((n_topics, days)))
     at = when + _BEFORE, topic  # rows go topic by topic
-    is_so, unchanged = arms["is"], arms["unchanged"]
     daily = pd.DataFrame(
         {
             "topic": topic.astype(np.int32),
@@ -141,13 +161,17 @@ def forum(
             "boosted": boosted[at].astype(np.int8),
             "news": news[at],
             "mood": mood[at[0]],
-            **{name: is_so[name][at] for name in EDGES},
+            **{name: actual[name][at] for name in EDGES},
         }
     ).astype({"posts": np.int32, "comments": np.int32})
     truth = pd.DataFrame(
-        {f"{name}_if_unchanged": unchanged[name][at] for name in ("exposure", "comments", "sentiment")}
+        {
+            "exposure_if_unchanged": unchanged["exposure"][at],
+            "comments_if_unchanged": unchanged["comments"][at],
+            "sentiment_if_unchanged": unchanged["sentiment"][at],
+            "sentiment_if_no_news": no_news["sentiment"][at],
+        }
     )
-    truth["sentiment_if_no_news"] = arms["no_news"]["sentiment"][at]
     topics = pd.DataFrame(
         {
             "topic": np.arange(n_topics, dtype=np.int32),
@@ -156,30 +180,56 @@ def forum(
             "in_the_news": in_the_news.astype(np.int8),
         }
     )
-    return Forum(users, topics, daily, truth, _graph(), _knowledge(), change_day, shock_day, seed)
+    graph, knowledge = _two_days()
+    return Forum(
+        frame=daily,
+        truth=truth,
+        graph=graph,
+        knowledge=knowledge,
+        seed=seed,
+        users=users,
+        topics=topics,
+        change_day=change_day,
+        shock_day=shock_day,
+    )
 
 
-# ---- the structural equations, each a function of the graph's parents ---------------------------------------------
+def _two_days():
+    """Graph and knowledge of yesterday and today."""
+    causes = {f"{name}[t]": [f"{name}[t-1]"] for name in _EXOGENOUS}
+    tiers = [["interest"]]
+    for day in ("[t-1]", "[t]"):
+        tiers += [[name + day for name in names] for names in (_EXOGENOUS, EDGES)]
+        for effect, of_effect in EDGES.items():
+            same_day = [cause + day for cause in of_effect if cause + day in tiers[-1] + tiers[-2]]
+            constant = [cause for cause in of_effect if cause == "interest"]
+            earlier = [cause for cause in of_effect if cause.endswith("[t-1]") and day == "[t]"]
+            causes[effect + day] = [*same_day, *constant, *earlier]
+    return structure(causes, tiers)
+
+
+# ---- the structural equations, each a function of the graph's parents ------------------------
 
 
 def expected_exposure(interest, boosted, comments_before) -> np.ndarray:
-    """Share of the users who are shown the topic, by what was commented a head the day before."""
+    """Share of the users who are shown the topic, given yesterday's comments per user."""
     heat = np.log(comments_before + 1e-4) - _CUSTOMARY
-    return _sigmoid(-1.8 + 0.5 * interest + 0.9 * boosted + 0.3 * heat)
+    return sigmoid(-1.8 + 0.5 * interest + 0.9 * boosted + 0.3 * heat)
 
 
 def expected_posts(interest, news, comments_before) -> np.ndarray:
-    """Posts a head."""
-    return 0.004 * np.exp(0.5 * interest + 0.8 * news + 0.2 * (np.log(comments_before + 1e-4) - _CUSTOMARY))
+    """Posts per user."""
+    heat = np.log(comments_before + 1e-4) - _CUSTOMARY
+    return 0.004 * np.exp(0.5 * interest + 0.8 * news + 0.2 * heat)
 
 
 def expected_comments(exposure, posts, news) -> np.ndarray:
-    """Comments a head."""
-    return exposure * _sigmoid(-2.0 + 0.2 * np.log((posts + 1e-4) / 0.004) + 0.5 * news)
+    """Comments per user."""
+    return exposure * sigmoid(-2.0 + 0.2 * np.log((posts + 1e-4) / 0.004) + 0.5 * news)
 
 
 def expected_sentiment(tone, loading, mood, news, comments, sentiment_before) -> np.ndarray:
-    """Mean score of the day's comments; ``tone`` and ``loading`` are of the topic (`mood_loading` of its interest)."""
+    """Mean score of the day's comments, given the topic's ``tone`` and `mood_loading`."""
     heat = np.log(comments + 1e-4) - _CUSTOMARY
     return 0.5 * tone - 0.1 * heat - 0.2 * news + loading * mood + 0.5 * sentiment_before
 
@@ -189,27 +239,31 @@ def mood_loading(interest, selection) -> np.ndarray:
     return 0.05 + 0.03 * selection * np.asarray(interest)
 
 
-def _run(interest, tone, boosted, news, mood, selection, noise, scale):
-    """The log's days by topics; the same noise in every arm, so that arms differ by what was changed only."""
+def _run(boosted, news, interest, tone, mood, selection, noise, scale):
+    """Variable to (days, topics) values; every arm gets the same noise, so that only it differs."""
     loading = mood_loading(interest, selection)
-    comments, sentiment = np.full_like(interest, np.exp(_CUSTOMARY)), tone.copy()
+    comments = np.full_like(interest, np.exp(_CUSTOMARY))
+    sentiment = tone.copy()
     log = {name: np.empty_like(values) for name, values in noise.items()}
     for t in range(len(mood)):
         before = comments
         shown = expected_exposure(interest, boosted[t], before)
-        exposure = _sigmoid(np.log(shown / (1 - shown)) + 0.15 * noise["exposure"][t])
+        exposure = sigmoid(np.log(shown / (1 - shown)) + 0.15 * noise["exposure"][t])
         posts = _count(scale * expected_posts(interest, news[t], before), noise["posts"][t])
-        count = _count(scale * expected_comments(exposure, posts / scale, news[t]), noise["comments"][t])
+        mean = scale * expected_comments(exposure, posts / scale, news[t])
+        count = _count(mean, noise["comments"][t])
         comments = count / scale
         expected = expected_sentiment(tone, loading, mood[t], news[t], comments, sentiment)
         sentiment = expected + 0.08 * noise["sentiment"][t]
-        for name, values in zip(EDGES, (exposure, posts, count, sentiment), strict=True):
-            log[name][t] = values
+        log["exposure"][t] = exposure
+        log["posts"][t] = posts
+        log["comments"][t] = count
+        log["sentiment"][t] = sentiment
     return log
 
 
 def _count(mean, z):
-    """A count near ``mean`` that rises with ``z``: the normal stand-in for a Poisson count, so that arms share their noise."""
+    """A count near ``mean`` that rises with ``z``: a normal approximation to Poisson counts."""
     return np.maximum(np.rint(mean + np.sqrt(mean) * z), 0)
 
 
@@ -226,27 +280,3 @@ def _largest(values, k):
     chosen = np.zeros(len(values), dtype=bool)
     chosen[np.argsort(values)[len(values) - k :]] = True
     return chosen
-
-
-_OUTER = ["boosted", "news", "mood"]  # what comes from outside and depends on its own past only
-
-
-def _graph():
-    days = [[f"{name}{day}" for name in (*_OUTER, *EDGES)] for day in ("[t-1]", "[t]")]
-    edges = [(f"{name}[t-1]", f"{name}[t]") for name in _OUTER]
-    for effect, causes in EDGES.items():
-        for cause in causes:
-            if cause.endswith("[t-1]"):
-                edges.append((cause, f"{effect}[t]"))
-            else:
-                edges += [(cause if cause == "interest" else cause + day, effect + day) for day in ("[t-1]", "[t]")]
-    return CausalGraph.from_edges(["interest", *days[0], *days[1]], edges)
-
-
-def _knowledge():
-    groups = [[f"{name}{day}" for name in names] for day in ("[t-1]", "[t]") for names in (_OUTER, EDGES)]
-    return Knowledge(tiers=[["interest"], *groups])
-
-
-def _sigmoid(x):
-    return 1 / (1 + np.exp(-x))

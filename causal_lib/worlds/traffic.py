@@ -1,12 +1,15 @@
-"""A simulated city of signals with known truth. A row is a junction-hour whose adaptive signal extended the green, or did not."""
+"""A city of adaptive signals with known truth: they extend the green where delays are long anyway.
+
+A row is a junction-hour whose signal extended the green, or did not.
+"""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
-from causal_lib.graph import CausalGraph
-from causal_lib.knowledge import Knowledge
+from causal_lib.worlds.base import World, check_sizes, sigmoid, simulates, structure
 
 EDGES = {
     "flow": ["lanes", "hour", "rain"],
@@ -14,56 +17,53 @@ EDGES = {
     "delay": ["flow", "rain", "lanes", "extended"],
     "accident": ["flow", "rain", "hour", "extended"],
 }
-"""Variable -> its direct causes in the city: the equations below, read as a graph."""
+"""Variable to its direct causes: the equations below, read as a graph."""
 _LANE = 450.0  # vehicles an hour that a lane carries
-_NOISE = 0.25  # of the logarithm of the delay
+_NOISE = 0.25  # standard deviation of the logarithm of the delay
 
 
-@dataclass(frozen=True, repr=False)
-class Traffic:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Traffic(World):
     """A simulated city's sensor log with its truth.
 
     Attributes
     ----------
-    frame : one row per (junction, day, hour) with lanes (1 to 3), rain (0 none, 1 light, 2 heavy), flow (vehicles an hour),
-        extended (whether the signal gave the main road a longer green), delay (seconds a vehicle), accident (0/1).
-    truth : aligned with ``frame``, never known of a real city: propensity of extending; delay_if_extended, delay_if_not
-        (expected delays); accident_if_extended, accident_if_not (probabilities).
-    graph : the `CausalGraph` that generated the log; knowledge : its tiers; seed : what it was drawn with.
+    frame : one row per (junction, day, hour) with lanes (1 to 3), rain (0 none, 1 light, 2 heavy),
+        flow (vehicles an hour), extended (whether the signal gave the main road a longer green),
+        delay (seconds a vehicle), accident (0/1).
+    truth : propensity of extending; delay_if_extended, delay_if_not (expected delays);
+        accident_if_extended, accident_if_not (probabilities).
     """
 
-    frame: pd.DataFrame
-    truth: pd.DataFrame
-    graph: CausalGraph
-    knowledge: Knowledge
-    seed: int
-
-    @property
-    def ate(self) -> float:
-        """True average effect of extending the green on the delay, over the rows, in seconds a vehicle."""
-        return float((self.truth["delay_if_extended"] - self.truth["delay_if_not"]).mean())
+    contrasts: ClassVar = {
+        "extended -> delay": ("delay_if_extended", "delay_if_not"),
+        "extended -> accident": ("accident_if_extended", "accident_if_not"),
+    }
 
     @property
     def accident_ate(self) -> float:
-        """True average effect of extending the green on the probability of an accident in the hour."""
-        return float((self.truth["accident_if_extended"] - self.truth["accident_if_not"]).mean())
+        """True average effect of extending the green on the probability of an accident."""
+        return self.true_effects["extended -> accident"]
 
-    def __repr__(self):
-        f = self.frame
+    def _summary(self):
+        log = self.frame
         return (
-            f"Traffic of {f['junction'].nunique():,} junctions, {len(f):,} junction-hours, {int(f['extended'].sum()):,} with "
-            f"extended green, {int(f['accident'].sum()):,} with an accident; true effect on the delay {self.ate:.2f} s "
-            f"(seed {self.seed})"
+            f"{log['junction'].nunique():,} junctions, {len(log):,} junction-hours, "
+            f"{int(log['extended'].sum()):,} with extended green, "
+            f"{int(log['accident'].sum()):,} with an accident; "
+            f"true effect on the delay {self.ate:.2f} s"
         )
 
 
+@simulates("7.1")
 def city(n_junctions: int = 60, days: int = 14, seed: int = 0) -> Traffic:
-    """A city whose adaptive signals extend the green where it is busy or wet, so where delays are long anyway.
+    """A city whose adaptive signals extend the green where it is busy or wet.
 
-    Flow follows the hour (two peaks), the rain and the junction's lanes. A signal extends with a probability that rises with
-    flow and rain. Extending shortens the delay of a loaded junction, and lengthens it a little where few cars come (the
-    side road waits); it makes accidents rarer. Delays have multiplicative noise of mean 1. Simple on purpose: rain falls at
-    each sensor and hour on its own, and no queue is carried over to the next hour or junction.
+    Flow follows the hour (two peaks), the rain and the junction's lanes. A signal extends with a
+    probability that rises with flow and rain. Extending shortens the delay of a loaded junction,
+    and lengthens it a little where few cars come (the side road waits); it makes accidents rarer.
+    Delays have multiplicative noise of mean 1. The city is simple on purpose: rain falls at each
+    sensor and hour independently, and no queue is carried over to the next hour or junction.
 
     Parameters
     ----------
@@ -75,25 +75,33 @@ def city(n_junctions: int = 60, days: int = 14, seed: int = 0) -> Traffic:
     ValueError
         for a size out of range.
 
+    Source: the article, section 7.1.
+
     >>> city(n_junctions=5, days=1).graph.parents("extended") == {"flow", "rain"}
     True
     """
-    for name, value in (("n_junctions", n_junctions), ("days", days)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+    check_sizes(n_junctions=(n_junctions, 1), days=(days, 1))
     rng = np.random.default_rng(seed)
-    junction, day, hour = (a.ravel() for a in np.indices((n_junctions, days, 24)))
+    junction, day, hour = (index.ravel() for index in np.indices((n_junctions, days, 24)))
     n = len(junction)
     lanes = rng.choice([1, 2, 3], size=n_junctions, p=[0.4, 0.4, 0.2])[junction]
     rain = rng.choice(3, size=n, p=[0.75, 0.18, 0.07])
     flow = np.rint(expected_flow(lanes, hour, rain) * np.exp(0.35 * rng.standard_normal(n)))
     propensity = extending(flow, rain)
     extended = rng.random(n) < propensity
-    delays = np.column_stack([expected_delay(flow, rain, lanes, arm) for arm in (0, 1)])
-    accidents = np.column_stack([accident_rate(flow, rain, hour, arm) for arm in (0, 1)])
-    row, arm = np.arange(n), extended.astype(int)
-    delay = delays[row, arm] * np.exp(_NOISE * rng.standard_normal(n) - _NOISE**2 / 2)
-    accident = rng.random(n) < accidents[row, arm]
+    truth = pd.DataFrame(
+        {
+            "propensity": propensity,
+            "delay_if_extended": expected_delay(flow, rain, lanes, 1),
+            "delay_if_not": expected_delay(flow, rain, lanes, 0),
+            "accident_if_extended": accident_rate(flow, rain, hour, 1),
+            "accident_if_not": accident_rate(flow, rain, hour, 0),
+        }
+    )
+    delay = np.where(extended, truth["delay_if_extended"], truth["delay_if_not"])
+    delay = delay * np.exp(_NOISE * rng.standard_normal(n) - _NOISE**2 / 2)
+    risk = np.where(extended, truth["accident_if_extended"], truth["accident_if_not"])
+    accident = rng.random(n) < risk
     frame = pd.DataFrame(
         {
             "junction": junction.astype(np.int32),
@@ -107,30 +115,24 @@ def city(n_junctions: int = 60, days: int = 14, seed: int = 0) -> Traffic:
             "accident": accident.astype(np.int8),
         }
     )
-    truth = pd.DataFrame(
-        {
-            "propensity": propensity,
-            "delay_if_extended": delays[:, 1],
-            "delay_if_not": delays[:, 0],
-            "accident_if_extended": accidents[:, 1],
-            "accident_if_not": accidents[:, 0],
-        }
-    )
-    return Traffic(frame, truth, _graph(), _knowledge(), seed)
+    tiers = [["lanes", "hour", "rain"], ["flow"], ["extended"], ["delay", "accident"]]
+    graph, knowledge = structure(EDGES, tiers)
+    return Traffic(frame=frame, truth=truth, graph=graph, knowledge=knowledge, seed=seed)
 
 
-# ---- the structural equations, each a function of the graph's parents ---------------------------------------------
+# ---- the structural equations, each a function of the graph's parents ------------------------
 
 
 def expected_flow(lanes, hour, rain) -> np.ndarray:
     """Vehicles an hour of a median day."""
-    peaks = np.exp(-(((hour - 8) / 2) ** 2) / 2) + np.exp(-(((hour - 17.5) / 2.5) ** 2) / 2)
-    return np.exp(4.7 + 1.3 * peaks + 0.6 * np.log(lanes) - 0.15 * rain)
+    morning = np.exp(-(((hour - 8) / 2) ** 2) / 2)
+    evening = np.exp(-(((hour - 17.5) / 2.5) ** 2) / 2)
+    return np.exp(4.7 + 1.3 * (morning + evening) + 0.6 * np.log(lanes) - 0.15 * rain)
 
 
 def extending(flow, rain) -> np.ndarray:
     """Probability of an extended green, in [0.05, 0.95]."""
-    return 0.05 + 0.9 * _sigmoid(-0.6 + 1.3 * np.log((flow + 1) / 250) + 0.6 * rain)
+    return 0.05 + 0.9 * sigmoid(-0.6 + 1.3 * np.log((flow + 1) / 250) + 0.6 * rain)
 
 
 def expected_delay(flow, rain, lanes, extended) -> np.ndarray:
@@ -142,17 +144,5 @@ def expected_delay(flow, rain, lanes, extended) -> np.ndarray:
 def accident_rate(flow, rain, hour, extended) -> np.ndarray:
     """Probability of an accident in the hour."""
     dark = (hour < 6) | (hour >= 21)
-    return _sigmoid(-4.3 + 0.7 * np.log((flow + 1) / 250) + 0.8 * rain + 0.5 * dark - 0.5 * np.asarray(extended))
-
-
-def _graph():
-    edges = [(cause, effect) for effect, causes in EDGES.items() for cause in causes]
-    return CausalGraph.from_edges(["lanes", "hour", "rain", "flow", "extended", "delay", "accident"], edges)
-
-
-def _knowledge():
-    return Knowledge(tiers=[["lanes", "hour", "rain"], ["flow"], ["extended"], ["delay", "accident"]])
-
-
-def _sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+    traffic = 0.7 * np.log((flow + 1) / 250)
+    return sigmoid(-4.3 + traffic + 0.8 * rain + 0.5 * dark - 0.5 * np.asarray(extended))

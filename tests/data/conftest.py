@@ -1,4 +1,4 @@
-"""What tests of data share: the fingerprint of tables, and a real mariadbd in a temporary directory."""
+"""A file of one's own to load, and a real mariadbd in a temporary directory for the store."""
 
 import getpass
 import os
@@ -11,10 +11,10 @@ import uuid
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
-import pandas as pd
 import pymysql
 import pytest
+
+from causal_lib.data import sources
 
 PASSWORD = "s3cr3t/P@ss:w%rd"  # every character that needs care in a URL
 _HUNG = 600  # seconds after which a program is given up, however busy the machine
@@ -133,27 +133,13 @@ def url(request):
     return request.getfixturevalue(f"{request.param}_url")
 
 
-@pytest.fixture(scope="session")
-def fingerprint():
-    """One number of tables or arrays, in which every value has a weight of its own: equal tables have equal ones."""
+@pytest.fixture
+def own(tmp_path):
+    """Write a manifest entry for a file of one's own and load it."""
 
-    def weighed(values, k):
-        values = np.asarray(values)
-        there = ~pd.isna(values)
-        codes = (
-            pd.factorize(values, sort=True)[0] if values.dtype == object else np.where(there, values, 0).astype(float)
-        )
-        weight = 1 + np.sin((k + 1) * (1 + np.arange(len(values))))
-        return float((weight * (codes + 0.37 * ~there)).sum() / len(values))
+    def load(kind, path, call=sources.load):
+        manifest = tmp_path / "sources.toml"
+        manifest.write_text(f"[own]\nkind = '{kind}'\npath = '{path}'\n", encoding="utf-8")
+        return call("own", manifest=manifest, raw=tmp_path / "raw")
 
-    def of(*tables):
-        columns = []
-        for table in tables:
-            table = pd.DataFrame(np.reshape(table, (len(table), -1))) if isinstance(table, np.ndarray) else table
-            for name in table:
-                column = table[name]
-                column = column.cat.codes if isinstance(column.dtype, pd.CategoricalDtype) else column
-                columns.append(column.to_numpy(dtype=object if column.dtype == "str" else float, na_value=np.nan))
-        return sum(weighed(values, k) for k, values in enumerate(columns))
-
-    return of
+    return load

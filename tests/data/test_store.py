@@ -425,7 +425,7 @@ SECRET = quote("hunter2/@:%", safe="")
             r"shop@127.0.0.1:\d+/db: the server cannot be reached",
         ),
         ("mysql+pymysql://shop:hunter2密@host/db", "characters beyond Latin-1"),
-        ("sqlite:///no/such/folder/shop.sqlite", "file cannot be opened; make its folder"),
+        ("sqlite:///no/such/folder/shop.sqlite", "no SQLite file there; make its folder"),
     ],
 )
 def test_a_url_that_cannot_work_says_so_without_its_password(url, message, closed_port):
@@ -452,9 +452,9 @@ def test_an_unreachable_server_says_so_without_the_password(closed_port):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda url: url.replace("shop:", "shop:not", 1), "user or password refused; check the URL"),
-        (lambda url: url.replace("shop_", "shop_no", 1), "no such database; CREATE DATABASE it first"),
-        (lambda url: url.rsplit("/", 1)[0] + "/mysql", "lacks rights on this database"),
+        (lambda url: url.replace("shop:", "shop:not", 1), "user, password or database refused; check the URL .*1045"),
+        (lambda url: url.replace("shop_", "shop_no", 1), "user, password or database refused; check the URL .*Unknown database"),
+        (lambda url: url.rsplit("/", 1)[0] + "/mysql", "password or database refused; check the URL .*denied for user .* to database"),
     ],
 )
 def test_a_refused_connection_says_why_without_the_password(mysql_url, change, message):
@@ -494,7 +494,7 @@ def test_a_locked_file_is_a_store_error(tmp_path, sqlite_url):
 
 def test_a_file_of_another_kind_is_a_store_error(tmp_path, sqlite_url):
     (tmp_path / "shop.sqlite").write_text("user_id,item_id\n" * 100)
-    with pytest.raises(StoreError, match="holds no SQLite database"):
+    with pytest.raises(StoreError, match=r"no SQLite file there; .*name another .file is not a database"):
         Store(sqlite_url).create()
 
 

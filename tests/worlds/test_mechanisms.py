@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from causal_lib.worlds.mechanisms import _BENDS, MECHANISMS, UNSEEN_NOISES, bent, scaled
+from causal_lib.worlds.mechanisms import _INCREASING, MECHANISMS, UNSEEN_NOISES, scaled, transformed
 
 STAYS = {
     "linear": -0.23513821794313575,
@@ -58,7 +58,7 @@ def test_bends_by_hand():
         sign * np.log(1 + 2 * size),
         u + 0.7 * np.tanh(3 * u),
     ]
-    for bend, values in zip(_BENDS, expected, strict=True):
+    for bend, values in zip(_INCREASING, expected, strict=True):
         assert bend(u) == pytest.approx(values)
         assert (np.diff(bend(np.sort(u))) > 0).all()
 
@@ -66,8 +66,8 @@ def test_bends_by_hand():
 def test_what_is_bent_is_scaled_and_clipped_before():
     values = np.concatenate([np.zeros(99), [100.0]])  # the last stands 9.95 deviations above the mean
     for seed in range(8):
-        bend = _BENDS[np.random.default_rng(seed).integers(6)]
-        found = bent(values, np.random.default_rng(seed))
+        bend = _INCREASING[np.random.default_rng(seed).integers(6)]
+        found = transformed(values, np.random.default_rng(seed))
         assert found[-1] == pytest.approx(bend(np.array([5.0]))[0])
         assert found[0] == pytest.approx(bend(np.array([-1 / np.sqrt(99)]))[0])
 

@@ -148,12 +148,12 @@ def test_it_says_what_it_is():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"n_users": 99}, "n_users must be at least 100 and finite, not 99"),
+        ({"n_users": 99}, "n_users must be at least 100, not 99"),
         ({"n_topics": 7}, "n_topics must be at least 8"),
         ({"days": 39}, "days must be at least 40"),
         ({"selection": -0.1}, "selection must be at least 0"),
-        ({"shock": np.nan}, "shock must be at least 0 and finite, not nan"),
-        ({"shock": np.inf}, "shock must be at least 0 and finite, not inf"),
+        ({"shock": np.nan}, "shock must be finite, not nan"),
+        ({"shock": np.inf}, "shock must be finite, not inf"),
     ],
 )
 def test_sizes_out_of_range(given, message):

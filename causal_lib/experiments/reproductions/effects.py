@@ -1,4 +1,4 @@
-"""Published numbers about effects: LaLonde's, CausalML's comparison of meta-learners; and the ACIC 2016 data, scored by its truth."""
+"""Published numbers about effects: LaLonde's, and CausalML's comparison of meta-learners."""
 
 import joblib
 import numpy as np
@@ -10,12 +10,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from causal_lib.data.sources import load
-from causal_lib.experiments.bench import claim
 from causal_lib.experiments.reproductions.ledger import Entry
 from causal_lib.inference.effects import effect
-from causal_lib.inference.estimators import NoOverlapError, design
+from causal_lib.inference.estimators import NoOverlapError
 from causal_lib.inference.learners import causalml_part
-from causal_lib.inference.uplift import UpliftModel
 
 _LEARNERS = ("S", "T", "X", "R")
 _MEDIANS = {  # learner -> median error in each setup
@@ -136,107 +134,3 @@ def setup_of(setup: int, n: int, p: int, sigma: float, rng: np.random.Generator)
         baseline, share, effects = (one + other) / 2, 1 / (1 + np.exp(-a) + np.exp(-b)), one - other
     t = (rng.random(n) < share).astype(int)
     return x, t, baseline + (t - 0.5) * effects + sigma * rng.standard_normal(n), effects
-
-
-def acic(
-    sets: int = 10, *, methods: tuple[str, ...] | None = None, n: int | None = None, n_jobs: int = 2
-) -> pd.DataFrame:
-    """Errors on the first ``sets`` of ACIC 2016's outcome sets, of their first ``n`` rows: one row for each set and method.
-
-    Columns set, method, package, refused (whether our check of overlap gives no answer: nothing is scored then), average (absolute
-    error of the average effect over these rows) and individual (root mean squared error of the effect of each row against
-    its expectation; nan for a method that gives only the average), both in standard deviations of the outcome. The peers run at
-    their defaults, and answer whatever the overlap.
-    """
-    data = load("acic2016")
-    jobs = (
-        joblib.delayed(_score)(data["covariates"][:n], data[k][:n], k, name)
-        for k in range(1, sets + 1)
-        for name in methods or METHODS
-    )
-    return pd.DataFrame(joblib.Parallel(n_jobs)(jobs))
-
-
-def acic_report(sets: int = 10, *, n: int | None = None, n_jobs: int = 2) -> dict:
-    """`acic` and the claims about it, for `bench`."""
-    table = acic(sets, n=n, n_jobs=n_jobs)
-    average, individual = (
-        table.pivot_table(index="set", columns="method", values=what) for what in ("average", "individual")
-    )
-    answered = average["AIPW"].dropna().index
-    average, individual = average.loc[answered], individual.loc[answered]
-    best = individual[[name for name, (package, _) in METHODS.items() if package != "ours"]].min(axis=1)
-    gaps = {
-        "AIPW: error of the average - difference of means'": (
-            average["AIPW"] - average["difference of means"],
-            "below 0",
-        ),
-        "AIPW: error of the average, standard deviations": (average["AIPW"], "at most 0.05"),
-        "DR-learner: RMSE of individual effects - the best peer's": (individual["DR-learner"] - best, "at most 0"),
-    }
-    claims = [claim(name, values, target) for name, (values, target) in gaps.items()]
-    return {"claims": claims, "rows": table.astype(object).where(table.notna(), None).to_dict("records")}
-
-
-def _score(covariates, truth, number, name):
-    package, method = METHODS[name]
-    t, y = truth["z"].to_numpy(), np.where(truth["z"] == 1, truth["y1"], truth["y0"])
-    try:
-        average, individual = method(covariates.assign(z=t, y=y), list(covariates))
-    except NoOverlapError:
-        row = {"set": number, "method": name, "package": package, "refused": True}
-        return row | {"average": np.nan, "individual": np.nan}
-    effects, unit = (truth["mu1"] - truth["mu0"]).to_numpy(), y.std()
-    off = np.nan if individual is None else float(np.sqrt(((individual - effects) ** 2).mean())) / unit
-    row = {"set": number, "method": name, "package": package, "refused": False}
-    return row | {"average": abs(average - effects.mean()) / unit, "individual": off}
-
-
-def _average(estimator):
-    return lambda frame, columns: (effect(frame, "z", "y", adjustment=columns, estimator=estimator).value, None)
-
-
-def _uplift(learner):
-    def run(frame, columns):
-        found = UpliftModel.train(frame, "z", "y", columns, learner=learner).predict(frame)
-        return found.mean(), found
-
-    return run
-
-
-def _econml(name):
-    def run(frame, columns):
-        from econml.dml import CausalForestDML
-        from econml.dr import DRLearner
-
-        x = design(frame, columns).to_numpy()
-        forest = CausalForestDML(discrete_treatment=True, random_state=0)
-        model = DRLearner(random_state=0) if name == "DRLearner" else forest
-        found = np.ravel(model.fit(frame["y"].to_numpy(), frame["z"].to_numpy(), X=x).effect(x))
-        return found.mean(), found
-
-    return run
-
-
-def _causalml(name):
-    def run(frame, columns):
-        from xgboost import XGBRegressor
-
-        meta = causalml_part("meta")
-
-        x, t, y = design(frame, columns).to_numpy(), frame["z"].to_numpy(), frame["y"].to_numpy()
-        model = meta.XGBTRegressor(random_state=0) if name == "T" else meta.BaseXRegressor(XGBRegressor(random_state=0))
-        found = np.ravel(model.fit_predict(X=x, treatment=t, y=y))
-        return found.mean(), found
-
-    return run
-
-
-METHODS = {
-    "difference of means": ("ours", _average("difference")), "regression": ("ours", _average("regression")),
-    "matching": ("ours", _average("matching")), "AIPW": ("ours", _average("aipw")), "LinearDML": ("ours", _average("linear_dml")),
-    "DR-learner": ("ours", _uplift("dr")), "causal forest": ("ours", _uplift("causal_forest")), "X-learner": ("ours", _uplift("x")),
-    "CausalForestDML()": ("EconML", _econml("CausalForestDML")), "DRLearner()": ("EconML", _econml("DRLearner")),
-    "XGBTRegressor()": ("CausalML", _causalml("T")), "BaseXRegressor(XGBRegressor())": ("CausalML", _causalml("X")),
-}  # fmt: skip
-"""Name -> package and function of a frame with treatment z and outcome y and the names of the covariates."""

@@ -7,8 +7,6 @@ asked too: does the whole interval lie within `MARGIN` of the published number? 
 
 import json
 import math
-import operator
-import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -18,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from causal_lib import paths
+from causal_lib.experiments.claims import is_target, meets
 from causal_lib.tooling.results import write_text
 
 LEDGER = paths.ROOT / "reports" / "reproductions.toml"
-_COMPARE = {"at most": operator.le, "at least": operator.ge, "below": operator.lt, "above": operator.gt}
-_COMPARISON = re.compile(rf"({'|'.join(_COMPARE)}) -?\d+(\.\d+)?")
 MARGIN = (0.8, 1.25)
 """Ours over the published number, both errors included, must lie within these ratios to be equivalent to it."""
+_COLUMNS = ["experiment", "quantity", "published", "ours", "runs", "z", "equivalent", "verdict", "code"]
 VERDICTS = ("reproduced", "differs", "not reproduced", "other method")
 _HEAD = "# Written by `causal-lib reproduce`; the verdicts are computed, see causal_lib/experiments/reproductions/ledger.py.\n"
 
@@ -63,7 +61,7 @@ class Entry:
     code: str = "own"
 
     def __post_init__(self):
-        if isinstance(self.published, str) and not _COMPARISON.fullmatch(self.published):
+        if isinstance(self.published, str) and not is_target(self.published):
             raise ValueError(
                 f"{self.quantity}: published {self.published!r} is no number and no comparison like 'above 0'"
             )
@@ -131,12 +129,15 @@ class Entry:
         """
         if self.other_method:
             return "other method"
+        if self._agrees:
+            return "reproduced"
+        return "differs" if self.equivalent else "not reproduced"
+
+    @property
+    def _agrees(self):
         if isinstance(self.published, str):
-            word, _, number = self.published.rpartition(" ")
-            good = all(_COMPARE[word](end, float(number)) for end in self.interval)
-        else:
-            good = abs(self.z) <= 1.96
-        return "reproduced" if good else "differs" if self.equivalent else "not reproduced"
+            return all(meets(end, self.published) for end in self.interval)
+        return abs(self.z) <= 1.96
 
     def __repr__(self):
         low, high = self.interval
@@ -175,13 +176,8 @@ def write(entries: Iterable[Entry], path: Path = LEDGER) -> list[Entry]:
     for entry in every:
         low, high = entry.interval
         equivalent = {None: "not asked", True: "yes", False: "not shown"}[entry.equivalent]
-        facts = asdict(entry) | {
-            "low": low,
-            "high": high,
-            "z": entry.z,
-            "equivalent": equivalent,
-            "verdict": entry.verdict,
-        }
+        verdict = {"z": entry.z, "equivalent": equivalent, "verdict": entry.verdict}
+        facts = {**asdict(entry), "low": low, "high": high, **verdict}
         blocks.append("[[entry]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in facts.items()))
     write_text(Path(path), _HEAD + "\n" + "\n".join(blocks))
     return every
@@ -192,33 +188,26 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
     rows = []
     for entry in entries:
         low, high = (f"{end:.4g}" for end in entry.interval)
-        ours = f"{entry.value:.4g}" + (f" [{low}, {high}]" if entry.error else "")
-        z = "" if math.isnan(entry.z) else f"{entry.z:.1f}"
-        equivalent = {None: "", True: "yes", False: "not shown"}[entry.equivalent]
         rows.append(
-            (
-                entry.experiment,
-                entry.quantity,
-                entry.published,
-                ours,
-                entry.runs,
-                z,
-                equivalent,
-                entry.verdict,
-                entry.code,
-            )
+            {
+                "experiment": entry.experiment,
+                "quantity": entry.quantity,
+                "published": entry.published,
+                "ours": f"{entry.value:.4g}" + (f" [{low}, {high}]" if entry.error else ""),
+                "runs": entry.runs,
+                "z": "" if math.isnan(entry.z) else f"{entry.z:.1f}",
+                "equivalent": {None: "", True: "yes", False: "not shown"}[entry.equivalent],
+                "verdict": entry.verdict,
+                "code": entry.code,
+            }
         )
-    names = ["experiment", "quantity", "published", "ours", "runs", "z", "equivalent", "verdict", "code"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _toml(value):
+    if isinstance(value, float) and math.isfinite(value):
+        text = f"{value:.8g}"
+        return text if "e" in text or "." in text else f"{value:.1f}"
     if isinstance(value, float):
-        return (
-            str(value)
-            if not math.isfinite(value)
-            else f"{value:.8g}"
-            if "e" in f"{value:.8g}" or "." in f"{value:.8g}"
-            else f"{value:.1f}"
-        )
+        return str(value)
     return json.dumps(value, ensure_ascii=False)  # a JSON string or integer is TOML too

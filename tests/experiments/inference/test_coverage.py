@@ -36,7 +36,9 @@ def test_doubly_robust_values_need_one_right_model():
 
 def test_a_row_for_each_estimator_counts_what_its_intervals_hold():
     """The table against one run after the other, counted by hand."""
-    table = study.coverage(8, effects=("regression", "matching"), n=300, wrong=6, n_jobs=1).set_index("estimator")
+    table = study.interval_coverage(8, effects=("regression", "matching"), n=300, wrong=6, n_jobs=1).set_index(
+        "estimator"
+    )
     assert list(table.index) == ["regression", "matching", "aipw, wrong set", *study.VALUES]
     tried = table["runs"] + table["refused"]
     assert (tried == np.where(table.index == "aipw, wrong set", 6, 8)).all()
@@ -71,7 +73,7 @@ def test_the_claims_follow_the_tables(monkeypatch):
         ],
         columns=["what", "propensity", "outcome", "bias", "bias_error"],
     )
-    monkeypatch.setattr(study, "coverage", lambda runs, **how: covered)
+    monkeypatch.setattr(study, "interval_coverage", lambda runs, **how: covered)
     monkeypatch.setattr(study, "double_robustness", lambda runs, **how: robust)
     assert all(one["held"] for one in study.study(5)["claims"])
     covered.loc[0, "coverage"], robust.loc[3, "bias"] = 0.91, 0.02

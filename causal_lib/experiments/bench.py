@@ -1,8 +1,10 @@
-"""Benchmarks by name: speed, memory and accuracy of the library beside its peers; never part of the results.
+"""Benchmarks by name: speed, memory and accuracy of the library beside its peers; never part of the
+results.
 
-A benchmark is a function that `benchmark` registers where it is defined. It measures on one thread, compiling and imports
-apart, and returns JSON types, ``claims`` among them. `compare` is for code against a peer's code, in pairs of fresh processes.
-The first part of a name is the folder or file of ``experiments`` that defines it, the rest is the name of the function or file.
+A benchmark is a function that `benchmark` registers where it is defined. It measures on one thread,
+compiling and imports apart, and returns JSON types, ``claims`` among them. `compare` is for code
+against a peer's code, in pairs of fresh processes. The first part of a name is the folder or file
+of ``experiments`` that defines it, the rest is the name of the function or file.
 """
 
 import inspect
@@ -26,7 +28,9 @@ from causal_lib.tooling.results import write_text
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is measured by ``function``, whose docstring begins with its description, and against what (``peer``)."""
+    """What is measured by ``function``, whose docstring begins with its description, and against
+    what (``peer``).
+    """
 
     name: str
     peer: str
@@ -34,7 +38,9 @@ class Benchmark:
 
     @property
     def description(self) -> str:
-        """The first paragraph of the function's docstring as a phrase: first letter lowered, no full stop."""
+        """The first paragraph of the function's docstring as a phrase: first letter lowered, no
+        full stop.
+        """
         text = " ".join(inspect.getdoc(self.function).split("\n\n")[0].split()).removesuffix(".")
         return text if text[1].isupper() else text[0].lower() + text[1:]
 
@@ -53,7 +59,8 @@ def benchmark(name: str, *, peer: str) -> Callable[[Callable], Callable]:
 
 
 def known(name: str = "") -> list[str]:
-    """The benchmarks that ``name`` stands for: itself, or all its parts (discovery: discovery.speed, ...); all where it is empty.
+    """The benchmarks that ``name`` stands for: itself, or all its parts (discovery:
+    discovery.speed, ...); all where it is empty.
 
     Only the folder or file that the first part names is imported.
     """
@@ -113,11 +120,13 @@ def compare(
     targets: Mapping[str, float] | None = None,
     pairs: int = 3,
 ) -> dict:
-    """Our function against a peer's, both as `peers.measure` takes them, in ``pairs`` of fresh processes.
+    """Our function against a peer's, both as `peers.measure` takes them, in ``pairs`` of fresh
+    processes.
 
-    ``prepare``, a function and its arguments, runs before in the same folder. ``targets`` are the most that a median of the pairs
-    may be, e.g. of 'own peak_mb' or 'ratio of seconds'. The ratio is taken within a pair, whose two runs follow each other and
-    so meet the same load of the machine.
+    ``prepare``, a function and its arguments, runs before in the same folder. ``targets`` are the
+    most that a median of the pairs may be, e.g. of 'own peak_mb' or 'ratio of seconds'. The ratio
+    is taken within a pair, whose two runs follow each other and so meet the same load of the
+    machine.
     """
     with tempfile.TemporaryDirectory() as folder:
         if prepare:

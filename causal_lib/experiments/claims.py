@@ -1,4 +1,6 @@
-"""Claims about numbers, each with a target that decides whether it is held, and the measurements that they are made of."""
+"""Claims about numbers, each with a target that decides whether it is held, and the measurements
+that they are made of.
+"""
 
 import operator
 import re
@@ -40,8 +42,8 @@ class Claim:
     ----------
     name : what the number is.
     value : the ``statistic``, "mean" or "median", of ``pairs`` values.
-    low, high : the 95% t-interval of a mean of two values or more; otherwise the least and the greatest value. Medians
-        are for times, which are skewed by whatever else the machine does.
+    low, high : the 95% t-interval of a mean of two values or more; otherwise the least and the
+        greatest value. Medians are for times, which are skewed by whatever else the machine does.
     target : a comparison and a number, e.g. 'at most 0.25'.
     """
 
@@ -123,7 +125,9 @@ class Measurements:
         return self.of(setting, first, what) - self.of(setting, second, what)
 
     def tables(self, digits: int, orient: str) -> tuple[list[dict], object]:
-        """Means over the data sets, and all rows (``orient`` as in pandas), as JSON types; a missing value is None."""
+        """Means over the data sets, and all rows (``orient`` as in pandas), as JSON types; a
+        missing value is None.
+        """
         table = pd.DataFrame(self.rows)
         grouped = table.drop(columns=self.number).groupby(["setting", "method"], sort=False)
         means, rows = (

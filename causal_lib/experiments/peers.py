@@ -1,7 +1,8 @@
 """Code in another process or by another interpreter: the one way in which experiments run it.
 
-`run` calls a function in a fresh process, by our interpreter or by that of a peer's environment (`make peers`). `forked` calls one
-in a process that is forked from another in which imports are done already.
+`run` calls a function in a fresh process, by our interpreter or by that of a peer's environment
+(`make peers`). `forked` calls one in a process that is forked from another in which imports are
+done already.
 """
 
 import json
@@ -44,7 +45,8 @@ def run(
     environment: Mapping[str, str] | None = None,
     show_progress: bool = False,
 ) -> object:
-    """What ``function`` returns, called in a process of its own on one thread; arguments and result are JSON types.
+    """What ``function`` returns, called in a process of its own on one thread; arguments and result
+    are JSON types.
 
     Parameters
     ----------
@@ -82,7 +84,9 @@ def run(
 
 
 def measure(function: str, sizes: Mapping[str, object], *, folder: str | Path | None = None) -> dict:
-    """`programs.measuring.measure` in a fresh process: seconds, CPU seconds and peak memory of what ``function`` returns."""
+    """`programs.measuring.measure` in a fresh process: seconds, CPU seconds and peak memory of what
+    ``function`` returns.
+    """
     return run("measuring.measure", {"function": function, "sizes": dict(sizes)}, folder=folder)
 
 
@@ -101,7 +105,8 @@ def folder_with(**data: pd.DataFrame | np.ndarray) -> Iterator[Path]:
 def forked(job: Callable, *arguments: object, imports: Sequence[str] | None = None) -> object:
     """What ``job(*arguments)`` returns in a process of its own.
 
-    It is forked from a process that has done ``imports`` and nothing else; where they are None, from this one.
+    It is forked from a process that has done ``imports`` and nothing else; where they are None,
+    from this one.
     """
     context = multiprocessing.get_context("fork" if imports is None else "forkserver")
     if imports is not None:

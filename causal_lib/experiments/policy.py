@@ -1,4 +1,6 @@
-"""Benchmarks of policy values: their time and memory, and whether they are those of the package obp on the same arrays."""
+"""Benchmarks of policy values: their time and memory, and whether they are those of the package obp
+on the same arrays.
+"""
 
 import time
 from pathlib import Path
@@ -31,7 +33,8 @@ OBP = {
 
 @benchmark("policy.off_policy", peer="an absolute limit")
 def off_policy(*, n: int = 1_000_000, k: int = 100, repeats: int = 3) -> dict:
-    """The value of a policy by all estimators together, 10^6 logged rounds of 100 actions, one thread.
+    """The value of a policy by all estimators together, 10^6 logged rounds of 100 actions, one
+    thread.
 
     Five columns of context; a row of probabilities per round.
     """
@@ -65,7 +68,8 @@ def off_policy(*, n: int = 1_000_000, k: int = 100, repeats: int = 3) -> dict:
 
 @benchmark("policy.open_bandit", peer="the package obp (Open Bandit Pipeline 0.4.1)")
 def open_bandit(*, n: int = 10_000, k: int = 10, tables: int = 5, folder: Path | None = None) -> dict:
-    """Values by each estimator on the same logs, policy and reward model, 5 tables of 10,000 rounds.
+    """Values by each estimator on the same logs, policy and reward model, 5 tables of 10,000
+    rounds.
 
     ``folder`` holds the package obp; by default, among the peers.
     """

@@ -1,4 +1,5 @@
-"""The methods whose cost `causal_lib.experiments.costs.report` measures: the data of each, the call that is timed, the sizes.
+"""The methods whose cost `causal_lib.experiments.costs.report` measures: the data of each, the call
+that is timed, the sizes.
 
 Heavy packages are imported in the calls, so that a process imports no more than it measures.
 """
@@ -25,11 +26,13 @@ class MeasuredMethod:
     ----------
     stage : the heading under which it stands.
     make : data from ``seed`` and the sizes as keywords.
-    work : what is timed, data in and answer out; for a peer of another environment the name of a function that `peers.run` takes.
+    work : what is timed, data in and answer out; for a peer of another environment the name of a
+        function that `peers.run` takes.
     base : axis -> size, where another axis varies.
     grids : axis -> sizes, the other axes at ``base``.
     python : a peer's interpreter.
-    forked : whether the process may fork once it has run: threads of OpenMP, PyTorch or TensorFlow do not survive that.
+    forked : whether the process may fork once it has run: threads of OpenMP, PyTorch or TensorFlow
+        do not survive that.
     small : axis -> the smallest size.
     """
 
@@ -46,7 +49,7 @@ class MeasuredMethod:
         object.__setattr__(self, "small", dict(self.base) | {axis: min(grid) for axis, grid in self.grids.items()})
 
 
-# ---- discovery: standardised linear Gaussian data -----------------------------------------------------------------
+# ---- discovery: standardised linear Gaussian data -----------------------------------------------
 
 
 def _graph_data(*, seed, rows, variables, form=None):
@@ -69,7 +72,7 @@ def _causallearn_pc(array):
     return pc(array, alpha=0.01, show_progress=False).G.graph
 
 
-# ---- effects: one confounder, a treatment with overlap, a numeric outcome -------------------------------------------
+# ---- effects: one confounder, a treatment with overlap, a numeric outcome -----------------------
 
 
 def _effect_data(*, seed, rows, columns):
@@ -105,7 +108,7 @@ def _econml(frame, *, kind):
     return model.fit(frame["y"], frame["t"], X=x)
 
 
-# ---- recommenders: pairs with a taste of 8 dimensions ----------------------------------------------------------------
+# ---- recommenders: pairs with a taste of 8 dimensions -------------------------------------------
 
 
 def _pairs(*, seed, interactions, users, items):
@@ -150,7 +153,7 @@ def _rank(data):
     return top_items(lambda codes: user[codes] @ item.T, np.arange(len(user)), 10)
 
 
-# ---- predictions ------------------------------------------------------------------------------------------------------
+# ---- predictions --------------------------------------------------------------------------------
 
 
 def _labelled(*, seed, rows, columns):
@@ -256,15 +259,18 @@ MEASURED = {
 
 
 SKIPPED = {
-    "NOTEARS (gCastle)": "up to half a minute a run at 8 variables when tried: beyond the minutes of this benchmark; see discovery.peers"
+    "NOTEARS (gCastle)": "up to half a minute a run at 8 variables when tried: beyond the minutes of this "
+    "benchmark; see discovery.peers"
 }
 
 
-# ---- accuracy per cost: the same log, cheap methods and expensive ones ---------------------------------------------------
+# ---- accuracy per cost: the same log, cheap methods and expensive ones --------------------------
 
 
 def shop_rows(*, seed, users):
-    """The shop's log; half of the users are for training ("teach"), a fifth of those for early stopping, the others for testing."""
+    """The shop's log; half of the users are for training ("teach"), a fifth of those for early
+    stopping, the others for testing.
+    """
     from causal_lib.data import schema
     from causal_lib.inference.estimators import design
     from causal_lib.worlds.online_shop import shop

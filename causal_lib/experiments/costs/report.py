@@ -1,10 +1,12 @@
-"""Costs of methods: CPU seconds, memory and stored bytes against sizes, and the exponents by which they grow.
+"""Costs of methods: CPU seconds, memory and stored bytes against sizes, and the exponents by which
+they grow.
 
-The report has ``rows``, one per measurement; ``fits``, exponents of the growth (`exponent`); ``efficiency``, what cheap and
-expensive methods gain from the same log; ``claims``, ``skipped``. Each measurement has a process of its own, forked from one that
-has done the imports; there the method runs once on a small problem (compiling, late imports) before it is measured. CPU seconds are
-of all threads, of which one is asked for. Memory is the peak above what the process held before it made its data. Bytes are those
-of the pickled answer. Linux only: memory is read from /proc.
+The report has ``rows``, one per measurement; ``fits``, exponents of the growth (`exponent`);
+``efficiency``, what cheap and expensive methods gain from the same log; ``claims``, ``skipped``.
+Each measurement has a process of its own, forked from one that has done the imports; there the
+method runs once on a small problem (compiling, late imports) before it is measured. CPU seconds are
+of all threads, of which one is asked for. Memory is the peak above what the process held before it
+made its data. Bytes are those of the pickled answer. Linux only: memory is read from /proc.
 """
 
 import json
@@ -43,11 +45,13 @@ _SHARE = 0.1
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> dict[str, float]:
-    """The p of cost = c · size^p: slope of log cost on log size by least squares, with its 95% t-interval (value, low, high).
+    """The p of cost = c · size^p: slope of log cost on log size by least squares, with its 95%
+    t-interval (value, low, high).
 
     The interval is widened by the scatter of repeats and by costs that follow no power law.
 
-    Raises ValueError for lengths that differ, fewer than 3 points, a single size, and sizes or costs that are not positive numbers.
+    Raises ValueError for lengths that differ, fewer than 3 points, a single size, and sizes or
+    costs that are not positive numbers.
 
     >>> round(exponent([1, 2, 4], [3, 12, 48])["value"], 6)
     2.0
@@ -75,10 +79,11 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> dict[str, float]
 def report(
     repeats: int = 2, *, worlds: int = 3, users: int = 1000, methods: Mapping[str, MeasuredMethod] = MEASURED
 ) -> dict:
-    """CPU seconds, peak memory and stored bytes of each method against rows, variables, users and items; exponents.
+    """CPU seconds, peak memory and stored bytes of each method against rows, variables, users and
+    items; exponents.
 
-    Every method at every size, ``repeats`` times on other data, and `RANKINGS` in ``worlds`` of ``users``. The claims were written
-    when single trial runs had been seen, but no grid.
+    Every method at every size, ``repeats`` times on other data, and `RANKINGS` in ``worlds`` of
+    ``users``. The claims were written when single trial runs had been seen, but no grid.
     """
     rows = []
     skipped = dict(SKIPPED)
@@ -112,7 +117,9 @@ def report(
 
 
 def _growth(part, what):
-    """The exponent, and the growth of the last step of the grid; None where costs cannot be distinguished from noise."""
+    """The exponent, and the growth of the last step of the grid; None where costs cannot be
+    distinguished from noise.
+    """
     part = part[part[what] >= _LEAST[what]]
     if part["size"].nunique() < 3:
         return {"value": None, "low": None, "high": None, "last": None}
@@ -121,11 +128,13 @@ def _growth(part, what):
     return exponent(part["size"], part[what]) | {"last": float(last / np.log(middle.index[-1] / middle.index[-2]))}
 
 
-# ---- processes ---------------------------------------------------------------------------------------------------
+# ---- processes ----------------------------------------------------------------------------------
 
 
 def _costs(method, sized):
-    """Costs of each of ``sized`` in a process forked from this one, in which compiling is done if that is possible."""
+    """Costs of each of ``sized`` in a process forked from this one, in which compiling is done if
+    that is possible.
+    """
     if method.forked:
         method.work(method.make(seed=0, **method.small))
     return [peers.forked(_cost, method, *one) for one in sized]
@@ -167,7 +176,7 @@ def _ranking_cost(name, seed, users):
     return found | {"auc": auc, "added": added}
 
 
-# ---- claims, written when single trial runs had been seen, but no grid -----------------------------------------------
+# ---- claims, written when single trial runs had been seen, but no grid --------------------------
 
 
 def _growth_claims(table):

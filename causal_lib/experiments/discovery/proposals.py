@@ -1,19 +1,26 @@
-"""Benchmark of the proposals of a 135M model on networks whose graph is known: directions, false edges, order, a prior.
+"""Benchmark of the proposals of a 135M model on networks whose graph is known: directions, false
+edges, order, a prior.
 
-Claims, written before anything was measured, for the local model on alarm, asia, child and sachs together:
+Claims, written before anything was measured, for the local model on alarm, asia, child and sachs
+together:
 
-- The direction of an edge that there is, by the letters' probabilities with both orders averaged, is right no more often than
-  by a coin: the 95% interval of the share reaches down to 1/2.
-- With names X1, X2, ..., numbered at random and without descriptions, that interval holds 1/2. That is the control.
+- The direction of an edge that there is, by the letters' probabilities with both orders averaged,
+  is right no more often than by a coin: the 95% interval of the share reaches down to 1/2.
+- With names X1, X2, ..., numbered at random and without descriptions, that interval holds 1/2. That
+  is the control.
 - More than half of those pairs get no proposal, since the two orders contradict each other.
-- Among replies that name a cause, the place in the question matters: the share of the first-named is over .1 away from 1/2.
-- Replies name a cause as often where there is no edge: the share is at most .1 higher where there is one.
-- As a soft prior the proposals add at most .02 to directed F1, and averaged ones at most .02 more than coins.
+- Among replies that name a cause, the place in the question matters: the share of the first-named
+  is over .1 away from 1/2.
+- Replies name a cause as often where there is no edge: the share is at most .1 higher where there
+  is one.
+- As a soft prior the proposals add at most .02 to directed F1, and averaged ones at most .02 more
+  than coins.
 - Proposals that are all true do add to it, so the prior could help.
 
-The graphs were measured twice: the first prior could direct an open edge against its own proposal; the claims stayed.
-SHD is that from the true DAG, to which an open edge counts as wrong: coins lower it too.
-Intervals of shares are Wilson's, as though pairs were independent; those of F1 and SHD are over samples, which share the network.
+The graphs were measured twice: the first prior could direct an open edge against its own proposal;
+the claims stayed. SHD is that from the true DAG, to which an open edge counts as wrong: coins lower
+it too. Intervals of shares are Wilson's, as though pairs were independent; those of F1 and SHD are
+over samples, which share the network.
 """
 
 import math
@@ -52,11 +59,12 @@ def study(
     weight: float = 10.0,
     model: Model | None = None,
 ) -> dict:
-    """Directions that a language model proposes from names, four networks; and as a soft prior, 5 samples of 2,000 rows.
+    """Directions that a language model proposes from names, four networks; and as a soft prior, 5
+    samples of 2,000 rows.
 
-    Where no local model is installed, the report says so and has no numbers. ``apart`` pairs without an edge are drawn from each
-    network. Priors have ``weight`` draws; the order search ran on ``draws`` bootstrap draws of each of ``samples`` samples of ``n``
-    rows.
+    Where no local model is installed, the report says so and has no numbers. ``apart`` pairs
+    without an edge are drawn from each network. Priors have ``weight`` draws; the order search ran
+    on ``draws`` bootstrap draws of each of ``samples`` samples of ``n`` rows.
     """
     try:
         model = model or LocalModel()
@@ -110,7 +118,9 @@ def _stability(net, n, draws, seed) -> Stability:
 
 
 def leaning(one: Proposal) -> Proposal:
-    """The direction that the probabilities of the two orders, averaged as logarithms, favour; as a proposal."""
+    """The direction that the probabilities of the two orders, averaged as logarithms, favour; as a
+    proposal.
+    """
     there, back = (reply.shares for reply in one.replies)
     favour = math.log(there[0]) + math.log(back[1]) - math.log(there[1]) - math.log(back[0])
     return Proposal(one.first, one.second, "->" if favour > 0 else "<-", replies=one.replies)
@@ -180,7 +190,9 @@ def _of(rows, prior, what, networks=None):
 
 
 def _means(rows, networks):
-    """By network and prior: F1 and SHD, and what the prior adds to them with its t-interval over samples."""
+    """By network and prior: F1 and SHD, and what the prior adds to them with its t-interval over
+    samples.
+    """
     found = []
     for name in ("all", *networks):
         among = None if name == "all" else [name]

@@ -1,10 +1,13 @@
-"""The discovery benchmark: order search beside its peers on the same simulated data, in one process.
+"""The discovery benchmark: order search beside its peers on the same simulated data, in one
+process.
 
-Packages of another environment run in a process of their own that reads the same rows and reports its own CPU seconds.
+Packages of another environment run in a process of their own that reads the same rows and reports
+its own CPU seconds.
 
-Each part returns ``claims``, ``means``, and ``rows``, one for each graph and method. Seeds are 0, 1, 2, ... as they come; numeric
-columns are standardised. ``seconds`` are the CPU's on one thread from the frame to the graph, since wall time would count what else
-the machine does; ``search_seconds`` leave the pass over the rows out. Graphs are compared as CPDAGs.
+Each part returns ``claims``, ``means``, and ``rows``, one for each graph and method. Seeds are 0,
+1, 2, ... as they come; numeric columns are standardised. ``seconds`` are the CPU's on one thread
+from the frame to the graph, since wall time would count what else the machine does;
+``search_seconds`` leave the pass over the rows out. Graphs are compared as CPDAGs.
 """
 
 import itertools
@@ -54,7 +57,9 @@ _SIZES = (
 
 @dataclass(frozen=True)
 class Case:
-    """What a method sees: the standardised ``frame``, the ``raw`` one, the knowledge; and the true ``graph``."""
+    """What a method sees: the standardised ``frame``, the ``raw`` one, the knowledge; and the true
+    ``graph``.
+    """
 
     frame: pd.DataFrame
     raw: pd.DataFrame
@@ -71,7 +76,8 @@ def speed(
     *,
     restarts: int = 20,
 ) -> dict:
-    """Order search without knowledge, standardised linear Gaussian data of 1,000 rows, 20 restarts each.
+    """Order search without knowledge, standardised linear Gaussian data of 1,000 rows, 20 restarts
+    each.
 
     ``sizes`` are (variables, degree, graphs); on ``large`` both run without restarts.
     """
@@ -211,7 +217,9 @@ def settings(*, d: int = 20, n: int = 1000, graphs: int = 3, python: Path | None
     peer="each other; the graphs are scored in notebook 05 too, all but those of FLOP, which cannot be seeded",
 )
 def networks(*, n: int = 2000, samples: int = 4) -> dict:
-    """Every method on 4 samples of 2,000 rows of each of four networks of categories, and on Sachs' cells."""
+    """Every method on 4 samples of 2,000 rows of each of four networks of categories, and on Sachs'
+    cells.
+    """
     rows = Comparison()
     tables = {"pc, chisq": _discover("pc", test="chisq"), "miic": _discover("miic"), "greedy": _discover("greedy")}
     blocks = {"order": {"method": "order"}, "pc, mixed": {"method": "pc", "test": "mixed"}}
@@ -237,7 +245,8 @@ def networks(*, n: int = 2000, samples: int = 4) -> dict:
 
 
 def figure(table: pd.DataFrame) -> plt.Figure:
-    """A panel for each setting of ``table`` (setting, method, seconds, shd, skeleton_shd): mean SHD against median seconds.
+    """A panel for each setting of ``table`` (setting, method, seconds, shd, skeleton_shd): mean SHD
+    against median seconds.
 
     Where the truth has hidden confounders, which no CPDAG shows, only adjacencies count.
     """
@@ -264,7 +273,7 @@ def figure(table: pd.DataFrame) -> plt.Figure:
     return picture
 
 
-# ---- methods: a case in, a graph out, whose info may hold what it measured itself -----------------------
+# ---- methods: a case in, a graph out, whose info may hold what it measured itself ---------------
 
 
 def _discover(method, shrunk=0.0, **given):
@@ -341,11 +350,13 @@ _BASELINES = {
 }
 
 
-# ---- rows and claims ----------------------------------------------------------------------------------------
+# ---- rows and claims ----------------------------------------------------------------------------
 
 
 class Comparison(Measurements):
-    """Rows of scores and seconds; also how well each data set can be sorted, and which methods were skipped and why."""
+    """Rows of scores and seconds; also how well each data set can be sorted, and which methods were
+    skipped and why.
+    """
 
     def __init__(self):
         super().__init__()
@@ -367,7 +378,9 @@ class Comparison(Measurements):
         scored: bool = False,
         **how,
     ) -> None:
-        """Run every search on the simulations of seeds 0 to ``graphs`` - 1; new searches on a small one before."""
+        """Run every search on the simulations of seeds 0 to ``graphs`` - 1; new searches on a small
+        one before.
+        """
         small = _simulation(0, 6, 300, kind, 1, tiers, how)
         cases = [_simulation(seed, d, n, kind, degree, tiers, how) for seed in range(graphs)]
         self.measure(setting, cases, searches, small=small, scored=scored)
@@ -392,7 +405,8 @@ class Comparison(Measurements):
     ) -> None:
         """Run every search on every case.
 
-        New searches run on ``small`` (or the first case) before, so that compiling and imports are not measured.
+        New searches run on ``small`` (or the first case) before, so that compiling and imports are
+        not measured.
         """
         for number, case in enumerate(progress_bar([small or cases[0], *cases], delay=0, desc=setting, unit="graph")):
             for method, search in searches.items():
@@ -413,7 +427,9 @@ class Comparison(Measurements):
                     self.add(setting, case.seed, method, **_scores(found, case), **measured)
 
     def ratio_claims(self, setting: str, first: str, second: str, target: str, *also: str) -> list[Claim]:
-        """Claims about the median of the times' ratio: all seconds and, ``also``, those of the search alone."""
+        """Claims about the median of the times' ratio: all seconds and, ``also``, those of the
+        search alone.
+        """
         claims = []
         for what in ("seconds", *also):
             measured = any(what in row and (row["setting"], row["method"]) == (setting, second) for row in self.rows)

@@ -5,7 +5,9 @@ from causal_lib.experiments.bench import benchmark, compare
 
 @benchmark("discovery.statistics", peer="pyarrow reading the same columns in batches, its defaults")
 def statistics(*, parts: int = 10, rows: int = 1_000_000, pairs: int = 5) -> dict:
-    """Count, mean and covariance of 10^7 rows of 50 mixed columns (12 of them text) in a Parquet file."""
+    """Count, mean and covariance of 10^7 rows of 50 mixed columns (12 of them text) in a Parquet
+    file.
+    """
     return _own_against("read_by_defaults", parts, rows, pairs)
 
 
@@ -14,7 +16,9 @@ def statistics(*, parts: int = 10, rows: int = 1_000_000, pairs: int = 5) -> dic
     peer="pyarrow reading the same columns in batches, by the options that Statistics.from_parquet uses",
 )
 def statistics_reader(*, parts: int = 10, rows: int = 1_000_000, pairs: int = 5) -> dict:
-    """Count, mean and covariance of 10^7 rows of 50 mixed columns (12 of them text) in a Parquet file."""
+    """Count, mean and covariance of 10^7 rows of 50 mixed columns (12 of them text) in a Parquet
+    file.
+    """
     return _own_against("read_by_our_options", parts, rows, pairs)
 
 

@@ -16,12 +16,14 @@ from causal_lib.inference.uplift import UpliftModel
 def acic(
     sets: int = 10, *, methods: tuple[str, ...] | None = None, n: int | None = None, n_jobs: int = 2
 ) -> pd.DataFrame:
-    """Errors on the first ``sets`` of ACIC 2016's outcome sets, of their first ``n`` rows: one row for each set and method.
+    """Errors on the first ``sets`` of ACIC 2016's outcome sets, of their first ``n`` rows: one row
+    for each set and method.
 
-    Columns set, method, package; refused: whether our check of overlap gives no answer, in which case nothing is scored; average:
-    the absolute error of the average effect over these rows; individual: the root mean squared error of the expected effect of each
-    row, nan for a method that gives only the average. Errors are in standard deviations of the outcome. The peers run at their
-    defaults, and answer whatever the overlap.
+    Columns set, method, package; refused: whether our check of overlap gives no answer, in which
+    case nothing is scored; average: the absolute error of the average effect over these rows;
+    individual: the root mean squared error of the expected effect of each row, nan for a method
+    that gives only the average. Errors are in standard deviations of the outcome. The peers run at
+    their defaults, and answer whatever the overlap.
     """
     data = load("acic2016")
     jobs = (
@@ -34,7 +36,9 @@ def acic(
 
 @benchmark("inference.acic", peer="EconML's and CausalML's defaults on the same rows")
 def study(sets: int = 10, *, n: int | None = None, n_jobs: int = 2) -> dict:
-    """Errors of effects on the ten outcome sets of ACIC 2016, in standard deviations of the outcome."""
+    """Errors of effects on the ten outcome sets of ACIC 2016, in standard deviations of the
+    outcome.
+    """
     table = acic(sets, n=n, n_jobs=n_jobs)
     average, individual = (
         table.pivot_table(index="set", columns="method", values=what) for what in ("average", "individual")
@@ -124,4 +128,6 @@ COMPARED = {
     "XGBTRegressor()": ("CausalML", _causalml("T")),
     "BaseXRegressor(XGBRegressor())": ("CausalML", _causalml("X")),
 }
-"""Name -> package and function of a frame with treatment z and outcome y and the names of the covariates."""
+"""Name -> package and function of a frame with treatment z and outcome y and the names of the
+covariates.
+"""

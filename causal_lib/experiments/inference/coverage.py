@@ -34,16 +34,16 @@ def interval_coverage(
     wrong: int | None = None,
     n_jobs: int = 2,
 ) -> pd.DataFrame:
-    """How often 95% intervals contain the true value, by estimator, over ``runs`` data sets, their first seed given.
+    """How often 95% intervals contain the true value, by estimator, over ``runs`` data sets, their
+    first seed given.
 
-    The effect: ``n`` rows, four causes of the treatment. Two of them also cause the outcome, nonlinearly and with a product. The
-    effect differs between rows, 1 on average. 'wrong set' is AIPW without one of the two, on the first ``wrong`` data sets (all by
-    default). The value: 2,000 rounds of 10 actions.
+    The effect: ``n`` rows, four causes of the treatment. Two of them also cause the outcome,
+    nonlinearly and with a product. The effect differs between rows, 1 on average. 'wrong set' is
+    AIPW without one of the two, on the first ``wrong`` data sets (all by default). The value: 2,000
+    rounds of 10 actions.
 
-    Returns
-    -------
-    One row per estimator: runs, refused (no interval), bias and its standard error, coverage with its 95% Wilson interval (low,
-    high), width (mean of the intervals).
+    Returns ------- One row per estimator: runs, refused (no interval), bias and its standard error,
+    coverage with its 95% Wilson interval (low, high), width (mean of the intervals).
     """
     jobs = (joblib.delayed(_run)(seed + k, n, effects, k < (runs if wrong is None else wrong)) for k in range(runs))
     table = pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
@@ -71,7 +71,8 @@ def interval_coverage(
 
 
 def double_robustness(runs: int = 400, *, seed: int = 0, n: int = 1000) -> pd.DataFrame:
-    """Bias of AIPW and of the value by DR, with right and with wrong models: one row for each of the four.
+    """Bias of AIPW and of the value by DR, with right and with wrong models: one row for each of
+    the four.
 
     A wrong model ignores the covariates. Columns what, propensity, outcome, bias, bias_error.
     """
@@ -103,7 +104,8 @@ def double_robustness(runs: int = 400, *, seed: int = 0, n: int = 1000) -> pd.Da
     peer="the nominal level; and with a wrong adjustment set, or both models wrong, where it must fail",
 )
 def study(runs: int = 400, *, n: int = 1000, n_jobs: int = 2) -> dict:
-    """How often 95% intervals hold the truth, 400 data sets; double robustness; a quarter of an hour on 2 cores.
+    """How often 95% intervals hold the truth, 400 data sets; double robustness; a quarter of an
+    hour on 2 cores.
 
     ``n`` is the number of rows of each data set.
     """
@@ -137,7 +139,9 @@ def _world(seed, n):
 
 @cache
 def _policies(k=10):
-    """Tastes that make rewards and policies, (3, k) each, and the true value of the policy: over contexts, not over some rows."""
+    """Tastes that make rewards and policies, (3, k) each, and the true value of the policy: over
+    contexts, not over some rows.
+    """
     rng = np.random.default_rng(0)
     tastes = (rng.normal(size=(3, k)), rng.normal(size=(3, k)))
     mean, policy, _ = _shares(rng.normal(size=(200_000, 3)), *tastes)
@@ -158,9 +162,10 @@ def _rounds(seed, n=_VALUE_ROUNDS):
     mean, policy, logging = _shares(x, *tastes)
     action = (rng.random((n, 1)) > logging.cumsum(axis=1)).sum(axis=1).clip(max=logging.shape[1] - 1)
     log = pd.DataFrame(x, columns=list("abc")).assign(
-        item_id=action, click=(rng.random(n) < mean[np.arange(n), action]).astype(int),
+        item_id=action,
+        click=(rng.random(n) < mean[np.arange(n), action]).astype(int),
         propensity_score=logging[np.arange(n), action],
-    )  # fmt: skip
+    )
     return log, policy, mean, truth
 
 

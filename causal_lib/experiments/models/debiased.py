@@ -1,8 +1,10 @@
-"""Benchmark of debiased recommenders on data whose truth is known: by the truth, by weighted and by naive metrics.
+"""Benchmark of debiased recommenders on data whose truth is known: by the truth, by weighted and by
+naive metrics.
 
-Ratings: ml-100k completed and made missing not at random, with known propensities. Clicks: the shop, whose recommender shows
-popular items to active users and first. Every method gets the same number of trials; options are chosen on validation data,
-weighted by known propensities, and the test data are looked at once.
+Ratings: ml-100k completed and made missing not at random, with known propensities. Clicks: the
+shop, whose recommender shows popular items to active users and first. Every method gets the same
+number of trials; options are chosen on validation data, weighted by known propensities, and the
+test data are looked at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +42,8 @@ _OWN: dict[str, Sequence[dict]] = {
 
 
 def settings(method: str, trials: int = TRIALS) -> list[dict]:
-    """The `TRIALS` settings of a method: two penalties, and three of its own option or, without one, of the penalty itself.
+    """The `TRIALS` settings of a method: two penalties, and three of its own option or, without
+    one, of the penalty itself.
 
     Fewer ``trials`` are spread evenly over them.
     """
@@ -66,9 +69,10 @@ def ratings_study(
 ) -> pd.DataFrame:
     """Mean squared errors on ml-100k made missing not at random, a row for each seed and method.
 
-    naive: of held-out ratings as they are; ips, snips: the same weighted by one over the propensity, over all pairs or
-    self-normalised; truth: of all pairs that were not trained on. Chosen: the setting of least weighted validation error (plain
-    'mf': unweighted, since who uses it knows of no weights). ``size``: only so many users and items, ``n_users`` and ``n_items``,
+    naive: of held-out ratings as they are; ips, snips: the same weighted by one over the
+    propensity, over all pairs or self-normalised; truth: of all pairs that were not trained on.
+    Chosen: the setting of least weighted validation error (plain 'mf': unweighted, since who uses
+    it knows of no weights). ``size``: only so many users and items, ``n_users`` and ``n_items``,
     those with the most ratings.
     """
     ratings = load("ml-100k")["ratings"]
@@ -89,11 +93,13 @@ def clicks_study(
     n_jobs: int = 2,
     **training,
 ) -> pd.DataFrame:
-    """Pooled gain@10 in the shop, a row for each seed and method: of clicks in the last days, on items not clicked before.
+    """Pooled gain@10 in the shop, a row for each seed and method: of clicks in the last days, on
+    items not clicked before.
 
-    naive: of the clicks as they are; snips: each weighted by one over propensity and attention to its position; truth: of the
-    clicks that would come if everything were shown first. Beside them the mean popularity of the lists (percentile). Chosen: the
-    setting of greatest weighted validation gain. 'popular' ranks by clicks.
+    naive: of the clicks as they are; snips: each weighted by one over propensity and attention to
+    its position; truth: of the clicks that would come if everything were shown first. Beside them
+    the mean popularity of the lists (percentile). Chosen: the setting of greatest weighted
+    validation gain. 'popular' ranks by clicks.
     """
     size = {"n_users": 1000, "n_items": 200, "days": 40} | dict(size or {})
     jobs = (joblib.delayed(_clicks_run)(first + k, size, ("popular", *methods), trials, training) for k in range(seeds))
@@ -108,7 +114,8 @@ def study(
     clicks_size: Mapping[str, int] | None = None,
     **how,
 ) -> dict:
-    """Errors on ml-100k made missing not at random, gain of clicks in the shop: naive, weighted, true; 5 seeds.
+    """Errors on ml-100k made missing not at random, gain of clicks in the shop: naive, weighted,
+    true; 5 seeds.
 
     ``how`` goes to `ratings_study` and `clicks_study` alike.
     """
@@ -161,7 +168,8 @@ def _ratings_run(ratings, seed, methods, trials, training):
                 "seed": seed,
                 "method": method,
                 "naive": error.mean(),
-                # a fifth of the seen pairs are test pairs, so their probability is a fifth of the propensity
+                # a fifth of the seen pairs are test pairs, so their probability is a fifth of the
+                # propensity
                 "ips": (weight * error).sum() / (0.2 * hidden.size),
                 "snips": np.average(error, weights=weight),
                 "truth": ((scores - world.rating) ** 2)[hidden].mean(),

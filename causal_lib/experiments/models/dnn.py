@@ -18,11 +18,13 @@ _DTYPES = ("float64", "float32")
     peer="the article's loop as printed (5.3.3): all rows in one step an epoch, GradientTape without tf.function",
 )
 def dnn(pairs: int = 3, *, epochs: int = 100, users: int = 2000, items: int = 500, days: int = 14) -> dict:
-    """Training the article's network on 63,700 rows of worlds.shop, 100 epochs, one thread: CPU seconds; losses.
+    """Training the article's network on 63,700 rows of worlds.shop, 100 epochs, one thread: CPU
+    seconds; losses.
 
-    Both loops train the network of `build_model` on the rows of notebook 03, in fresh processes, and compute the validation loss
-    every epoch. The tracing of our functions is included. By 'all rows' ours takes steps of the article's size; by 'mini-batches'
-    those of its default, 1,024 rows. CPU seconds do not count what else the machine does. Beside them stand those of the bare
+    Both loops train the network of `build_model` on the rows of notebook 03, in fresh processes,
+    and compute the validation loss every epoch. The tracing of our functions is included. By 'all
+    rows' ours takes steps of the article's size; by 'mini-batches' those of its default, 1,024
+    rows. CPU seconds do not count what else the machine does. Beside them stand those of the bare
     matrix products by numpy, a lower bound for any training of this network.
     """
     data = preprocess_data(shop(users, items, days, 0).log(), split="time", seed=0)

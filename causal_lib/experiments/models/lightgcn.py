@@ -1,4 +1,6 @@
-"""Benchmark of LightGCN on ml-100k beside lenskit's recommenders (in an environment of their own, `make peers`)."""
+"""Benchmark of LightGCN on ml-100k beside lenskit's recommenders (in an environment of their own,
+`make peers`).
+"""
 
 import time
 from pathlib import Path
@@ -22,10 +24,12 @@ _TARGETS = {"lenskit ALS": "at least 0", "lenskit LightGCN": "above 0"}
 
 @benchmark("models.lightgcn", peer="lenskit's implicit ALS and LightGCN, 64 factors, with all rows to train on")
 def lightgcn(seeds: int = 5, *, epochs: int = 100, python: Path | None = None) -> dict:
-    """NDCG@10 and seconds on ml-100k, ratings of 4 and more, each user's last 20% held out, full ranking; one thread.
+    """NDCG@10 and seconds on ml-100k, ratings of 4 and more, each user's last 20% held out, full
+    ranking; one thread.
 
-    Ours chooses the number of epochs (at most ``epochs``) on a tenth of the training rows, then learns from all of them; both
-    trainings are timed. Its penalty, step and number of layers were the best of seven on that tenth, over three seeds.
+    Ours chooses the number of epochs (at most ``epochs``) on a tenth of the training rows, then
+    learns from all of them; both trainings are timed. Its penalty, step and number of layers were
+    the best of seven on that tenth, over three seeds.
     """
     torch.set_num_threads(1)
     liked = load("ml-100k")["ratings"].query("rating >= 4")

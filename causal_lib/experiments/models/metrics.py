@@ -14,10 +14,11 @@ from causal_lib.experiments.peers import LENSKIT, folder_with, run
 
 @benchmark("models.metrics", peer="lenskit's metrics, DCG by 1 / log2(1 + r), precision by the length asked for")
 def metrics(seeds: int = 20, *, python: Path | None = None) -> dict:
-    """Metrics of random lists of 1 to 10 items, some cut short, for users with few positives, many or none.
+    """Metrics of random lists of 1 to 10 items, some cut short, for users with few positives, many
+    or none.
 
-    Claims are about the largest distance from lenskit, user by user. Some lists are empty, some users have more positives than
-    the list is long.
+    Claims are about the largest distance from lenskit, user by user. Some lists are empty, some
+    users have more positives than the list is long.
     """
     cases = []
     lists = []

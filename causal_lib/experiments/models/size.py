@@ -16,7 +16,9 @@ from causal_lib.models.recommender import train_recommender
 
 @benchmark("models.size", peer="an absolute limit")
 def size(rows: int = 1_000_000, *, n_users: int = 10_000, n_items: int = 5_000) -> dict:
-    """Factorisation weighted by propensities on 10^6 ratings, full ranking of 10,000 users by 5,000 items; two threads."""
+    """Factorisation weighted by propensities on 10^6 ratings, full ranking of 10,000 users by 5,000
+    items; two threads.
+    """
     torch.set_num_threads(2)
     rng = np.random.default_rng(0)
     user_factors = rng.normal(size=(n_users, 8)).astype(np.float32)

@@ -1,4 +1,6 @@
-"""Ablations of the pretrained discoverer: networks trained anew without one part, from the same seed, as long."""
+"""Ablations of the pretrained discoverer: networks trained anew without one part, from the same
+seed, as long.
+"""
 
 from dataclasses import replace
 
@@ -26,9 +28,10 @@ VARIANTS = {
 }
 """Name -> options of `PairNetwork`, or which pair features are left out.
 
-What second moments, mutual information, the order search and knowledge tell is the same for both directions of a pair, or
-known from a class of graphs; everything else is there to tell the directions apart. The variables' own features stay: skewness,
-and the places that LiNGAM and additive models give them, so a variant without the pairs' still sees some asymmetry.
+What second moments, mutual information, the order search and knowledge tell is the same for both
+directions of a pair, or known from a class of graphs; everything else is there to tell the
+directions apart. The variables' own features stay: skewness, and the places that LiNGAM and
+additive models give them, so a variant without the pairs' still sees some asymmetry.
 """
 
 
@@ -37,7 +40,8 @@ STEPS = 1500  # so that all take a quarter of an hour; the package's networks ha
 
 @benchmark("pretrained.ablations", peer="a network with all parts")
 def ablations(recipe: Recipe | None = None, *, n_jobs: int = 2) -> dict:
-    """Networks trained anew without one part each, equal steps, on the validation tables; a quarter of an hour.
+    """Networks trained anew without one part each, equal steps, on the validation tables; a quarter
+    of an hour.
 
     One network for each of `VARIANTS`: loss and directed F1.
     """

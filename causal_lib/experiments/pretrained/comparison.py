@@ -1,7 +1,9 @@
-"""The pretrained discoverer beside its peers, on data it never saw: fresh seeds, held-out families, networks, real cells.
+"""The pretrained discoverer beside its peers, on data it never saw: fresh seeds, held-out families,
+networks, real cells.
 
-Directed F1 counts an edge as right when its direction is. A class of graphs (PC, FLOP, order search) is scored by the mean
-over random members, so that what no method can know costs both sides the same. Seeds differ from the training's.
+Directed F1 counts an edge as right when its direction is. A class of graphs (PC, FLOP, order
+search) is scored by the mean over random members, so that what no method can know costs both sides
+the same. Seeds differ from the training's.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +41,9 @@ NETWORKS = ("asia", "child", "insurance", "alarm", "sachs")
 
 
 def parent_aid(graph: CausalGraph, truth: CausalGraph, seed: int = 0) -> float:
-    """Parent adjustment distance to the true DAG, the mean over those `random_members` that are acyclic (nan if none is)."""
+    """Parent adjustment distance to the true DAG, the mean over those `random_members` that are
+    acyclic (nan if none is).
+    """
     true = truth.subgraph(graph.names).adjacency.astype(np.int8)
     found = []
     for one in random_members(graph, seed):
@@ -49,7 +53,9 @@ def parent_aid(graph: CausalGraph, truth: CausalGraph, seed: int = 0) -> float:
 
 
 def jittered(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Categories as scores, with noise of a tenth of their deviation: FLOP refuses variables that are functions of others."""
+    """Categories as scores, with noise of a tenth of their deviation: FLOP refuses variables that
+    are functions of others.
+    """
     values = encode(frame)[0] + 0.1 * np.random.default_rng(seed).standard_normal(frame.shape)
     return pd.DataFrame(values, columns=frame.columns)
 
@@ -61,7 +67,8 @@ Search = Callable[[pd.DataFrame, int], CausalGraph]
 def peers(frame: pd.DataFrame) -> dict[str, Search]:
     """Name -> (frame, seed) -> graph, of the methods that take such columns.
 
-    Where one is a function of others, FLOP and additive models get `jittered` scores, order search and PC shrunk covariances.
+    Where one is a function of others, FLOP and additive models get `jittered` scores, order search
+    and PC shrunk covariances.
     """
     numeric = bool(frame.dtypes.eq(float).all())
     functions = any(finding.severity == "error" for finding in audit(frame).findings)
@@ -78,7 +85,9 @@ def peers(frame: pd.DataFrame) -> dict[str, Search]:
 
 
 class Table(Measurements):
-    """Rows of scores; also the edges that the networks believe in (probability, whether true), for calibration."""
+    """Rows of scores; also the edges that the networks believe in (probability, whether true), for
+    calibration.
+    """
 
     def __init__(self):
         super().__init__("number")
@@ -118,7 +127,9 @@ class Table(Measurements):
 
 
 def sure_edges(sure: pd.DataFrame, settings: Sequence[str]) -> list[Claim]:
-    """The claims that four in five of the edges with a probability above .9 are right, on tables that are not flagged."""
+    """The claims that four in five of the edges with a probability above .9 are right, on tables
+    that are not flagged.
+    """
     claims = []
     for setting in settings:
         part = sure[(sure["setting"] == setting) & sure["familiar"] & (sure["p"] > 0.9)]
@@ -134,9 +145,11 @@ def sure_edges(sure: pd.DataFrame, settings: Sequence[str]) -> list[Claim]:
 def families(
     *, d: int = 20, n: int = 1000, degree: float = 2.0, tables: int = 20, names: Sequence[str] | None = None
 ) -> dict:
-    """Directed F1 on 20 tables of each family of random models, 20 variables, 1,000 rows; trained on or held out.
+    """Directed F1 on 20 tables of each family of random models, 20 variables, 1,000 rows; trained
+    on or held out.
 
-    Claims are about the better of FLOP and PC; ``best classical`` is the best of all for each family, chosen with the truth.
+    Claims are about the better of FLOP and PC; ``best classical`` is the best of all for each
+    family, chosen with the truth.
     """
     table = Table()
     claims = []
@@ -171,7 +184,9 @@ def families(
     "pretrained.networks", peer="FLOP on scores of the categories, jittered; on the cells all that families compares"
 )
 def networks(*, n: int = 1000, samples: int = 5, names: Sequence[str] = NETWORKS) -> dict:
-    """Directed F1 and parent adjustment distance on 5 samples of 1,000 rows of each of five networks, and Sachs' cells."""
+    """Directed F1 and parent adjustment distance on 5 samples of 1,000 rows of each of five
+    networks, and Sachs' cells.
+    """
     table = Table()
     claims = []
     others = {"flop": lambda frame, seed: discover(jittered(frame, seed), method="flop", seed=seed, restarts=50)}
@@ -203,7 +218,9 @@ def networks(*, n: int = 1000, samples: int = 5, names: Sequence[str] = NETWORKS
     peer="the pretrained one, order search, additive models, DAGMA's mlp; gCastle's DAG-GNN for two minutes",
 )
 def fitted(*, d: int = 20, n: int = 1000, tables: int = 8, limit: float = 120, python: Path | None = None) -> dict:
-    """The graph network fitted to each table, on 8 models of simulate of each kind, 20 variables, 1,000 rows."""
+    """The graph network fitted to each table, on 8 models of simulate of each kind, 20 variables,
+    1,000 rows.
+    """
     settings = {
         "nonlinear": {"mechanism": "nonlinear"},
         "mixed nonlinear": {"mechanism": "nonlinear", "kinds": "mixed"},
@@ -249,7 +266,8 @@ def knowledge(
     tables: int = 60,
     names: Sequence[str] = ("linear Gaussian", "mixed", "tables", "recommender"),
 ) -> dict:
-    """Directed F1 within tiers, when the tiers are told and when not; 60 tables of each of four families.
+    """Directed F1 within tiers, when the tiers are told and when not; 60 tables of each of four
+    families.
 
     Three true tiers neither forbid nor order the pairs within one tier.
     """

@@ -1,7 +1,7 @@
 """Call one function and print what it returns: ``python call.py MODULE.FUNCTION ARGUMENTS``.
 
-MODULE lies in this folder or can be imported; ARGUMENTS are the keywords, as JSON. The last line of the output is the result
-as JSON; whatever the function prints itself comes before it.
+MODULE lies in this folder or can be imported; ARGUMENTS are the keywords, as JSON. The last line of
+the output is the result as JSON; whatever the function prints itself comes before it.
 """
 
 import importlib

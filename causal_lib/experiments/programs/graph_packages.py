@@ -25,7 +25,9 @@ MODELS = {"notears (gcastle)": _notears, "dag-gnn (gcastle)": _dag_gnn, "dagma (
 
 
 def learn(method: str) -> dict:
-    """The graph that a method of `MODELS` finds in ``rows.npy``: CPU seconds and adjacency, [i][j] not 0 for i -> j."""
+    """The graph that a method of `MODELS` finds in ``rows.npy``: CPU seconds and adjacency, [i][j]
+    not 0 for i -> j.
+    """
     import numpy as np
 
     model = MODELS[method]()

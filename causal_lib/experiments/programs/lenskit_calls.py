@@ -1,4 +1,6 @@
-"""What the benchmarks ask of lenskit, in its own environment: lists, metrics, and the cost of training."""
+"""What the benchmarks ask of lenskit, in its own environment: lists, metrics, and the cost of
+training.
+"""
 
 import pickle
 import time
@@ -20,7 +22,9 @@ SCORERS = {"lenskit ALS": _als, "lenskit LightGCN": _lightgcn}
 
 
 def recommend_lists(scorer: str) -> dict:
-    """Lists of 10 items for the users of ``users.csv``, learned from ``train.csv``; seconds of training and recommending."""
+    """Lists of 10 items for the users of ``users.csv``, learned from ``train.csv``; seconds of
+    training and recommending.
+    """
     import pandas as pd
     import torch
     from lenskit.batch import recommend
@@ -42,11 +46,13 @@ def recommend_lists(scorer: str) -> dict:
 
 
 def metrics() -> list[dict]:
-    """lenskit's metrics of each case of ``cases.csv``: value or None for each user, and the Gini index of the lists.
+    """lenskit's metrics of each case of ``cases.csv``: value or None for each user, and the Gini
+    index of the lists.
 
-    ``lists.csv`` and ``truth.csv`` have the columns case, user, item. Settings are those that count as ours do. Recall without n
-    divides by all positives, with n by at most n. offset=1 is 1 / log2(1 + r); without it ranks 1 and 2 count alike. lenskit's
-    precision divides by the items listed, ours by k.
+    ``lists.csv`` and ``truth.csv`` have the columns case, user, item. Settings are those that count
+    as ours do. Recall without n divides by all positives, with n by at most n. offset=1 is 1 /
+    log2(1 + r); without it ranks 1 and 2 count alike. lenskit's precision divides by the items
+    listed, ours by k.
     """
     import numpy as np
     import pandas as pd
@@ -84,7 +90,9 @@ def metrics() -> list[dict]:
 
 
 def als_cost() -> dict:
-    """Cost of training ALS for three epochs on the (user, item, value) rows of ``data.npy``, and the bytes of the model."""
+    """Cost of training ALS for three epochs on the (user, item, value) rows of ``data.npy``, and
+    the bytes of the model.
+    """
     import numpy as np
     import pandas as pd
     from lenskit.als import ImplicitMFScorer

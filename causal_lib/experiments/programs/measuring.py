@@ -1,4 +1,6 @@
-"""Seconds and memory of a call. The standard library alone, so that memory is that of the call and peers can use it too."""
+"""Seconds and memory of a call. The standard library alone, so that memory is that of the call and
+peers can use it too.
+"""
 
 import ctypes
 import gc
@@ -30,9 +32,11 @@ def _memory_mb(field):
 
 
 def measure(function: str, sizes: dict) -> dict:
-    """Seconds (wall and CPU) and peak memory (MB) of a call without arguments, beside what it returns, a dict.
+    """Seconds (wall and CPU) and peak memory (MB) of a call without arguments, beside what it
+    returns, a dict.
 
-    ``function``, named as MODULE.FUNCTION, does the imports, which are not timed, and returns the call for ``sizes``.
+    ``function``, named as MODULE.FUNCTION, does the imports, which are not timed, and returns the
+    call for ``sizes``.
     """
     module, name = function.rsplit(".", 1)
     work = getattr(importlib.import_module(module), name)(**sizes)
@@ -45,10 +49,11 @@ def measure(function: str, sizes: dict) -> dict:
 
 
 def cost_of_call(work: Callable, small: object, make: Callable) -> tuple[dict[str, float], object, object]:
-    """CPU seconds of ``work(data)`` and its peak memory (MB) above what was held before ``data = make()``; data; answer.
+    """CPU seconds of ``work(data)`` and its peak memory (MB) above what was held before ``data =
+    make()``; data; answer.
 
-    ``work(small)`` runs before, so that compiling and late imports are not measured. Raises RuntimeError where the system
-    has no /proc, from which memory is read.
+    ``work(small)`` runs before, so that compiling and late imports are not measured. Raises
+    RuntimeError where the system has no /proc, from which memory is read.
     """
     if not Path("/proc/self/clear_refs").exists():
         raise RuntimeError("memory is read from /proc, which this system lacks: run the benchmark of costs on Linux")

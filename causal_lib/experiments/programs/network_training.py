@@ -1,7 +1,8 @@
 """Three ways to spend the time of training the article's network, for the benchmark models.dnn.
 
-The folder holds ``X_train.npy``, ``y_train.npy``, ``X_val.npy`` and ``y_val.npy``. Each function returns the call to be timed.
-Losses are (epochs, 2): those of the training and of the validation rows.
+The folder holds ``X_train.npy``, ``y_train.npy``, ``X_val.npy`` and ``y_val.npy``. Each function
+returns the call to be timed. Losses are (epochs, 2): those of the training and of the validation
+rows.
 """
 
 import io
@@ -68,7 +69,9 @@ def printed_losses(text: str) -> list[list[float]]:
 
 
 def matrix_products(dtype: str, epochs: int) -> Callable[[], dict]:
-    """The products that no training can do without: both passes of the training rows, one of the validation rows."""
+    """The products that no training can do without: both passes of the training rows, one of the
+    validation rows.
+    """
     model, data = _network_and_data(dtype)
     rows = len(data[1])
     weights = [weight.numpy() for weight in model.trainable_variables if weight.ndim == 2]
@@ -86,7 +89,7 @@ def matrix_products(dtype: str, epochs: int) -> Callable[[], dict]:
                     continue
                 back = steps.pop()
                 for weight in reversed(weights):
-                    steps.pop().T @ back  # the gradient of the weight, of which only the cost matters
+                    steps.pop().T @ back  # a gradient, of which only the cost matters
                     if steps:
                         back = back @ weight.T
         return {"rows": rows * epochs}

@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def policy_values(package_folder: str, estimators: dict[str, list]) -> dict[str, float]:
-    """Name -> value, for each name -> (class of obp, its settings); the folder holds the arguments as ``NAME.npy``."""
+    """Name -> value, for each name -> (class of obp, its settings); the folder holds the arguments
+    as ``NAME.npy``.
+    """
     import numpy as np
 
     obp = _estimators(Path(package_folder))

@@ -1,4 +1,6 @@
-"""A Parquet file of mixed columns, and the ways to read it that the benchmarks of `Statistics.from_parquet` compare."""
+"""A Parquet file of mixed columns, and the ways to read it that the benchmarks of
+`Statistics.from_parquet` compare.
+"""
 
 from collections.abc import Callable
 
@@ -6,7 +8,9 @@ FILE = "table.parquet"
 
 
 def write_table(parts: int, rows: int) -> None:
-    """Write `FILE`: ``parts`` times ``rows`` rows of 25 numbers, 5 counts, 8 flags and 12 columns of text."""
+    """Write `FILE`: ``parts`` times ``rows`` rows of 25 numbers, 5 counts, 8 flags and 12 columns
+    of text.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,8 +1,10 @@
-"""The ledger of reproductions, ``reports/reproductions.toml``: a published number, ours, and a verdict that is computed.
+"""The ledger of reproductions, ``reports/reproductions.toml``: a published number, ours, and a
+verdict that is computed.
 
-The verdict is computed from the numbers and from one fact, whether ours comes from the published method. A test asks whether
-the two differ by more than their errors. It cannot show that they are equal, and few runs make it lenient. So equivalence is
-asked too: does the whole interval lie within `MARGIN` of the published number? What is not reproduced stays in.
+The verdict is computed from the numbers and from one fact, whether ours comes from the published
+method. A test asks whether the two differ by more than their errors. It cannot show that they are
+equal, and few runs make it lenient. So equivalence is asked too: does the whole interval lie within
+`MARGIN` of the published number? What is not reproduced stays in.
 """
 
 import json
@@ -21,7 +23,9 @@ from causal_lib.tooling.results import write_text
 
 LEDGER = paths.ROOT / "reports" / "reproductions.toml"
 MARGIN = (0.8, 1.25)
-"""Ours over the published number, both errors included, must lie within these ratios to be equivalent to it."""
+"""Ours over the published number, both errors included, must lie within these ratios to be
+equivalent to it.
+"""
 _COLUMNS = ["experiment", "quantity", "published", "ours", "runs", "z", "equivalent", "verdict", "code"]
 VERDICTS = ("reproduced", "differs", "not reproduced", "other method")
 _HEAD = "# Written by `causal-lib reproduce`; the verdicts are computed, see causal_lib/experiments/reproductions/ledger.py.\n"
@@ -34,11 +38,16 @@ class Entry:
     Attributes
     ----------
     experiment, quantity : together the key, e.g. 'open-bandit-synthetic' and 'IPW'.
-    source, setting, measure : where it was published, on what data under which setting, and what the number is.
-    published : the number, or, where the source only says which way it goes, a comparison such as 'above 0'.
-    published_error : its standard error, from the spread and the number of runs that the source gives; nan if it gives none.
-    digits : decimals that the source prints: half a unit of the last one is allowed on top of the errors.
-    value, error, runs, seeds : ours, its standard error (0 if nothing is random), number of runs, their seeds in words.
+    source, setting, measure : where it was published, on what data under which setting, and what
+        the number is.
+    published : the number, or, where the source only says which way it goes, a comparison such as
+        'above 0'.
+    published_error : its standard error, from the spread and the number of runs that the source
+        gives; nan if it gives none.
+    digits : decimals that the source prints: half a unit of the last one is allowed on top of the
+        errors.
+    value, error, runs, seeds : ours, its standard error (0 if nothing is random), number of runs,
+        their seeds in words.
     because : what is known of the reason where they differ; it does not change the verdict.
     other_method : how our method is another one than the published; empty where it is the same.
     code : whose code computes ours: "own", or a package's name.
@@ -93,7 +102,8 @@ class Entry:
 
     @property
     def z(self) -> float:
-        """Difference to the published number in joint standard errors, its rounding taken off; nan of a comparison.
+        """Difference to the published number in joint standard errors, its rounding taken off; nan
+        of a comparison.
 
         Infinite where neither number has an error and they differ by more than the rounding.
         """
@@ -123,9 +133,10 @@ class Entry:
     def verdict(self) -> str:
         """One of `VERDICTS`.
 
-        'other method': ours comes from another method, so the numbers need not agree. 'reproduced': the numbers differ by no more
-        than 1.96 joint errors and the rounding; of a published comparison, it holds for the whole interval of ours. 'differs': by
-        more than that, but equivalent. 'not reproduced': by more than that, and not equivalent.
+        'other method': ours comes from another method, so the numbers need not agree. 'reproduced':
+        the numbers differ by no more than 1.96 joint errors and the rounding; of a published
+        comparison, it holds for the whole interval of ours. 'differs': by more than that, but
+        equivalent. 'not reproduced': by more than that, and not equivalent.
         """
         if self.other_method:
             return "other method"
@@ -166,7 +177,9 @@ def read(path: Path = LEDGER) -> list[Entry]:
 
 
 def write(entries: Iterable[Entry], path: Path = LEDGER) -> list[Entry]:
-    """Put ``entries`` into the ledger; those of the same experiments are replaced, the others stay. Returns all."""
+    """Put ``entries`` into the ledger; those of the same experiments are replaced, the others stay.
+    Returns all.
+    """
     entries = list(entries)
     anew = {entry.experiment for entry in entries}
     every = sorted(
@@ -184,7 +197,9 @@ def write(entries: Iterable[Entry], path: Path = LEDGER) -> list[Entry]:
 
 
 def table(entries: Iterable[Entry]) -> pd.DataFrame:
-    """One row per entry: what was published, ours, z, whether they are equivalent, the verdict, whose code it is (all text)."""
+    """One row per entry: what was published, ours, z, whether they are equivalent, the verdict,
+    whose code it is (all text).
+    """
     rows = []
     for entry in entries:
         low, high = (f"{end:.4g}" for end in entry.interval)

@@ -5,9 +5,10 @@ from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from causal_lib.experiments.programs.network_training import article_loop, printed_losses
-from causal_lib.models.dnn import build_model, tf, train_model
+from causal_lib.models.dnn import build_model, train_model
 
 
 def test_our_steps_of_all_rows_are_those_of_the_article_s_loop():

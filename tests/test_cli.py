@@ -1,7 +1,5 @@
-import json
 import subprocess
 import sys
-import time
 
 import nbformat
 import pytest
@@ -58,7 +56,7 @@ def test_the_module_runs_as_a_program_and_without_a_command_shows_its_help():
         (["run", "-p", "hunter2"], "-p takes name=value\n"),
         (["run", "-p", "a=1", "-p", "a=2"], "parameter 'a' is given twice"),
         (["run", "--jobs", "0"], "jobs is 0; at least 1"),
-        (["bench", "nothing"], "unknown benchmark nothing; known: shop_world"),
+        (["bench", "nothing"], "unknown benchmark nothing; known: costs, discovery.mixed"),
     ],
 )
 def test_a_wrong_request_exits_with_2_and_says_why(arguments, message, house, monkeypatch, capsys):
@@ -122,24 +120,11 @@ def test_data_lists_fetches_and_checks(monkeypatch, capsys):
     assert "causal-lib: package obp could not be had" in capsys.readouterr().err
 
 
-def test_bench_takes_the_ratio_within_each_pair(tmp_path, monkeypatch):
-    numbers = iter([8.0, 2.0, 30.0, 3.0, 5.0, 1.0])
-    monkeypatch.setattr(bench, "measure", lambda **code: {"rows": 5, "seconds": next(numbers), "peak_mb": 7.0})
-    content = json.loads(bench.write("shop_world", reports=tmp_path).read_text())
-    assert content["ratio"] == {"seconds": 5.0, "peak_mb": 1.0}  # of 4, 10 and 5
-    assert content["own"]["seconds"] == 8.0
-    assert content["machine"]["cores"] >= 1
-
-
-def test_measure_runs_in_a_fresh_process_and_reports_its_errors():
-    start = time.perf_counter()
-    found = bench.measure("import time\ntime.sleep(0.5)", "time.sleep(0.2)\nrows = len(bytearray(200_000_000))")
-    elapsed = time.perf_counter() - start
-    assert found["rows"] == 200_000_000
-    assert 0.2 <= found["seconds"] <= elapsed - 0.5  # neither the imports nor the interpreter's start is counted
-    assert 0 < found["cpu_seconds"] < found["seconds"]  # a sleep takes no CPU
-    held = b"1" * 400_000_000  # what the process that asks has held is no part of it
-    small = bench.measure("", f"rows = {len(held)}")
-    assert 180 < found["peak_mb"] - small["peak_mb"] < 200  # the array has 190.7 binary megabytes
-    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        bench.measure("", "1 / 0")
+def test_bench_writes_the_benchmarks_that_a_name_stands_for(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(bench, "write", lambda name: asked.append(name) or tmp_path / f"{name}.json")
+    assert cli.main(["bench", "worlds", "policy"]) == 0
+    assert asked == ["worlds.shop", "policy.off_policy", "policy.open_bandit"]
+    assert [line.rsplit("/", 1)[1] for line in capsys.readouterr().out.splitlines()] == [f"{one}.json" for one in asked]
+    assert cli.main(["bench"]) == 0
+    assert asked[3:] == bench.known()

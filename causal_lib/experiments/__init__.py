@@ -1,1 +1,3 @@
-"""Benchmarks, studies, training of pretrained networks and reproductions of papers; nothing in the library imports them."""
+"""Benchmarks, studies, training of pretrained networks and reproductions of papers; nothing in the
+library imports them.
+"""

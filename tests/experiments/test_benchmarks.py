@@ -5,7 +5,6 @@ The numbers are not compared: they are those of a small problem. Peers that live
 """
 
 import gc
-import importlib
 import json
 import os
 import re
@@ -20,17 +19,17 @@ import torch
 from causal_lib import paths
 from causal_lib.data.packages import SourceError
 from causal_lib.discovery.proposals import Reply
-from causal_lib.experiments import bench
-from causal_lib.experiments.bench import BENCHMARKS
+from causal_lib.experiments import bench, peers
 from causal_lib.experiments.costs import report as costs
-from causal_lib.experiments.costs.methods import METHODS
+from causal_lib.experiments.costs.methods import MEASURED
 from causal_lib.experiments.pretrained import examples
 from causal_lib.experiments.pretrained.recipe import Recipe
+from causal_lib.experiments.programs.call import call
 
 PEERS = Path(__file__).parent / "fake_peers"
 COMMITTED = paths.ROOT / "reports" / "benchmarks"
-# A report that is older than a part of today's: shop_world was measured before claims and CPU seconds were written.
-NOT_YET = {"shop_world": {"claims", "cpu_seconds"}}
+# A report that is older than a part of today's: worlds.shop was measured before claims and CPU seconds were written.
+NOT_YET = {"worlds.shop": {"claims", "cpu_seconds"}}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {"pretrained.families": r"(?<=pretrained - )(flop|pc)$", "discovery.mixed": r"(?<=order - ).*"}
 # Text that names a part of the benchmark, so that a part that is dropped is seen; its sizes may differ.
@@ -38,7 +37,8 @@ LABELS = {
     "setting", "method", "network", "prior", "estimator", "what", "ranking", "axis", "stage", "dtype",
     "propensity", "outcome",
 }  # fmt: skip
-ALONE = costs._alone  # the real one, which `measured` takes out
+RUN = peers.run  # the real ones, which `measured` takes out
+FORKED = peers.forked
 
 
 class Hesitant:
@@ -56,43 +56,35 @@ def _costs():
     base = {"rows": 120, "variables": 6, "columns": 4, "interactions": 300, "users": 40, "items": 30}
     grids = {axis: (size, size * 3 // 2, size * 2) for axis, size in base.items()}
     small = {}
-    for name, method in METHODS.items():
+    for name, method in MEASURED.items():
         small[name] = replace(
             method,
             base={axis: base[axis] for axis in method.base},
             grids={axis: grids[axis] for axis in method.grids},
-            python=method.python and sys.executable,
+            python=method.python and Path(sys.executable),
         )
     return small
 
 
 SMALLEST = {
-    "shop_world": {"n_users": 50, "n_items": 20, "days": 3, "drawn": 1000},
-    "discovery.statistics": {"parts": 2, "rows": 200},
-    "discovery.statistics_reader": {"parts": 2, "rows": 200},
+    "costs": {"repeats": 1, "worlds": 1, "users": 100, "methods": _costs()},
+    "discovery.mixed": {"d": 6, "n": 300, "graphs": 2},
+    "discovery.networks": {"n": 600, "samples": 1},
+    "discovery.peers": {"d": 8, "n": 300, "graphs": 2, "python": sys.executable},
+    "discovery.proposals": {"n": 300, "samples": 2, "draws": 5, "apart": 3, "model": Hesitant()},
+    "discovery.settings": {"d": 8, "n": 300, "graphs": 1, "python": sys.executable},
     "discovery.speed": {
         "sizes": [(d, degree, 1) for d in (20, 50, 100, 200) for degree in (2, 4)],
         "large": (60, 2, 1),
         "n": 300,
         "restarts": 0,
     },
-    "discovery.tiers": {"d": 10, "n": 300, "graphs": 2},
-    "discovery.peers": {"d": 8, "n": 300, "graphs": 2, "python": sys.executable},
-    "discovery.mixed": {"d": 6, "n": 300, "graphs": 2},
     "discovery.stability": {"d": 5, "n": 500, "draws": 3, "cores": 1},
-    "discovery.settings": {"d": 8, "n": 300, "graphs": 1, "python": sys.executable},
-    "discovery.networks": {"n": 600, "samples": 1},
-    "discovery.proposals": {"n": 300, "samples": 2, "draws": 5, "apart": 3, "model": Hesitant()},
-    "inference.off_policy": {"n": 3000, "k": 10, "repeats": 2},
-    "inference.open_bandit": {"n": 3000, "k": 3, "tables": 1, "folder": PEERS},
-    "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
+    "discovery.statistics": {"parts": 2, "rows": 200, "pairs": 1},
+    "discovery.statistics_reader": {"parts": 2, "rows": 200, "pairs": 1},
+    "discovery.tiers": {"d": 10, "n": 300, "graphs": 2},
     "inference.acic": {"sets": 2, "n": 550, "n_jobs": 1},
-    "pretrained.families": {"d": 6, "tables": 1},
-    "pretrained.networks": {"n": 300, "samples": 1},
-    "pretrained.fitted": {"d": 5, "n": 200, "tables": 1, "limit": 1, "python": sys.executable},
-    "pretrained.knowledge": {"d": 6, "n": 200, "tables": 1},
-    "pretrained.ablations": {"recipe": Recipe(examples=4, validation=4, steps=2), "n_jobs": 1},
-    "pretrained.speed": {"n": 200, "tables": 1},
+    "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
     "models.debiased": {
         "seeds": 2,
         "trials": 1,
@@ -102,12 +94,20 @@ SMALLEST = {
         "clicks_size": {"n_users": 100, "n_items": 30, "days": 20},
     },
     "models.dnn": {"pairs": 1, "epochs": 2, "users": 40, "items": 15, "days": 5},
-    "models.metrics": {"seeds": 3, "python": sys.executable},
     "models.lightgcn": {"seeds": 2, "epochs": 1, "python": sys.executable},
+    "models.metrics": {"seeds": 3, "python": sys.executable},
     "models.size": {"rows": 5000, "n_users": 200, "n_items": 100},
-    "costs": {"repeats": 1, "worlds": 1, "users": 100, "methods": _costs()},
+    "policy.off_policy": {"n": 3000, "k": 10, "repeats": 2},
+    "policy.open_bandit": {"n": 3000, "k": 3, "tables": 1, "folder": PEERS},
+    "pretrained.ablations": {"recipe": Recipe(examples=4, validation=4, steps=2), "n_jobs": 1},
+    "pretrained.families": {"d": 6, "tables": 1},
+    "pretrained.fitted": {"d": 5, "n": 200, "tables": 1, "limit": 1, "python": sys.executable},
+    "pretrained.knowledge": {"d": 6, "n": 200, "tables": 1},
+    "pretrained.networks": {"n": 300, "samples": 1},
+    "pretrained.speed": {"n": 200, "tables": 1},
+    "worlds.shop": {"n_users": 50, "n_items": 20, "days": 3, "drawn": 1000, "pairs": 1},
 }
-"""Benchmark -> the sizes at which it still goes through all of its code, as arguments or as its ``sizes``."""
+"""Benchmark -> the sizes at which it still goes through all of its code, as arguments."""
 
 
 def unsized(text):
@@ -193,23 +193,26 @@ def _elsewhere(tmp_path, monkeypatch):
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    for module in [module for module in sys.modules if module.split(".")[0] == "obp"]:
-        del sys.modules[module]
 
 
-def forked(code, *, cwd, **how):
-    """`bench._fresh` in a process that is forked from one with the imports done: they are most of what a run costs."""
-    said = Path(cwd) / "printed.txt"
-    before = f"import os, sys\nos.chdir({str(cwd)!r})\nsys.stdout = open({said.name!r}, 'w')\n"
-    ALONE(exec, f"{before}{code}\nsys.stdout.close()\n", {})
-    return said.read_text(encoding="utf-8")
+def run_in_fork(function, arguments=None, *, python=None, folder=None, **how):
+    """`peers.run` in a process that is forked from one with the imports done: they are most of what a run costs."""
+    if python is not None:
+        return RUN(function, arguments, python=python, folder=folder, **how)
+    return json.loads(FORKED(call_in, folder, function, json.dumps(arguments or {}), imports=costs._IMPORTS))
+
+
+def call_in(folder, function, arguments):
+    os.chdir(folder)
+    sys.path.insert(0, str(peers.PROGRAMS))
+    return json.dumps(call(function, json.loads(arguments)), allow_nan=False)
 
 
 def in_this_process(job, *arguments, **how):
-    """`costs._alone` for what needs TensorFlow, whose threads are set once a process; a plain call for all the others."""
-    network = getattr(arguments[0], "work", None) is METHODS["dense network"].work
+    """`peers.forked` for what needs TensorFlow, whose threads are set once a process; a plain call for all the others."""
+    network = getattr(arguments[0], "work", None) is MEASURED["dense network"].work
     if network or arguments[0] == "purchase, dense network":
-        return ALONE(job, *arguments, **how)
+        return FORKED(job, *arguments, **how)
     return job(*arguments)
 
 
@@ -222,32 +225,28 @@ def small_heap():
     gc.unfreeze()
 
 
-def measured(name, folder, monkeypatch):
+def measured(name, monkeypatch):
     """The report of today's code at the smallest size."""
-    entry, sizes = BENCHMARKS[name], SMALLEST[name]
-    if "report" not in entry:
-        monkeypatch.setitem(BENCHMARKS, name, entry | {"sizes": sizes})
-        return json.loads(bench.write(name, pairs=1, reports=folder).read_text(encoding="utf-8"))
-    monkeypatch.setattr(bench, "_fresh", forked)
-    monkeypatch.setattr(costs, "_alone", in_this_process)
-    module, function = entry["report"].split(":")
-    report = getattr(importlib.import_module(f"causal_lib.experiments.{module}"), function)(**sizes)
-    report |= {"benchmark": name, "machine": {}} | {key: entry[key] for key in ("description", "peer")}
+    monkeypatch.setattr(peers, "run", run_in_fork)
+    monkeypatch.setattr(peers, "forked", in_this_process)
+    found = bench.find(name)
+    report = found.function(**SMALLEST[name])
+    report |= {"benchmark": name, "machine": {}, "description": found.description, "peer": found.peer}
     return json.loads(json.dumps(report, allow_nan=False))
 
 
 def test_every_benchmark_has_a_report_and_a_smallest_size():
-    assert SMALLEST.keys() == BENCHMARKS.keys()
-    assert {path.stem for path in COMMITTED.glob("*.json")} == BENCHMARKS.keys()
-    for name, entry in BENCHMARKS.items():
-        assert SMALLEST[name].keys() == entry.get("sizes", SMALLEST[name]).keys()
+    assert list(SMALLEST) == bench.known()
+    reports = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in COMMITTED.glob("*.json")}
+    assert sorted(reports) == bench.known()
+    assert all(report["benchmark"] == name for name, report in reports.items())
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_small_run_of_todays_code_says_what_the_report_says(name, tmp_path, monkeypatch, small_heap):
+@pytest.mark.parametrize("name", SMALLEST)
+def test_a_small_run_of_todays_code_says_what_the_report_says(name, monkeypatch, small_heap):
     committed = json.loads((COMMITTED / f"{name}.json").read_text(encoding="utf-8"))
     try:
-        found = measured(name, tmp_path, monkeypatch)
+        found = measured(name, monkeypatch)
     except SourceError as error:  # real data
         if os.environ.get("CI") == "true":
             raise

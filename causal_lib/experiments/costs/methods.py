@@ -1,31 +1,39 @@
-"""The methods whose cost `causal_lib.experiments.costs.report` measures: the data made for each, the call that is timed, and the sizes.
+"""The methods whose cost `causal_lib.experiments.costs.report` measures: the data of each, the call
+that is timed, the sizes.
 
-Heavy packages are imported in the calls, for a process imports no more than it measures.
+Heavy packages are imported in the calls, so that a process imports no more than it measures.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from causal_lib.discovery.statistics import Statistics
+from causal_lib.experiments.peers import LENSKIT
 
 _EPOCHS = 3  # of everything trained by gradients: the cost of an epoch is what grows
 
 
 @dataclass(frozen=True)
-class Method:
+class MeasuredMethod:
     """How a method is measured.
 
     Attributes
     ----------
+    stage : the heading under which it stands.
     make : data from ``seed`` and the sizes as keywords.
-    work : what is timed, data in and answer out; for a peer of another environment the text of a function ``work``.
+    work : what is timed, data in and answer out; for a peer of another environment the name of a
+        function that `peers.run` takes.
+    base : axis -> size, where another axis varies.
     grids : axis -> sizes, the other axes at ``base``.
-    python : a peer's interpreter, below the repository.
-    forked : whether the process may fork once it has run: no threads of OpenMP, PyTorch or TensorFlow, which do not survive.
+    python : a peer's interpreter.
+    forked : whether the process may fork once it has run: threads of OpenMP, PyTorch or TensorFlow
+        do not survive that.
+    small : axis -> the smallest size.
     """
 
     stage: str
@@ -33,7 +41,7 @@ class Method:
     work: Callable | str
     base: Mapping[str, int]
     grids: Mapping[str, Sequence[int]]
-    python: str | None = None
+    python: Path | None = None
     forked: bool = False
     small: Mapping[str, int] = field(init=False)
 
@@ -41,7 +49,7 @@ class Method:
         object.__setattr__(self, "small", dict(self.base) | {axis: min(grid) for axis, grid in self.grids.items()})
 
 
-# ---- discovery: standardised linear Gaussian data -----------------------------------------------------------------
+# ---- discovery: standardised linear Gaussian data -----------------------------------------------
 
 
 def _graph_data(*, seed, rows, variables, form=None):
@@ -64,7 +72,7 @@ def _causallearn_pc(array):
     return pc(array, alpha=0.01, show_progress=False).G.graph
 
 
-# ---- effects: one confounder, a treatment with overlap, a numeric outcome -------------------------------------------
+# ---- effects: one confounder, a treatment with overlap, a numeric outcome -----------------------
 
 
 def _effect_data(*, seed, rows, columns):
@@ -100,15 +108,17 @@ def _econml(frame, *, kind):
     return model.fit(frame["y"], frame["t"], X=x)
 
 
-# ---- recommenders: pairs with a taste of 8 dimensions ----------------------------------------------------------------
+# ---- recommenders: pairs with a taste of 8 dimensions -------------------------------------------
 
 
 def _pairs(*, seed, interactions, users, items):
     rng = np.random.default_rng(seed)
     pairs = rng.choice(users * items, size=interactions, replace=False)
-    taste = rng.normal(size=(users, 8)), rng.normal(size=(items, 8))
-    user, item = pairs // items, pairs % items
-    score = (taste[0][user] * taste[1][item]).sum(axis=1) / 3 + 0.5 * rng.normal(size=interactions)
+    user_taste = rng.normal(size=(users, 8))
+    item_taste = rng.normal(size=(items, 8))
+    user = pairs // items
+    item = pairs % items
+    score = (user_taste[user] * item_taste[item]).sum(axis=1) / 3 + 0.5 * rng.normal(size=interactions)
     return user, item, np.clip(np.rint(3 + score), 1, 5), (users, items)
 
 
@@ -131,18 +141,6 @@ def _recommender(data, *, method):
     return train_recommender(train, None, method, epochs=_EPOCHS, batch_size=4096, progress=False, **given)
 
 
-_ALS = """
-import pandas as pd
-from lenskit.als import ImplicitMFScorer
-from lenskit.data import from_interactions_df
-from lenskit.pipeline import topn_pipeline
-def work(data):
-    pipeline = topn_pipeline(ImplicitMFScorer(features=32, epochs=3))
-    pipeline.train(from_interactions_df(pd.DataFrame(data[:, :2].astype(int), columns=["user_id", "item_id"])))
-    return pipeline
-"""
-
-
 def _factors(*, seed, users, items):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(users, 32)), rng.normal(size=(items, 32))
@@ -155,7 +153,7 @@ def _rank(data):
     return top_items(lambda codes: user[codes] @ item.T, np.arange(len(user)), 10)
 
 
-# ---- predictions ------------------------------------------------------------------------------------------------------
+# ---- predictions --------------------------------------------------------------------------------
 
 
 def _labelled(*, seed, rows, columns):
@@ -194,12 +192,12 @@ def _trained(x, y, x_val, y_val, **how):
     return model
 
 
-_PRETRAINED = partial(_discover, method="pretrained")
 _GRAPH = {"rows": 1000, "variables": 20}
 _ROWS = (2000, 16_000, 128_000)
 _VARIABLES = (8, 16, 32)
 _SEEN = {"rows": 2000, "columns": 10}
-_CASES, _COLUMNS = (1000, 3000, 9000), (5, 15, 45)
+_CASES = (1000, 3000, 9000)
+_COLUMNS = (5, 15, 45)
 _MET = {"interactions": 50_000, "users": 2000, "items": 1000}
 _METS = {
     "interactions": (25_000, 70_000, 200_000),
@@ -210,58 +208,69 @@ _MORE = {"interactions": _METS["interactions"]}
 _WIDE = {"rows": _ROWS, "columns": _COLUMNS}
 
 
-def _of_graph(work, grids, form=None, **more):
-    return Method(
-        "discovery", partial(_graph_data, form=form), work, _GRAPH, grids, **{"forked": work is not _PRETRAINED} | more
-    )
+def _of_graph(work, *axes, form=None, forked=True):
+    grids = {axis: {"rows": _ROWS, "variables": _VARIABLES}[axis] for axis in axes}
+    return MeasuredMethod("discovery", partial(_graph_data, form=form), work, _GRAPH, grids, forked=forked)
 
 
-def _of_effect(work, grids):
-    return Method("effects", _effect_data, work, _SEEN, grids)
+def _of_effect(work, **grids):
+    return MeasuredMethod("effects", _effect_data, work, _SEEN, {"rows": _CASES, **grids})
 
 
-METHODS = {
-    "order search": _of_graph(partial(_discover, method="order"), {"rows": _ROWS, "variables": _VARIABLES}),
-    "order search, from statistics": _of_graph(partial(_discover, method="order"), {"rows": _ROWS}, Statistics.from_frame),
-    "PC": _of_graph(partial(_discover, method="pc"), {"rows": _ROWS, "variables": _VARIABLES}),
-    "PC (causal-learn)": _of_graph(_causallearn_pc, {"rows": _ROWS, "variables": _VARIABLES}, pd.DataFrame.to_numpy),
-    "GES": _of_graph(partial(_discover, method="ges"), {"rows": _ROWS, "variables": _VARIABLES}),
-    "pretrained network": _of_graph(_PRETRAINED, {"rows": _ROWS, "variables": _VARIABLES}),
-    "regression": _of_effect(partial(_effect, estimator="regression"), {"rows": _CASES, "columns": _COLUMNS}),
-    "AIPW": _of_effect(partial(_effect, estimator="aipw"), {"rows": _CASES, "columns": _COLUMNS}),
-    "LinearDML": _of_effect(partial(_effect, estimator="linear_dml"), {"rows": _CASES}),
-    "LinearDML (EconML)": _of_effect(partial(_econml, kind="linear"), {"rows": _CASES}),
-    "causal forest": _of_effect(partial(_effect, estimator="causal_forest"), {"rows": _CASES}),
-    "causal forest (EconML)": _of_effect(partial(_econml, kind="forest"), {"rows": _CASES}),
-    "uplift model": _of_effect(_uplift, {"rows": _CASES}),
-    **{
-        name: Method("recommenders", _pairs, partial(_recommender, method=name), _MET, grids)
-        for name, grids in (("mf", _METS), ("lightgcn", _METS), ("bpr", _MORE), ("ips-mf", _MORE))
-    },
-    "ALS (lenskit)": Method(
-        "recommenders", _triples, _ALS, _MET, _MORE, ".peers/lenskit/bin/python"
-    ),
-    "ranking the catalogue": Method(
-        "recommenders", _factors, _rank, {"users": 4000, "items": 2000},
+def _of_recommender(method, grids):
+    return MeasuredMethod("recommenders", _pairs, partial(_recommender, method=method), _MET, grids)
+
+
+def _of_prediction(work):
+    return MeasuredMethod("prediction", _labelled, work, {"rows": 8000, "columns": 10}, _WIDE)
+
+
+MEASURED = {
+    "order search": _of_graph(partial(_discover, method="order"), "rows", "variables"),
+    "order search, from statistics": _of_graph(partial(_discover, method="order"), "rows", form=Statistics.from_frame),
+    "PC": _of_graph(partial(_discover, method="pc"), "rows", "variables"),
+    "PC (causal-learn)": _of_graph(_causallearn_pc, "rows", "variables", form=pd.DataFrame.to_numpy),
+    "GES": _of_graph(partial(_discover, method="ges"), "rows", "variables"),
+    "pretrained network": _of_graph(partial(_discover, method="pretrained"), "rows", "variables", forked=False),
+    "regression": _of_effect(partial(_effect, estimator="regression"), columns=_COLUMNS),
+    "AIPW": _of_effect(partial(_effect, estimator="aipw"), columns=_COLUMNS),
+    "LinearDML": _of_effect(partial(_effect, estimator="linear_dml")),
+    "LinearDML (EconML)": _of_effect(partial(_econml, kind="linear")),
+    "causal forest": _of_effect(partial(_effect, estimator="causal_forest")),
+    "causal forest (EconML)": _of_effect(partial(_econml, kind="forest")),
+    "uplift model": _of_effect(_uplift),
+    "mf": _of_recommender("mf", _METS),
+    "lightgcn": _of_recommender("lightgcn", _METS),
+    "bpr": _of_recommender("bpr", _MORE),
+    "ips-mf": _of_recommender("ips-mf", _MORE),
+    "ALS (lenskit)": MeasuredMethod("recommenders", _triples, "lenskit_calls.als_cost", _MET, _MORE, LENSKIT),
+    "ranking the catalogue": MeasuredMethod(
+        "recommenders",
+        _factors,
+        _rank,
+        {"users": 4000, "items": 2000},
         {"users": (2000, 6000, 18_000), "items": (1000, 3000, 9000)},
     ),
-    "logistic regression": Method("prediction", _labelled, _logistic, {"rows": 8000, "columns": 10}, _WIDE),
-    "boosted trees": Method("prediction", _labelled, _boosting, {"rows": 8000, "columns": 10}, _WIDE),
-    "dense network": Method("prediction", _labelled, _network, {"rows": 8000, "columns": 10}, _WIDE),
-}  # fmt: skip
+    "logistic regression": _of_prediction(_logistic),
+    "boosted trees": _of_prediction(_boosting),
+    "dense network": _of_prediction(_network),
+}
 """Name -> how it is measured. Peers carry their package in brackets."""
 
 
 SKIPPED = {
-    "NOTEARS (gCastle)": "up to half a minute a run at 8 variables when tried: beyond the minutes of this benchmark; see discovery.peers"
+    "NOTEARS (gCastle)": "up to half a minute a run at 8 variables when tried: beyond the minutes of this "
+    "benchmark; see discovery.peers"
 }
 
 
-# ---- what the money buys: the same log, cheap methods and dear ones -----------------------------------------------------
+# ---- accuracy per cost: the same log, cheap methods and expensive ones --------------------------
 
 
 def shop_rows(*, seed, users):
-    """Half of the users teach, the other half judge; of the teachers a fifth stops the network."""
+    """The shop's log; half of the users are for training ("teach"), a fifth of those for early
+    stopping, the others for testing.
+    """
     from causal_lib.data import schema
     from causal_lib.inference.estimators import design
     from causal_lib.worlds.online_shop import shop
@@ -273,9 +282,14 @@ def shop_rows(*, seed, users):
     teach = part < 5
     x = (x - x[teach].mean()) / x[teach].std()
     return {
-        "log": log, "x": x.to_numpy(), "y": log["purchased"].to_numpy(), "t": log["exposed"].to_numpy(), "teach": teach,
-        "stop": part == 4, "uplift": world.truth["uplift"].to_numpy(),
-    }  # fmt: skip
+        "log": log,
+        "x": x.to_numpy(),
+        "y": log["purchased"].to_numpy(),
+        "t": log["exposed"].to_numpy(),
+        "teach": teach,
+        "stop": part == 4,
+        "uplift": world.truth["uplift"].to_numpy(),
+    }
 
 
 def _predicted(data, *, fit):
@@ -286,12 +300,17 @@ def _predicted(data, *, fit):
 def _predicted_by_network(data):
     from causal_lib.models.dnn import predict
 
-    teach, x, y = data["teach"] & ~data["stop"], data["x"], data["y"]
-    return predict(_trained(x[teach], y[teach], x[data["stop"]], y[data["stop"]]), x[~data["teach"]])
+    x = data["x"]
+    y = data["y"]
+    stop = data["stop"]
+    teach = data["teach"] & ~stop
+    return predict(_trained(x[teach], y[teach], x[stop], y[stop]), x[~data["teach"]])
 
 
 def _two_models(data, *, fit):
-    teach, t, x = data["teach"], data["t"], data["x"]
+    teach = data["teach"]
+    t = data["t"]
+    x = data["x"]
     arms = [fit((x[teach & (t == arm)], data["y"][teach & (t == arm)])) for arm in (0, 1)]
     chances = [model.predict_proba(x[~teach])[:, 1] for model in arms]
     return chances[1] - chances[0]
@@ -301,7 +320,8 @@ def _uplift_model(data):
     from causal_lib.data import schema
     from causal_lib.inference import UpliftModel
 
-    log, teach = data["log"], data["teach"]
+    log = data["log"]
+    teach = data["teach"]
     model = UpliftModel.train(log[teach], "exposed", "purchased", schema.ATTRIBUTES, cluster="user_id")
     return model.predict(log[~teach])
 
@@ -314,4 +334,4 @@ RANKINGS = {
     "uplift, two boosted trees": partial(_two_models, fit=_boosting),
     "uplift, doubly robust": _uplift_model,
 }
-"""What candidates are ranked by -> scores of the judging half's rows."""
+"""What candidates are ranked by -> scores of the rows of the testing half."""

@@ -1,19 +1,26 @@
-"""What the proposals of a 135M model are worth on networks whose graph is known: directions, false edges, order, a prior.
+"""Benchmark of the proposals of a 135M model on networks whose graph is known: directions, false
+edges, order, a prior.
 
-Claims, written before anything was measured, for the local model on alarm, asia, child and sachs together:
+Claims, written before anything was measured, for the local model on alarm, asia, child and sachs
+together:
 
-- The direction of an edge that there is, by the letters' probabilities with both orders averaged, is right no more often than
-  by a coin: the 95% interval of the share reaches down to 1/2.
-- With names X1, X2, ..., numbered at random and without descriptions, that interval holds 1/2. That is the control.
+- The direction of an edge that there is, by the letters' probabilities with both orders averaged,
+  is right no more often than by a coin: the 95% interval of the share reaches down to 1/2.
+- With names X1, X2, ..., numbered at random and without descriptions, that interval holds 1/2. That
+  is the control.
 - More than half of those pairs get no proposal, since the two orders contradict each other.
-- Among replies that name a cause, the place in the question matters: the share of the first-named is over .1 away from 1/2.
-- Replies name a cause as often where there is no edge: the share is at most .1 higher where there is one.
-- As a soft prior the proposals add at most .02 to directed F1, and averaged ones at most .02 more than coins.
+- Among replies that name a cause, the place in the question matters: the share of the first-named
+  is over .1 away from 1/2.
+- Replies name a cause as often where there is no edge: the share is at most .1 higher where there
+  is one.
+- As a soft prior the proposals add at most .02 to directed F1, and averaged ones at most .02 more
+  than coins.
 - Proposals that are all true do add to it, so the prior could help.
 
-The graphs were measured twice: the first prior could direct an open edge against its own proposal; the claims stayed.
-SHD is that from the true DAG, to which an open edge counts as wrong: coins lower it too.
-Intervals of shares are Wilson's, as though pairs were independent; those of F1 and SHD are over samples, which share the network.
+The graphs were measured twice: the first prior could direct an open edge against its own proposal;
+the claims stayed. SHD is that from the true DAG, to which an open edge counts as wrong: coins lower
+it too. Intervals of shares are Wilson's, as though pairs were independent; those of F1 and SHD are
+over samples, which share the network.
 """
 
 import math
@@ -31,7 +38,8 @@ from causal_lib.discovery.proposals.asking import Proposal, Proposals, descripti
 from causal_lib.discovery.proposals.language_models import LocalModel, Model, ProposalError
 from causal_lib.discovery.stability import Stability
 from causal_lib.discovery.statistics import Statistics
-from causal_lib.experiments.bench import claim
+from causal_lib.experiments.bench import benchmark
+from causal_lib.experiments.claims import Claim, report
 from causal_lib.graph import CausalGraph
 from causal_lib.progress import progress_bar
 from causal_lib.worlds.random_models import sample_network
@@ -40,22 +48,33 @@ NETWORKS = ("alarm", "asia", "child", "sachs")
 COINS = 20
 
 
+@benchmark("discovery.proposals", peer="coins, neutral names, no prior, a prior of true directions")
 def study(
-    *, networks: Sequence[str] = NETWORKS, n: int = 2000, samples: int = 5, draws: int = 50, apart: int = 15,
-    weight: float = 10.0, model: Model | None = None,
-) -> dict:  # fmt: skip
-    """What `causal-lib bench discovery.proposals` writes; where no local model is installed, that and no numbers.
+    *,
+    networks: Sequence[str] = NETWORKS,
+    n: int = 2000,
+    samples: int = 5,
+    draws: int = 50,
+    apart: int = 15,
+    weight: float = 10.0,
+    model: Model | None = None,
+) -> dict:
+    """Directions that a language model proposes from names, four networks; and as a soft prior, 5
+    samples of 2,000 rows.
 
-    ``apart`` pairs without an edge are drawn from each network. Priors have ``weight`` draws; the order search ran on
-    ``draws`` bootstrap draws of each of ``samples`` samples of ``n`` rows.
+    Where no local model is installed, the report says so and has no numbers. ``apart`` pairs
+    without an edge are drawn from each network. Priors have ``weight`` draws; the order search ran
+    on ``draws`` bootstrap draws of each of ``samples`` samples of ``n`` rows.
     """
     try:
         model = model or LocalModel()
     except ProposalError as error:
-        return {"claims": [], "skipped": {"local model": str(error)}}
-    tables, rows, kept = [], [], {"adjacent": [], "neutral": [], "apart": []}
+        return report([], skipped={"local model": str(error)})
+    rows = []
+    kept = {"adjacent": [], "neutral": [], "apart": []}
     for network in progress_bar(networks, delay=0, desc="networks"):
-        net, rng = bayes_net(f"network-{network}"), np.random.default_rng(0)
+        net = bayes_net(f"network-{network}")
+        rng = np.random.default_rng(0)
         truth = CausalGraph.from_pyagrum(net)
         seen = [_stability(net, n, draws, seed) for seed in range(samples)]
         edges, gaps = (_pairs(truth, marks) for marks in (truth.skeleton, ~truth.skeleton))
@@ -66,31 +85,29 @@ def study(
         bare = propose(sorted(number.values()), [(number[a], number[b]) for a, b in edges], model=model)
         back = {new: name for name, new in number.items()}
         bare = [replace(one, first=back[one.first], second=back[one.second]) for one in bare.items]
-        parts = {"adjacent": _those(asked, edges), "neutral": bare, "apart": _those(asked, gaps)}
+        parts = {"adjacent": _about(asked, edges), "neutral": bare, "apart": _about(asked, gaps)}
         for part, items in parts.items():
             kept[part] += [(network, one, truth) for one in items]
         for seed, one in enumerate(seen):
             rows += [{"network": network, "seed": seed, **row} for row in _discovery(one, truth, asked, weight, seed)]
     tables = [_table(name, kept, networks if name == "all" else [name]) for name in ("all", *networks)]
-    return {
-        "claims": _claims(tables, rows),
-        "skipped": {},
-        "about": {**model.about, "rows": n, "samples": samples, "draws": draws, "apart": apart, "weight": weight},
-        "table": tables,
-        "means": _means(rows, networks),
-        "rows": rows,
-        "proposals": [
-            {"network": name, "proposal": str(one), "reason": one.reason} for name, one, _ in kept["adjacent"]
-        ],
-        "versions": {package: version(package) for package in ("numpy", "torch")},
-    }
+    return report(
+        _claims(tables, rows),
+        skipped={},
+        about={**model.about, "rows": n, "samples": samples, "draws": draws, "apart": apart, "weight": weight},
+        table=tables,
+        means=_means(rows, networks),
+        rows=rows,
+        proposals=[{"network": name, "proposal": str(one), "reason": one.reason} for name, one, _ in kept["adjacent"]],
+        versions={package: version(package) for package in ("numpy", "torch")},
+    )
 
 
 def _pairs(truth, marks):
     return [(truth.names[i], truth.names[j]) for i, j in np.argwhere(np.triu(marks, 1))]
 
 
-def _those(proposals, pairs):
+def _about(proposals, pairs):
     return [one for one in proposals.items if {one.first, one.second} in [set(pair) for pair in pairs]]
 
 
@@ -101,7 +118,9 @@ def _stability(net, n, draws, seed) -> Stability:
 
 
 def leaning(one: Proposal) -> Proposal:
-    """The direction that the probabilities of the two orders, averaged as logarithms, favour; as a proposal."""
+    """The direction that the probabilities of the two orders, averaged as logarithms, favour; as a
+    proposal.
+    """
     there, back = (reply.shares for reply in one.replies)
     favour = math.log(there[0]) + math.log(back[1]) - math.log(there[1]) - math.log(back[0])
     return Proposal(one.first, one.second, "->" if favour > 0 else "<-", replies=one.replies)
@@ -122,7 +141,8 @@ def _share(hits):
 def _table(name, kept, networks):
     """One row of the table: what came of the pairs of ``networks``."""
     parts = {part: [(one, truth) for network, one, truth in all_ if network in networks] for part, all_ in kept.items()}
-    row, causes = {"network": name}, {}
+    row = {"network": name}
+    causes = {}
     for part, items in parts.items():
         answers = [one.answer for one, _ in items]
         row[part] = {"pairs": len(items), **{what: answers.count(what) for what in ("neither", "refused")}}
@@ -147,7 +167,8 @@ def _discovery(seen, truth, asked, weight, seed):
     truth = truth.subgraph(seen.names)
     found = {frozenset(pair) for pair in _pairs(truth, seen.graph().skeleton)}
     items = [one for one in asked.items if {one.first, one.second} in found]
-    lean, rng = [leaning(one) for one in items], np.random.default_rng(seed)
+    lean = [leaning(one) for one in items]
+    rng = np.random.default_rng(seed)
     true = [replace(one, answer=way) for one in lean for way in ("->", "<-") if _right(replace(one, answer=way), truth)]
     coins = [[replace(one, answer=("->", "<-")[rng.integers(2)]) for one in lean] for _ in range(COINS)]
     priors = {"none": [[]], "proposals": [items], "averaged": [lean], "coins": coins, "true directions": [true]}
@@ -169,7 +190,9 @@ def _of(rows, prior, what, networks=None):
 
 
 def _means(rows, networks):
-    """By network and prior: F1 and SHD, and what the prior adds to them with its t-interval over samples."""
+    """By network and prior: F1 and SHD, and what the prior adds to them with its t-interval over
+    samples.
+    """
     found = []
     for name in ("all", *networks):
         among = None if name == "all" else [name]
@@ -177,30 +200,30 @@ def _means(rows, networks):
             row = {"network": name, "prior": prior}
             for what in ("f1", "shd"):
                 values, without = (_of(rows, which, what, among) for which in (prior, "none"))
-                difference = claim("", values - without, "at most 0")
-                row |= {what: float(values.mean()), f"{what} added": difference["value"]}
-                row[f"{what} interval"] = difference.get("interval")
+                difference = Claim.of("", values - without, "at most 0")
+                row |= {what: float(values.mean()), f"{what} added": difference.value}
+                row[f"{what} interval"] = difference.interval
             found.append(row | {"votes": float(_of(rows, prior, "votes", among).mean())})
     return found
 
 
 def _claims(tables, rows):
-    whole, apiece = tables[0], tables[1:]
-    adjacent, lean, bare = (
-        whole["adjacent"], whole["adjacent"]["right by both orders averaged"], whole["neutral"]["right by both orders averaged"],
-    )  # fmt: skip
-    more = [row["adjacent"]["names a cause"]["share"] - row["apart"]["names a cause"]["share"] for row in apiece]
+    whole = tables[0]
+    adjacent = whole["adjacent"]
+    lean = adjacent["right by both orders averaged"]
+    bare = whole["neutral"]["right by both orders averaged"]
+    more = [row["adjacent"]["names a cause"]["share"] - row["apart"]["names a cause"]["share"] for row in tables[1:]]
     named = adjacent["first-named wins"]["share"]
     away = 0.0 if named is None else abs(named - 0.5)
     f1 = {prior: _of(rows, prior, "f1") for prior in ("none", "proposals", "averaged", "coins", "true directions")}
     return [
-        claim("directions, names: low end of the share right", [lean["low"]], "at most 0.5"),
-        claim("directions, neutral names: low end of the share right", [bare["low"]], "at most 0.5"),
-        claim("directions, neutral names: high end of the share right", [bare["high"]], "at least 0.5"),
-        claim("adjacent pairs refused, share", [adjacent["refused"] / adjacent["pairs"]], "above 0.5"),
-        claim("share of the first-named among causes named, distance from 1/2", [away], "above 0.1"),
-        claim("replies that name a cause, adjacent - apart, by network", more, "at most 0.1"),
-        claim("directed F1, prior of the proposals - no prior", f1["proposals"] - f1["none"], "at most 0.02"),
-        claim("directed F1, averaged orders - coins", f1["averaged"] - f1["coins"], "at most 0.02"),
-        claim("directed F1, true directions - no prior", f1["true directions"] - f1["none"], "above 0"),
+        Claim.of("directions, names: low end of the share right", [lean["low"]], "at most 0.5"),
+        Claim.of("directions, neutral names: low end of the share right", [bare["low"]], "at most 0.5"),
+        Claim.of("directions, neutral names: high end of the share right", [bare["high"]], "at least 0.5"),
+        Claim.of("adjacent pairs refused, share", [adjacent["refused"] / adjacent["pairs"]], "above 0.5"),
+        Claim.of("share of the first-named among causes named, distance from 1/2", [away], "above 0.1"),
+        Claim.of("replies that name a cause, adjacent - apart, by network", more, "at most 0.1"),
+        Claim.of("directed F1, prior of the proposals - no prior", f1["proposals"] - f1["none"], "at most 0.02"),
+        Claim.of("directed F1, averaged orders - coins", f1["averaged"] - f1["coins"], "at most 0.02"),
+        Claim.of("directed F1, true directions - no prior", f1["true directions"] - f1["none"], "above 0"),
     ]

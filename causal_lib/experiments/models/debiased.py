@@ -1,8 +1,10 @@
-"""Do debiased recommenders come nearer to the truth, and would anyone see it? All methods on data whose truth is known.
+"""Benchmark of debiased recommenders on data whose truth is known: by the truth, by weighted and by
+naive metrics.
 
-Ratings: ml-100k completed and made missing not at random, with known propensities. Clicks: the shop, whose recommender shows
-popular items to active users and first. Every method gets the same number of trials; options are chosen on validation data,
-weighted by known propensities, and the test data are looked at once.
+Ratings: ml-100k completed and made missing not at random, with known propensities. Clicks: the
+shop, whose recommender shows popular items to active users and first. Every method gets the same
+number of trials; options are chosen on validation data, weighted by known propensities, and the
+test data are looked at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,8 @@ import torch
 
 from causal_lib.data.sources import load
 from causal_lib.evaluation.rankings import evaluate_ranking, top_items
-from causal_lib.experiments.bench import claim
+from causal_lib.experiments.bench import benchmark
+from causal_lib.experiments.claims import Claim, report
 from causal_lib.metric import Metric
 from causal_lib.models.debiased import RATINGS
 from causal_lib.models.interactions import Interactions, clicks_of
@@ -39,7 +42,8 @@ _OWN: dict[str, Sequence[dict]] = {
 
 
 def settings(method: str, trials: int = TRIALS) -> list[dict]:
-    """The `TRIALS` settings of a method: two penalties, and three of its own option or, without one, of the penalty itself.
+    """The `TRIALS` settings of a method: two penalties, and three of its own option or, without
+    one, of the penalty itself.
 
     Fewer ``trials`` are spread evenly over them.
     """
@@ -65,9 +69,10 @@ def ratings_study(
 ) -> pd.DataFrame:
     """Mean squared errors on ml-100k made missing not at random, a row for each seed and method.
 
-    naive: of held-out ratings as they are; ips, snips: the same weighted by one over the propensity, over all pairs or
-    self-normalised; truth: of all pairs that were not trained on. Chosen: the setting of least weighted validation error (plain
-    'mf': unweighted, since who uses it knows of no weights). ``size``: only so many users and items, ``n_users`` and ``n_items``,
+    naive: of held-out ratings as they are; ips, snips: the same weighted by one over the
+    propensity, over all pairs or self-normalised; truth: of all pairs that were not trained on.
+    Chosen: the setting of least weighted validation error (plain 'mf': unweighted, since who uses
+    it knows of no weights). ``size``: only so many users and items, ``n_users`` and ``n_items``,
     those with the most ratings.
     """
     ratings = load("ml-100k")["ratings"]
@@ -88,17 +93,20 @@ def clicks_study(
     n_jobs: int = 2,
     **training,
 ) -> pd.DataFrame:
-    """Pooled gain@10 in the shop, a row for each seed and method: of clicks in the last days, on items not clicked before.
+    """Pooled gain@10 in the shop, a row for each seed and method: of clicks in the last days, on
+    items not clicked before.
 
-    naive: of the clicks as they are; snips: each weighted by one over propensity and attention to its position; truth: of the
-    clicks that would come if everything were shown first. Beside them the mean popularity of the lists (percentile). Chosen: the
-    setting of greatest weighted validation gain. 'popular' ranks by clicks.
+    naive: of the clicks as they are; snips: each weighted by one over propensity and attention to
+    its position; truth: of the clicks that would come if everything were shown first. Beside them
+    the mean popularity of the lists (percentile). Chosen: the setting of greatest weighted
+    validation gain. 'popular' ranks by clicks.
     """
     size = {"n_users": 1000, "n_items": 200, "days": 40} | dict(size or {})
     jobs = (joblib.delayed(_clicks_run)(first + k, size, ("popular", *methods), trials, training) for k in range(seeds))
     return pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
 
 
+@benchmark("models.debiased", peer="plain factorisation and BPR, six trials each like the others")
 def study(
     seeds: int = 5,
     *,
@@ -106,8 +114,13 @@ def study(
     clicks_size: Mapping[str, int] | None = None,
     **how,
 ) -> dict:
-    """Both tables and the claims about them, for `bench`; ``how`` goes to `ratings_study` and `clicks_study` alike."""
-    ratings, clicks = ratings_study(seeds, size=ratings_size, **how), clicks_study(seeds, size=clicks_size, **how)
+    """Errors on ml-100k made missing not at random, gain of clicks in the shop: naive, weighted,
+    true; 5 seeds.
+
+    ``how`` goes to `ratings_study` and `clicks_study` alike.
+    """
+    ratings = ratings_study(seeds, size=ratings_size, **how)
+    clicks = clicks_study(seeds, size=clicks_size, **how)
     claims = []
     for name, table, plain, sign in (("ratings", ratings, "mf", -1), ("clicks", clicks, "bpr", 1)):
         wide = {
@@ -115,11 +128,13 @@ def study(
         }
         for method in wide["truth"].columns.difference([plain, "popular"]):
             for what, end, target in (
-                ("truth", "low", "above 0"), ("snips", "low", "above 0"), ("naive", "high", "at most 0"),
-            ):  # fmt: skip
+                ("truth", "low", "above 0"),
+                ("snips", "low", "above 0"),
+                ("naive", "high", "at most 0"),
+            ):
                 gain = Metric.mean_of("", "", sign * (wide[what][method] - wide[what][plain]))
                 sentence = f"{name}, {method} instead of {plain}: gain by {what}, {end} end of the 95% interval"
-                claims.append(claim(sentence, [getattr(gain, end)], target))
+                claims.append(Claim.of(sentence, [getattr(gain, end)], target))
     means = [
         part.drop(columns=["seed", "chosen"]).groupby("method", sort=False).agg(["mean", "sem"]).round(4)
         for part in (ratings, clicks)
@@ -128,8 +143,8 @@ def study(
         name: {f"{column} {what}": values.to_dict() for (column, what), values in part.items()}
         for name, part in zip(("ratings", "clicks"), means, strict=True)
     }
-    rows = [part.to_dict("records") for part in (ratings, clicks)]
-    return {"claims": claims, "means": tables, "rows": dict(zip(("ratings", "clicks"), rows, strict=True))}
+    rows = {"ratings": ratings.to_dict("records"), "clicks": clicks.to_dict("records")}
+    return report(claims, means=tables, rows=rows)
 
 
 def _ratings_run(ratings, seed, methods, trials, training):
@@ -146,15 +161,21 @@ def _ratings_run(ratings, seed, methods, trials, training):
         weighted = {} if method == "mf" else {"propensity": shares[0], "validation_propensity": shares[1]}
         found = _best(train, validation, method, settings(method, trials), seed, _ON_RATINGS | training | weighted)
         scores = found.scores(np.arange(train.shape[0]))
-        error, w = (test.value - scores[test.users, test.items]) ** 2, 1 / shares[2]
-        # a fifth of the seen pairs are test pairs: their chance is a fifth of the propensity
-        facts = {
-            "naive": error.mean(),
-            "ips": (w * error).sum() / (0.2 * hidden.size),
-            "snips": np.average(error, weights=w),
-        }
-        facts["truth"] = ((scores - world.rating) ** 2)[hidden].mean()
-        rows.append({"seed": seed, "method": method, **facts, "chosen": str(found.settings)})
+        error = (test.value - scores[test.users, test.items]) ** 2
+        weight = 1 / shares[2]
+        rows.append(
+            {
+                "seed": seed,
+                "method": method,
+                "naive": error.mean(),
+                # a fifth of the seen pairs are test pairs, so their probability is a fifth of the
+                # propensity
+                "ips": (weight * error).sum() / (0.2 * hidden.size),
+                "snips": np.average(error, weights=weight),
+                "truth": ((scores - world.rating) ** 2)[hidden].mean(),
+                "chosen": str(found.settings),
+            }
+        )
     return rows
 
 
@@ -164,24 +185,26 @@ def _clicks_run(seed, size, methods, trials, training):
     train, validation, test, shares = clicks_of(world)
     seen = train.matrix()
     truth = _truth(world)
-    some = (
-        np.random.default_rng([seed, 2]).random(truth.shape) < 0.01
-    )  # shown at random, first: what 'cause' learns from
-    taken = (np.random.default_rng([seed, 3]).random(truth.shape) < truth)[some].astype(float)
-    randomised = Interactions(*some.nonzero(), taken, train.user_ids, train.item_ids)
+    # pairs shown at random and first, from which 'cause' learns
+    shown = np.random.default_rng([seed, 2]).random(truth.shape) < 0.01
+    clicked = (np.random.default_rng([seed, 3]).random(truth.shape) < truth)[shown].astype(float)
+    randomised = Interactions(*shown.nonzero(), clicked, train.user_ids, train.item_ids)
     counts = np.bincount(train.items, minlength=train.shape[1])
     percentile = pd.Series(counts).rank(pct=True).to_numpy()
     active = world.candidates.groupby("user_id").size().reindex(range(size["n_users"]), fill_value=0).to_numpy()
     share = np.ones(train.shape, dtype=np.float32)
     share[test.users, test.items] = shares[1]
-    everyone, rows = np.arange(train.shape[0]), []
+    everyone = np.arange(train.shape[0])
+    rows = []
     for method in methods:
-        chosen, scores = "", lambda users: np.broadcast_to(counts, (len(users), len(counts)))
+        chosen = ""
+        scores = lambda users: np.broadcast_to(counts, (len(users), len(counts)))  # noqa: E731
         if method != "popular":
             more = {"randomised": randomised} if method == "cause" else {}
             more["validation_propensity"] = shares[0]
             found = _best(train, validation, method, settings(method, trials), seed, training | more)
-            chosen, scores = str(found.settings), found.scores
+            chosen = str(found.settings)
+            scores = found.scores
         top = top_items(scores, everyone, 10, seen)
         table = evaluate_ranking(top, test.matrix(), everyone, propensity=share, n_boot=2).table["value"]
         facts = {"naive": table["naive", "pooled gain"], "snips": table["snips", "pooled gain"]}
@@ -193,7 +216,8 @@ def _clicks_run(seed, size, methods, trials, training):
 
 def _truth(world):
     """(users, items) probability of a click if shown first."""
-    users, items = world.users["user_id"].to_numpy(), world.items["item_id"].to_numpy()
+    users = world.users["user_id"].to_numpy()
+    items = world.items["item_id"].to_numpy()
     return world.potential_outcomes(users[:, None], items)["click_if_exposed"].to_numpy().reshape(len(users), -1)
 
 

@@ -1,4 +1,6 @@
-"""The training sets of the pretrained discoverer: random data of every family, described and labelled, kept on disk."""
+"""The training sets of the pretrained discoverer: random data of every family, described and
+labelled, kept on disk.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +28,8 @@ class Examples:
     nodes, pairs, index : as in `features.Features`, ``index`` counted within each data set.
     label : (pairs,) bool, whether i → j.
     variables, edges : (sets,) number of rows of ``nodes`` and ``pairs`` of each set.
-    family : (sets,) number of the family in the order of `FAMILIES`, 100 more where something spoils it.
+    family : (sets,) number of the family in the order of `FAMILIES`, 100 more where something
+        spoils it.
     """
 
     nodes: np.ndarray
@@ -46,7 +49,9 @@ class Examples:
 
 
 def example(seed: int | Sequence[int]):
-    """One data set of a random family, size, trouble and knowledge: (features, label, family number)."""
+    """One data set of a random family, size, trouble and knowledge: (features, label, family
+    number).
+    """
     rng = np.random.default_rng(seed)
     share = np.array([_SHARES.get(name, 1.0) for name in FAMILIES])
     number = int(rng.choice(len(share), p=share / share.sum()))
@@ -83,7 +88,9 @@ def join(parts: Sequence[Examples]) -> Examples:
 
 
 def make(count: int, seed: int, *, n_jobs: int = 2, folder: Path | None = None, progress: bool = True) -> Examples:
-    """``count`` examples (whole files of `SHARD`); those in ``folder`` already are read, the others made and kept there."""
+    """``count`` examples (whole files of `SHARD`); those in ``folder`` already are read, the others
+    made and kept there.
+    """
     folder = Path(folder or paths.ROOT / "data" / "cache" / "pretrain" / _recipe())
     folder.mkdir(parents=True, exist_ok=True)
     numbers = range(-(-count // SHARD))

@@ -1,4 +1,6 @@
-"""How the weights of the package were made: examples, networks, temperature, limits of doubt; `causal-lib pretrain`."""
+"""How the weights of the package were made: examples, networks, temperature, limits of doubt;
+`causal-lib pretrain`.
+"""
 
 import time
 from dataclasses import asdict, dataclass
@@ -22,7 +24,9 @@ from causal_lib.worlds.random_tables import HELD_OUT, draw
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the weights depend on: numbers of examples, networks and steps, and the seed of all of them."""
+    """What the weights depend on: numbers of examples, networks and steps, and the seed of all of
+    them.
+    """
 
     examples: int = 6000
     validation: int = 300
@@ -37,11 +41,14 @@ QUICK = Recipe(examples=100, validation=50, familiar=2, networks=2, steps=30)
 
 
 def pretrain(recipe: Recipe | None = None, path: Path = PATH, *, n_jobs: int = 2, progress: bool = True) -> Weights:
-    """Make the examples (kept under data/cache), train, calibrate, and write the weights to ``path``.
+    """Make the examples (kept under data/cache), train, calibrate, and write the weights to
+    ``path``.
 
-    The same recipe gives the same weights on the same machine and versions; other processors round otherwise.
+    The same recipe gives the same weights on the same machine and versions; other processors round
+    otherwise.
     """
-    recipe, start = recipe or Recipe(), time.perf_counter()
+    recipe = recipe or Recipe()
+    start = time.perf_counter()
     examples = make(recipe.examples, recipe.seed, n_jobs=n_jobs, progress=progress)
     validation = make(recipe.validation, recipe.seed + 1, n_jobs=n_jobs, progress=progress)
     pattern = describe(draw("linear Gaussian", 0, d=3, n=100).frame)
@@ -88,10 +95,14 @@ def set_odds(networks: tuple[PairNetwork, ...], examples: Examples, number: int)
 
 
 def temperature(odds: list[np.ndarray], examples: Examples) -> float:
-    """The temperature at which the mean of the networks' probabilities is likeliest, on tables that they never saw."""
-    first, answers = np.concatenate([[0], np.cumsum(examples.edges)]), []
+    """The temperature at which the mean of the networks' probabilities is likeliest, on tables that
+    they never saw.
+    """
+    first = np.concatenate([[0], np.cumsum(examples.edges)])
+    answers = []
     for k, logs in enumerate(odds):
-        a, b = first[k], first[k + 1]
+        a = first[k]
+        b = first[k + 1]
         back = reverse(torch.from_numpy(examples.index[:, a:b].astype(np.int64))).numpy()
         label = examples.label[a:b]
         answers.append((logs, back, np.where(label, 1, np.where(label[back], 2, 0)), 1 / examples.variables[k]))
@@ -115,7 +126,9 @@ def summaries(examples: Examples) -> np.ndarray:
 
 
 def limits(weights: Weights, validation: Examples, odds: list[np.ndarray], recipe: Recipe) -> dict[str, float]:
-    """From where on a table is unfamiliar: beyond 99% of the validation tables and 90% of each held-out family's."""
+    """From where on a table is unfamiliar: beyond 99% of the validation tables and 90% of each
+    held-out family's.
+    """
     from causal_lib.discovery.engines.pretrained.discoverer import log_odds
 
     far = [np.quantile(doubt.distance(weights.reference, summaries(validation), validation.variables), 0.99)]

@@ -12,8 +12,10 @@ from causal_lib.progress import progress_bar
 
 PAIRS = 4000  # ordered pairs in a batch, about
 TRIANGLES = 400_000  # and triangles at most, unless one data set alone has more
-LEARNING_RATE, DECAY = 1.5e-3, 0.05
-WARM_UP, AVERAGE = 1 / 20, 1 / 8  # of the steps: the rate grows; the averaged weights remember
+LEARNING_RATE = 1.5e-3
+DECAY = 0.05
+WARM_UP = 1 / 20  # of the steps, in which the rate grows
+AVERAGE = 1 / 8  # of the steps, which the averaged weights remember
 
 
 class Batches:
@@ -27,22 +29,37 @@ class Batches:
     def split(self, rng: np.random.Generator | None = None) -> list[np.ndarray]:
         """Numbers of the data sets of each batch, shuffled by ``rng``."""
         order = np.arange(len(self.examples)) if rng is None else rng.permutation(len(self.examples))
-        batches, current, pairs, cubes = [], [], 0, 0
+        batches = []
+        current = []
+        pairs = 0
+        cubes = 0
         for k in order:
-            e, t = int(self.examples.edges[k]), int(self.examples.variables[k]) ** 3
+            e = int(self.examples.edges[k])
+            t = int(self.examples.variables[k]) ** 3
             if current and (pairs + e > PAIRS or cubes + t > TRIANGLES):
                 batches.append(np.array(current))
-                current, pairs, cubes = [], 0, 0
+                current = []
+                pairs = 0
+                cubes = 0
             current.append(k)
-            pairs, cubes = pairs + e, cubes + t
+            pairs = pairs + e
+            cubes = cubes + t
         return [*batches, np.array(current)] if current else batches
 
     def take(self, sets: Sequence[int]) -> dict[str, torch.Tensor]:
         """The data sets ``sets`` as one graph."""
-        nodes, pairs, index, back, three, label, owner, of_node = [], [], [], [], [], [], [], []
+        nodes = []
+        pairs = []
+        index = []
+        back = []
+        three = []
+        label = []
+        owner = []
+        of_node = []
         at_node = at_pair = 0
         for place, k in enumerate(sets):
-            a, b = self.first_pair[k], self.first_pair[k + 1]
+            a = self.first_pair[k]
+            b = self.first_pair[k + 1]
             d = int(self.examples.variables[k])
             nodes.append(self.examples.nodes[self.first_node[k] : self.first_node[k + 1]])
             pairs.append(self.examples.pairs[a:b])
@@ -53,13 +70,18 @@ class Batches:
             label.append(self.examples.label[a:b])
             owner.append(torch.full((b - a,), place))
             of_node.append(torch.full((d,), place))
-            at_node, at_pair = at_node + d, at_pair + int(b - a)
+            at_node = at_node + d
+            at_pair = at_pair + int(b - a)
         return {
             "nodes": torch.from_numpy(np.concatenate(nodes).astype(np.float32)),
             "pairs": torch.from_numpy(np.concatenate(pairs).astype(np.float32)),
-            "index": torch.cat(index, 1), "back": torch.cat(back), "triangles": torch.cat(three, 1),
-            "label": torch.from_numpy(np.concatenate(label)), "owner": torch.cat(owner), "of_node": torch.cat(of_node),
-        }  # fmt: skip
+            "index": torch.cat(index, 1),
+            "back": torch.cat(back),
+            "triangles": torch.cat(three, 1),
+            "label": torch.from_numpy(np.concatenate(label)),
+            "owner": torch.cat(owner),
+            "of_node": torch.cat(of_node),
+        }
 
 
 @lru_cache(maxsize=100)
@@ -70,7 +92,9 @@ def _complete(d):
 
 
 def loss_of(network: PairNetwork, batch: dict[str, torch.Tensor], keep: torch.Tensor | None = None) -> torch.Tensor:
-    """Cross-entropy of the three answers of every pair, each data set weighing as its number of variables."""
+    """Cross-entropy of the three answers of every pair, each data set weighing as its number of
+    variables.
+    """
     forth = network(*(batch[k] for k in ("nodes", "pairs", "index", "back", "triangles")), keep)
     logs = log_probabilities(forth, batch["back"])
     answer = torch.where(batch["label"], 1, torch.where(batch["label"][batch["back"]], 2, 0))
@@ -95,7 +119,8 @@ def train(
 
     Parameters
     ----------
-    odd : which node features (f,) change sign with their variable; which pair features (2, g) with the first, the second.
+    odd : which node features (f,) change sign with their variable; which pair features (2, g) with
+        the first, the second.
     used : (g,) bool, pair features that are shown (ablations); all by default.
     options : of `PairNetwork`.
     """
@@ -114,7 +139,9 @@ def train(
             optimizer,
             lambda k: min((k + 1) / (WARM_UP * steps), 1) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * k / steps))),
         )
-        batches, history, queue = Batches(examples), [], []
+        batches = Batches(examples)
+        history = []
+        queue = []
         bar = progress_bar(range(steps), show=progress, desc="training", unit="step")
         for step in bar:
             if not queue:
@@ -124,7 +151,8 @@ def train(
             sets = int(batch["owner"][-1]) + 1
             flip = torch.from_numpy(rng.choice([-1.0, 1.0], len(batch["nodes"])).astype(np.float32))[:, None]
             batch["nodes"] = batch["nodes"] * torch.where(odd_node > 0, flip, 1)
-            first, second = flip[batch["index"][0]], flip[batch["index"][1]]
+            first = flip[batch["index"][0]]
+            second = flip[batch["index"][1]]
             batch["pairs"] = (
                 batch["pairs"] * torch.where(odd_pair[0] > 0, first, 1) * torch.where(odd_pair[1] > 0, second, 1)
             )
@@ -146,7 +174,9 @@ def train(
 def validate(network: PairNetwork, examples: Examples, used: torch.Tensor | None = None) -> float:
     """Mean loss on ``examples``."""
     network.eval()
-    batches, total, count = Batches(examples), 0.0, 0
+    batches = Batches(examples)
+    total = 0.0
+    count = 0
     with torch.no_grad():
         for sets in batches.split():
             batch = batches.take(sets)

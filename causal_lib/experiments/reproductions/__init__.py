@@ -1,4 +1,6 @@
-"""Published numbers beside ours: `reproduce` runs an experiment, `ledger` keeps what came out, failures too."""
+"""Published numbers beside ours: `reproduce` runs an experiment, `ledger` keeps what came out,
+failures too.
+"""
 
 from causal_lib.experiments.reproductions.ledger import LEDGER, Entry, read, table
 from causal_lib.experiments.reproductions.runner import EXPERIMENTS, reproduce

@@ -1,8 +1,8 @@
 """Open Bandit Pipeline's published relative errors of off-policy estimators, by our estimators.
 
-Its three README experiments: synthetic data, digits as a bandit, the small Open Bandit data; each takes a number of runs and
-their first seed. The data, policies and models of the reward are made anew from what its examples state; thresholds are chosen
-from its candidates.
+Its three README experiments: synthetic data, digits as a bandit, the small Open Bandit data; each
+takes a number of runs and their first seed. The data, policies and models of the reward are made
+anew from what its examples state; thresholds are chosen from its candidates.
 """
 
 from collections.abc import Callable
@@ -27,72 +27,123 @@ _FOLDS_SEED = 12345
 _MEASURE = "relative error of the estimated value of a policy, mean of the runs"
 # name -> mean and standard deviation over the runs, as printed
 _SYNTHETIC = {
-    "DM": (0.074390, 0.024525), "IPW": (0.009481, 0.006899), "SNIPW": (0.006665, 0.004541), "DR": (0.006175, 0.004245),
-    "SNDR": (0.006118, 0.003997), "Switch-DR": (0.006175, 0.004245), "DRos": (0.021951, 0.013337),
-}  # fmt: skip
+    "DM": (0.074390, 0.024525),
+    "IPW": (0.009481, 0.006899),
+    "SNIPW": (0.006665, 0.004541),
+    "DR": (0.006175, 0.004245),
+    "SNDR": (0.006118, 0.003997),
+    "Switch-DR": (0.006175, 0.004245),
+    "DRos": (0.021951, 0.013337),
+}
 _DIGITS = {
-    "DM": (0.436541, 0.017629), "IPW": (0.030288, 0.024506), "SNIPW": (0.022764, 0.017917), "DR": (0.016156, 0.012679),
-    "SNDR": (0.022082, 0.016865), "Switch-DR": (0.034657, 0.018575), "DRos": (0.015868, 0.012537),
-}  # fmt: skip
+    "DM": (0.436541, 0.017629),
+    "IPW": (0.030288, 0.024506),
+    "SNIPW": (0.022764, 0.017917),
+    "DR": (0.016156, 0.012679),
+    "SNDR": (0.022082, 0.016865),
+    "Switch-DR": (0.034657, 0.018575),
+    "DRos": (0.015868, 0.012537),
+}
 _SMALL = {
-    "DM": (0.156876, 0.109898), "IPW": (0.311082, 0.311170), "SNIPW": (0.311795, 0.334736), "DR": (0.292464, 0.315485),
-    "SNDR": (0.302407, 0.328434), "Switch-DR": (0.258410, 0.160598), "DRos": (0.159520, 0.109660),
-}  # fmt: skip
+    "DM": (0.156876, 0.109898),
+    "IPW": (0.311082, 0.311170),
+    "SNIPW": (0.311795, 0.334736),
+    "DR": (0.292464, 0.315485),
+    "SNDR": (0.302407, 0.328434),
+    "Switch-DR": (0.258410, 0.160598),
+    "DRos": (0.159520, 0.109660),
+}
 
 
 def synthetic(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
-    """Synthetic rounds: 5 context columns, 30 actions, logistic rewards, a logging policy that prefers bad actions."""
+    """Synthetic rounds: 5 context columns, 30 actions, logistic rewards, a logging policy that
+    prefers bad actions.
+    """
     return _entries(
-        "open-bandit-synthetic", _run_synthetic, runs, seed, _SYNTHETIC, 20, n_jobs,
-        "synthetic data, 10,000 rounds, 30 actions, beta -3, logistic regression for policy and rewards; the rewards by the formula "
-        "of release 0.5.5, chosen because release 0.5.7 lacks a bracket in it and gives DM an error of .18", "examples/synthetic",
-    )  # fmt: skip
+        "open-bandit-synthetic",
+        _run_synthetic,
+        runs,
+        seed,
+        _SYNTHETIC,
+        20,
+        n_jobs,
+        "synthetic data, 10,000 rounds, 30 actions, beta -3, logistic regression for policy and "
+        "rewards; the rewards by the formula of release 0.5.5, chosen because release 0.5.7 lacks a "
+        "bracket in it and gives DM an error of .18",
+        "examples/synthetic",
+    )
 
 
 def digits(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
     """Handwritten digits as a bandit: the action is a class, the reward whether it is right."""
     return _entries(
-        "open-bandit-digits", _run_digits, runs, seed, _DIGITS, 30, n_jobs,
-        "scikit-learn's digits, 70% to evaluate, logging: logistic regression at .4, policy: random forest at .9, rewards: boosting",
+        "open-bandit-digits",
+        _run_digits,
+        runs,
+        seed,
+        _DIGITS,
+        30,
+        n_jobs,
+        "scikit-learn's digits, 70% to evaluate, logging: logistic regression at .4, policy: random "
+        "forest at .9, rewards: boosting",
         "examples/multiclass",
-    )  # fmt: skip
+    )
 
 
 def small(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
-    """The small Open Bandit data: what bts earns, from bootstrap draws of the random policy's log, campaign 'all'."""
+    """The small Open Bandit data: what bts earns, from bootstrap draws of the random policy's log,
+    campaign 'all'.
+    """
     load("obd"), load("bts-prior")  # what is missing is said before any process is started
     return _entries(
-        "open-bandit-small", _run_small, runs, seed, _SMALL, 30, n_jobs,
-        "small Open Bandit data, campaign all, random to bts, logistic regression for rewards, bootstrap draws of the log",
+        "open-bandit-small",
+        _run_small,
+        runs,
+        seed,
+        _SMALL,
+        30,
+        n_jobs,
+        "small Open Bandit data, campaign all, random to bts, logistic regression for rewards, "
+        "bootstrap draws of the log",
         "examples/obd",
-    )  # fmt: skip
+    )
 
 
 def _entries(experiment, run, runs, seed, published, published_runs, n_jobs, setting, place):
     found = pd.DataFrame(joblib.Parallel(n_jobs)(joblib.delayed(run)(seed + k) for k in range(runs)))
     return [
         Entry.of_runs(
-            found[name], experiment=experiment, quantity=name, setting=setting, measure=_MEASURE, published=mean,
-            source=f"Open Bandit Pipeline, README of {place}", published_error=deviation / np.sqrt(published_runs), digits=6,
+            found[name],
+            experiment=experiment,
+            quantity=name,
+            setting=setting,
+            measure=_MEASURE,
+            published=mean,
+            source=f"Open Bandit Pipeline, README of {place}",
+            published_error=deviation / np.sqrt(published_runs),
+            digits=6,
             seeds=f"{seed} to {seed + runs - 1}",
         )
         for name, (mean, deviation) in published.items()
-    ]  # fmt: skip
+    ]
 
 
 def _run_synthetic(seed):
-    rng, n, k, p = np.random.default_rng(seed), 10_000, 30, 5
-    of_context, of_action, of_both = (
-        rng.uniform(-1, 1, p + 1),
-        rng.uniform(-1, 1, k + 1),
-        rng.uniform(-1, 1, (p + 1, k + 1)),
-    )
+    rng = np.random.default_rng(seed)
+    n = 10_000
+    k = 30
+    p = 5
+    of_context = rng.uniform(-1, 1, p + 1)
+    of_action = rng.uniform(-1, 1, k + 1)
+    of_both = rng.uniform(-1, 1, (p + 1, k + 1))
 
     def draw():
         x = rng.standard_normal((n, p))
-        wide, actions = np.column_stack([np.ones(n), x]), np.column_stack([np.ones(k), np.eye(k)])
+        wide = np.column_stack([np.ones(n), x])
+        actions = np.column_stack([np.ones(k), np.eye(k)])
         level = (wide @ of_context)[:, None] + actions @ of_action + wide @ of_both @ actions.T
-        # Release 0.5.7 forgets a bracket here (level - mean / deviation); with it DM's error would be .18, not the published .07.
+        # Release 0.5.7 forgets a bracket here (level - mean / deviation); with it DM's error would
+        # be .18, not the published .07.
         mean = expit((level - level.mean()) / level.std())
         logging = softmax(-3 * mean, axis=1)
         action = (rng.random((n, 1)) > logging.cumsum(axis=1)).sum(axis=1).clip(max=k - 1)
@@ -111,7 +162,9 @@ def _run_synthetic(seed):
 def _run_digits(seed):
     x, y = load_digits(return_X_y=True)
     x_train, x, y_train, y = train_test_split(x, y, test_size=0.7, random_state=seed)
-    n, k, rng = len(y), 10, np.random.default_rng(seed)
+    n = len(y)
+    k = 10
+    rng = np.random.default_rng(seed)
     forest = RandomForestClassifier(n_estimators=30, max_depth=5, min_samples_leaf=10, random_state=_FOLDS_SEED)
     logging, policy = (
         share * np.eye(k)[model.fit(x_train, y_train).predict(x)] + (1 - share) / k
@@ -129,8 +182,11 @@ def _run_digits(seed):
 
 
 def _run_small(seed):
-    obd, prior = load("obd"), load("bts-prior")["all"]
-    rng, log, items = np.random.default_rng(seed), obd["random", "all"], obd["items", "all"]
+    obd = load("obd")
+    prior = load("bts-prior")["all"]
+    rng = np.random.default_rng(seed)
+    log = obd["random", "all"]
+    items = obd["items", "all"]
     truth = obd["bts", "all"]["click"].mean()
     draws = rng.beta(prior["alpha"], prior["beta"], size=(20_000, len(prior)))
     best = np.argsort(-draws, axis=1)[:, :3]
@@ -145,7 +201,8 @@ def _run_small(seed):
     place = log["position"].to_numpy() - 1
     for train, test in KFold(3, shuffle=True, random_state=_FOLDS_SEED).split(x):
         for number in range(3):
-            learn, rest = train[place[train] == number], test[place[test] == number]
+            learn = train[place[train] == number]
+            rest = test[place[test] == number]
             expected[rest] = _fitted(_logistic, x, log, np.column_stack(coded), learn, rest)
     return _errors(log, policy[place], expected, truth)
 

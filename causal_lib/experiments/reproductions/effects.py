@@ -1,4 +1,4 @@
-"""Published numbers about effects: LaLonde's, CausalML's comparison of meta-learners; and the ACIC 2016 data, scored by its truth."""
+"""Published numbers about effects: LaLonde's, and CausalML's comparison of meta-learners."""
 
 import joblib
 import numpy as np
@@ -10,46 +10,61 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from causal_lib.data.sources import load
-from causal_lib.experiments.bench import claim
 from causal_lib.experiments.reproductions.ledger import Entry
 from causal_lib.inference.effects import effect
-from causal_lib.inference.estimators import NoOverlapError, design
+from causal_lib.inference.estimators import NoOverlapError
 from causal_lib.inference.learners import causalml_part
-from causal_lib.inference.uplift import UpliftModel
 
 _LEARNERS = ("S", "T", "X", "R")
 _MEDIANS = {  # learner -> median error in each setup
-    "S": (0.290, 1.912, 1.000, 1.696), "T": (0.214, 1.230, 2.134, 1.849), "X": (0.214, 1.258, 1.911, 1.826),
+    "S": (0.290, 1.912, 1.000, 1.696),
+    "T": (0.214, 1.230, 2.134, 1.849),
+    "X": (0.214, 1.258, 1.911, 1.826),
     "R": (0.135, 1.228, 0.056, 1.770),
-}  # fmt: skip
+}
 _SIZES = [(n, p, sigma) for n in (100, 500) for p in (6, 12) for sigma in (0.5, 1, 2, 4)]
 
 
 def lalonde() -> list[Entry]:
-    """What the training did to earnings: the experiment, and its treated against a survey's respondents."""
-    nsw, cps = load("nsw"), load("cps")
+    """What the training did to earnings: the experiment, and its treated against a survey's
+    respondents.
+    """
+    nsw = load("nsw")
+    cps = load("cps")
     survey = pd.concat([nsw[nsw["treat"] == 1], cps], ignore_index=True)
     known = {
-        "experiment": "lalonde", "measure": "difference of mean earnings in 1978, dollars", "published_error": float("nan"),
-        "digits": 0, "error": 0.0, "runs": 1, "seeds": "nothing is random",
+        "experiment": "lalonde",
+        "measure": "difference of mean earnings in 1978, dollars",
+        "published_error": float("nan"),
+        "digits": 0,
+        "error": 0.0,
+        "runs": 1,
+        "seeds": "nothing is random",
         "source": "Dehejia and Wahba 1999, as told in Cunningham, Causal Inference: The Mixtape, table 5.11",
-    }  # fmt: skip
+    }
     rows = (
         ("experiment", nsw, 1794.0, "185 treated, 260 controls"),
         ("CPS, naive", survey, -8498.0, "185 treated, 15,992 others"),
     )
     return [
-        Entry(quantity=name, setting=f"NSW, {who}", published=number, **known,
-              value=effect(frame, "treat", "re78", adjustment=[], estimator="difference").value)
+        Entry(
+            quantity=name,
+            setting=f"NSW, {who}",
+            published=number,
+            **known,
+            value=effect(frame, "treat", "re78", adjustment=[], estimator="difference").value,
+        )
         for name, frame, number, who in rows
-    ]  # fmt: skip
+    ]
 
 
 def lalonde_recovered() -> pd.DataFrame:
-    """What each estimator makes of the treated and the survey's respondents, where the experiment says 1,794 dollars.
+    """What each estimator makes of the treated and the survey's respondents, where the experiment
+    says 1,794 dollars.
 
-    On all rows, and on those whose propensity by a logistic regression lies in [0.1, 0.9]: nobody of the others is like the
-    treated. Columns rows ('all' or 'comparable'), n, estimator, value, low, high; nan where it is refused.
+    On all rows, and on those whose propensity by a logistic regression lies in [0.1, 0.9]: nobody
+    of the others is like the treated. Columns rows ('all' or 'comparable'), n, estimator, value,
+    low, high; nan where it is refused.
 
     Source: Dehejia and Wahba 1999 (terms of the regression); Crump and others 2009 (the limits).
     """
@@ -58,7 +73,8 @@ def lalonde_recovered() -> pd.DataFrame:
     columns = [name for name in survey if name not in ("treat", "re78")]
     bent = survey.assign(age2=survey["age"] ** 2, age3=survey["age"] ** 3, educ2=survey["educ"] ** 2)
     bent = bent.assign(both=bent["educ"] * bent["re74"])[[*columns, "age2", "age3", "educ2", "both"]]
-    # At its usual tolerance the solver stops far from the maximum, and 19 rows more pass the limits.
+    # At its usual tolerance the solver stops far from the maximum, and 19 rows more pass the
+    # limits.
     model = make_pipeline(StandardScaler(), LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8))
     share = model.fit(bent, survey["treat"]).predict_proba(bent)[:, 1]
     rows = []
@@ -76,7 +92,8 @@ def lalonde_recovered() -> pd.DataFrame:
 
 
 def nie_wager(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
-    """CausalML's own meta-learners on lasso, on our generator of the four setups of Nie and Wager: median squared error of effects.
+    """CausalML's own meta-learners on lasso, on our generator of the four setups of Nie and Wager:
+    median squared error of effects.
 
     Every run draws each of 16 sizes (n, p, noise) once in each setup.
     """
@@ -85,12 +102,19 @@ def nie_wager(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]
     for place, learner in enumerate(_LEARNERS):
         for setup in range(4):
             ours = Entry.of_runs(
-                errors[:, setup, :, place], "median", experiment="nie-wager", quantity=f"{learner}-learner, setup {setup + 1}",
-                source="CausalML, notebook benchmark_simulation_studies", seeds=f"{seed} to {seed + runs - 1}", published_error=0.0,
+                errors[:, setup, :, place],
+                "median",
+                experiment="nie-wager",
+                quantity=f"{learner}-learner, setup {setup + 1}",
+                source="CausalML, notebook benchmark_simulation_studies",
+                seeds=f"{seed} to {seed + runs - 1}",
+                published_error=0.0,
                 setting="16 sizes: n 100 or 500, p 6 or 12, noise .5 to 4; Lasso(), logistic propensities, a fifth to test",
-                measure="mean squared error of the individual effects, median over data sets", digits=3,
-                published=_MEDIANS[learner][setup], code="CausalML's learners on our data generator",
-            )  # fmt: skip
+                measure="mean squared error of the individual effects, median over data sets",
+                digits=3,
+                published=_MEDIANS[learner][setup],
+                code="CausalML's learners on our data generator",
+            )
             # The source ran each size 100 times and tells no spread: ours, scaled to as many runs.
             entries.append(Entry(**vars(ours) | {"published_error": ours.error * np.sqrt(runs / 100)}))
     return entries
@@ -100,7 +124,8 @@ def _meta_learners(seed):
     """(setups, sizes, learners) mean squared errors."""
     meta = causalml_part("meta")
     kinds = [getattr(meta, f"Base{learner}Regressor") for learner in _LEARNERS]
-    rng, errors = np.random.default_rng(seed), np.empty((4, len(_SIZES), len(_LEARNERS)))
+    rng = np.random.default_rng(seed)
+    errors = np.empty((4, len(_SIZES), len(_LEARNERS)))
     for setup in range(4):
         for size, (n, p, sigma) in enumerate(_SIZES):
             parts = train_test_split(*setup_of(setup + 1, n, p, sigma, rng), test_size=0.2, random_state=seed)
@@ -118,125 +143,28 @@ def _meta_learners(seed):
 def setup_of(setup: int, n: int, p: int, sigma: float, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Covariates (n, p), treatment, outcome and true effect (n,) of one of Nie and Wager's setups.
 
-    1 hard nuisances, easy effect; 2 randomised; 3 easy propensity, hard baseline, constant effect; 4 the arms have nothing in common.
-    Source: Nie and Wager 2021, section 4, as CausalML has them.
+    1 hard nuisances, easy effect; 2 randomised; 3 easy propensity, hard baseline, constant effect;
+    4 the arms have nothing in common. Source: Nie and Wager 2021, section 4, as CausalML has them.
     """
     x = rng.uniform(size=(n, p)) if setup == 1 else rng.standard_normal((n, p))
     a, b, c, d, e = x.T[:5]
     if setup == 1:
         baseline = np.sin(np.pi * a * b) + 2 * (c - 0.5) ** 2 + d + 0.5 * e
-        share, effects = np.sin(np.pi * a * b).clip(0.1, 0.9), (a + b) / 2
+        share = np.sin(np.pi * a * b).clip(0.1, 0.9)
+        effects = (a + b) / 2
     elif setup == 2:
         baseline = np.maximum(np.maximum(a + b, c), 0) + np.maximum(d + e, 0)
-        share, effects = np.full(n, 0.5), a + np.log1p(np.exp(b))
+        share = np.full(n, 0.5)
+        effects = a + np.log1p(np.exp(b))
     elif setup == 3:
-        baseline, share, effects = 2 * np.log1p(np.exp(a + b + c)), expit(-b - c), np.ones(n)
+        baseline = 2 * np.log1p(np.exp(a + b + c))
+        share = expit(-b - c)
+        effects = np.ones(n)
     else:
-        one, other = np.maximum(a + b + c, 0), np.maximum(d + e, 0)
-        baseline, share, effects = (one + other) / 2, 1 / (1 + np.exp(-a) + np.exp(-b)), one - other
+        one = np.maximum(a + b + c, 0)
+        other = np.maximum(d + e, 0)
+        baseline = (one + other) / 2
+        share = 1 / (1 + np.exp(-a) + np.exp(-b))
+        effects = one - other
     t = (rng.random(n) < share).astype(int)
     return x, t, baseline + (t - 0.5) * effects + sigma * rng.standard_normal(n), effects
-
-
-def acic(
-    sets: int = 10, *, methods: tuple[str, ...] | None = None, n: int | None = None, n_jobs: int = 2
-) -> pd.DataFrame:
-    """Errors on the first ``sets`` of ACIC 2016's outcome sets, of their first ``n`` rows: one row for each set and method.
-
-    Columns set, method, package, refused (whether our check of overlap gives no answer: nothing is scored then), average (absolute
-    error of the average effect over these rows) and individual (root mean squared error of the effect of each row against
-    its expectation; nan for a method that gives only the average), both in standard deviations of the outcome. The peers run at
-    their defaults, and answer whatever the overlap.
-    """
-    data = load("acic2016")
-    jobs = (
-        joblib.delayed(_score)(data["covariates"][:n], data[k][:n], k, name)
-        for k in range(1, sets + 1)
-        for name in methods or METHODS
-    )
-    return pd.DataFrame(joblib.Parallel(n_jobs)(jobs))
-
-
-def acic_report(sets: int = 10, *, n: int | None = None, n_jobs: int = 2) -> dict:
-    """`acic` and the claims about it, for `bench`."""
-    table = acic(sets, n=n, n_jobs=n_jobs)
-    average, individual = (
-        table.pivot_table(index="set", columns="method", values=what) for what in ("average", "individual")
-    )
-    answered = average["AIPW"].dropna().index
-    average, individual = average.loc[answered], individual.loc[answered]
-    best = individual[[name for name, (package, _) in METHODS.items() if package != "ours"]].min(axis=1)
-    gaps = {
-        "AIPW: error of the average - difference of means'": (
-            average["AIPW"] - average["difference of means"],
-            "below 0",
-        ),
-        "AIPW: error of the average, standard deviations": (average["AIPW"], "at most 0.05"),
-        "DR-learner: RMSE of individual effects - the best peer's": (individual["DR-learner"] - best, "at most 0"),
-    }
-    claims = [claim(name, values, target) for name, (values, target) in gaps.items()]
-    return {"claims": claims, "rows": table.astype(object).where(table.notna(), None).to_dict("records")}
-
-
-def _score(covariates, truth, number, name):
-    package, method = METHODS[name]
-    t, y = truth["z"].to_numpy(), np.where(truth["z"] == 1, truth["y1"], truth["y0"])
-    try:
-        average, individual = method(covariates.assign(z=t, y=y), list(covariates))
-    except NoOverlapError:
-        row = {"set": number, "method": name, "package": package, "refused": True}
-        return row | {"average": np.nan, "individual": np.nan}
-    effects, unit = (truth["mu1"] - truth["mu0"]).to_numpy(), y.std()
-    off = np.nan if individual is None else float(np.sqrt(((individual - effects) ** 2).mean())) / unit
-    row = {"set": number, "method": name, "package": package, "refused": False}
-    return row | {"average": abs(average - effects.mean()) / unit, "individual": off}
-
-
-def _average(estimator):
-    return lambda frame, columns: (effect(frame, "z", "y", adjustment=columns, estimator=estimator).value, None)
-
-
-def _uplift(learner):
-    def run(frame, columns):
-        found = UpliftModel.train(frame, "z", "y", columns, learner=learner).predict(frame)
-        return found.mean(), found
-
-    return run
-
-
-def _econml(name):
-    def run(frame, columns):
-        from econml.dml import CausalForestDML
-        from econml.dr import DRLearner
-
-        x = design(frame, columns).to_numpy()
-        forest = CausalForestDML(discrete_treatment=True, random_state=0)
-        model = DRLearner(random_state=0) if name == "DRLearner" else forest
-        found = np.ravel(model.fit(frame["y"].to_numpy(), frame["z"].to_numpy(), X=x).effect(x))
-        return found.mean(), found
-
-    return run
-
-
-def _causalml(name):
-    def run(frame, columns):
-        from xgboost import XGBRegressor
-
-        meta = causalml_part("meta")
-
-        x, t, y = design(frame, columns).to_numpy(), frame["z"].to_numpy(), frame["y"].to_numpy()
-        model = meta.XGBTRegressor(random_state=0) if name == "T" else meta.BaseXRegressor(XGBRegressor(random_state=0))
-        found = np.ravel(model.fit_predict(X=x, treatment=t, y=y))
-        return found.mean(), found
-
-    return run
-
-
-METHODS = {
-    "difference of means": ("ours", _average("difference")), "regression": ("ours", _average("regression")),
-    "matching": ("ours", _average("matching")), "AIPW": ("ours", _average("aipw")), "LinearDML": ("ours", _average("linear_dml")),
-    "DR-learner": ("ours", _uplift("dr")), "causal forest": ("ours", _uplift("causal_forest")), "X-learner": ("ours", _uplift("x")),
-    "CausalForestDML()": ("EconML", _econml("CausalForestDML")), "DRLearner()": ("EconML", _econml("DRLearner")),
-    "XGBTRegressor()": ("CausalML", _causalml("T")), "BaseXRegressor(XGBRegressor())": ("CausalML", _causalml("X")),
-}  # fmt: skip
-"""Name -> package and function of a frame with treatment z and outcome y and the names of the covariates."""

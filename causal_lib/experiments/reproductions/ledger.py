@@ -1,14 +1,14 @@
-"""The ledger of reproductions, ``reports/reproductions.toml``: a published number, ours, and a verdict that is computed.
+"""The ledger of reproductions, ``reports/reproductions.toml``: a published number, ours, and a
+verdict that is computed.
 
-The verdict is computed from the numbers and from one fact, whether ours comes from the published method. A test asks whether
-the two differ by more than their errors. It cannot show that they are equal, and few runs make it lenient. So equivalence is
-asked too: does the whole interval lie within `MARGIN` of the published number? What is not reproduced stays in.
+The verdict is computed from the numbers and from one fact, whether ours comes from the published
+method. A test asks whether the two differ by more than their errors. It cannot show that they are
+equal, and few runs make it lenient. So equivalence is asked too: does the whole interval lie within
+`MARGIN` of the published number? What is not reproduced stays in.
 """
 
 import json
 import math
-import operator
-import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -18,13 +18,15 @@ import numpy as np
 import pandas as pd
 
 from causal_lib import paths
+from causal_lib.experiments.claims import is_target, meets
 from causal_lib.paths import write_text
 
 LEDGER = paths.ROOT / "reports" / "reproductions.toml"
-_COMPARE = {"at most": operator.le, "at least": operator.ge, "below": operator.lt, "above": operator.gt}
-_COMPARISON = re.compile(rf"({'|'.join(_COMPARE)}) -?\d+(\.\d+)?")
 MARGIN = (0.8, 1.25)
-"""Ours over the published number, both errors included, must lie within these ratios to be equivalent to it."""
+"""Ours over the published number, both errors included, must lie within these ratios to be
+equivalent to it.
+"""
+_COLUMNS = ["experiment", "quantity", "published", "ours", "runs", "z", "equivalent", "verdict", "code"]
 VERDICTS = ("reproduced", "differs", "not reproduced", "other method")
 _HEAD = "# Written by `causal-lib reproduce`; the verdicts are computed, see causal_lib/experiments/reproductions/ledger.py.\n"
 
@@ -36,11 +38,16 @@ class Entry:
     Attributes
     ----------
     experiment, quantity : together the key, e.g. 'open-bandit-synthetic' and 'IPW'.
-    source, setting, measure : where it was published, on what data under which setting, and what the number is.
-    published : the number, or, where the source only says which way it goes, a comparison such as 'above 0'.
-    published_error : its standard error, from the spread and the number of runs that the source gives; nan if it gives none.
-    digits : decimals that the source prints: half a unit of the last one is allowed on top of the errors.
-    value, error, runs, seeds : ours, its standard error (0 if nothing is random), number of runs, their seeds in words.
+    source, setting, measure : where it was published, on what data under which setting, and what
+        the number is.
+    published : the number, or, where the source only says which way it goes, a comparison such as
+        'above 0'.
+    published_error : its standard error, from the spread and the number of runs that the source
+        gives; nan if it gives none.
+    digits : decimals that the source prints: half a unit of the last one is allowed on top of the
+        errors.
+    value, error, runs, seeds : ours, its standard error (0 if nothing is random), number of runs,
+        their seeds in words.
     because : what is known of the reason where they differ; it does not change the verdict.
     other_method : how our method is another one than the published; empty where it is the same.
     code : whose code computes ours: "own", or a package's name.
@@ -63,7 +70,7 @@ class Entry:
     code: str = "own"
 
     def __post_init__(self):
-        if isinstance(self.published, str) and not _COMPARISON.fullmatch(self.published):
+        if isinstance(self.published, str) and not is_target(self.published):
             raise ValueError(
                 f"{self.quantity}: published {self.published!r} is no number and no comparison like 'above 0'"
             )
@@ -95,7 +102,8 @@ class Entry:
 
     @property
     def z(self) -> float:
-        """Difference to the published number in joint standard errors, its rounding taken off; nan of a comparison.
+        """Difference to the published number in joint standard errors, its rounding taken off; nan
+        of a comparison.
 
         Infinite where neither number has an error and they differ by more than the rounding.
         """
@@ -125,18 +133,22 @@ class Entry:
     def verdict(self) -> str:
         """One of `VERDICTS`.
 
-        'other method': ours comes from another method, so the numbers need not agree. 'reproduced': the numbers differ by no more
-        than 1.96 joint errors and the rounding; of a published comparison, it holds for the whole interval of ours. 'differs': by
-        more than that, but equivalent. 'not reproduced': by more than that, and not equivalent.
+        'other method': ours comes from another method, so the numbers need not agree. 'reproduced':
+        the numbers differ by no more than 1.96 joint errors and the rounding; of a published
+        comparison, it holds for the whole interval of ours. 'differs': by more than that, but
+        equivalent. 'not reproduced': by more than that, and not equivalent.
         """
         if self.other_method:
             return "other method"
+        if self._agrees:
+            return "reproduced"
+        return "differs" if self.equivalent else "not reproduced"
+
+    @property
+    def _agrees(self):
         if isinstance(self.published, str):
-            word, _, number = self.published.rpartition(" ")
-            good = all(_COMPARE[word](end, float(number)) for end in self.interval)
-        else:
-            good = abs(self.z) <= 1.96
-        return "reproduced" if good else "differs" if self.equivalent else "not reproduced"
+            return all(meets(end, self.published) for end in self.interval)
+        return abs(self.z) <= 1.96
 
     def __repr__(self):
         low, high = self.interval
@@ -165,7 +177,9 @@ def read(path: Path = LEDGER) -> list[Entry]:
 
 
 def write(entries: Iterable[Entry], path: Path = LEDGER) -> list[Entry]:
-    """Put ``entries`` into the ledger; those of the same experiments are replaced, the others stay. Returns all."""
+    """Put ``entries`` into the ledger; those of the same experiments are replaced, the others stay.
+    Returns all.
+    """
     entries = list(entries)
     anew = {entry.experiment for entry in entries}
     every = sorted(
@@ -175,50 +189,40 @@ def write(entries: Iterable[Entry], path: Path = LEDGER) -> list[Entry]:
     for entry in every:
         low, high = entry.interval
         equivalent = {None: "not asked", True: "yes", False: "not shown"}[entry.equivalent]
-        facts = asdict(entry) | {
-            "low": low,
-            "high": high,
-            "z": entry.z,
-            "equivalent": equivalent,
-            "verdict": entry.verdict,
-        }
+        verdict = {"z": entry.z, "equivalent": equivalent, "verdict": entry.verdict}
+        facts = {**asdict(entry), "low": low, "high": high, **verdict}
         blocks.append("[[entry]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in facts.items()))
     write_text(Path(path), _HEAD + "\n" + "\n".join(blocks))
     return every
 
 
 def table(entries: Iterable[Entry]) -> pd.DataFrame:
-    """One row per entry: what was published, ours, z, whether they are equivalent, the verdict, whose code it is (all text)."""
+    """One row per entry: what was published, ours, z, whether they are equivalent, the verdict,
+    whose code it is (all text).
+    """
     rows = []
     for entry in entries:
         low, high = (f"{end:.4g}" for end in entry.interval)
-        ours = f"{entry.value:.4g}" + (f" [{low}, {high}]" if entry.error else "")
-        z = "" if math.isnan(entry.z) else f"{entry.z:.1f}"
-        equivalent = {None: "", True: "yes", False: "not shown"}[entry.equivalent]
         rows.append(
-            (
-                entry.experiment,
-                entry.quantity,
-                entry.published,
-                ours,
-                entry.runs,
-                z,
-                equivalent,
-                entry.verdict,
-                entry.code,
-            )
+            {
+                "experiment": entry.experiment,
+                "quantity": entry.quantity,
+                "published": entry.published,
+                "ours": f"{entry.value:.4g}" + (f" [{low}, {high}]" if entry.error else ""),
+                "runs": entry.runs,
+                "z": "" if math.isnan(entry.z) else f"{entry.z:.1f}",
+                "equivalent": {None: "", True: "yes", False: "not shown"}[entry.equivalent],
+                "verdict": entry.verdict,
+                "code": entry.code,
+            }
         )
-    names = ["experiment", "quantity", "published", "ours", "runs", "z", "equivalent", "verdict", "code"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _toml(value):
+    if isinstance(value, float) and math.isfinite(value):
+        text = f"{value:.8g}"
+        return text if "e" in text or "." in text else f"{value:.1f}"
     if isinstance(value, float):
-        return (
-            str(value)
-            if not math.isfinite(value)
-            else f"{value:.8g}"
-            if "e" in f"{value:.8g}" or "." in f"{value:.8g}"
-            else f"{value:.1f}"
-        )
+        return str(value)
     return json.dumps(value, ensure_ascii=False)  # a JSON string or integer is TOML too

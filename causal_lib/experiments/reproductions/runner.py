@@ -27,7 +27,8 @@ def experiment(name: str) -> Callable[..., list[Entry]]:
 
 
 def reproduce(names: Iterable[str] = (), *, n_jobs: int = 2) -> list[Entry]:
-    """Run the experiments (all when none is named), put what they find into the ledger, and return it.
+    """Run the experiments (all when none is named), put what they find into the ledger, and return
+    it.
 
     Each is written when it is done, so that one that fails loses nothing of those before it.
     """

@@ -1,15 +1,16 @@
 """Exponents, what is measured of a call, and that the committed report is of the methods and claims of today."""
 
 import json
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from causal_lib import paths
+from causal_lib.experiments import peers
 from causal_lib.experiments.costs import report as costs
-from causal_lib.experiments.costs.report import METHODS, RANKINGS, exponent, spent
+from causal_lib.experiments.costs.methods import MEASURED, RANKINGS
+from causal_lib.experiments.costs.report import exponent
 
 SIZES = np.array([1000, 2000, 4000, 8000, 16_000])
 
@@ -51,24 +52,6 @@ def test_what_has_no_exponent_is_refused(sizes, spent_on, message):
         exponent(sizes, spent_on)
 
 
-def test_memory_and_seconds_are_those_of_the_call():
-    megabytes, seen = 512, []
-
-    def work(size):
-        seen.append(size)
-        return float(np.ones(size * 2**17).sum())
-
-    start = time.process_time()
-    found, data, answer = spent(work, 1, lambda: megabytes)
-    whole = time.process_time() - start
-    assert seen == [1, megabytes]  # once on the small problem, then measured
-    assert (data, answer) == (megabytes, megabytes * 2**17)
-    assert found["peak_mb"] == pytest.approx(
-        megabytes, rel=0.1
-    )  # the system may give or take some pages of the process
-    assert 0 < found["cpu_seconds"] < whole
-
-
 def test_growth_is_told_only_where_something_was_spent():
     part = pd.DataFrame({"size": [1, 2, 4, 8], "peak_mb": [0.1, 0.2, 1.5, 3.0]})
     assert costs._growth(part, "peak_mb")["value"] is None
@@ -81,7 +64,7 @@ def linear():
     """All costs equal to the size, whatever the method."""
     rows = [
         {"method": name, "axis": axis, "size": size, "repeat": repeat, **dict.fromkeys(costs._WHAT, float(size))}
-        for name, method in METHODS.items()
+        for name, method in MEASURED.items()
         for axis, grid in method.grids.items()
         for size in grid
         for repeat in range(2)
@@ -90,31 +73,31 @@ def linear():
 
 
 def test_claims_say_what_the_table_says(linear):
-    claims = {one["claim"]: one for one in costs._growth_claims(linear)}
+    claims = {one.name: one for one in costs._growth_claims(linear)}
     rows = claims["order search: exponent of CPU seconds in rows"]
-    assert rows["held"]
-    assert rows["value"] == pytest.approx(1)
-    assert not claims["order search, from statistics: exponent of CPU seconds in rows"]["held"]
+    assert rows.held
+    assert rows.value == pytest.approx(1)
+    assert not claims["order search, from statistics: exponent of CPU seconds in rows"].held
     gap = claims["exponent of CPU seconds in variables, order search - PC"]
-    assert not gap["held"]
-    assert gap["value"] == pytest.approx(0, abs=1e-9)
-    assert claims["LinearDML: CPU seconds, ours / EconML's"]["value"] == pytest.approx(1)
+    assert not gap.held
+    assert gap.value == pytest.approx(0, abs=1e-9)
+    assert claims["LinearDML: CPU seconds, ours / EconML's"].value == pytest.approx(1)
     squared = linear.assign(cpu_seconds=linear["size"] ** 2.0)
-    claims = {one["claim"]: one for one in costs._growth_claims(squared)}
-    assert not claims["order search: exponent of CPU seconds in rows"]["held"]
+    claims = {one.name: one for one in costs._growth_claims(squared)}
+    assert not claims["order search: exponent of CPU seconds in rows"].held
 
 
 @pytest.mark.parametrize(
     "name", ["order search", "regression", "mf", "lightgcn", "ranking the catalogue", "boosted trees"]
 )
 def test_a_method_takes_the_data_that_is_made_for_it(name):
-    method = METHODS[name]
+    method = MEASURED[name]
     method.work(method.make(seed=0, **method.small))
 
 
 def test_the_report_is_json_whatever_cannot_be_fitted(monkeypatch):
-    def alone(job, *arguments):
-        if job is costs._judged:
+    def forked(job, *arguments, imports):
+        if job is costs._ranking_cost:
             auc = 0.7 if arguments[0].startswith("purchase") else None
             return {"cpu_seconds": 1.0, "peak_mb": 1.0, "auc": auc, "added": float(arguments[1])}
         return [
@@ -122,8 +105,7 @@ def test_the_report_is_json_whatever_cannot_be_fitted(monkeypatch):
             for sizes, _ in arguments[1]
         ]
 
-    monkeypatch.setattr(costs, "_alone", alone)
-    monkeypatch.setattr(costs, "_elsewhere", lambda *_: {"cpu_seconds": 1.0, "peak_mb": 2.0, "bytes": 3})
+    monkeypatch.setattr(peers, "forked", forked)
     monkeypatch.setattr(costs, "_growth_claims", lambda table: [])
     told = json.loads(json.dumps(costs.report(), allow_nan=False))
     fitted = {(one["method"], one["axis"], one["what"]): one["value"] for one in told["fits"]}
@@ -137,7 +119,7 @@ def test_the_committed_report_is_of_todays_methods():
     measured = {(row["method"], row["axis"], row["size"]) for row in told["rows"]}
     planned = {
         (name, axis, size)
-        for name, method in METHODS.items()
+        for name, method in MEASURED.items()
         if name not in told["skipped"]
         for axis, grid in method.grids.items()
         for size in grid
@@ -148,6 +130,6 @@ def test_the_committed_report_is_of_todays_methods():
         if one["value"] is not None:
             assert one["low"] <= one["value"] <= one["high"]
     table = pd.DataFrame(told["rows"])
-    for one in costs._growth_claims(table) + costs._worth_claims(pd.DataFrame(told["efficiency"])):
-        there = next(other for other in told["claims"] if other["claim"] == one["claim"])
-        assert (there["target"], there["held"]) == (one["target"], one["held"])
+    for one in costs._growth_claims(table) + costs._ranking_claims(pd.DataFrame(told["efficiency"])):
+        there = next(other for other in told["claims"] if other["claim"] == one.name)
+        assert (there["target"], there["held"]) == (one.target, one.held)

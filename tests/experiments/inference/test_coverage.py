@@ -37,7 +37,9 @@ def test_doubly_robust_values_need_one_right_model():
 
 def test_a_row_for_each_estimator_counts_what_its_intervals_hold():
     """The table against one run after the other, counted by hand."""
-    table = study.coverage(8, effects=("regression", "matching"), n=300, wrong=6, n_jobs=1).set_index("estimator")
+    table = study.interval_coverage(8, effects=("regression", "matching"), n=300, wrong=6, n_jobs=1).set_index(
+        "estimator"
+    )
     assert list(table.index) == ["regression", "matching", "aipw, wrong set", *study.VALUES]
     tried = table["runs"] + table["refused"]
     assert (tried == np.where(table.index == "aipw, wrong set", 6, 8)).all()
@@ -72,7 +74,7 @@ def test_the_claims_follow_the_tables(monkeypatch):
         ],
         columns=["what", "propensity", "outcome", "bias", "bias_error"],
     )
-    monkeypatch.setattr(study, "coverage", lambda runs, **how: covered)
+    monkeypatch.setattr(study, "interval_coverage", lambda runs, **how: covered)
     monkeypatch.setattr(study, "double_robustness", lambda runs, **how: robust)
     assert all(one["held"] for one in study.study(5)["claims"])
     covered.loc[0, "coverage"], robust.loc[3, "bias"] = 0.91, 0.02
@@ -91,7 +93,7 @@ def test_counts_of_a_table_by_hand(monkeypatch):
         return [dict(zip(("what", "estimator", "value", "low", "high", "truth"), row, strict=True)) for row in rows]
 
     monkeypatch.setattr(study, "_run", run)
-    row = study.coverage(4, seed=5, effects=("aipw",), n=77, wrong=2, n_jobs=1).iloc[0]
+    row = study.interval_coverage(4, seed=5, effects=("aipw",), n=77, wrong=2, n_jobs=1).iloc[0]
     assert asked == [
         (5, 77, ("aipw",), True),
         (6, 77, ("aipw",), True),
@@ -102,7 +104,7 @@ def test_counts_of_a_table_by_hand(monkeypatch):
     assert row["coverage"] == pytest.approx(2 / 3)
     assert row["width"] == pytest.approx((2 + 2 + 0.9) / 3)
     asked.clear()
-    study.coverage(4, seed=5, n_jobs=1)
+    study.interval_coverage(4, seed=5, n_jobs=1)
     assert asked == [(seed, 1000, study.EFFECTS, True) for seed in (5, 6, 7, 8)]
 
 

@@ -1,22 +1,14 @@
-"""The study in small: its truths by a second computation, its unbiased columns right on average, its claims as its tables say.
+"""The study in small: its truths by a second computation, its unbiased columns right on average, its claims as its tables say."""
 
-And the benchmarks of training and metrics: the article's loop is ours of all rows, reports say what was measured.
-"""
-
-import io
-from contextlib import redirect_stdout
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 
 from causal_lib.evaluation.rankings import evaluate_ranking, top_items
 from causal_lib.experiments.models import debiased as study
-from causal_lib.experiments.models import recommenders as benchmark
 from causal_lib.models.debiased import RATINGS
-from causal_lib.models.dnn import build_model, train_model
 from causal_lib.models.interactions import clicks_of
 from causal_lib.models.recommender import METHODS
 from causal_lib.worlds.online_shop import shop
@@ -129,93 +121,3 @@ def test_claims_say_what_the_tables_say(monkeypatch):
     names = [one["claim"] for one in study.study(3)["claims"]]
     assert names[0] == "ratings, ips-mf instead of mf: gain by truth, low end of the 95% interval"
     assert names[5] == "clicks, macr instead of bpr: gain by naive, high end of the 95% interval"
-
-
-def test_our_steps_of_all_rows_are_those_of_the_article_s_loop():
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(500, 3)), rng.integers(2, size=500)
-    rows = X[:400], y[:400], X[400:], y[400:]
-    article, said = {"tf": tf, "num_epochs": 7}, io.StringIO()
-    before = tf.keras.backend.floatx()
-    try:
-        tf.keras.backend.set_floatx("float64")  # else its loss is computed in single precision
-        exec(benchmark._ARTICLE, article)
-        with redirect_stdout(said):
-            article["train_model"](build_model((3,), dtype="float64"), *rows)
-        how = {"epochs": 7, "patience": 7, "batch_size": 400, "verbose": False}
-        history = train_model(build_model((3,), dtype="float64"), *rows, **how)
-    finally:
-        tf.keras.backend.set_floatx(before)
-    losses = benchmark._printed(said.getvalue())
-    assert losses == pytest.approx(history[["loss", "val_loss"]].to_numpy(), abs=1e-12)
-    assert np.ptp(losses[:, 0]) > 0.01
-
-
-def test_training_is_reported_as_it_was_measured(monkeypatch):
-    """Ours of all rows is off by 1e-5 in two losses; the mini-batches are as good after two of the three epochs."""
-    losses = np.array([[0.7, 0.6], [0.5, 0.4], [3e-05, 0.25]])
-    by_batches = np.array([[0.6, 0.5], [0.3, 0.24], [0.2, 0.3]])
-
-    def measured(imports, work, *, folder):
-        double, all_rows = "'float64'" in imports, "0 or len" in work
-        if "said.txt" in work:
-            seconds = 40.0 if double else 10.0
-            lines = [f"Epoch {k}, Loss: {a}, Val Loss: {b}" for k, (a, b) in enumerate(losses, start=1)]
-            (folder / "said.txt").write_text("\n".join(lines))
-        elif "history.csv" in work:
-            found, epochs = losses + 1e-5 * np.eye(3, 2) if all_rows else by_batches, int(imports.split()[-1])
-            pd.DataFrame(found[:epochs], columns=["loss", "val_loss"]).to_csv(folder / "history.csv")
-            seconds = 20.0 if all_rows else 8.0 if epochs == 3 else 4.0
-        else:
-            seconds = 1.0
-        return {"rows": 1, "seconds": 2 * seconds, "cpu_seconds": seconds, "peak_mb": 1}
-
-    monkeypatch.setattr(benchmark, "measure", measured)
-    report = benchmark.dnn(2, epochs=3, users=40, items=15, days=5)
-    assert {one["claim"]: (round(one["value"], 6), one["held"]) for one in report["claims"]} == {
-        "float64, all rows: largest distance of a loss from the article's": (1e-5, False),
-        "mini-batches: our validation loss where we stop less the article's last": (-0.01, True),
-        "float64, all rows: rows a CPU second, ours / the article's": (2, True),
-        "float32, all rows: rows a CPU second, ours / the article's": (0.5, False),
-        "float64, mini-batches: rows a CPU second, ours / the article's": (5, True),
-        "float32, mini-batches: rows a CPU second, ours / the article's": (1.25, False),
-        "float64, CPU seconds to the same validation loss, the article's / ours": (10, True),
-        "float32, CPU seconds to the same validation loss, the article's / ours": (2.5, False),
-    }
-    assert [one["pairs"] for one in report["claims"]] == [1, 1, 2, 2, 2, 2, 2, 2]
-    assert [run["our epochs until then"] for run in report["runs"]] == [2] * 4
-    assert report["rows a CPU second"]["float64"]["article"] == round(report["rows"] * 3 / 40)
-
-
-@pytest.mark.parametrize("wrong", [None, "recall", "precision", "NDCG", "DCG", "MRR", "Gini"])
-def test_metrics_are_compared_one_by_one(wrong, monkeypatch):
-    """A peer that computes them plainly, all right or one of them off by 1e-8 for one user."""
-
-    def plain(code, tables, python):
-        told = []
-        for case, users, items, k in tables["cases"].itertuples(index=False):
-            lists, truth = (tables[name][tables[name]["case"] == case] for name in ("lists", "truth"))
-            values = {name: [None] * users for name in ("recall", "precision", "NDCG", "DCG", "MRR")}
-            for user, own in truth.groupby("user")["item"]:
-                listed = lists.loc[lists["user"] == user, "item"]
-                ranks = [rank for rank, item in enumerate(listed, start=1) if item in set(own)]
-                gain = sum(1 / np.log2(1 + rank) for rank in ranks)
-                best = sum(1 / np.log2(1 + rank) for rank in range(1, min(k, len(own)) + 1))
-                one = [len(ranks) / len(own), len(ranks) / k, gain / best, gain, 1 / ranks[0] if ranks else 0]
-                for name, value in zip(values, one, strict=True):
-                    values[name][user] = value + 1e-8 * (name == wrong and user == case == 0)
-            counts = np.bincount(lists["item"], minlength=items)
-            gini = np.abs(counts[:, None] - counts).sum() / (2 * items * counts.sum())
-            told.append({"users": values, "Gini": gini + 1e-8 * (wrong == "Gini" and case == 0)})
-        return told
-
-    monkeypatch.setattr(benchmark, "_lenskit", plain)
-    report = benchmark.metrics(3)
-    failed = [one["claim"].split(":")[0] for one in report["claims"] if not one["held"]]
-    assert failed == ([wrong] if wrong else [])
-    assert len(report["claims"]) == 6
-
-
-def test_without_lenskit_it_is_said_how_to_get_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no environment of lenskit; build it with `make peers`"):
-        benchmark.metrics(1, python=tmp_path / "python")

@@ -36,8 +36,8 @@ def test_sure_edges_by_hand():
         {"p": [0.95, 0.95, 0.95, 0.95, 0.35, 0.35], "true": [1, 1, 1, 0, 1, 0], "setting": "s", "familiar": True}
     )
     (one,) = sure_edges(sure, ["s", "no such"])
-    assert one["value"] == 0.75
-    assert not one["held"]
+    assert one.value == 0.75
+    assert not one.held
     assert sure_edges(sure.assign(familiar=False), ["s"]) == []
 
 

@@ -1,13 +1,11 @@
 """The experiments in small: their data are what the sources state, their scores those of a second computation."""
 
-import os
 import tomllib
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib import paths
 from causal_lib.data.sources import load
 from causal_lib.experiments.reproductions import bandits, effects, graphs, ledger, runner
 from causal_lib.graph import CausalGraph
@@ -57,17 +55,6 @@ def test_setups_are_those_of_causalml(setup):
     assert (np.abs(ours - peer) <= 4.5 * error + 1e-9).all()
 
 
-@pytest.fixture
-def real():
-    """`load`, its test skipped where the data were never fetched; in CI nothing is."""
-
-    def check(*names):
-        if os.environ.get("CI") != "true" and not all((paths.RAW / name).exists() for name in names):
-            pytest.skip(f"{', '.join(names)}: run causal-lib data fetch")
-
-    return check
-
-
 def test_lalonde_is_exact(real):
     real("nsw", "cps")
     found = {entry.quantity: entry for entry in effects.lalonde()}
@@ -93,25 +80,6 @@ def test_what_estimators_recover_of_lalonde(real):
     assert len(frame) == found.loc[("comparable", "regression"), "n"]
     arms = [smf.ols(f"re78 ~ {terms}", frame[frame["treat"] == arm]).fit().predict(frame) for arm in (0, 1)]
     assert found.loc[("comparable", "regression"), "value"] == pytest.approx((arms[1] - arms[0]).mean(), rel=1e-6)
-
-
-def test_errors_on_acic_are_those_of_a_second_computation(real):
-    real("acic2016")
-    found = effects.acic(2, methods=("difference of means", "DR-learner"), n_jobs=1)
-    assert found.set_index(["set", "method"])["refused"].to_dict() == {
-        (1, "difference of means"): False, (1, "DR-learner"): True,  # half of the rows of set 1 are never treated
-        (2, "difference of means"): False, (2, "DR-learner"): False,
-    }  # fmt: skip
-    found, truth = found[found["set"] == 2].set_index("method"), load("acic2016")[2]
-    y = np.where(truth["z"] == 1, truth["y1"], truth["y0"])
-    naive = y[truth["z"] == 1].mean() - y[truth["z"] == 0].mean()
-    off = abs(naive - (truth["mu1"] - truth["mu0"]).mean()) / y.std()
-    assert found.loc["difference of means", "average"] == pytest.approx(off)
-    assert np.isnan(found.loc["difference of means", "individual"])
-    assert found.loc["DR-learner", "average"] < off
-    assert (
-        found.loc["DR-learner", "individual"] > found.loc["DR-learner", "average"]
-    )  # a mean square lies above a squared mean
 
 
 def test_a_class_of_graphs_scores_between_its_best_and_worst_member():

@@ -79,6 +79,7 @@ SMALLEST = {
         "n": 300,
         "restarts": 0,
     },
+    "discovery.table": {"rows": 400, "d": 6, "pairs": 1},
     "discovery.stability": {"d": 5, "n": 500, "draws": 3, "cores": 1},
     "discovery.statistics": {"parts": 2, "rows": 200, "pairs": 1},
     "discovery.statistics_reader": {"parts": 2, "rows": 200, "pairs": 1},

@@ -46,12 +46,12 @@ def check_frame(
         )
     for column in columns:
         values = frame[column]
-        holes = int(values.isna().sum())
-        if holes == len(values) and (complete or varying):
-            raise ValueError(f"{name}: column {column!r} holds only missing values ({holes} rows); leave it out")
-        if complete and holes:
+        missing = int(values.isna().sum())
+        if missing == len(values) and (complete or varying):
+            raise ValueError(f"{name}: column {column!r} holds only missing values ({missing} rows); leave it out")
+        if complete and missing:
             raise ValueError(
-                f"{name}: column {column!r} has {_count(holes, 'missing value')}; impute (preprocess_data) or drop the rows first"
+                f"{name}: column {column!r} has {_count(missing, 'missing value')}; impute (preprocess_data) or drop the rows first"
             )
         if pd.api.types.is_float_dtype(values.dtype):
             infinite = int(np.isinf(values.to_numpy(dtype=float, na_value=np.nan)).sum())

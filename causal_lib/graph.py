@@ -391,7 +391,7 @@ def meek(marks: np.ndarray) -> np.ndarray:
         rule_1 = directed.T.astype(np.float32) @ apart > 0  # k → i — j, k and j apart
         rule_2 = directed.astype(np.float32) @ directed > 0  # i → k → j
         new = open_ & (rule_1 | rule_2)
-        if not new.any():  # the dearer rules only for what the others leave
+        if not new.any():  # the more expensive rules only for what the others leave
             for i, j in np.argwhere(open_):
                 spouses = (open_[i] & directed[:, j]).nonzero()[0]  # i — k → j, i — l → j, k and l apart
                 middle = directed[:, j] & marks[i].astype(bool)  # i — k → l → j with k and j apart, i and l adjacent

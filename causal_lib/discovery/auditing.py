@@ -142,12 +142,12 @@ def _finding(code, severity, columns, text):
 def _column(column, declared, missing) -> Iterator[tuple[str, str, str]]:
     """Code, severity and the message after "column ..." of what one column alone shows."""
     values, dtype, types = column.dropna(), column.dtype, pd.api.types
-    n, holes = len(values), len(column) - len(values)
+    n, missing_count = len(values), len(column) - len(values)
     if not n:
-        yield "all-missing", "error", f"holds only missing values ({holes} rows); leave it out"
+        yield "all-missing", "error", f"holds only missing values ({missing_count} rows); leave it out"
         return
-    if holes:
-        text = f"has {holes} missing value{'s'[: holes > 1]}; impute (preprocess_data) or drop the rows first"
+    if missing_count:
+        text = f"has {missing_count} missing value{'s'[: missing_count > 1]}; impute (preprocess_data) or drop the rows first"
         yield "missing", "error" if missing == "raise" else "warning", f"{text}, or use missing='em'"
     if types.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
         yield "date", "error", "is a date; leave it out, or make it a number (days since ...)"

@@ -135,7 +135,7 @@ def _blocks(table):
     return statistics, {name: f"{len(own) - 1} indicators" for name, own in levels if own is not None}
 
 
-def _with(graph, encoding, **info):
+def _with_info(graph, encoding, **info):
     return replace(graph, info={**graph.info, "encoding": encoding, **info})
 
 
@@ -172,7 +172,7 @@ def _flop(table, knowledge, seed, *, penalty, restarts):
     correlation, count, names, encoding = _correlations(table)
     theirs = np.asarray(flop(*_few_rows(correlation, count, penalty), restarts=restarts))  # [i, j]: 1 i -> j, 2 i - j
     graph = CausalGraph(names, np.select([theirs == 1, theirs.T == 1, theirs == 2], [ARROW, TAIL, TAIL], NONE))
-    return _with(graph, encoding, score=gaussian_bic(graph, correlation, count, penalty))
+    return _with_info(graph, encoding, score=gaussian_bic(graph, correlation, count, penalty))
 
 
 def _ges(table, knowledge, seed, *, penalty):
@@ -206,13 +206,13 @@ def _permutations(table, knowledge, seed, *, penalty, restarts, **settings):
             best = (score, graph) if score < best[0] else best
     finally:
         random.setstate(state)
-    return _with(best[1], encoding, score=best[0])
+    return _with_info(best[1], encoding, score=best[0])
 
 
 def _order(table, knowledge, seed, **settings):
     statistics, encoding = _blocks(table)
     found = search_orders(statistics, knowledge=knowledge, seed=seed, **settings)
-    return _with(found, encoding)
+    return _with_info(found, encoding)
 
 
 # ---- conditional independence -------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def _constraint(table, knowledge, seed, *, test, bins, alpha, max_condition, sea
     else:
         correlation, count, names, encoding = _correlations(table)
         how = constraint.covariance_test(correlation, np.ones(len(names), dtype=int), count, True)
-    return _with(search(names, how, knowledge, alpha, max_condition), encoding)
+    return _with_info(search(names, how, knowledge, alpha, max_condition), encoding)
 
 
 def _fci(table, knowledge, seed, **settings):
@@ -254,7 +254,7 @@ def _cdnod(table, knowledge, seed, *, context, test, bins, **settings):
         table = Table(table.frame.assign(**{context: pd.Categorical(codes[context])}))
         bins = None
     found = _constraint(table, known, seed, test=test, bins=bins, **settings)
-    return _with(found, {**found.info["encoding"], **cut})
+    return _with_info(found, {**found.info["encoding"], **cut})
 
 
 # ---- functional models --------------------------------------------------------------------------------------
@@ -393,7 +393,7 @@ def _greedy(table, knowledge, seed, *, score, restarts, bins):
         bits = sum(learner.score(f"v{i}", [f"v{p}" for p in dag.parents(i)]) for i in dag.nodes())
         best = min(best, (-2 * np.log(2) * bits, sorted(dag.arcs())))
     graph = CausalGraph.from_edges(names, [(names[i], names[j]) for i, j in best[1]])
-    return _with(graph.cpdag(knowledge), encoding, score=float(best[0]))
+    return _with_info(graph.cpdag(knowledge), encoding, score=float(best[0]))
 
 
 _PENALTY = Setting(2.0, 0.0, np.inf)

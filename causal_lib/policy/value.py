@@ -158,7 +158,7 @@ def policy_values(
     rng = np.random.default_rng(seed)
     groups = pd.factorize(logs[cluster])[0] if cluster else None
     how = (interval, level, rng, groups)
-    return {name: _valued(name, rounds, limits, how) for name in estimators}
+    return {name: _value_by(name, rounds, limits, how) for name in estimators}
 
 
 def _possible(rounds, expected, logging, embedding):
@@ -227,7 +227,7 @@ def slate_value(
         )
     span = float(ratio.max() * np.ptp(logs[reward].to_numpy(dtype=float))) * int(logs.groupby(round_id).size().max())
     rng = np.random.default_rng(seed)
-    return _judged(estimator, score, *worst, _ends(score, span, interval, level, rng), {})
+    return _with_verdict(estimator, score, *worst, _ends(score, span, interval, level, rng), {})
 
 
 def _check_interval(interval, level):
@@ -314,7 +314,7 @@ def _group_weights(policy, logging, embedding, chosen, n):
     return sums[0] / sums[1]
 
 
-def _valued(name, rounds, limits, how):
+def _value_by(name, rounds, limits, how):
     """The value by one estimator; ``how`` are the options of `_ends`."""
     estimator = ESTIMATORS[name]
     reward_span = float(np.ptp(rounds.r))
@@ -333,7 +333,7 @@ def _valued(name, rounds, limits, how):
         ends = _ends(free, reward_span * float(w.max() + 1), *how)
         low = min(low, ends[0])
         high = max(high, ends[1])
-    return _judged(name, score, size, share, (low, high), settings)
+    return _with_verdict(name, score, size, share, (low, high), settings)
 
 
 def _slope(scores, rounds, limits):
@@ -376,7 +376,7 @@ def _ends(score, span, interval, level, rng, groups=None):
     return mean - half, mean + half
 
 
-def _judged(name, score, size, share, ends, settings):
+def _with_verdict(name, score, size, share, ends, settings):
     n = len(score)
     if size < MIN_EFFECTIVE:
         verdict = f"the logs cannot tell: effective sample size {size:.0f} is below {MIN_EFFECTIVE}"

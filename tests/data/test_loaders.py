@@ -29,9 +29,7 @@ def test_every_kind_says_what_it_needs_and_gives_and_load_shows_it(own, tmp_path
     for name, kind in loaders.KINDS.items():
         assert callable(kind.load)
         assert f"- {name}: {kind.gives}. Needs {kind.needs}\n" in s.load.__doc__
-    with pytest.raises(
-        s.SourceError, match=f"kind 'tale' is unknown; known: {', '.join(loaders.KINDS)}"
-    ):
+    with pytest.raises(s.SourceError, match=f"kind 'tale' is unknown; known: {', '.join(loaders.KINDS)}"):
         own("tale", "x.csv")
     (tmp_path / "folder").mkdir()
     with pytest.raises(s.SourceError) as caught:
@@ -214,9 +212,7 @@ def test_wrong_bandit_folders(own, tmp_path):
 
 # ---- ratings ------------------------------------------------------------------------------------------------------
 
-RATINGS = pd.DataFrame(
-    {"user_id": [1, 2, 2], "item_id": [5, 5, 6], "rating": [3, 1, 5], "timestamp": [0, 86400, 1]}
-)
+RATINGS = pd.DataFrame({"user_id": [1, 2, 2], "item_id": [5, 5, 6], "rating": [3, 1, 5], "timestamp": [0, 86400, 1]})
 USERS = [
     "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token",
     "1\t24\tM\tnone\t00501",
@@ -231,9 +227,7 @@ FILMS = [
 
 def write_ratings(folder, ratings=RATINGS, users=USERS, films=FILMS):
     folder.mkdir()
-    typed = ratings.rename(
-        columns=lambda c: f"{c}:{'float' if c in ('rating', 'timestamp') else 'token'}"
-    )
+    typed = ratings.rename(columns=lambda c: f"{c}:{'float' if c in ('rating', 'timestamp') else 'token'}")
     typed.to_csv(folder / "x.inter", sep="\t", index=False)
     (folder / "x.user").write_text("\n".join(users), encoding="utf-8")
     (folder / "x.item").write_text("\n".join(films), encoding="utf-8")
@@ -315,9 +309,7 @@ def test_sachs_takes_the_observational_rows_and_the_network_s_names(own, tmp_pat
 def test_priors_of_one_s_own(own, tmp_path):
     (tmp_path / "prior.yaml").write_text("men:\n  alpha: [1, 2.5]\n  beta: [3, 4]\n")
     frames = own("prior", "prior.yaml")
-    pd.testing.assert_frame_equal(
-        frames["men"], pd.DataFrame({"alpha": [1.0, 2.5], "beta": [3.0, 4.0]})
-    )
+    pd.testing.assert_frame_equal(frames["men"], pd.DataFrame({"alpha": [1.0, 2.5], "beta": [3.0, 4.0]}))
 
 
 @pytest.mark.parametrize(
@@ -340,9 +332,7 @@ def test_wrong_priors(own, tmp_path, text, message):
         own("prior", "prior.yaml")
 
 
-OUTCOMES = pd.DataFrame(
-    {"z": [0, 1], "y0": [1.0, 2.0], "y1": [2.0, 4.0], "mu0": [1.0, 2.0], "mu1": [2.0, 3.0]}
-)
+OUTCOMES = pd.DataFrame({"z": [0, 1], "y0": [1.0, 2.0], "y1": [2.0, 4.0], "mu0": [1.0, 2.0], "mu1": [2.0, 3.0]})
 
 
 def test_potential_outcomes_of_one_s_own(own, tmp_path):

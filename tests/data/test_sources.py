@@ -8,9 +8,7 @@ import pytest
 
 from causal_lib.data import sources as s
 
-SINGLE = (
-    2**-24
-)  # pyAgrum reads probabilities in single precision: half a unit in the last place below 1
+SINGLE = 2**-24  # pyAgrum reads probabilities in single precision: half a unit in the last place below 1
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +40,7 @@ def test_real_obd(real):
         assert frames["items", campaign]["item_id"].tolist() == list(range(items))
         assert random.filter(like="affinity").shape[1] == items
     weights = 1 / 46 / frames["bts", "women"]["propensity_score"]
-    assert (
-        2 <= weights.sum() ** 2 / (weights**2).sum() < 2.5
-    )  # effective sample size of the hopeless direction
+    assert 2 <= weights.sum() ** 2 / (weights**2).sum() < 2.5  # effective sample size of the hopeless direction
 
 
 @pytest.mark.network
@@ -57,9 +53,7 @@ def test_real_movielens(real):
     }
     counts = frames["ratings"]["rating"].value_counts().sort_index()
     assert counts.tolist() == [6_110, 11_370, 27_145, 34_174, 21_201]  # as published with the data
-    assert (
-        frames["ratings"].groupby("user_id").size().min() == 20
-    )  # users with fewer were left out by the publisher
+    assert frames["ratings"].groupby("user_id").size().min() == 20  # users with fewer were left out by the publisher
     assert frames["items"].loc[frames["items"]["release_year"].isna(), "item_id"].tolist() == [
         267,
         1412,
@@ -110,21 +104,17 @@ def test_real_asia_answers_as_published(real):
 
     # Lauritzen and Spiegelhalter (1988): a visit to Asia raises tuberculosis from 1.04% to 5%
     net = s.bayes_net("network-asia")
-    assert pyagrum.getPosterior(net, target="tub", evs={})[{"tub": "yes"}] == pytest.approx(
-        0.0104, abs=SINGLE
+    assert pyagrum.getPosterior(net, target="tub", evs={})[{"tub": "yes"}] == pytest.approx(0.0104, abs=SINGLE)
+    assert pyagrum.getPosterior(net, target="tub", evs={"asia": "yes"})[{"tub": "yes"}] == pytest.approx(
+        0.05, abs=SINGLE
     )
-    assert pyagrum.getPosterior(net, target="tub", evs={"asia": "yes"})[
-        {"tub": "yes"}
-    ] == pytest.approx(0.05, abs=SINGLE)
 
 
 def test_load_or_skip_says_what_was_skipped_and_ci_allows_none(tmp_path, capsys, monkeypatch):
     skipped = []
     monkeypatch.setenv("CI", "false")
     assert s.load_or_skip("nsw", skipped, raw=tmp_path) is None
-    assert skipped == [
-        "real data 'nsw': nsw has not been fetched (nsw_mixtape.dta): run `causal-lib data fetch nsw`"
-    ]
+    assert skipped == ["real data 'nsw': nsw has not been fetched (nsw_mixtape.dta): run `causal-lib data fetch nsw`"]
     assert "SKIPPED real data 'nsw'" in capsys.readouterr().out
     monkeypatch.setenv("CI", "true")
     with pytest.raises(s.SourceError, match="has not been fetched"):
@@ -145,11 +135,7 @@ def test_real_priors_and_potential_outcomes(real):
     assert len(acic) == 11
     # the noise of the outcomes has mean 0 and one spread
     noise = np.concatenate(
-        [
-            (acic[k][f"y{arm}"] - acic[k][f"mu{arm}"]).to_numpy()
-            for k in range(1, 11)
-            for arm in (0, 1)
-        ]
+        [(acic[k][f"y{arm}"] - acic[k][f"mu{arm}"]).to_numpy() for k in range(1, 11) for arm in (0, 1)]
     )
     assert abs(noise.mean()) < 4 * noise.std() / np.sqrt(len(noise))
 

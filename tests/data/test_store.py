@@ -453,8 +453,14 @@ def test_an_unreachable_server_says_so_without_the_password(closed_port):
     ("change", "message"),
     [
         (lambda url: url.replace("shop:", "shop:not", 1), "user, password or database refused; check the URL .*1045"),
-        (lambda url: url.replace("shop_", "shop_no", 1), "user, password or database refused; check the URL .*Unknown database"),
-        (lambda url: url.rsplit("/", 1)[0] + "/mysql", "password or database refused; check the URL .*denied for user .* to database"),
+        (
+            lambda url: url.replace("shop_", "shop_no", 1),
+            "user, password or database refused; check the URL .*Unknown database",
+        ),
+        (
+            lambda url: url.rsplit("/", 1)[0] + "/mysql",
+            "password or database refused; check the URL .*denied for user .* to database",
+        ),
     ],
 )
 def test_a_refused_connection_says_why_without_the_password(mysql_url, change, message):

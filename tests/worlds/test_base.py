@@ -50,18 +50,14 @@ def test_the_graph_is_over_what_is_logged_and_hidden(world):
 def test_effects_are_named_by_edges_or_paths_of_the_graph(world):
     assert world.ate == next(iter(world.true_effects.values()))
     for question, value in world.true_effects.items():
-        treatment, outcome = (
-            name if name in world.graph.names else f"{name}[t]" for name in question.split(" -> ")
-        )
+        treatment, outcome = (name if name in world.graph.names else f"{name}[t]" for name in question.split(" -> "))
         assert treatment in world.graph.ancestors(outcome)
         assert np.isfinite(value)
 
 
 def test_the_effect_is_the_mean_of_the_differences_of_potential_outcomes(world):
     for question, (treated, untreated) in world.contrasts.items():
-        by_hand = np.mean(
-            [a - b for a, b in zip(world.truth[treated], world.truth[untreated], strict=True)]
-        )
+        by_hand = np.mean([a - b for a, b in zip(world.truth[treated], world.truth[untreated], strict=True)])
         assert world.true_effects[question] == pytest.approx(by_hand, rel=1e-9)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import tensorflow as tf
 
 from causal_lib.checks import check_binary
+from causal_lib.models.training import train_epochs
 
 
 def build_model(input_shape: tuple[int, ...], *, dtype: str = "float32", seed: int = 0):
@@ -24,7 +25,9 @@ def build_model(input_shape: tuple[int, ...], *, dtype: str = "float32", seed: i
     >>> build_model((20,)).count_params() == 20 * 128 + 128 + 128 * 64 + 64 + 64 + 1
     True
     """
-    _check_positive("build_model", "give the shape of one row, X_train.shape[1:]", input_shape=input_shape)
+    _check_positive(
+        "build_model", "give the shape of one row, X_train.shape[1:]", input_shape=input_shape
+    )
     dense, layers = _dense(seed, dtype, "build_model"), tf.keras.layers
     inputs = layers.Input(shape=input_shape, dtype=dtype)
     hidden = dense(128, "relu")(inputs)
@@ -69,7 +72,9 @@ def build_embedding_model(
             size + 1, dim, embeddings_initializer=start, embeddings_regularizer=penalty, name=f"{name}_embedding", dtype=dtype
         )  # fmt: skip
         vectors.append(embedding(inputs[name]))
-    joined = layers.Concatenate(dtype=dtype)([*vectors, layers.Multiply(dtype=dtype)(vectors), inputs["features"]])
+    joined = layers.Concatenate(dtype=dtype)(
+        [*vectors, layers.Multiply(dtype=dtype)(vectors), inputs["features"]]
+    )
     hidden = dense(128, "relu")(joined)
     hidden = dense(64, "relu")(hidden)
     return tf.keras.Model(inputs=inputs, outputs=dense(1, "sigmoid")(hidden))
@@ -94,7 +99,13 @@ def build_sequence_model(
     >>> build_sequence_model(10, 4, 7).output_shape
     (None, 1)
     """
-    sizes = {"length": length, "n_channels": n_channels, "n_features": n_features, "filters": filters, "width": width}
+    sizes = {
+        "length": length,
+        "n_channels": n_channels,
+        "n_features": n_features,
+        "filters": filters,
+        "width": width,
+    }
     _check_positive("build_sequence_model", "give 1 or more", **sizes)
     dense, layers = _dense(seed, dtype, "build_sequence_model"), tf.keras.layers
     inputs = {
@@ -108,7 +119,10 @@ def build_sequence_model(
             filters, width, padding="same", activation="relu", kernel_initializer=start, dtype=dtype
         )
         steps = convolve(steps)
-    pooled = [layers.GlobalMaxPooling1D(dtype=dtype)(steps), layers.GlobalAveragePooling1D(dtype=dtype)(steps)]
+    pooled = [
+        layers.GlobalMaxPooling1D(dtype=dtype)(steps),
+        layers.GlobalAveragePooling1D(dtype=dtype)(steps),
+    ]
     hidden = dense(128, "relu")(layers.Concatenate(dtype=dtype)([*pooled, inputs["features"]]))
     hidden = dense(64, "relu")(hidden)
     return tf.keras.Model(inputs=inputs, outputs=dense(1, "sigmoid")(hidden))
@@ -132,7 +146,12 @@ def build_image_model(
     >>> build_image_model((12, 12, 1), n_outputs=10).output_shape
     (None, 10)
     """
-    sizes = {"n_outputs": n_outputs, "filters": filters, "dim": dim, "input_shape": tuple(input_shape)}
+    sizes = {
+        "n_outputs": n_outputs,
+        "filters": filters,
+        "dim": dim,
+        "input_shape": tuple(input_shape),
+    }
     _check_positive("build_image_model", "give 1 or more", **sizes)
     if len(input_shape) != 3 or min(input_shape[:2]) < 4:
         raise ValueError(
@@ -144,7 +163,12 @@ def build_image_model(
     for number in range(2):
         start = tf.keras.initializers.GlorotUniform(seed=1000 * seed + number)
         convolve = layers.Conv2D(
-            filters << number, 3, padding="same", activation="relu", kernel_initializer=start, dtype=dtype
+            filters << number,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer=start,
+            dtype=dtype,
         )
         seen = layers.MaxPooling2D(dtype=dtype)(convolve(seen))
     hidden = dense(dim, "linear", name="embedding")(layers.Flatten(dtype=dtype)(seen))
@@ -179,9 +203,14 @@ def train_model(
     X_train, y_train = _tensors(X_train, y_train, model, "train")
     X_val, y_val = _tensors(X_val, y_val, model, "val")
     if min(epochs, batch_size, patience) < 1 or not learning_rate > 0:
-        raise ValueError("train_model: epochs, batch_size, patience and learning_rate must be positive")
+        raise ValueError(
+            "train_model: epochs, batch_size, patience and learning_rate must be positive"
+        )
     loss_fn = tf.keras.losses.BinaryCrossentropy(reduction="sum", dtype=dtype)
-    weights, optimizer = model.trainable_variables, tf.keras.optimizers.Adam(learning_rate=learning_rate)
+    weights, optimizer = (
+        model.trainable_variables,
+        tf.keras.optimizers.Adam(learning_rate=learning_rate),
+    )
     optimizer.build(weights)
     n, n_val = len(y_train), len(y_val)
 
@@ -210,30 +239,26 @@ def train_model(
     train_epoch = train_epoch.get_concrete_function(tf.TensorSpec([n], tf.int64))
     validate = validate.get_concrete_function()
     rng = np.random.default_rng(seed)
-    history, best, best_weights = [], np.inf, None
-    for epoch in range(1, epochs + 1):
-        loss = float(train_epoch(tf.constant(rng.permutation(n))))
-        val_loss = float(validate())
-        if not np.isfinite(loss + val_loss):
-            raise ValueError(f"train_model: loss {loss}, validation {val_loss} in epoch {epoch}; lower learning_rate")
-        history.append((epoch, loss, val_loss))
-        if verbose and epoch % 10 == 0:
-            print(f"Epoch {epoch}, Loss: {loss:.4f}, Val Loss: {val_loss:.4f}")
-        if val_loss < best:
-            best, best_epoch, best_weights = val_loss, epoch, model.get_weights()
-        elif epoch - best_epoch >= patience:
-            break
-    model.set_weights(best_weights)
-    if verbose:
-        print(f"Best epoch {best_epoch} of {epoch}, Val Loss: {best:.4f}")
-    return pd.DataFrame(history, columns=["epoch", "loss", "val_loss"])
+    history = train_epochs(
+        lambda: float(train_epoch(tf.constant(rng.permutation(n)))),
+        lambda: float(validate()),
+        model.get_weights,
+        model.set_weights,
+        epochs=epochs,
+        patience=patience,
+        verbose=verbose,
+    )
+    return history.rename(columns={"validation": "val_loss"})
 
 
 def predict(model, X, *, batch_size: int = 8192) -> np.ndarray:
     """(n,) predicted probabilities of the rows of ``X``, an array or a mapping as in `train_model`; (n, k) of k outputs."""
     X, n = _inputs(X, model, "predict: X")
     # not model.predict: it compiles a function for every model and warns on stderr from the fifth on
-    parts = [model(_rows(X, slice(start, start + batch_size)), training=False) for start in range(0, n, batch_size)]
+    parts = [
+        model(_rows(X, slice(start, start + batch_size)), training=False)
+        for start in range(0, n, batch_size)
+    ]
     probabilities = np.concatenate(parts).astype(float)
     return probabilities[:, 0] if probabilities.shape[1:] == (1,) else probabilities
 
@@ -252,7 +277,9 @@ def embed(model, X, *, layer: str = "embedding", batch_size: int = 8192) -> np.n
 
 def _rows(tensors, rows):
     """``rows``, a slice or a tensor of numbers, of every tensor."""
-    return tf.nest.map_structure(lambda t: t[rows] if isinstance(rows, slice) else tf.gather(t, rows), tensors)
+    return tf.nest.map_structure(
+        lambda t: t[rows] if isinstance(rows, slice) else tf.gather(t, rows), tensors
+    )
 
 
 def _dense(seed, dtype, name):
@@ -263,7 +290,9 @@ def _dense(seed, dtype, name):
 
     def dense(units, activation, name=None):
         start = tf.keras.initializers.GlorotUniform(seed=next(numbers))
-        return tf.keras.layers.Dense(units, activation=activation, kernel_initializer=start, dtype=dtype, name=name)
+        return tf.keras.layers.Dense(
+            units, activation=activation, kernel_initializer=start, dtype=dtype, name=name
+        )
 
     return dense
 
@@ -280,7 +309,9 @@ def _tensors(X, y, model, part):
     y, outputs = np.asarray(y), model.outputs[0].shape[-1]
     if (y.shape != (n,) and y.shape != (n, outputs)) or (y.ndim == 1 and outputs > 1):
         has = f" and the model {outputs} outputs" if outputs > 1 else ""
-        raise ValueError(f"train_model: y_{part} has shape {y.shape}, but X_{part} has {n} rows{has}")
+        raise ValueError(
+            f"train_model: y_{part} has shape {y.shape}, but X_{part} has {n} rows{has}"
+        )
     labels = check_binary(y.ravel(), name=f"train_model: y_{part}").reshape(n, outputs)
     return X, tf.constant(labels, dtype=model.outputs[0].dtype)
 
@@ -298,10 +329,14 @@ def _inputs(X, model, name):
     for key, given in wanted.items():
         values, where = np.asarray(X[key] if mapped else X), f"{name}[{key!r}]" if mapped else name
         if values.shape[1:] != given.shape[1:] or values.ndim == 0 or len(values) == 0:
-            raise ValueError(f"{where} has shape {values.shape}, the model takes rows of shape {given.shape[1:]}")
+            raise ValueError(
+                f"{where} has shape {values.shape}, the model takes rows of shape {given.shape[1:]}"
+            )
         values = values.astype(given.dtype)
         if bad := int((~np.isfinite(values)).sum()):
-            raise ValueError(f"{where} has {bad} missing or infinite values; impute (preprocess_data) first")
+            raise ValueError(
+                f"{where} has {bad} missing or infinite values; impute (preprocess_data) first"
+            )
         if given.dtype == "int32":
             _check_codes(values, model.get_layer(f"{key}_embedding").input_dim, where)
         tensors[key], _ = tf.constant(values), rows.add(len(values))
@@ -312,4 +347,6 @@ def _inputs(X, model, name):
 
 def _check_codes(codes, size, name):
     if bad := int(((codes < 0) | (codes >= size)).sum()):
-        raise ValueError(f"{name}: {bad} codes outside 0..{size - 1}; give 0 to what was not there in training")
+        raise ValueError(
+            f"{name}: {bad} codes outside 0..{size - 1}; give 0 to what was not there in training"
+        )

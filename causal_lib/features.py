@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 from scipy import stats
-from scipy.signal import get_window
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_selection import mutual_info_classif
 from sklearn.metrics import roc_auc_score
@@ -51,12 +50,21 @@ def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.Dat
     bought_on = daily.index.get_level_values("day").to_series(index=daily.index).where(daily > 0)
     last = bought_on.groupby(level="user_id").shift().groupby(level="user_id").ffill()
     since = log["day"] - at_rows(last, ["user_id"]).astype(float)
-    columns = {"user_purchases": by_user, "category_purchases": by_category, "days_since_purchase": since}
+    columns = {
+        "user_purchases": by_user,
+        "category_purchases": by_category,
+        "days_since_purchase": since,
+    }
     return pd.DataFrame(columns, index=log.index)
 
 
 def sequences(
-    rows: pd.DataFrame, events: pd.DataFrame, channels: Sequence[str], *, length: int = 10, dtype: str = "float32"
+    rows: pd.DataFrame,
+    events: pd.DataFrame,
+    channels: Sequence[str],
+    *,
+    length: int = 10,
+    dtype: str = "float32",
 ) -> np.ndarray:
     """(n, length, 1 + channels): for each of ``rows`` the user's last ``events`` strictly before its day, the latest last.
 
@@ -80,13 +88,18 @@ def sequences(
     events = events.sort_values(["user_id", "day"], kind="stable")
     values = np.column_stack([np.ones(len(events)), events[list(channels)]]).astype(dtype)
     # A row's place among the events of all users, before those of its own day.
-    user, day = (pd.concat([events[c], rows[c]], ignore_index=True).rank(method="dense") for c in ("user_id", "day"))
+    user, day = (
+        pd.concat([events[c], rows[c]], ignore_index=True).rank(method="dense")
+        for c in ("user_id", "day")
+    )
     key = (user * (len(day) + 1) + day).to_numpy()
     here, first = key[len(events) :], user.to_numpy()
     place = np.searchsorted(key[: len(events)], here, side="left")
     start = np.searchsorted(first[: len(events)], first[len(events) :], side="left")
     taken = place[:, None] + np.arange(-length, 0)
-    return np.where((taken >= start[:, None])[:, :, None], values[np.maximum(taken, 0)], 0).astype(dtype)
+    return np.where((taken >= start[:, None])[:, :, None], values[np.maximum(taken, 0)], 0).astype(
+        dtype
+    )
 
 
 def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
@@ -112,31 +125,46 @@ def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFra
             crosses[f"{a} x {b}"] = frame[a] * frame[b]
         elif is_numeric_dtype(frame[a]):
             for level in sorted(frame[b].dropna().unique()):
-                crosses[f"{a} x {b}={level}"] = (frame[a] * (frame[b] == level)).astype(float).where(known)
+                crosses[f"{a} x {b}={level}"] = (
+                    (frame[a] * (frame[b] == level)).astype(float).where(known)
+                )
         else:
-            crosses[f"{a} x {b}"] = (frame[a].astype(str) + " x " + frame[b].astype(str)).where(known)
+            crosses[f"{a} x {b}"] = (frame[a].astype(str) + " x " + frame[b].astype(str)).where(
+                known
+            )
     return pd.DataFrame(crosses, index=frame.index)
 
 
 def log_mel(
-    waves: np.ndarray, rate: float, *, bands: int = 20, window: int = 256, hop: int = 128, floor: float = 1e-6
+    waves: np.ndarray,
+    rate: float,
+    *,
+    bands: int = 20,
+    window: int = 256,
+    hop: int = 128,
+    floor: float = 1e-6,
 ) -> np.ndarray:
-    """(n, frames, bands) logarithm of the power that each of ``waves`` (n, samples) has in bands of equal width in mel.
+    """(n, frames, bands) logarithm of the power of each wave in bands of equal width in mel.
 
-    A frame is ``window`` samples under a periodic Hann window, scaled so that its squares sum to 1. Its one-sided power spectrum
-    is summed under triangles, each 1 at its own centre and 0 at its neighbours': between the first and the last centre they sum
-    to 1, so that there the bands of a frame add up to its energy (Parseval). ``floor`` is added before the logarithm.
-    mel = 2595 log10(1 + hertz / 700), from 0 to half of ``rate``.
+    A frame is ``window`` samples under a periodic Hann window, scaled so that its squares sum to 1.
+    Its one-sided power spectrum is summed under triangles, each 1 at its own centre and 0 at the
+    neighbouring centres. Between the first and the last centre the triangles sum to 1, so that
+    there the bands of a frame add up to its energy (Parseval). ``floor`` is added before the
+    logarithm. mel = 2595 log10(1 + hertz / 700), from 0 to half of ``rate``. Needs TensorFlow.
 
     Parameters
     ----------
-    rate : samples a second. hop : samples from one frame to the next; what does not fill the last frame is left out.
+    waves : (n, samples).
+    rate : samples in a second.
+    window : samples in a frame, an even number.
+    hop : samples from one frame to the next. Samples after the last whole frame are left out.
 
     Raises
     ------
     ValueError
-        for waves that are no finite (n, samples), shorter than the window, or arguments that are not positive, and for a band
-        that no frequency of the spectrum falls into (fewer bands, or a longer window).
+        for waves that are no finite (n, samples) or are shorter than the window, arguments that are
+        not positive, an odd window, and a band without a frequency of the spectrum (take fewer
+        bands, or a longer window).
 
     Source: Stevens, Volkmann and Newman 1937; Davis and Mermelstein 1980.
 
@@ -144,6 +172,8 @@ def log_mel(
     >>> log_mel(tone[None], 4000).shape
     (1, 6, 20)
     """
+    import tensorflow as tf  # takes seconds, and only sound needs it
+
     waves = np.asarray(waves, dtype=float)
     sizes = {"rate": rate, "bands": bands, "window": window, "hop": hop, "floor": floor}
     for name, value in sizes.items():
@@ -153,21 +183,23 @@ def log_mel(
         raise ValueError(
             f"log_mel: waves has shape {waves.shape}; (n, samples) with at least window={window} samples is needed"
         )
+    if window % 2:
+        raise ValueError(f"log_mel: window={window} must be even")
     if bad := int((~np.isfinite(waves)).sum()):
         raise ValueError(f"log_mel: waves has {bad} missing or infinite samples")
-    hertz = np.fft.rfftfreq(window, 1 / rate)
-    mel = 2595 * np.log10(1 + hertz / 700)
-    centres = np.linspace(0, 2595 * np.log10(1 + rate / 1400), bands + 2)
-    triangles = np.maximum(0, 1 - np.abs(mel[:, None] - centres[1:-1]) / centres[1])
+    triangles = tf.signal.linear_to_mel_weight_matrix(
+        bands, window // 2 + 1, float(rate), 0.0, rate / 2, tf.float64
+    ).numpy()
     if empty := int((triangles.sum(axis=0) == 0).sum()):
         raise ValueError(
-            f"log_mel: {empty} of {bands} bands hold no frequency of a window of {window}; take fewer bands"
+            f"log_mel: {empty} of {bands} bands hold no frequency of a window of {window}; "
+            "take fewer bands"
         )
-    hann = get_window("hann", window)
-    frames = np.lib.stride_tricks.sliding_window_view(waves, window, axis=1)[:, ::hop] * (hann / np.linalg.norm(hann))
-    power = np.abs(np.fft.rfft(frames)) ** 2 / window
-    # The other half of the spectrum holds the same again, but for frequency 0 and, of an even window, half of the rate.
-    power[..., 1 : (window + 1) // 2] *= 2
+    spectrum = tf.signal.stft(waves, window, hop, fft_length=window).numpy()
+    hann = tf.signal.hann_window(window, dtype=tf.float64).numpy()
+    power = np.abs(spectrum) ** 2 / (hann @ hann * window)
+    # the other half of the spectrum repeats this one, but for frequency 0 and half of the rate
+    power[..., 1:-1] *= 2
     return np.log(power @ triangles + floor)
 
 
@@ -203,33 +235,56 @@ def importance(
     Breiman (2001), Random Forests; Kraskov et al. (2004), Estimating mutual information.
     """
     if method not in ("permutation", "mutual_info"):
-        raise ValueError(f"importance: method={method!r} is unknown; choose 'permutation' or 'mutual_info'")
+        raise ValueError(
+            f"importance: method={method!r} is unknown; choose 'permutation' or 'mutual_info'"
+        )
     if n_repeats < 2:
-        raise ValueError(f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed")
+        raise ValueError(
+            f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed"
+        )
     columns = list(X.columns if columns is None else columns)
     check_frame(X, columns, name="X")
     check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
     y = check_binary(y, name="y")
     groups = np.arange(len(y)) if groups is None else np.asarray(groups)
     if not len(X) == len(y) == len(groups):
-        raise ValueError(f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree")
+        raise ValueError(
+            f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree"
+        )
 
     rng = np.random.default_rng(seed)
     text = [c for c in X.columns if not is_numeric_dtype(X[c])]
-    codes = X.assign(**{c: pd.Series(pd.factorize(X[c], sort=True)[0], X.index).where(X[c].notna()) for c in text})
+    codes = X.assign(
+        **{
+            c: pd.Series(pd.factorize(X[c], sort=True)[0], X.index).where(X[c].notna())
+            for c in text
+        }
+    )
     if method == "permutation":
         rows = np.sort(rng.permutation(len(X))[:max_rows])
         codes, y, groups = codes.to_numpy(float, na_value=np.nan)[rows], y[rows], groups[rows]
-        fit, held_out = next(GroupShuffleSplit(1, test_size=0.3, random_state=seed).split(codes, y, groups))
+        fit, held_out = next(
+            GroupShuffleSplit(1, test_size=0.3, random_state=seed).split(codes, y, groups)
+        )
         for name, part in (("fitted", fit), ("held-out", held_out)):
             check_binary(y[part], name=f"y of the {name} rows")
         # small trees: as good as the default size on purchases and twice as fast
-        small = {"max_iter": 50, "max_leaf_nodes": 15, "early_stopping": False, "random_state": seed}
+        small = {
+            "max_iter": 50,
+            "max_leaf_nodes": 15,
+            "early_stopping": False,
+            "random_state": seed,
+        }
         model = HistGradientBoostingClassifier(categorical_features=X.columns.isin(text), **small)
         model.fit(codes[fit], y[fit])
         places = X.columns.get_indexer(columns)
         repeats = auc_falls(
-            lambda X: model.predict_proba(X)[:, 1], codes[held_out], y[held_out], places, n_repeats, rng
+            lambda X: model.predict_proba(X)[:, 1],
+            codes[held_out],
+            y[held_out],
+            places,
+            n_repeats,
+            rng,
         )
     else:
         codes, size = codes[columns].to_numpy(float), min(_MI_ROWS, max_rows, len(X) // 2)
@@ -237,10 +292,22 @@ def importance(
         how = {"discrete_features": discrete, "random_state": seed}
         draws = (rng.permutation(len(X))[:size] for _ in range(n_repeats))
         repeats = np.array([mutual_info_classif(codes[rows], y[rows], **how) for rows in draws])
+    return importance_table(repeats, columns)
+
+
+def importance_table(repeats: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Mean over ``repeats`` (n, names) with its 95% Student's t-interval, largest first.
+
+    Columns importance, low, high; the index is called feature.
+    """
+    n = len(repeats)
     mean = repeats.mean(axis=0)
-    half = stats.t.ppf(0.975, n_repeats - 1) * repeats.std(axis=0, ddof=1) / np.sqrt(n_repeats)
-    table = pd.DataFrame({"importance": mean, "low": mean - half, "high": mean + half}, index=columns)
-    return table.rename_axis("feature").sort_values("importance", ascending=False, kind="stable")
+    half = stats.t.ppf(0.975, n - 1) * repeats.std(axis=0, ddof=1) / np.sqrt(n)
+    table = pd.DataFrame(
+        {"importance": mean, "low": mean - half, "high": mean + half}, index=list(names)
+    )
+    table = table.rename_axis("feature")
+    return table.sort_values("importance", ascending=False, kind="stable")
 
 
 def causal_roles(graph, treatment: str, outcome: str) -> dict[str, str]:
@@ -263,7 +330,11 @@ def causal_roles(graph, treatment: str, outcome: str) -> dict[str, str]:
         if name in graph.ancestors(treatment) and name in causes:
             return "confounder" if name in around else "instrument"
         if name in causes:
-            return "parent of the outcome" if name in graph.parents(outcome) else "ancestor of the outcome"
+            return (
+                "parent of the outcome"
+                if name in graph.parents(outcome)
+                else "ancestor of the outcome"
+            )
         return "proxy: no ancestor of the outcome"
 
     return {name: role(name) for name in graph.names}
@@ -300,9 +371,13 @@ def select_features(
     names = [c for c in frame.columns if c != outcome and not role.get(c, "").startswith("key")]
     eligible = [c for c in names if not role.get(c, "").startswith(_NOT_BEFORE)]
     if not eligible:
-        raise ValueError(f"select_features: no column of frame is fixed before {treatment!r}: {', '.join(names)}")
+        raise ValueError(
+            f"select_features: no column of frame is fixed before {treatment!r}: {', '.join(names)}"
+        )
     if k is not None and not 1 <= k <= len(eligible):
-        raise ValueError(f"select_features: k={k} must lie between 1 and {len(eligible)}, the eligible columns")
+        raise ValueError(
+            f"select_features: k={k} must lie between 1 and {len(eligible)}, the eligible columns"
+        )
 
     how = {"groups": frame.get("user_id"), "seed": seed}
     table = importance(frame[eligible], frame[outcome], **how)

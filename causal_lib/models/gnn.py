@@ -140,10 +140,8 @@ class EdgePredictor(torch.nn.Module):
     def forward(self, graph: Data, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """(n,) logits of a purchase for pairs of node numbers."""
         edges, weight = gcn_norm(graph.edge_index, num_nodes=graph.num_nodes, dtype=graph.x.dtype)
-        if self.kind == "gcn":
-            z = self.encoder(graph.x, edges, edge_weight=weight)
-        else:
-            z = self.encoder(graph.x, edges)
+        weights = {"edge_weight": weight} if self.kind == "gcn" else {}
+        z = self.encoder(graph.x, edges, **weights)
         demand = self.linear(z)
         match = (z.index_select(0, users) * z.index_select(0, items)).sum(dim=1)
         of_users = demand[:, 0].index_select(0, users)

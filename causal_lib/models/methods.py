@@ -116,9 +116,15 @@ def methods_table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, method in RECOMMENDERS.items():
-        uses = ", ".join([*(f"**{one}**" for one in method.needs), *method.uses])
-        options = ", ".join(f"{option} {default:g}" for option, default in method.options.items())
-        lines.append(
-            f"| {name} | {method.learns} | {method.formula} | {uses} | {options} | {method.source} |"
-        )
+        uses = [f"**{one}**" for one in method.needs] + list(method.uses)
+        options = [f"{option} {default:g}" for option, default in method.options.items()]
+        cells = [
+            name,
+            method.learns,
+            method.formula,
+            ", ".join(uses),
+            ", ".join(options),
+            method.source,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -130,21 +131,22 @@ def calibration(estimate: Propensity, seen: Interactions, bins: int = 10) -> pd.
     For estimates that need no value (`by_features`, and `by_popularity` up to its level). The interval is Wilson's, 95%.
     """
     user, item = (axis.ravel() for axis in np.indices(seen.shape))
-    every = Interactions(user, item, np.zeros(len(user)), seen.user_ids, seen.item_ids)
-    chance, hit = estimate(every), np.zeros(len(user))
-    hit[seen.users * seen.shape[1] + seen.items] = 1
-    edges = np.unique(np.quantile(chance, np.linspace(0, 1, bins + 1)[1:-1]))
-    place = np.searchsorted(edges, chance, side="right")
-    table = pd.DataFrame({"estimated": chance, "observed": hit}).groupby(place).mean()
-    n = np.bincount(place, minlength=int(place.max()) + 1)
-    n, p, z = n[n > 0], table["observed"].to_numpy(), 1.959964
-    centre, half = (
-        (p + z**2 / (2 * n)) / (1 + z**2 / n),
-        z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n),
+    pairs = Interactions(user, item, np.zeros(len(user)), seen.user_ids, seen.item_ids)
+    estimated = estimate(pairs)
+    observed = np.zeros(len(user), dtype=int)
+    observed[seen.users * seen.shape[1] + seen.items] = 1
+    edges = np.unique(np.quantile(estimated, np.linspace(0, 1, bins + 1)[1:-1]))
+    groups = pd.DataFrame({"estimated": estimated, "observed": observed}).groupby(
+        np.searchsorted(edges, estimated, side="right")
     )
-    return table.assign(pairs=n, low=centre - half, high=centre + half)[
-        ["pairs", "estimated", "observed", "low", "high"]
-    ].rename_axis("bin")
+    table = groups.mean()
+    table.insert(0, "pairs", groups.size())
+    intervals = [
+        binomtest(int(k), int(n)).proportion_ci(method="wilson")
+        for k, n in zip(groups["observed"].sum(), groups.size(), strict=True)
+    ]
+    table[["low", "high"]] = [[interval.low, interval.high] for interval in intervals]
+    return table.rename_axis("bin")
 
 
 def _features(table, n, name):

@@ -370,7 +370,7 @@ def _outcome(method, options):
 
 @pytest.mark.parametrize("method", OPTIONS)
 def test_the_defaults_are_those_of_the_docstring_and_every_option_counts(method):
-    loss, scores, given = _outcome(method, {})
+    loss, scores, _ = _outcome(method, {})
     said = OPTIONS[method] | {"dim": 32}
     same, same_scores, _ = _outcome(method, said)
     assert RECOMMENDERS[method].options == said

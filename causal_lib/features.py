@@ -1,4 +1,4 @@
-"""Features (article 3.2.2, 4.3.3): purchase history and sequences, crosses, sound, predictive importance against causal role."""
+"""Features (article 3.2.2, 4.3.3): history, crosses, sound, importance and causal role."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -14,21 +14,23 @@ from sklearn.model_selection import GroupShuffleSplit
 from causal_lib.checks import check_binary, check_frame, check_range
 from causal_lib.data import schema
 
-_MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more, and it is repeated on other rows anyway
+_MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more rows
 
 
 def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.DataFrame:
     """For each row what the user had bought strictly before its day, indexed like ``log``.
 
-    Columns: ``user_purchases``, ``category_purchases`` (in the row's category), ``days_since_purchase`` (missing
-    where there was none). Nothing of the row's own day or of later days enters.
+    Columns: ``user_purchases``, ``category_purchases`` (in the row's category) and
+    ``days_since_purchase`` (missing where there was none). Nothing of the row's own day or of later
+    days enters.
 
     Parameters
     ----------
-    log : rows with `schema.KEY` (days as numbers), ``category`` and ``outcome`` (0/1), each key once.
+    log : rows with `schema.KEY` (days as numbers), ``category`` and ``outcome`` (0/1), each key
+        once.
 
-    >>> log = pd.DataFrame({"user_id": 1, "item_id": [7, 8, 7], "day": [0, 0, 3], "category": ["a", "b", "a"],
-    ...                     "purchased": [1, 1, 0]})
+    >>> log = pd.DataFrame({"user_id": 1, "item_id": [7, 8, 7], "day": [0, 0, 3],
+    ...                     "category": ["a", "b", "a"], "purchased": [1, 1, 0]})
     >>> purchase_history(log)
        user_purchases  category_purchases  days_since_purchase
     0               0                   0                  NaN
@@ -66,18 +68,20 @@ def sequences(
     length: int = 10,
     dtype: str = "float32",
 ) -> np.ndarray:
-    """(n, length, 1 + channels): for each of ``rows`` the user's last ``events`` strictly before its day, the latest last.
+    """(n, length, 1 + channels): the user's last ``events`` before the day of each row.
 
-    The first channel is 1 where there is an event; a user with fewer than ``length`` of them has zeros before. Nothing of the
-    row's own day or of later days enters. Events of one day keep the order of ``events``.
+    The latest event comes last. The first channel is 1 where there is an event; a user with fewer
+    than ``length`` events has zeros before them. Nothing of the row's own day or of later days
+    enters. Events of one day keep the order of ``events``.
 
     Parameters
     ----------
     rows : with user_id and day (a number or a time).
-    events : what users did, purchases for instance: user_id, day and the numeric columns ``channels``.
+    events : for instance purchases: user_id, day and the numeric columns ``channels``.
 
     >>> done = pd.DataFrame({"user_id": [1, 1, 2], "day": [0, 2, 1], "price": [5.0, 7.0, 9.0]})
-    >>> sequences(pd.DataFrame({"user_id": [1, 1], "day": [2, 3]}), done, ["price"], length=2)[:, :, 1]
+    >>> rows = pd.DataFrame({"user_id": [1, 1], "day": [2, 3]})
+    >>> sequences(rows, done, ["price"], length=2)[:, :, 1]
     array([[0., 5.],
            [5., 7.]], dtype=float32)
     """
@@ -93,7 +97,8 @@ def sequences(
         for c in ("user_id", "day")
     )
     key = (user * (len(day) + 1) + day).to_numpy()
-    here, first = key[len(events) :], user.to_numpy()
+    here = key[len(events) :]
+    first = user.to_numpy()
     place = np.searchsorted(key[: len(events)], here, side="left")
     start = np.searchsorted(first[: len(events)], first[len(events) :], side="left")
     taken = place[:, None] + np.arange(-length, 0)
@@ -105,8 +110,9 @@ def sequences(
 def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
     """The crosses of ``pairs`` of columns, indexed like ``frame`` (which is not among the result).
 
-    Two numeric columns give their product; two categories give their combined label; a number and a category give
-    one column per level that holds the number there and 0 elsewhere. What is missing in either stays missing.
+    Two numeric columns give their product. Two categories give their combined label. A number and a
+    category give one column for each level, which holds the number at that level and 0 elsewhere. A
+    value that is missing in either column stays missing.
 
     >>> frame = pd.DataFrame({"price": [2.0, 3.0], "stock": [5, 7], "category": ["a", "b"]})
     >>> combine(frame, [("price", "stock"), ("price", "category")])
@@ -181,7 +187,8 @@ def log_mel(
             raise ValueError(f"log_mel: {name}={value} must be positive and finite")
     if waves.ndim != 2 or waves.shape[1] < window:
         raise ValueError(
-            f"log_mel: waves has shape {waves.shape}; (n, samples) with at least window={window} samples is needed"
+            f"log_mel: waves has shape {waves.shape}; "
+            f"(n, samples) with at least window={window} samples is needed"
         )
     if window % 2:
         raise ValueError(f"log_mel: window={window} must be even")
@@ -214,12 +221,13 @@ def importance(
     max_rows: int = 20_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Predictive importance of each column of ``X`` for ``y``, largest first: columns importance, low, high.
+    """Predictive importance of each column of ``X`` for ``y``, largest first.
 
-    ``"permutation"``: by how much the ROC AUC on 30% held-out rows falls when the column is shuffled, under a
-    gradient boosting fitted on the other 70%. ``"mutual_info"``: mutual information in nats on random rows. The 95%
-    interval (Student's t over the repeats) covers the randomness of shuffling or drawing rows, not of the fit.
-    Predictive, not causal: a proxy or a consequence of the outcome may stand on top.
+    Columns importance, low, high. ``"permutation"``: the fall of the ROC AUC on 30% held-out rows
+    when the column is shuffled, under a gradient boosting fitted to the other 70%.
+    ``"mutual_info"``: mutual information in nats on random rows. The 95% interval (Student's t over
+    the repeats) covers the randomness of shuffling or drawing rows, not of the fit. The importance
+    is predictive, not causal: a proxy or a consequence of the outcome may come first.
 
     Parameters
     ----------
@@ -262,7 +270,9 @@ def importance(
     )
     if method == "permutation":
         rows = np.sort(rng.permutation(len(X))[:max_rows])
-        codes, y, groups = codes.to_numpy(float, na_value=np.nan)[rows], y[rows], groups[rows]
+        codes = codes.to_numpy(float, na_value=np.nan)[rows]
+        y = y[rows]
+        groups = groups[rows]
         fit, held_out = next(
             GroupShuffleSplit(1, test_size=0.3, random_state=seed).split(codes, y, groups)
         )
@@ -287,7 +297,8 @@ def importance(
             rng,
         )
     else:
-        codes, size = codes[columns].to_numpy(float), min(_MI_ROWS, max_rows, len(X) // 2)
+        codes = codes[columns].to_numpy(float)
+        size = min(_MI_ROWS, max_rows, len(X) // 2)
         discrete = np.array([not is_float_dtype(X[c]) for c in columns])
         how = {"discrete_features": discrete, "random_state": seed}
         draws = (rng.permutation(len(X))[:size] for _ in range(n_repeats))
@@ -311,13 +322,15 @@ def importance_table(repeats: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
 
 
 def causal_roles(graph, treatment: str, outcome: str) -> dict[str, str]:
-    """Role of each variable of a `CausalGraph` in the question what ``treatment`` does to ``outcome``.
+    """Role of each variable of a `CausalGraph` in the effect of ``treatment`` on ``outcome``.
 
-    confounder: causes both, the outcome also on a way around the treatment. instrument: causes the outcome only
-    through the treatment. mediator: lies between them. parent / ancestor of the outcome: causes the outcome, not
-    the treatment. descendant of the outcome / of the treatment. proxy: no ancestor of the outcome.
+    confounder: causes both, the outcome also on a path that avoids the treatment. instrument:
+    causes the outcome only through the treatment. mediator: lies between the two. parent or
+    ancestor of the outcome: causes the outcome, not the treatment. descendant of the outcome or of
+    the treatment. proxy: no ancestor of the outcome.
     """
-    causes, effects = graph.ancestors(outcome), graph.descendants(treatment)
+    causes = graph.ancestors(outcome)
+    effects = graph.descendants(treatment)
     around = graph.subgraph(n for n in graph.names if n != treatment).ancestors(outcome)
 
     def role(name):
@@ -353,17 +366,19 @@ def select_features(
     roles: Mapping[str, str] = schema.ROLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The columns of ``frame`` ranked by predictive importance, each with its causal role and whether it is selected.
+    """The columns of ``frame`` ranked by importance, with their causal roles.
 
-    Columns of the result: importance, low, high (`importance`, permutation), role, selected. Eligible is what is
-    fixed before the treatment. Each other column (mediator, consequence, the treatment itself) is measured in a
-    model of its own, the eligible ones plus it, because one that gives the outcome away would hide all others.
+    Columns of the result: importance, low, high (`importance`, permutation), role, selected.
+    Eligible columns are fixed before the treatment. Each other column (mediator, consequence, the
+    treatment itself) is measured in a model of its own with all eligible ones, because a column
+    that gives the outcome away would hide all others.
 
     Parameters
     ----------
-    frame : features and ``outcome``; keys (role "key") are not ranked; ``user_id`` keeps a user out of both halves.
-    k : how many eligible features to select; None selects those whose importance interval lies above 0.
-    graph : a `CausalGraph`: roles are then read off it (`causal_roles`), ``roles`` only for what it lacks.
+    frame : features and ``outcome``. Keys (role "key") are not ranked; ``user_id`` keeps the rows
+        of a user in one half.
+    k : how many eligible features to select; None selects those with importance intervals above 0.
+    graph : a `CausalGraph` that gives the roles (`causal_roles`); ``roles`` adds what it lacks.
     roles : column -> role; a column without one is "unknown" and eligible.
     """
     check_frame(frame, [outcome], name="frame", complete=True)
@@ -398,9 +413,12 @@ def auc_falls(
     n_repeats: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(n_repeats, len(columns)) falls of the ROC AUC of ``predict(X)`` when a column, or several as one, are shuffled."""
+    """(n_repeats, len(columns)) falls of the ROC AUC of ``predict(X)`` when columns are shuffled.
 
-    # scikit-learn's permutation_importance always shuffles all columns, and each by itself; here often only one is asked for
+    An entry of ``columns`` is a number, or several numbers that are shuffled as one.
+    """
+
+    # scikit-learn's permutation_importance always shuffles all columns, and each by itself
     def auc_of_shuffled(column):
         shuffled = X.copy()
         shuffled[:, column] = rng.permutation(X[:, column])

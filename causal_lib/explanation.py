@@ -1,6 +1,6 @@
-"""Explanations (article Q5, 9.3): what a model's score is made of, by inputs, by edges of the graph, by taste and popularity.
+"""Explanations (article Q5, 9.3): the parts of a score by inputs, edges, taste and popularity.
 
-They describe the model, not the world: a feature that moves a score much may move nothing that happens.
+They describe the model, not the world: a feature with a large share in a score may have no effect.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,22 +10,21 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch_geometric.data import Data
 from torch_geometric.explain.algorithm.utils import clear_masks, set_masks
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from causal_lib.checks import check_binary
-from causal_lib.features import auc_falls
+from causal_lib.features import auc_falls, importance_table
 from causal_lib.graph import CausalGraph
-from causal_lib.models.factors import Recommender
 from causal_lib.models.gnn import EdgePredictor, node_numbers
 from causal_lib.models.interactions import Interactions
+from causal_lib.models.recommender import Recommender
 
 _USERS = 2_000  # most users that the average over users is taken from
 
 
-# ---- inputs ----------------------------------------------------------------------------------------------------
+# ---- inputs --------------------------------------------------------------------------------------
 
 
 def permutation_importance(
@@ -37,42 +36,53 @@ def permutation_importance(
     n_repeats: int = 10,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """By how much the ROC AUC of a fitted model falls when columns of ``X`` are shuffled together, largest first.
+    """Fall of a fitted model's ROC AUC when columns of ``X`` are shuffled together, largest first.
 
-    Columns importance, low, high: mean and 95% interval (Student's t) over the repeats, of the shuffling, not of the fit.
+    Columns importance, low, high: the mean over the repeats and its 95% interval (Student's t). It
+    covers the randomness of shuffling, not of the fit.
 
     Parameters
     ----------
-    predict : (n, columns) to (n,) scores. X : rows it was not fitted to; y : zeros and ones.
-    groups : name -> column numbers that are shuffled as one, the indicators of a category for instance.
+    predict : (n, columns) to (n,) scores.
+    X, y : rows that the model was not fitted to; zeros and ones.
+    groups : name -> column numbers that are shuffled as one, such as the indicators of a category.
+
+    Raises ValueError for fewer than 2 repeats, columns that are not there, and ``y`` of another
+    length or without both 0 and 1.
 
     Source: Breiman 2001.
     """
-    X, y = np.asarray(X), check_binary(y, name="y")
+    X = np.asarray(X)
+    y = check_binary(y, name="y")
     if n_repeats < 2:
         raise ValueError(f"{n_repeats=} gives no interval; at least 2 are needed")
     if len(X) != len(y):
         raise ValueError(f"X has {len(X)} rows, y {len(y)}; they must agree")
     for name, columns in groups.items():
         if len(columns) == 0 or min(columns) < 0 or max(columns) >= X.shape[1]:
-            raise ValueError(f"groups: {name!r} names columns {list(columns)}; X has columns 0..{X.shape[1] - 1}")
+            raise ValueError(
+                f"groups: {name!r} names columns {list(columns)}; X has columns 0..{X.shape[1] - 1}"
+            )
     falls = auc_falls(predict, X, y, list(groups.values()), n_repeats, np.random.default_rng(seed))
-    half = stats.t.ppf(0.975, n_repeats - 1) * falls.std(axis=0, ddof=1) / np.sqrt(n_repeats)
-    mean = falls.mean(axis=0)
-    table = pd.DataFrame({"importance": mean, "low": mean - half, "high": mean + half}, index=list(groups))
-    return table.rename_axis("feature").sort_values("importance", ascending=False, kind="stable")
+    return importance_table(falls, list(groups))
 
 
 def integrated_gradients(model, X, baseline=None, *, steps: int = 100):
-    """Share of each input in the log-odds of each row, as `X` is shaped: they add up to log-odds(X) - log-odds(baseline).
+    """Share of each input in the log-odds of each row, shaped as ``X``.
 
-    (x - b) times the mean gradient on the straight way from b to x, by the midpoint rule.
+    The shares add up to log-odds(X) - log-odds(baseline). A share is (x - b) times the mean
+    gradient on the straight line from b to x, by the midpoint rule.
 
     Parameters
     ----------
     model : a Keras model with one sigmoid output, in double precision if the sum is to be exact.
-    X : (n, ...) array, or a mapping of them; whole numbers (codes of users and items) stay as they are and have no share.
-    baseline : one row, or a mapping of them; zeros by default, the average of standardised features.
+    X : (n, ...) array, or a mapping of arrays. Whole numbers (codes) stay as they are and have no
+        share.
+    baseline : one row, or a mapping of them. Zeros by default, the average of standardised
+        features.
+
+    Raises ValueError for ``steps`` below 1, inputs without real numbers and a baseline of another
+    shape.
 
     Source: Sundararajan, Taly and Yan 2017.
     """
@@ -88,14 +98,20 @@ def integrated_gradients(model, X, baseline=None, *, steps: int = 100):
     start = {name: np.zeros(values.shape[1:]) for name, values in numbers.items()}
     if baseline is not None:
         start |= baseline if mapped else {"": baseline}
-    if strange := {n: np.shape(b) for n, b in start.items() if n not in numbers or np.shape(b) != numbers[n].shape[1:]}:
-        raise ValueError(f"baseline: {strange} do not fit rows of { ({n: v.shape[1:] for n, v in numbers.items()}) }")
+    shapes = {name: values.shape[1:] for name, values in numbers.items()}
+    given_shapes = {name: np.shape(values) for name, values in start.items()}
+    strange = {name: one for name, one in given_shapes.items() if shapes.get(name) != one}
+    if strange:
+        raise ValueError(f"baseline: {strange} do not fit rows of {shapes}")
     total = {name: np.zeros(values.shape) for name, values in numbers.items()}
     fixed = {name: tf.constant(values) for name, values in given.items() if name not in numbers}
     dtype = model.outputs[0].dtype
     for step in range(steps):
         share = (step + 0.5) / steps
-        point = {n: tf.constant(start[n] + share * (values - start[n]), dtype) for n, values in numbers.items()}
+        point = {
+            name: tf.constant(start[name] + share * (values - start[name]), dtype)
+            for name, values in numbers.items()
+        }
         with tf.GradientTape() as tape:
             tape.watch(point)
             both = fixed | point
@@ -107,17 +123,20 @@ def integrated_gradients(model, X, baseline=None, *, steps: int = 100):
     return found if mapped else found[""]
 
 
-# ---- edges -----------------------------------------------------------------------------------------------------
+# ---- edges ---------------------------------------------------------------------------------------
 
 
-def edge_importance(model: EdgePredictor, graph: Data, user, item, *, steps: int = 50) -> pd.DataFrame:
-    """Share of each edge of the graph in the log-odds that ``user`` buys ``item`` (ids), largest in size first.
+def edge_importance(
+    model: EdgePredictor, graph: Data, user, item, *, steps: int = 50
+) -> pd.DataFrame:
+    """Share of each edge in the log-odds that ``user`` buys ``item`` (ids), largest in size first.
 
-    Columns one, other, importance: integrated gradients from no message at all to all messages, the two directions of an edge added
-    up; rows with one = other are what a node tells itself. They add up to the log-odds less those without any message (the error of
-    the midpoint rule apart). The degrees that weigh messages stay those of the whole graph. Edges without a share are left out.
+    Columns one, other, importance: integrated gradients from no messages to all messages, summed
+    over both directions of an edge. Rows with one = other are a node's message to itself. The
+    shares add up to the log-odds minus those without messages, but for the error of the midpoint
+    rule. Messages keep the weights of the whole graph. Edges without a share are left out.
 
-    Source: Sundararajan, Taly and Yan 2017, on the edge mask of Ying and others 2019 (GNNExplainer).
+    Source: Sundararajan, Taly and Yan 2017; Ying and others 2019 (the edge mask of GNNExplainer).
     """
     if steps < 1:
         raise ValueError(f"{steps=} must be 1 or more")
@@ -132,15 +151,17 @@ def edge_importance(model: EdgePredictor, graph: Data, user, item, *, steps: int
             total += torch.autograd.grad(model(graph, u, i).sum(), mask)[0] / steps
     finally:
         clear_masks(model)
-    low, high = edges.min(dim=0).values.numpy(), edges.max(dim=0).values.numpy()
+    low = edges.min(dim=0).values.numpy()
+    high = edges.max(dim=0).values.numpy()
     table = pd.DataFrame({"one": low, "other": high, "importance": total.numpy()})
     table = table.groupby(["one", "other"], as_index=False)["importance"].sum()
-    table = table[table["importance"] != 0].sort_values("importance", key=np.abs, ascending=False, kind="stable")
+    table = table[table["importance"] != 0]
+    table = table.sort_values("importance", key=np.abs, ascending=False, kind="stable")
     names = np.asarray(graph.node_names, dtype=object)
     return table.assign(one=names[table["one"]], other=names[table["other"]]).reset_index(drop=True)
 
 
-# ---- taste and popularity --------------------------------------------------------------------------------------
+# ---- taste and popularity ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,11 +171,14 @@ class Explanation:
     Attributes
     ----------
     user, item : ids; method : of the recommender.
-    parts : popularity, appeal, taste, in standard deviations of the user's scores; they add up to the item's lead over the
-        average item. rank : among the ``of`` items that the user has not met; rank_without : the same once popularity's part is
-        taken away from every item, which is what a debiased model is after.
-    because : items that the user has met whose taste goes with this one's among users, the closest first, with the correlation.
-    paths : 'popularity' and 'taste' -> ways through the causal graph that each part stands for.
+    parts : popularity, appeal, taste, in standard deviations of the user's scores. They add up to
+        the item's lead over the average item.
+    rank, of : rank among the ``of`` items that the user has not met.
+    rank_without : the rank once the part of popularity is subtracted from every item, as a debiased
+        model aims to do.
+    because : items that the user has met, with the correlation of the tastes for them and for this
+        item over users, the highest first.
+    paths : 'popularity' and 'taste' -> paths of the causal graph that each part stands for.
     """
 
     user: object
@@ -172,15 +196,22 @@ class Explanation:
         return vars(self) | {"parts": self.parts.to_dict()}
 
     def __repr__(self):
-        lead, (popularity, appeal, taste) = self.parts.sum(), self.parts
+        lead = self.parts.sum()
+        popularity, appeal, taste = self.parts
         lines = [
-            f"{self.method} ranks item {self.item} {self.rank} of {self.of} for user {self.user}, {lead:+.2f} standard deviations "
-            f"from the average item: {popularity:+.2f} since it is popular, {appeal:+.2f} since all users score it more or less than "
-            f"items as popular, {taste:+.2f} by this user's taste. Without what is due to popularity it would rank {self.rank_without}."
+            f"{self.method} ranks item {self.item} {self.rank} of {self.of} "
+            f"for user {self.user}, {lead:+.2f} standard deviations from the average item: "
+            f"{popularity:+.2f} since it is popular, "
+            f"{appeal:+.2f} since all users score it more or less than items as popular, "
+            f"{taste:+.2f} by this user's taste. "
+            f"Without what is due to popularity it would rank {self.rank_without}."
         ]
         if self.because:
-            lines.append("Taste goes with " + ", ".join(f"item {i} ({r:+.2f})" for i, r in self.because.items()) + ".")
-        lines += [f"{part.capitalize()}: " + "; ".join(ways) + "." for part, ways in self.paths.items() if ways]
+            items = [f"item {item} ({r:+.2f})" for item, r in self.because.items()]
+            lines.append(f"Taste goes with {', '.join(items)}.")
+        for part, paths in self.paths.items():
+            if paths:
+                lines.append(f"{part.capitalize()}: {'; '.join(paths)}.")
         return "\n".join(lines)
 
 
@@ -196,43 +227,59 @@ def explain(
     like: int = 3,
     seed: int = 0,
 ) -> Explanation:
-    """Which part of a score comes from the user's taste, which from popularity, as an `Explanation`.
+    """The parts of a score that are due to popularity and to the user's taste.
 
-    With s_ui less the user's mean, m_i its mean over users: popularity is the line of m_i on log(1 + clicks in training), appeal what
-    is left of m_i, taste s_ui - m_i. The line gives popularity whatever goes along with it, quality that made an item popular
-    too: it is what could be due to popularity, not what certainly is. Means are over at most 2,000 users, drawn by ``seed``.
+    From the scores s_ui the user's mean is subtracted; m_i is the mean over users. Popularity is
+    the regression line of m_i on log(1 + clicks in training), appeal is m_i minus the line, taste
+    is s_ui - m_i. The line also takes in what goes along with popularity, such as quality: it is
+    the part that popularity may explain, not the part that it causes. Means are over at most 2,000
+    users, drawn by ``seed``.
 
     Parameters
     ----------
     user, item : ids of ``train``, which the recommender was trained on.
-    graph : the causal graph with ``exposure`` and ``outcome``, for the paths. like : length of ``because``.
+    graph : the causal graph with ``exposure`` and ``outcome``, for the paths.
+    like : length of ``because``.
 
     Raises
     ------
     ValueError
-        for ids that are not in ``train``, data of another shape, an item that the user has met in training, items that are all
-        equally popular, scores that are all equal.
+        for ids that are not in ``train``, data of another shape, an item that the user has met in
+        training, items that are all equally popular, scores that are all equal, and a graph without
+        a path from ``exposure`` to ``outcome``.
     """
     if recommender.shape != train.shape:
-        raise ValueError(f"the recommender knows {recommender.shape} users and items, train has {train.shape}")
-    u, i = (ids.get_indexer([one])[0] for ids, one in ((train.user_ids, user), (train.item_ids, item)))
+        raise ValueError(
+            f"the recommender knows {recommender.shape} users and items, train has {train.shape}"
+        )
+    u = train.user_ids.get_indexer([user])[0]
+    i = train.item_ids.get_indexer([item])[0]
     for name, code, one in (("user", u, user), ("item", i, item)):
         if code < 0:
             raise ValueError(f"{name}: {one!r} is not among the {name}_ids of train")
     met = train.items[train.users == u]
     if i in met:
-        raise ValueError(f"item: user {user!r} has met {item!r} in training; it is not recommended again")
+        raise ValueError(
+            f"item: user {user!r} has met {item!r} in training; it is not recommended again"
+        )
     counts = np.bincount(train.items, minlength=train.shape[1])
     if counts.min() == counts.max():
-        raise ValueError(f"train: all {len(counts)} items were met {counts[0]} times; no part is due to popularity")
+        raise ValueError(
+            f"train: all {len(counts)} items were met {counts[0]} times; "
+            "no part is due to popularity"
+        )
     rows = np.random.default_rng(seed).permutation(train.shape[0])[:_USERS]
     rows = np.append(rows[rows != u], u)
     scores = recommender.scores(rows).astype(float)
     spread = scores[-1].std()
     if spread == 0:
-        raise ValueError(f"recommender: all items have the same score for user {user!r}; there is nothing to explain")
+        raise ValueError(
+            f"recommender: all items have the same score for user {user!r}; "
+            "there is nothing to explain"
+        )
     popularity, appeal, taste = score_parts(scores, counts)
-    parts = pd.Series([popularity[i], appeal[i], taste[-1, i]], ["popularity", "appeal", "taste"]) / spread
+    parts = {"popularity": popularity[i], "appeal": appeal[i], "taste": taste[-1, i]}
+    parts = pd.Series(parts) / spread
     new = np.setdiff1d(np.arange(len(counts)), met)
     own = popularity + appeal + taste[-1]
     ranks = [1 + int((one[new] > one[i]).sum()) for one in (own, own - popularity)]
@@ -241,10 +288,13 @@ def explain(
     return Explanation(user, item, recommender.method, parts, *ranks, len(new), because, paths)
 
 
-def score_parts(scores: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Popularity (items,), appeal (items,) and taste (users, items) of ``scores`` (users, items), as `explain` tells them.
+def score_parts(
+    scores: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Popularity (items,), appeal (items,) and taste (users, items) of ``scores`` (users, items).
 
-    They add up to the scores less each user's mean. ``counts`` (items,): how often each item was met, not all equal.
+    They are defined in `explain` and add up to the scores minus each user's mean. ``counts``
+    (items,) says how often each item was met; they may not be all equal.
     """
     scores = scores - scores.mean(axis=1, keepdims=True)
     mean = scores.mean(axis=0)
@@ -254,8 +304,12 @@ def score_parts(scores: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _alike(taste, item, met, ids, count):
-    """Id -> correlation over users with the taste for ``item``, of the ``count`` items in ``met`` where it is highest."""
-    own, others = taste[:, item], taste[:, met]
+    """The ``count`` items in ``met`` with the taste most like that for ``item``.
+
+    Id -> correlation over users, if it is above 0.
+    """
+    own = taste[:, item]
+    others = taste[:, met]
     length = np.linalg.norm(own) * np.linalg.norm(others, axis=0)
     r = np.divide(own @ others, length, out=np.zeros(len(met)), where=length > 0)
     best = np.argsort(-r, kind="stable")[:count]
@@ -263,28 +317,35 @@ def _alike(taste, item, met, ids, count):
 
 
 def _paths(graph, exposure, outcome):
-    """The shortest way of each cause of ``exposure`` through it to ``outcome``, and the causes that reach it without."""
+    """Paths to ``outcome``: through ``exposure`` from each of its causes, and without it."""
     directed = graph.require_dag("explain").to_networkx()
     for name in (exposure, outcome):
         if name not in directed:
             raise ValueError(f"graph: no variable {name!r}; it has {', '.join(graph.names)}")
     shown = nx.descendants(directed, exposure) | {exposure}
     if outcome not in shown:
-        raise ValueError(f"graph: {exposure!r} is no cause of {outcome!r}; name the exposure that the data came by")
+        raise ValueError(
+            f"graph: {exposure!r} is no cause of {outcome!r}; "
+            "name the exposure that the data came by"
+        )
     through = " → ".join(nx.shortest_path(directed, exposure, outcome))
+    of_exposure = [f"{cause} → {through}" for cause in directed.predecessors(exposure)]
+    direct = [cause for cause in directed.predecessors(outcome) if cause not in shown]
     return {
-        "popularity": [f"{cause} → {through}" for cause in directed.predecessors(exposure)] or [through],
-        "taste": [f"{cause} → {outcome}" for cause in directed.predecessors(outcome) if cause not in shown],
+        "popularity": of_exposure or [through],
+        "taste": [f"{cause} → {outcome}" for cause in direct],
     }
 
 
-# ---- pictures --------------------------------------------------------------------------------------------------
+# ---- pictures ------------------------------------------------------------------------------------
 
 
 def layer_table(model) -> pd.DataFrame:
-    """The layers of a Keras or torch model, for `plots.layers`: layer, kind, shape (of the output, Keras only), parameters, after.
+    """The layers of a Keras or torch model, for `plots.layers`.
 
-    ``after`` lists the layers that feed it; of a torch model, whose order is only known when it runs, the one named before it.
+    Columns layer, kind, shape (of the output, Keras only), parameters, after. ``after`` lists the
+    layers that feed it. A torch model shows its order only when it runs; there it is the layer that
+    is named before.
     """
     if hasattr(model, "layers"):
         fed = {one["name"]: _named(one["inbound_nodes"]) for one in model.get_config()["layers"]}
@@ -299,11 +360,14 @@ def layer_table(model) -> pd.DataFrame:
             for one in model.layers
         ]
     else:
-        own = [(name, one) for name, one in model.named_modules() if any(True for _ in one.parameters(recurse=False))]
-        outer = [(name, one) for name, one in own if not any(name.startswith(f"{other}.") for other, _ in own)]
-        rows, before = [], []
-        for name, one in outer:
-            rows.append((name, type(one).__name__, "", sum(p.numel() for p in one.parameters()), before))
+        modules = dict(model.named_modules())
+        own = [name for name, one in modules.items() if list(one.parameters(recurse=False))]
+        outer = [name for name in own if not any(name.startswith(f"{other}.") for other in own)]
+        rows = []
+        before = []
+        for name in outer:
+            size = sum(part.numel() for part in modules[name].parameters())
+            rows.append((name, type(modules[name]).__name__, "", size, before))
             before = [name]
     return pd.DataFrame(rows, columns=["layer", "kind", "shape", "parameters", "after"])
 

@@ -1,4 +1,4 @@
-"""Features (article 3.2.2, 4.3.3): purchase history and sequences, crosses, sound, predictive importance against causal role."""
+"""Features (article 3.2.2, 4.3.3): history, crosses, sound, importance and causal role."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 from scipy import stats
-from scipy.signal import get_window
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_selection import mutual_info_classif
 from sklearn.metrics import roc_auc_score
@@ -15,21 +14,23 @@ from sklearn.model_selection import GroupShuffleSplit
 from causal_lib.checks import check_binary, check_frame, check_range
 from causal_lib.data import schema
 
-_MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more, and it is repeated on other rows anyway
+_MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more rows
 
 
 def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.DataFrame:
     """For each row what the user had bought strictly before its day, indexed like ``log``.
 
-    Columns: ``user_purchases``, ``category_purchases`` (in the row's category), ``days_since_purchase`` (missing
-    where there was none). Nothing of the row's own day or of later days enters.
+    Columns: ``user_purchases``, ``category_purchases`` (in the row's category) and
+    ``days_since_purchase`` (missing where there was none). Nothing of the row's own day or of later
+    days enters.
 
     Parameters
     ----------
-    log : rows with `schema.KEY` (days as numbers), ``category`` and ``outcome`` (0/1), each key once.
+    log : rows with `schema.KEY` (days as numbers), ``category`` and ``outcome`` (0/1), each key
+        once.
 
-    >>> log = pd.DataFrame({"user_id": 1, "item_id": [7, 8, 7], "day": [0, 0, 3], "category": ["a", "b", "a"],
-    ...                     "purchased": [1, 1, 0]})
+    >>> log = pd.DataFrame({"user_id": 1, "item_id": [7, 8, 7], "day": [0, 0, 3],
+    ...                     "category": ["a", "b", "a"], "purchased": [1, 1, 0]})
     >>> purchase_history(log)
        user_purchases  category_purchases  days_since_purchase
     0               0                   0                  NaN
@@ -51,25 +52,36 @@ def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.Dat
     bought_on = daily.index.get_level_values("day").to_series(index=daily.index).where(daily > 0)
     last = bought_on.groupby(level="user_id").shift().groupby(level="user_id").ffill()
     since = log["day"] - at_rows(last, ["user_id"]).astype(float)
-    columns = {"user_purchases": by_user, "category_purchases": by_category, "days_since_purchase": since}
+    columns = {
+        "user_purchases": by_user,
+        "category_purchases": by_category,
+        "days_since_purchase": since,
+    }
     return pd.DataFrame(columns, index=log.index)
 
 
 def sequences(
-    rows: pd.DataFrame, events: pd.DataFrame, channels: Sequence[str], *, length: int = 10, dtype: str = "float32"
+    rows: pd.DataFrame,
+    events: pd.DataFrame,
+    channels: Sequence[str],
+    *,
+    length: int = 10,
+    dtype: str = "float32",
 ) -> np.ndarray:
-    """(n, length, 1 + channels): for each of ``rows`` the user's last ``events`` strictly before its day, the latest last.
+    """(n, length, 1 + channels): the user's last ``events`` before the day of each row.
 
-    The first channel is 1 where there is an event; a user with fewer than ``length`` of them has zeros before. Nothing of the
-    row's own day or of later days enters. Events of one day keep the order of ``events``.
+    The latest event comes last. The first channel is 1 where there is an event; a user with fewer
+    than ``length`` events has zeros before them. Nothing of the row's own day or of later days
+    enters. Events of one day keep the order of ``events``.
 
     Parameters
     ----------
     rows : with user_id and day (a number or a time).
-    events : what users did, purchases for instance: user_id, day and the numeric columns ``channels``.
+    events : for instance purchases: user_id, day and the numeric columns ``channels``.
 
     >>> done = pd.DataFrame({"user_id": [1, 1, 2], "day": [0, 2, 1], "price": [5.0, 7.0, 9.0]})
-    >>> sequences(pd.DataFrame({"user_id": [1, 1], "day": [2, 3]}), done, ["price"], length=2)[:, :, 1]
+    >>> rows = pd.DataFrame({"user_id": [1, 1], "day": [2, 3]})
+    >>> sequences(rows, done, ["price"], length=2)[:, :, 1]
     array([[0., 5.],
            [5., 7.]], dtype=float32)
     """
@@ -80,20 +92,27 @@ def sequences(
     events = events.sort_values(["user_id", "day"], kind="stable")
     values = np.column_stack([np.ones(len(events)), events[list(channels)]]).astype(dtype)
     # A row's place among the events of all users, before those of its own day.
-    user, day = (pd.concat([events[c], rows[c]], ignore_index=True).rank(method="dense") for c in ("user_id", "day"))
+    user, day = (
+        pd.concat([events[c], rows[c]], ignore_index=True).rank(method="dense")
+        for c in ("user_id", "day")
+    )
     key = (user * (len(day) + 1) + day).to_numpy()
-    here, first = key[len(events) :], user.to_numpy()
+    here = key[len(events) :]
+    first = user.to_numpy()
     place = np.searchsorted(key[: len(events)], here, side="left")
     start = np.searchsorted(first[: len(events)], first[len(events) :], side="left")
     taken = place[:, None] + np.arange(-length, 0)
-    return np.where((taken >= start[:, None])[:, :, None], values[np.maximum(taken, 0)], 0).astype(dtype)
+    return np.where((taken >= start[:, None])[:, :, None], values[np.maximum(taken, 0)], 0).astype(
+        dtype
+    )
 
 
 def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
     """The crosses of ``pairs`` of columns, indexed like ``frame`` (which is not among the result).
 
-    Two numeric columns give their product; two categories give their combined label; a number and a category give
-    one column per level that holds the number there and 0 elsewhere. What is missing in either stays missing.
+    Two numeric columns give their product. Two categories give their combined label. A number and a
+    category give one column for each level, which holds the number at that level and 0 elsewhere. A
+    value that is missing in either column stays missing.
 
     >>> frame = pd.DataFrame({"price": [2.0, 3.0], "stock": [5, 7], "category": ["a", "b"]})
     >>> combine(frame, [("price", "stock"), ("price", "category")])
@@ -112,31 +131,46 @@ def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFra
             crosses[f"{a} x {b}"] = frame[a] * frame[b]
         elif is_numeric_dtype(frame[a]):
             for level in sorted(frame[b].dropna().unique()):
-                crosses[f"{a} x {b}={level}"] = (frame[a] * (frame[b] == level)).astype(float).where(known)
+                crosses[f"{a} x {b}={level}"] = (
+                    (frame[a] * (frame[b] == level)).astype(float).where(known)
+                )
         else:
-            crosses[f"{a} x {b}"] = (frame[a].astype(str) + " x " + frame[b].astype(str)).where(known)
+            crosses[f"{a} x {b}"] = (frame[a].astype(str) + " x " + frame[b].astype(str)).where(
+                known
+            )
     return pd.DataFrame(crosses, index=frame.index)
 
 
 def log_mel(
-    waves: np.ndarray, rate: float, *, bands: int = 20, window: int = 256, hop: int = 128, floor: float = 1e-6
+    waves: np.ndarray,
+    rate: float,
+    *,
+    bands: int = 20,
+    window: int = 256,
+    hop: int = 128,
+    floor: float = 1e-6,
 ) -> np.ndarray:
-    """(n, frames, bands) logarithm of the power that each of ``waves`` (n, samples) has in bands of equal width in mel.
+    """(n, frames, bands) logarithm of the power of each wave in bands of equal width in mel.
 
-    A frame is ``window`` samples under a periodic Hann window, scaled so that its squares sum to 1. Its one-sided power spectrum
-    is summed under triangles, each 1 at its own centre and 0 at its neighbours': between the first and the last centre they sum
-    to 1, so that there the bands of a frame add up to its energy (Parseval). ``floor`` is added before the logarithm.
-    mel = 2595 log10(1 + hertz / 700), from 0 to half of ``rate``.
+    A frame is ``window`` samples under a periodic Hann window, scaled so that its squares sum to 1.
+    Its one-sided power spectrum is summed under triangles, each 1 at its own centre and 0 at the
+    neighbouring centres. Between the first and the last centre the triangles sum to 1, so that
+    there the bands of a frame add up to its energy (Parseval). ``floor`` is added before the
+    logarithm. mel = 2595 log10(1 + hertz / 700), from 0 to half of ``rate``. Needs TensorFlow.
 
     Parameters
     ----------
-    rate : samples a second. hop : samples from one frame to the next; what does not fill the last frame is left out.
+    waves : (n, samples).
+    rate : samples in a second.
+    window : samples in a frame, an even number.
+    hop : samples from one frame to the next. Samples after the last whole frame are left out.
 
     Raises
     ------
     ValueError
-        for waves that are no finite (n, samples), shorter than the window, or arguments that are not positive, and for a band
-        that no frequency of the spectrum falls into (fewer bands, or a longer window).
+        for waves that are no finite (n, samples) or are shorter than the window, arguments that are
+        not positive, an odd window, and a band without a frequency of the spectrum (take fewer
+        bands, or a longer window).
 
     Source: Stevens, Volkmann and Newman 1937; Davis and Mermelstein 1980.
 
@@ -144,6 +178,8 @@ def log_mel(
     >>> log_mel(tone[None], 4000).shape
     (1, 6, 20)
     """
+    import tensorflow as tf  # takes seconds, and only sound needs it
+
     waves = np.asarray(waves, dtype=float)
     sizes = {"rate": rate, "bands": bands, "window": window, "hop": hop, "floor": floor}
     for name, value in sizes.items():
@@ -151,23 +187,26 @@ def log_mel(
             raise ValueError(f"log_mel: {name}={value} must be positive and finite")
     if waves.ndim != 2 or waves.shape[1] < window:
         raise ValueError(
-            f"log_mel: waves has shape {waves.shape}; (n, samples) with at least window={window} samples is needed"
+            f"log_mel: waves has shape {waves.shape}; "
+            f"(n, samples) with at least window={window} samples is needed"
         )
+    if window % 2:
+        raise ValueError(f"log_mel: window={window} must be even")
     if bad := int((~np.isfinite(waves)).sum()):
         raise ValueError(f"log_mel: waves has {bad} missing or infinite samples")
-    hertz = np.fft.rfftfreq(window, 1 / rate)
-    mel = 2595 * np.log10(1 + hertz / 700)
-    centres = np.linspace(0, 2595 * np.log10(1 + rate / 1400), bands + 2)
-    triangles = np.maximum(0, 1 - np.abs(mel[:, None] - centres[1:-1]) / centres[1])
+    triangles = tf.signal.linear_to_mel_weight_matrix(
+        bands, window // 2 + 1, float(rate), 0.0, rate / 2, tf.float64
+    ).numpy()
     if empty := int((triangles.sum(axis=0) == 0).sum()):
         raise ValueError(
-            f"log_mel: {empty} of {bands} bands hold no frequency of a window of {window}; take fewer bands"
+            f"log_mel: {empty} of {bands} bands hold no frequency of a window of {window}; "
+            "take fewer bands"
         )
-    hann = get_window("hann", window)
-    frames = np.lib.stride_tricks.sliding_window_view(waves, window, axis=1)[:, ::hop] * (hann / np.linalg.norm(hann))
-    power = np.abs(np.fft.rfft(frames)) ** 2 / window
-    # The other half of the spectrum holds the same again, but for frequency 0 and, of an even window, half of the rate.
-    power[..., 1 : (window + 1) // 2] *= 2
+    spectrum = tf.signal.stft(waves, window, hop, fft_length=window).numpy()
+    hann = tf.signal.hann_window(window, dtype=tf.float64).numpy()
+    power = np.abs(spectrum) ** 2 / (hann @ hann * window)
+    # the other half of the spectrum repeats this one, but for frequency 0 and half of the rate
+    power[..., 1:-1] *= 2
     return np.log(power @ triangles + floor)
 
 
@@ -182,12 +221,13 @@ def importance(
     max_rows: int = 20_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Predictive importance of each column of ``X`` for ``y``, largest first: columns importance, low, high.
+    """Predictive importance of each column of ``X`` for ``y``, largest first.
 
-    ``"permutation"``: by how much the ROC AUC on 30% held-out rows falls when the column is shuffled, under a
-    gradient boosting fitted on the other 70%. ``"mutual_info"``: mutual information in nats on random rows. The 95%
-    interval (Student's t over the repeats) covers the randomness of shuffling or drawing rows, not of the fit.
-    Predictive, not causal: a proxy or a consequence of the outcome may stand on top.
+    Columns importance, low, high. ``"permutation"``: the fall of the ROC AUC on 30% held-out rows
+    when the column is shuffled, under a gradient boosting fitted to the other 70%.
+    ``"mutual_info"``: mutual information in nats on random rows. The 95% interval (Student's t over
+    the repeats) covers the randomness of shuffling or drawing rows, not of the fit. The importance
+    is predictive, not causal: a proxy or a consequence of the outcome may come first.
 
     Parameters
     ----------
@@ -203,54 +243,94 @@ def importance(
     Breiman (2001), Random Forests; Kraskov et al. (2004), Estimating mutual information.
     """
     if method not in ("permutation", "mutual_info"):
-        raise ValueError(f"importance: method={method!r} is unknown; choose 'permutation' or 'mutual_info'")
+        raise ValueError(
+            f"importance: method={method!r} is unknown; choose 'permutation' or 'mutual_info'"
+        )
     if n_repeats < 2:
-        raise ValueError(f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed")
+        raise ValueError(
+            f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed"
+        )
     columns = list(X.columns if columns is None else columns)
     check_frame(X, columns, name="X")
     check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
     y = check_binary(y, name="y")
     groups = np.arange(len(y)) if groups is None else np.asarray(groups)
     if not len(X) == len(y) == len(groups):
-        raise ValueError(f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree")
+        raise ValueError(
+            f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree"
+        )
 
     rng = np.random.default_rng(seed)
     text = [c for c in X.columns if not is_numeric_dtype(X[c])]
-    codes = X.assign(**{c: pd.Series(pd.factorize(X[c], sort=True)[0], X.index).where(X[c].notna()) for c in text})
+    codes = X.assign(
+        **{
+            c: pd.Series(pd.factorize(X[c], sort=True)[0], X.index).where(X[c].notna())
+            for c in text
+        }
+    )
     if method == "permutation":
         rows = np.sort(rng.permutation(len(X))[:max_rows])
-        codes, y, groups = codes.to_numpy(float, na_value=np.nan)[rows], y[rows], groups[rows]
-        fit, held_out = next(GroupShuffleSplit(1, test_size=0.3, random_state=seed).split(codes, y, groups))
+        codes = codes.to_numpy(float, na_value=np.nan)[rows]
+        y = y[rows]
+        groups = groups[rows]
+        fit, held_out = next(
+            GroupShuffleSplit(1, test_size=0.3, random_state=seed).split(codes, y, groups)
+        )
         for name, part in (("fitted", fit), ("held-out", held_out)):
             check_binary(y[part], name=f"y of the {name} rows")
         # small trees: as good as the default size on purchases and twice as fast
-        small = {"max_iter": 50, "max_leaf_nodes": 15, "early_stopping": False, "random_state": seed}
+        small = {
+            "max_iter": 50,
+            "max_leaf_nodes": 15,
+            "early_stopping": False,
+            "random_state": seed,
+        }
         model = HistGradientBoostingClassifier(categorical_features=X.columns.isin(text), **small)
         model.fit(codes[fit], y[fit])
         places = X.columns.get_indexer(columns)
         repeats = auc_falls(
-            lambda X: model.predict_proba(X)[:, 1], codes[held_out], y[held_out], places, n_repeats, rng
+            lambda X: model.predict_proba(X)[:, 1],
+            codes[held_out],
+            y[held_out],
+            places,
+            n_repeats,
+            rng,
         )
     else:
-        codes, size = codes[columns].to_numpy(float), min(_MI_ROWS, max_rows, len(X) // 2)
+        codes = codes[columns].to_numpy(float)
+        size = min(_MI_ROWS, max_rows, len(X) // 2)
         discrete = np.array([not is_float_dtype(X[c]) for c in columns])
         how = {"discrete_features": discrete, "random_state": seed}
         draws = (rng.permutation(len(X))[:size] for _ in range(n_repeats))
         repeats = np.array([mutual_info_classif(codes[rows], y[rows], **how) for rows in draws])
+    return importance_table(repeats, columns)
+
+
+def importance_table(repeats: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Mean over ``repeats`` (n, names) with its 95% Student's t-interval, largest first.
+
+    Columns importance, low, high; the index is called feature.
+    """
+    n = len(repeats)
     mean = repeats.mean(axis=0)
-    half = stats.t.ppf(0.975, n_repeats - 1) * repeats.std(axis=0, ddof=1) / np.sqrt(n_repeats)
-    table = pd.DataFrame({"importance": mean, "low": mean - half, "high": mean + half}, index=columns)
-    return table.rename_axis("feature").sort_values("importance", ascending=False, kind="stable")
+    half = stats.t.ppf(0.975, n - 1) * repeats.std(axis=0, ddof=1) / np.sqrt(n)
+    table = pd.DataFrame(
+        {"importance": mean, "low": mean - half, "high": mean + half}, index=list(names)
+    )
+    table = table.rename_axis("feature")
+    return table.sort_values("importance", ascending=False, kind="stable")
 
 
 def causal_roles(graph, treatment: str, outcome: str) -> dict[str, str]:
-    """Role of each variable of a `CausalGraph` in the question what ``treatment`` does to ``outcome``.
+    """Role of each variable of a `CausalGraph` in the effect of ``treatment`` on ``outcome``.
 
-    confounder: causes both, the outcome also on a way around the treatment. instrument: causes the outcome only
-    through the treatment. mediator: lies between them. parent / ancestor of the outcome: causes the outcome, not
-    the treatment. descendant of the outcome / of the treatment. proxy: no ancestor of the outcome.
+    confounder: causes both, the outcome also on a path that avoids the treatment. instrument:
+    causes the outcome only through the treatment. mediator: lies between the two. parent or
+    ancestor of the outcome: causes the outcome, not the treatment. descendant of the outcome or of
+    the treatment. proxy: no ancestor of the outcome.
     """
-    causes, effects = graph.ancestors(outcome), graph.descendants(treatment)
+    causes = graph.ancestors(outcome)
+    effects = graph.descendants(treatment)
     around = graph.subgraph(n for n in graph.names if n != treatment).ancestors(outcome)
 
     def role(name):
@@ -263,7 +343,11 @@ def causal_roles(graph, treatment: str, outcome: str) -> dict[str, str]:
         if name in graph.ancestors(treatment) and name in causes:
             return "confounder" if name in around else "instrument"
         if name in causes:
-            return "parent of the outcome" if name in graph.parents(outcome) else "ancestor of the outcome"
+            return (
+                "parent of the outcome"
+                if name in graph.parents(outcome)
+                else "ancestor of the outcome"
+            )
         return "proxy: no ancestor of the outcome"
 
     return {name: role(name) for name in graph.names}
@@ -282,17 +366,19 @@ def select_features(
     roles: Mapping[str, str] = schema.ROLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The columns of ``frame`` ranked by predictive importance, each with its causal role and whether it is selected.
+    """The columns of ``frame`` ranked by importance, with their causal roles.
 
-    Columns of the result: importance, low, high (`importance`, permutation), role, selected. Eligible is what is
-    fixed before the treatment. Each other column (mediator, consequence, the treatment itself) is measured in a
-    model of its own, the eligible ones plus it, because one that gives the outcome away would hide all others.
+    Columns of the result: importance, low, high (`importance`, permutation), role, selected.
+    Eligible columns are fixed before the treatment. Each other column (mediator, consequence, the
+    treatment itself) is measured in a model of its own with all eligible ones, because a column
+    that gives the outcome away would hide all others.
 
     Parameters
     ----------
-    frame : features and ``outcome``; keys (role "key") are not ranked; ``user_id`` keeps a user out of both halves.
-    k : how many eligible features to select; None selects those whose importance interval lies above 0.
-    graph : a `CausalGraph`: roles are then read off it (`causal_roles`), ``roles`` only for what it lacks.
+    frame : features and ``outcome``. Keys (role "key") are not ranked; ``user_id`` keeps the rows
+        of a user in one half.
+    k : how many eligible features to select; None selects those with importance intervals above 0.
+    graph : a `CausalGraph` that gives the roles (`causal_roles`); ``roles`` adds what it lacks.
     roles : column -> role; a column without one is "unknown" and eligible.
     """
     check_frame(frame, [outcome], name="frame", complete=True)
@@ -300,9 +386,13 @@ def select_features(
     names = [c for c in frame.columns if c != outcome and not role.get(c, "").startswith("key")]
     eligible = [c for c in names if not role.get(c, "").startswith(_NOT_BEFORE)]
     if not eligible:
-        raise ValueError(f"select_features: no column of frame is fixed before {treatment!r}: {', '.join(names)}")
+        raise ValueError(
+            f"select_features: no column of frame is fixed before {treatment!r}: {', '.join(names)}"
+        )
     if k is not None and not 1 <= k <= len(eligible):
-        raise ValueError(f"select_features: k={k} must lie between 1 and {len(eligible)}, the eligible columns")
+        raise ValueError(
+            f"select_features: k={k} must lie between 1 and {len(eligible)}, the eligible columns"
+        )
 
     how = {"groups": frame.get("user_id"), "seed": seed}
     table = importance(frame[eligible], frame[outcome], **how)
@@ -323,9 +413,12 @@ def auc_falls(
     n_repeats: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(n_repeats, len(columns)) falls of the ROC AUC of ``predict(X)`` when a column, or several as one, are shuffled."""
+    """(n_repeats, len(columns)) falls of the ROC AUC of ``predict(X)`` when columns are shuffled.
 
-    # scikit-learn's permutation_importance always shuffles all columns, and each by itself; here often only one is asked for
+    An entry of ``columns`` is a number, or several numbers that are shuffled as one.
+    """
+
+    # scikit-learn's permutation_importance always shuffles all columns, and each by itself
     def auc_of_shuffled(column):
         shuffled = X.copy()
         shuffled[:, column] = rng.permutation(X[:, column])

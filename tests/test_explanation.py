@@ -9,9 +9,9 @@ from sklearn.metrics import roc_auc_score
 from causal_lib.explanation import edge_importance, explain, integrated_gradients, layer_table, permutation_importance
 from causal_lib.graph import CausalGraph
 from causal_lib.models.dnn import build_embedding_model, build_model, build_sequence_model, predict
-from causal_lib.models.factors import Recommender
 from causal_lib.models.gnn import EdgePredictor, convert_to_graph, predict_edges
 from causal_lib.models.interactions import Interactions
+from causal_lib.models.recommender import Recommender
 from causal_lib.worlds.online_shop import shop
 
 

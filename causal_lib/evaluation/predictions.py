@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from causal_lib.checks import check_binary, check_frame, check_range
+from causal_lib.evaluation.gains import discounts, recall_and_ndcg
 
 _BINS = 10
 
@@ -190,24 +191,32 @@ def _metrics(y, score, w, unit, threshold, k):
 
 def _ranking(gain, score, unit, k):
     """Per user: recall@k, NDCG@k, and 1 where the user has a gain (0 and zeros elsewhere)."""
-    seen = np.minimum(np.arange(len(gain) + 1), k)  # how many of the first 0, 1, 2, ... ranks count
-    discount = np.r_[0.0, np.cumsum(1 / np.log2(np.arange(2, k + 2)))][seen]
-    bought = gain > 0
+    place = np.minimum(np.arange(len(gain) + 1), k)
+    in_list = place.astype(float)  # how many of the first 0, 1, 2, ... ranks are at most k
+    cumulative = np.cumsum(discounts(k))[place]
+    positive = gain > 0
 
-    def per_user(values):
-        return np.bincount(unit[bought], values, minlength=unit.max() + 1)
-
-    def at_rank(unit, score, cumulative):  # worth of each row's rank; rows of a user with one score share the mean
+    def at_rank(unit, score, cumulative):
+        """Mean over the ranks that a row shares with the rows of its user that score the same."""
         ranks = pd.Series(-score).groupby(unit)
-        first, last = (ranks.rank(method=end).to_numpy(dtype=int) for end in ("min", "max"))
+        first = ranks.rank(method="min").to_numpy(dtype=int)
+        last = ranks.rank(method="max").to_numpy(dtype=int)
         return (cumulative[last] - cumulative[first - 1]) / (last - first + 1)
 
-    total = per_user(gain[bought])
-    found = per_user((gain * at_rank(unit, score, seen))[bought])
-    actual = per_user((gain * at_rank(unit, score, discount))[bought])
-    ideal = per_user(gain[bought] * at_rank(unit[bought], score[bought], discount))
-    # 0 / 0 for users without gain, whom the last array leaves out of the average
-    return [np.nan_to_num(_ratio(found, total)), np.nan_to_num(_ratio(actual, ideal)), (total > 0).astype(float)]
+    owner = unit[positive]
+    gain = gain[positive]
+    n_users = unit.max() + 1
+    best = at_rank(owner, score[positive], cumulative)
+    recall, ndcg = recall_and_ndcg(
+        owner,
+        n_users,
+        gain,
+        at_rank(unit, score, in_list)[positive],
+        at_rank(unit, score, cumulative)[positive],
+        np.bincount(owner, gain * best, minlength=n_users),
+    )
+    # NaN for users without gain, whom the last array leaves out of the average
+    return [np.nan_to_num(recall), np.nan_to_num(ndcg), (~np.isnan(recall)).astype(float)]
 
 
 def _checked(y, score, propensity, groups):

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from causal_lib.checks import check_codes, check_propensity
+from causal_lib.evaluation.gains import discounts, recall_and_ndcg
 
 _BLOCK = 4_000_000  # scores in memory at once
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -195,34 +196,44 @@ def _by_user(top, test, users, propensity):
     if not m.any():
         raise ValueError(f"test: none of the {len(users)} users has a positive; nothing can be measured")
     k, owner = top.shape[1], np.repeat(np.arange(len(users)), m)
-    # rank of every positive in its user's list, k + 1 where it is not in it
+    # rank of every positive in the list of its user, 0 where it is not in the list
     wide = sparse.csr_array(
         (np.tile(np.arange(1, k + 1), len(users))[top.ravel() >= 0],
          (np.repeat(np.arange(len(users)), k)[top.ravel() >= 0], top.ravel()[top.ravel() >= 0])),
         shape=rows.shape,
     )  # fmt: skip
-    rank = np.asarray(wide[owner, rows.indices]).ravel().astype(float)
+    rank = np.asarray(wide[owner, rows.indices]).ravel()
     hit = rank > 0
-    d = np.where(hit, 1 / np.log2(1 + np.where(hit, rank, 1)), 0.0)
+    by_rank = discounts(k)
+    d = by_rank[rank]
 
     def total(values):
         return np.bincount(owner, values, minlength=len(users))
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ideal = np.r_[0.0, np.cumsum(1 / np.log2(np.arange(2, k + 2)))][np.minimum(m, k)]
-        best = np.full(len(users), np.inf)
-        np.minimum.at(best, owner[hit], rank[hit])
-        values = {
-            ("naive", "recall"): total(hit) / m, ("naive", "precision"): total(hit) / k, ("naive", "NDCG"): total(d) / ideal,
-            ("naive", "MRR"): 1 / best, ("naive", "DCG"): total(d),
-            ("naive", "pooled recall"): _ratio(total(hit), m), ("naive", "pooled gain"): _ratio(total(d), m),
-        }  # fmt: skip
-        if propensity is not None:
-            w = 1 / _of_positives(propensity, users[owner], rows.indices, test.shape)
-            values[("ips", "precision")] = total(w * hit) / k
-            values[("ips", "DCG")] = total(w * d)
-            values[("snips", "pooled recall")] = _ratio(total(w * hit), total(w))
-            values[("snips", "pooled gain")] = _ratio(total(w * d), total(w))
+    hits = total(hit)
+    gain = total(d)
+    ideal = np.cumsum(by_rank)[np.minimum(m, k)]
+    recall, ndcg = recall_and_ndcg(owner, len(users), np.ones(len(owner)), hit, d, ideal)
+    first = np.full(len(users), np.inf)
+    np.minimum.at(first, owner[hit], rank[hit])
+    values = {
+        ("naive", "recall"): recall,
+        ("naive", "precision"): hits / k,
+        ("naive", "NDCG"): ndcg,
+        ("naive", "MRR"): 1 / first,
+        ("naive", "DCG"): gain,
+        ("naive", "pooled recall"): _ratio(hits, m),
+        ("naive", "pooled gain"): _ratio(gain, m),
+    }
+    if propensity is not None:
+        w = 1 / _of_positives(propensity, users[owner], rows.indices, test.shape)
+        weighted_hits = total(w * hit)
+        weighted_gain = total(w * d)
+        whole = total(w)
+        values[("ips", "precision")] = weighted_hits / k
+        values[("ips", "DCG")] = weighted_gain
+        values[("snips", "pooled recall")] = _ratio(weighted_hits, whole)
+        values[("snips", "pooled gain")] = _ratio(weighted_gain, whole)
     return top, users, m, values
 
 

@@ -1,4 +1,4 @@
-"""The article's networks, dense (TensorFlow) and graph (PyTorch Geometric); recommenders, plain and debiased, on one trainer."""
+"""The article's networks (TensorFlow, PyTorch Geometric), and recommenders, plain and debiased."""
 
 from causal_lib import extras
 

@@ -10,9 +10,10 @@ from .dnn import (
 from .gnn import EdgePredictor, convert_to_graph, node_numbers, predict_edges, train_gnn
 from .interactions import Interactions, clicks_of, hold_out
 from .propensity import by_features, by_popularity, by_value, calibration, effective_sample_size
-from .recommender import train_recommender
+from .recommender import RECOMMENDERS, train_recommender
 
 __all__ = [
+    "RECOMMENDERS",
     "EdgePredictor",
     "Interactions",
     "build_embedding_model",

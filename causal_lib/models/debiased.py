@@ -1,168 +1,279 @@
-"""Losses of recommenders that allow for why they saw what they saw, beside those that do not.
+"""Training losses for recommenders: with and without a correction for how the data were selected.
 
-Ratings come from what users chose to rate, clicks from what was shown and popular: a model that learns from them as they are
-learns the choice and the showing too. Every method here is a loss of a batch and the scores that it ranks by; see
-`recommender.train_recommender`.
+Users choose what they rate, and click what they are shown. A model that learns from such data as
+they are learns the selection too. Each function builds one method: a model, the loss of a batch of
+training pairs, and the scores that rank the items. σ is the logistic function, s the score of a
+pair, r its rating, w its weight: one over its propensity, divided by the mean of these weights.
+Every method has the options ``dim``, the number of factors, and ``l2``, the penalty.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, elu, logsigmoid, softplus
 
-from causal_lib.models.factors import Factors, Given, Negatives, Parts
+from causal_lib.models.factors import Factors, Negatives
+from causal_lib.models.methods import Given, Parts, names_learning, recommender_method
 
-# ---- ratings ---------------------------------------------------------------------------------------------------
+# ---- ratings -------------------------------------------------------------------------------------
 
 
-def _mf(given: Given) -> Parts:
-    """Squared error of the rows as they are: mean of (r - s)². Source: Koren, Bell and Volinsky 2009."""
-    model, l2 = _of_ratings(given), given.option("l2", 0.02)
+@recommender_method(
+    "mf",
+    "ratings",
+    "mean of (r - s)²",
+    "Koren, Bell and Volinsky 2009",
+    options={"dim": 32, "l2": 0.02},
+)
+def matrix_factorisation(given: Given) -> Parts:
+    """Squared error of the ratings as they are.
+
+    Right if ratings are missing at random; the reference for the weighted losses.
+    """
+    model = _rating_factors(given)
+    l2 = given.option("l2")
 
     def loss(rows, generator):
-        users, items = given.users[rows], given.items[rows]
-        return ((given.value[rows] - model(users, items)) ** 2).mean() + l2 * model.size(users, items)
+        users = given.users[rows]
+        items = given.items[rows]
+        error = (given.value[rows] - model(users, items)) ** 2
+        return error.mean() + l2 * model.size(users, items)
 
     return Parts(model, loss, model.all_items)
 
 
-def _ips(given: Given, *, normalised: bool = False) -> Parts:
-    """Squared error weighted by one over the propensity: mean of w (r - s)², w of mean 1 over the training rows.
+@recommender_method(
+    "ips-mf",
+    "ratings",
+    "mean of w (r - s)², w of mean 1 over the training rows",
+    "Schnabel and others 2016",
+    options={"dim": 32, "l2": 0.02, "clip": 0.0},
+    needs=("propensity",),
+)
+def inverse_propensity(given: Given) -> Parts:
+    """Squared error weighted by one over the propensity.
 
-    ``normalised``: the weights have mean 1 in each batch (self-normalised). Source: Schnabel and others 2016.
+    Estimates the error over all pairs without bias where propensities are right; small ones make
+    it vary. Propensities below ``clip`` are raised to it.
     """
-    model, l2, w = _of_ratings(given), given.option("l2", 0.02), _weights(given)
+    return _weighted(given, normalised=False)
+
+
+@recommender_method(
+    "snips-mf",
+    "ratings",
+    "Σ w (r - s)² / Σ w over each batch",
+    "Schnabel and others 2016",
+    options={"dim": 32, "l2": 0.02, "clip": 0.0},
+    needs=("propensity",),
+)
+def self_normalised(given: Given) -> Parts:
+    """As 'ips-mf', with weights divided by their sum in each batch: less variance, a small bias."""
+    return _weighted(given, normalised=True)
+
+
+def _weighted(given: Given, *, normalised: bool) -> Parts:
+    model = _rating_factors(given)
+    l2 = given.option("l2")
+    weights = _weights(given)
 
     def loss(rows, generator):
-        users, items, own = given.users[rows], given.items[rows], w[rows]
-        error = own * (given.value[rows] - model(users, items)) ** 2
-        whole = own.sum() if normalised else len(rows)
+        users = given.users[rows]
+        items = given.items[rows]
+        w = weights[rows]
+        error = w * (given.value[rows] - model(users, items)) ** 2
+        whole = w.sum() if normalised else len(rows)
         return error.sum() / whole + l2 * model.size(users, items)
 
     return Parts(model, loss, model.all_items)
 
 
-def _doubly_robust(given: Given) -> Parts:
-    """Imputed errors for all pairs, corrected by the observed ones: mean over pairs of ê, plus mean over rows of w (e - ê).
+@recommender_method(
+    "dr-mf",
+    "ratings",
+    "mean over all pairs of ê + mean over rows of w (e - ê), e = (r - s)², ê = (r̃ - s)²",
+    "Wang and others 2019",
+    options={"dim": 32, "l2": 0.02, "clip": 0.0},
+    needs=("propensity",),
+)
+def doubly_robust(given: Given) -> Parts:
+    """Imputed errors of all pairs, corrected by the observed errors.
 
-    e = (r - s)²; ê = (r̃ - s)² with r̃ the imputation model's rating, learnt jointly by the mean of w (e - ê)². Pairs are drawn
-    uniformly, as many as rows. Right if either the propensities or the imputed errors are. Source: Wang and others 2019.
+    Right if either the propensities or the imputed errors are. The imputation model's ratings r̃
+    are learnt jointly, by the mean of w (e - ê)². Pairs are drawn uniformly, as many as rows.
     """
-    model, imputed = _of_ratings(given), _of_ratings(given)
-    l2, w, shape = given.option("l2", 0.02), _weights(given), given.data.shape
-    both = nn.ModuleList([model, imputed])
+    model = _rating_factors(given)
+    imputation = _rating_factors(given)
+    both = nn.ModuleList([model, imputation])
+    l2 = given.option("l2")
+    weights = _weights(given)
 
     def loss(rows, generator):
-        users, items, own, rating = given.users[rows], given.items[rows], w[rows], given.value[rows]
-        some = [torch.randint(n, rows.shape, generator=generator) for n in shape]
-        score, guess = model(users, items), imputed(users, items)
-        anywhere = ((imputed(*some).detach() - model(*some)) ** 2).mean()
-        at_rows = own * ((rating - score) ** 2 - (guess.detach() - score) ** 2)
-        error, told = ((rating - score) ** 2).detach(), (guess - score.detach()) ** 2
-        penalty = model.size(users, items) + imputed.size(users, items)
-        return anywhere + at_rows.mean() + (own * (error - told) ** 2).mean() + l2 * penalty
+        users = given.users[rows]
+        items = given.items[rows]
+        w = weights[rows]
+        rating = given.value[rows]
+        drawn = [torch.randint(n, rows.shape, generator=generator) for n in given.data.shape]
+        score = model(users, items)
+        imputed = imputation(users, items)
+        of_all = ((imputation(*drawn).detach() - model(*drawn)) ** 2).mean()
+        correction = w * ((rating - score) ** 2 - (imputed.detach() - score) ** 2)
+        error = ((rating - score) ** 2).detach()
+        imputed_error = (imputed - score.detach()) ** 2
+        of_imputation = (w * (error - imputed_error) ** 2).mean()
+        penalty = model.size(users, items) + imputation.size(users, items)
+        return of_all + correction.mean() + of_imputation + l2 * penalty
 
     return Parts(both, loss, model.all_items)
 
 
-# ---- implicit feedback -----------------------------------------------------------------------------------------
+# ---- clicks --------------------------------------------------------------------------------------
 
 
-def _bpr(given: Given) -> Parts:
-    """Pairs of a positive i and an item j without one: mean of -log σ(s_ui - s_uj). Source: Rendle and others 2009."""
-    model, draw, l2 = _plain(given), Negatives(given.data).draw, given.option("l2", 0.01)
+@recommender_method(
+    "bpr",
+    "clicks",
+    "mean of -log σ(s_ui - s_uj), i a positive, j an item without one",
+    "Rendle and others 2009",
+    options={"dim": 32, "l2": 0.01},
+)
+def pairwise_ranking(given: Given) -> Parts:
+    """Bayesian personalised ranking: a positive is to score above a random item without one.
+
+    The reference for the other losses of clicks. It learns what was shown along with taste.
+    """
+    model = _factors(given)
+    draw = Negatives(given.data).draw
+    l2 = given.option("l2")
 
     def loss(rows, generator):
-        users, items = given.users[rows], given.items[rows]
+        users = given.users[rows]
+        items = given.items[rows]
         others = draw(users, generator)
         gap = model(users, items) - model(users, others)
-        return -logsigmoid(gap).mean() + l2 * (model.size(users, items) + model.size(users, others))
+        penalty = model.size(users, items) + model.size(users, others)
+        return -logsigmoid(gap).mean() + l2 * penalty
 
     return Parts(model, loss, model.all_items)
 
 
-def _relevance(given: Given) -> Parts:
-    """Relevance when only what was seen can be clicked: over all pairs, y/θ · -log σ(s) + (1 - y/θ) · -log(1 - σ(s)).
+@recommender_method(
+    "relevance-mf",
+    "clicks",
+    "sum over all pairs of -y/θ log σ(s) - (1 - y/θ) log(1 - σ(s))",
+    "Saito and others 2020",
+    options={"dim": 32, "l2": 0.01, "power": 0.5, "clip": 0.1, "negatives": 5},
+    uses=("propensity",),
+)
+def relevance(given: Given) -> Parts:
+    """Relevance, where only what was seen can be clicked.
 
-    y 1 at the positives, θ the chance that the pair was seen: the propensities given, else popularity to the power of
-    ``power`` (.5), not below ``clip`` (.1). The sum over all pairs is taken from ``negatives`` uniform pairs a positive.
-    Source: Saito and others 2020.
+    y is 1 at the positives. θ is the chance that the pair was seen: the propensities, else
+    popularity to the ``power``; it is raised to ``clip``. Unbiased where θ is right and nothing is
+    clipped. The sum over all pairs is taken from ``negatives`` uniform pairs for each positive.
     """
-    model, l2 = _plain(given), given.option("l2", 0.01)
+    model = _factors(given)
+    l2 = given.option("l2")
+    negatives = int(given.option("negatives"))
     seen = given.propensity
     if seen is None:
-        seen = given.popularity[given.items] ** given.option("power", 0.5)
-    seen = seen.clamp(min=given.option("clip", 0.1))
-    shape, share = given.data.shape, len(given.data) / (given.data.shape[0] * given.data.shape[1])
-    negatives = int(given.option("negatives", 5))
+        seen = given.popularity[given.items] ** given.option("power")
+    seen = seen.clamp(min=given.option("clip"))
+    shape = given.data.shape
+    share = len(given.data) / (shape[0] * shape[1])
 
     def loss(rows, generator):
-        users, items = given.users[rows], given.items[rows]
-        some = [torch.randint(n, (negatives * len(rows),), generator=generator) for n in shape]
+        users = given.users[rows]
+        items = given.items[rows]
+        size = (negatives * len(rows),)
+        drawn = [torch.randint(n, size, generator=generator) for n in shape]
         score = model(users, items)
-        everywhere = softplus(model(*some)).mean()  # -log(1 - σ(s))
+        of_all = softplus(model(*drawn)).mean()  # -log(1 - σ(s))
         corrected = ((softplus(-score) - softplus(score)) / seen[rows]).mean()
-        return everywhere / share + corrected + l2 * (model.size(users, items) + model.size(*some))
+        penalty = model.size(users, items) + model.size(*drawn)
+        return of_all / share + corrected + l2 * penalty
 
     return Parts(model, loss, model.all_items)
 
 
-def _pda(given: Given) -> Parts:
-    """Popularity's pull put aside: BPR on (elu(s) + 1) · popularity^γ, ranked by elu(s) + 1, as if all were equally popular.
+@recommender_method(
+    "pda",
+    "clicks",
+    "BPR on (elu(s) + 1) popularity^gamma, ranked by elu(s) + 1",
+    "Zhang and others 2021 (PD)",
+    options={"dim": 32, "l2": 0.01, "gamma": 0.1},
+)
+def popularity_deconfounding(given: Given) -> Parts:
+    """The influence of popularity modelled in training and left out of the ranking.
 
-    Options: ``gamma`` (.1). Source: Zhang and others 2021 (there PD; with a popularity to come multiplied in, PDA).
+    Items are ranked as if all were equally popular. Right where popularity multiplies the score
+    as the formula says.
     """
-    model, draw = _plain(given), Negatives(given.data).draw
-    l2, pull = given.option("l2", 0.01), given.popularity ** given.option("gamma", 0.1)
+    model = _factors(given)
+    draw = Negatives(given.data).draw
+    l2 = given.option("l2")
+    factor = given.popularity ** given.option("gamma")
 
     def loss(rows, generator):
-        users, items = given.users[rows], given.items[rows]
+        users = given.users[rows]
+        items = given.items[rows]
         others = draw(users, generator)
-        one, other = ((elu(model(users, part)) + 1) * pull[part] for part in (items, others))
-        return -logsigmoid(one - other).mean() + l2 * (model.size(users, items) + model.size(users, others))
+        of_items = (elu(model(users, items)) + 1) * factor[items]
+        of_others = (elu(model(users, others)) + 1) * factor[others]
+        penalty = model.size(users, items) + model.size(users, others)
+        return -logsigmoid(of_items - of_others).mean() + l2 * penalty
 
     return Parts(model, loss, lambda users: elu(model.all_items(users)) + 1)
 
 
-class _Branches(nn.Module):
-    """A match of user and item beside what each of them does by itself."""
+class _MatchAndBranches(nn.Module):
+    """A match s of user and item, and logits a of the user's and b of the item's own influence."""
 
     def __init__(self, shape, dim):
         super().__init__()
         self.match = Factors(shape, dim, levels=False)
-        self.by_user, self.by_item = nn.Linear(dim, 1), nn.Linear(dim, 1)
+        self.by_user = nn.Linear(dim, 1)
+        self.by_item = nn.Linear(dim, 1)
 
-    def alone(self, users, items):
-        return self.by_user(self.match.user(users))[:, 0], self.by_item(self.match.item(items))[:, 0]
+    def branches(self, users, items):
+        of_user = self.by_user(self.match.user(users))[:, 0]
+        of_item = self.by_item(self.match.item(items))[:, 0]
+        return of_user, of_item
 
 
-def _macr(given: Given) -> Parts:
-    """What an item gets by being itself subtracted: clicks by σ(s) σ(b_i) σ(a_u), ranked by (s - c) σ(b_i) σ(a_u).
+@recommender_method(
+    "macr",
+    "clicks",
+    "cross-entropy of σ(s) σ(b_i) σ(a_u), ranked by (s - c) σ(b_i) σ(a_u)",
+    "Wei and others 2021",
+    options={"dim": 32, "l2": 0.01, "alpha": 1e-3, "beta": 1e-3, "c": 0.0},
+)
+def counterfactual_reasoning(given: Given) -> Parts:
+    """The item's own influence, as a branch of the model, subtracted in the ranking.
 
-    Cross-entropies of the product, of σ(b_i) (times ``alpha``, .001) and of σ(a_u) (times ``beta``, .001), one negative a positive.
-    ``c`` (0), the reference score, is to be chosen by validation. Source: Wei and others 2021.
+    The loss adds the cross-entropies of σ(b_i), times ``alpha``, and of σ(a_u), times ``beta``,
+    with one negative for each positive. Choose ``c``, the reference score, by validation.
     """
-    model, draw, l2 = (
-        _Branches(given.data.shape, int(given.option("dim", 32))),
-        Negatives(given.data).draw,
-        given.option("l2", 0.01),
-    )
-    alpha, beta, c = (given.option(name, default) for name, default in (("alpha", 1e-3), ("beta", 1e-3), ("c", 0.0)))
+    model = _MatchAndBranches(given.data.shape, int(given.option("dim")))
+    draw = Negatives(given.data).draw
+    l2 = given.option("l2")
+    alpha = given.option("alpha")
+    beta = given.option("beta")
+    c = given.option("c")
 
     def loss(rows, generator):
-        users, items = given.users[rows], given.items[rows]
-        both, own = torch.cat([users, users]), torch.cat([items, draw(users, generator)])
+        users = torch.cat([given.users[rows], given.users[rows]])
+        items = torch.cat([given.items[rows], draw(given.users[rows], generator)])
         target = torch.cat([torch.ones(len(rows)), torch.zeros(len(rows))])
-        of_user, of_item = model.alone(both, own)
-        # log of the product of three sigmoids, and of one less it
-        log = logsigmoid(model.match(both, own)) + logsigmoid(of_item) + logsigmoid(of_user)
-        product = -(target * log + (1 - target) * torch.log1p(-log.exp().clamp(max=1 - 1e-6))).mean()
-        alone = alpha * binary_cross_entropy_with_logits(of_item, target) + beta * binary_cross_entropy_with_logits(
-            of_user, target
-        )
-        return product + alone + l2 * model.match.size(both, own)
+        of_user, of_item = model.branches(users, items)
+        # log of the product of three sigmoids, and of one minus it
+        log = logsigmoid(model.match(users, items)) + logsigmoid(of_item) + logsigmoid(of_user)
+        log_rest = torch.log1p(-log.exp().clamp(max=1 - 1e-6))
+        product = -(target * log + (1 - target) * log_rest).mean()
+        item_branch = alpha * binary_cross_entropy_with_logits(of_item, target)
+        user_branch = beta * binary_cross_entropy_with_logits(of_user, target)
+        penalty = model.match.size(users, items)
+        return product + (item_branch + user_branch) + l2 * penalty
 
     def ranked(users):
         of_item = model.by_item(model.match.item.weight)[:, 0]
@@ -172,105 +283,125 @@ def _macr(given: Given) -> Parts:
     return Parts(model, loss, ranked)
 
 
-def _dice(given: Given) -> Parts:
-    """Two kinds of factors, interest and conformity, told apart by which clicks popularity explains.
+@recommender_method(
+    "dice",
+    "clicks",
+    "BPR of interest + conformity, of conformity, and of interest where popularity opposes it",
+    "Zheng and others 2021",
+    options={
+        "dim": 32,
+        "l2": 0.01,
+        "interest": 0.1,
+        "conformity": 0.1,
+        "apart": 0.01,
+        "interest_only": 0,
+    },
+)
+def interest_and_conformity(given: Given) -> Parts:
+    """Factors of interest and factors of conformity, separated by the items' popularity.
 
-    BPR of their sum for every pair; of conformity, the more popular item first, for every pair; of interest where the clicked
-    item is the less popular one, since only interest explains it; less the squared distance of the two kinds. Weights
-    ``interest`` (.1), ``conformity`` (.1), ``apart`` (.01); ranked by the sum, ``interest_only`` (0) by interest.
-    Source: Zheng and others 2021.
+    BPR of their sum for every pair. BPR of conformity for every pair, the more popular item first.
+    BPR of interest where the clicked item is the less popular one, since only interest explains
+    that click. The squared distance of the two kinds of factors is subtracted. The weights are
+    ``interest``, ``conformity`` and ``apart``. Items are ranked by the sum; with ``interest_only``
+    1 by interest.
     """
-    dim, l2 = max(1, int(given.option("dim", 32)) // 2), given.option("l2", 0.01)
+    dim = max(1, int(given.option("dim")) // 2)
     interest, conformity = (Factors(given.data.shape, dim, levels=False) for _ in range(2))
-    model, draw, popularity = nn.ModuleList([interest, conformity]), Negatives(given.data).draw, given.popularity
-    weights = [
-        given.option(name, default) for name, default in (("interest", 0.1), ("conformity", 0.1), ("apart", 0.01))
-    ]
-
-    alone = bool(given.option("interest_only", 0))
+    model = nn.ModuleList([interest, conformity])
+    draw = Negatives(given.data).draw
+    l2 = given.option("l2")
+    interest_weight = given.option("interest")
+    conformity_weight = given.option("conformity")
+    apart = given.option("apart")
+    interest_only = bool(given.option("interest_only"))
 
     def loss(rows, generator):
-        users, items = given.users[rows], given.items[rows]
+        users = given.users[rows]
+        items = given.items[rows]
         others = draw(users, generator)
-        taste, crowd = (part(users, items) - part(users, others) for part in (interest, conformity))
-        despite = popularity[items] < popularity[others]
+        taste = interest(users, items) - interest(users, others)
+        crowd = conformity(users, items) - conformity(users, others)
+        less_popular = given.popularity[items] < given.popularity[others]
         click = -logsigmoid(taste + crowd).mean()
-        by_taste = -(logsigmoid(taste) * despite).mean()
-        by_crowd = -logsigmoid(torch.where(despite, -crowd, crowd)).mean()
-        distance = sum(
-            ((one.weight[part] - other.weight[part]) ** 2).mean()
-            for one, other, part in ((interest.user, conformity.user, users), (interest.item, conformity.item, items))
+        by_taste = -(logsigmoid(taste) * less_popular).mean()
+        by_crowd = -logsigmoid(torch.where(less_popular, -crowd, crowd)).mean()
+        of_users = (interest.user.weight[users] - conformity.user.weight[users]) ** 2
+        of_items = (interest.item.weight[items] - conformity.item.weight[items]) ** 2
+        distance = of_users.mean() + of_items.mean()
+        penalty = sum(
+            part.size(users, items) + part.size(users, others) for part in (interest, conformity)
         )
-        penalty = sum(part.size(users, items) + part.size(users, others) for part in (interest, conformity))
-        return click + weights[0] * by_taste + weights[1] * by_crowd - weights[2] * distance + l2 * penalty
+        ranking = click + interest_weight * by_taste + conformity_weight * by_crowd
+        return ranking - apart * distance + l2 * penalty
 
     def ranked(users):
         score = interest.all_items(users)
-        return score if alone else score + conformity.all_items(users)
+        return score if interest_only else score + conformity.all_items(users)
 
     return Parts(model, loss, ranked)
 
 
-def _cause(given: Given) -> Parts:
-    """Items' factors for what the recommender showed and for what was shown at random, kept near each other.
+@recommender_method(
+    "cause",
+    "clicks",
+    "cross-entropy of the log and of the randomised pairs, each with item factors of its own",
+    "Bonner and Vasile 2018 (prod-C)",
+    options={"dim": 32, "l2": 0.01, "near": 0.1},
+    needs=("randomised",),
+)
+def causal_embeddings(given: Given) -> Parts:
+    """Two sets of item factors: for logged pairs and for pairs shown at random.
 
-    Cross-entropy of the logged positives (one negative each) by the first, of the ``randomised`` pairs (value 1 or 0) by the
-    second, plus ``near`` (.1) times the mean squared distance of the two; ranked by the first. Source: Bonner and Vasile 2018 (prod-C).
+    The loss is the cross-entropy of the logged positives, one negative each, by the first set, that
+    of the randomised pairs by the second, and ``near`` times the mean squared distance of the two.
+    Items are ranked by the first set.
     """
-    if given.randomised is None:
-        raise ValueError(
-            "method 'cause' needs randomised: pairs shown at random, with value 1 where they were taken, else 0"
-        )
-    logged, draw, l2 = _plain(given), Negatives(given.data).draw, given.option("l2", 0.01)
-    random, near = nn.Embedding(given.data.shape[1], logged.user.embedding_dim), given.option("near", 0.1)
+    logged = _factors(given)
+    draw = Negatives(given.data).draw
+    l2 = given.option("l2")
+    near = given.option("near")
+    random_items = nn.Embedding(given.data.shape[1], logged.user.embedding_dim)
     with torch.no_grad():
-        random.weight.copy_(logged.item.weight)
-    users_r, items_r = (
-        torch.from_numpy(part.astype(np.int64)) for part in (given.randomised.users, given.randomised.items)
-    )
-    value_r = torch.from_numpy(given.randomised.value).float()
+        random_items.weight.copy_(logged.item.weight)
+    shown_users = torch.from_numpy(given.randomised.users.astype(np.int64))
+    shown_items = torch.from_numpy(given.randomised.items.astype(np.int64))
+    taken = torch.from_numpy(given.randomised.value).float()
 
     def loss(rows, generator):
-        users, items = given.users[rows], given.items[rows]
+        users = given.users[rows]
+        items = given.items[rows]
         others = draw(users, generator)
-        fitted = softplus(-logged(users, items)).mean() + softplus(logged(users, others)).mean()
-        pick = torch.randint(len(value_r), rows.shape, generator=generator)
-        level = logged.levels[0](users_r[pick])[:, 0] + logged.levels[1](items_r[pick])[:, 0]
-        score = (logged.user(users_r[pick]) * random(items_r[pick])).sum(dim=1) + level
-        at_random = binary_cross_entropy_with_logits(score, value_r[pick])
-        distance = ((random.weight - logged.item.weight) ** 2).sum(dim=1).mean()
-        return fitted + at_random + near * distance + l2 * (logged.size(users, items) + logged.size(users, others))
+        of_log = softplus(-logged(users, items)).mean() + softplus(logged(users, others)).mean()
+        pick = torch.randint(len(taken), rows.shape, generator=generator)
+        user = shown_users[pick]
+        item = shown_items[pick]
+        level = logged.levels[0](user)[:, 0] + logged.levels[1](item)[:, 0]
+        score = (logged.user(user) * random_items(item)).sum(dim=1) + level
+        of_random = binary_cross_entropy_with_logits(score, taken[pick])
+        distance = ((random_items.weight - logged.item.weight) ** 2).sum(dim=1).mean()
+        penalty = logged.size(users, items) + logged.size(users, others)
+        return of_log + of_random + near * distance + l2 * penalty
 
-    return Parts(nn.ModuleList([logged, random]), loss, logged.all_items)
-
-
-RATINGS: dict[str, Callable[[Given], Parts]] = {
-    "mf": _mf,
-    "ips-mf": _ips,
-    "snips-mf": lambda given: _ips(given, normalised=True),
-    "dr-mf": _doubly_robust,
-}
-"""Methods that learn ratings."""
-CLICKS: dict[str, Callable[[Given], Parts]] = {
-    "bpr": _bpr,
-    "relevance-mf": _relevance,
-    "pda": _pda,
-    "macr": _macr,
-    "dice": _dice,
-    "cause": _cause,
-}
-"""Methods that learn which items to rank first, from pairs that are all positive."""
+    return Parts(nn.ModuleList([logged, random_items]), loss, logged.all_items)
 
 
-def _of_ratings(given):
-    return Factors(given.data.shape, int(given.option("dim", 32)), mean=float(given.value.mean()))
+# ---- shared --------------------------------------------------------------------------------------
 
 
-def _plain(given):
-    return Factors(given.data.shape, int(given.option("dim", 32)))
+def _rating_factors(given):
+    mean = float(given.value.mean())
+    return Factors(given.data.shape, int(given.option("dim")), mean=mean)
+
+
+def _factors(given):
+    return Factors(given.data.shape, int(given.option("dim")))
 
 
 def _weights(given):
     """(n,) one over the propensity, raised to ``clip`` where it is below, divided by the mean."""
-    w = 1 / given.propensity.clamp(min=given.option("clip", 0.0))
+    w = 1 / given.propensity.clamp(min=given.option("clip"))
     return w / w.mean()
+
+
+RATINGS = names_learning("ratings")  # the former name, which the experiments use

@@ -1,7 +1,8 @@
-"""Recommenders on the graph of users and items (article 3.1.2, 5.3.4): LightGCN, GCN and GAT, by PyTorch Geometric's layers.
+"""Recommenders on the graph of users and items (article 3.1.2, 5.3.4): LightGCN, GCN and GAT.
 
-Nodes are the users, then the items, then the items' tags (categories, genres) where given; each has factors of its own that the
-layers mix with those of its neighbours. What is left is a product of factors, as in `factors`, trained and ranked by like any other.
+Nodes are the users, then the items. Each node has factors of its own, which PyTorch Geometric's
+layers mix with those of its neighbours. Scores are inner products of the mixed factors; training
+and ranking are those of the other recommenders.
 """
 
 import warnings
@@ -9,21 +10,23 @@ from functools import partial
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import nn
 from torch.nn.functional import leaky_relu, logsigmoid
 from torch_geometric.nn import GATv2Conv, GCNConv, LGConv
 
-from causal_lib.models.factors import Given, Negatives, Parts
+from causal_lib.models import debiased  # noqa: F401  its methods come first in the registry
+from causal_lib.models.factors import Negatives
 from causal_lib.models.interactions import Interactions
-from causal_lib.models.neighbours import Neighbours
+from causal_lib.models.methods import Given, Parts, recommender_method
 
 KINDS = ("lightgcn", "gcn", "gat")
-WHOLE = 2_000_000  # edges up to which every step passes messages along all of them
 
 
 class _Product(torch.autograd.Function):
-    """A symmetric sparse matrix times a dense one: its gradient needs no transposed matrix, which torch would make anew each time."""
+    """A symmetric sparse matrix times a dense one.
+
+    The gradient needs no transposed matrix, which torch would build anew in every step.
+    """
 
     @staticmethod
     def forward(ctx, adjacency, x):
@@ -36,7 +39,7 @@ class _Product(torch.autograd.Function):
 
 
 class _Symmetric:
-    """PyTorch Geometric's layer, its sum over neighbours by `_Product`: five times as fast as by its own on a sparse matrix."""
+    """Gives a layer of PyTorch Geometric its sum over neighbours by `_Product`, which is faster."""
 
     def message_and_aggregate(self, adj_t, x):
         return _Product.apply(adj_t, x)
@@ -51,34 +54,22 @@ class _GCNConv(_Symmetric, GCNConv):
 
 
 class GraphFactors(nn.Module):
-    """Factors of users and items after ``layers`` rounds of messages along the training pairs; the mean over the rounds.
+    """Factors of users and items: the mean over ``layers`` rounds of messages along the pairs.
 
-    'lightgcn' passes factors on as they are, divided by the roots of both degrees (He and others 2020); 'gcn' (Kipf and Welling
-    2017, the same sum with a node's own) and 'gat' (attention, Brody and others 2022) add a learnt layer's leaky ReLU to what
-    came in.
+    'lightgcn' sums the neighbours' factors, divided by the roots of both degrees (He and others
+    2020). 'gcn' (Kipf and Welling 2017: the same sum, with the node itself) and 'gat' (attention,
+    Brody and others 2022) add the leaky ReLU of a learnt layer to what came in.
 
-    Parameters
-    ----------
-    sample : neighbours a node and round, drawn with replacement, of the messages in training; 0 for all of them. Ranking uses all.
-    tags : (items, tags) nonzero where an item has a tag; tags become nodes, linked to their items.
+    Raises ValueError for an unknown ``kind``.
     """
 
-    def __init__(
-        self,
-        data: Interactions,
-        dim: int,
-        *,
-        kind: str = "lightgcn",
-        layers: int = 2,
-        sample: int = 0,
-        tags: sparse.coo_array | None = None,
-    ):
+    def __init__(self, data: Interactions, dim: int, *, kind: str = "lightgcn", layers: int = 2):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
-        tags = sparse.coo_array((data.shape[1], 0)) if tags is None else tags
-        self.sizes, self.kind, self.sample = [*data.shape, tags.shape[1]], kind, sample
-        n = sum(self.sizes)
+        self.shape = data.shape
+        self.kind = kind
+        n = sum(data.shape)
         self.node = nn.Embedding(n, dim)
         nn.init.normal_(self.node.weight, std=0.1)
         make = {
@@ -87,65 +78,61 @@ class GraphFactors(nn.Module):
             "gat": partial(GATv2Conv, dim, dim, add_self_loops=False),
         }[kind]
         self.layers = nn.ModuleList(make() for _ in range(layers))
-        one, other = (
-            torch.from_numpy(np.concatenate(ends).astype(np.int64))
-            for ends in (
-                (data.users, data.shape[0] + tags.coords[0]),
-                (data.items + data.shape[0], sum(data.shape) + tags.coords[1]),
-            )
-        )
-        both_ways = torch.stack([torch.cat([one, other]), torch.cat([other, one])])
-        self.near = Neighbours(both_ways, n, loops=kind != "lightgcn")
-        self.adjacency = None
-        if kind != "gat":
-            # torch tells on its first use that this format is young
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
-                self.adjacency = torch.sparse_csr_tensor(
-                    self.near.start, self.near.edges[0], self.near.weight, (n, n), check_invariants=True
-                )
+        edges, degree = _edges(data, loops=kind != "lightgcn")
+        self.along = edges if kind == "gat" else _normalised(edges, degree)
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """(users, dim) and (items, dim) after the messages along all edges."""
-        along = self.near.edges if self.adjacency is None else self.adjacency
-        return self._rounds(self.node.weight, along).split(self.sizes)[:2]
-
-    def of(self, nodes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """(n, dim) of node numbers of users and items; by sampled messages where ``sample`` says so."""
-        if not self.sample:
-            return torch.cat(self.factors())[nodes]
-        tree, edges, weights = self.near.draw(nodes, self.sample, len(self.layers), generator)
-        return self._rounds(self.node(tree), edges, weights)[: len(nodes)]
-
-    def _rounds(self, x, along, weight=None):
+        """(users, dim) and (items, dim) after the messages."""
+        x = self.node.weight
         rounds = [x]
         for layer in self.layers:
-            if self.kind == "lightgcn":
-                x = layer(x, along, weight)
-            else:
-                x = x + leaky_relu(layer(x, along) if self.kind == "gat" else layer(x, along, weight))
+            mixed = layer(x, self.along)
+            x = mixed if self.kind == "lightgcn" else x + leaky_relu(mixed)
             rounds.append(x)
-        return torch.stack(rounds).mean(dim=0)
+        return torch.stack(rounds).mean(dim=0).split(self.shape)
 
 
-def _graph(kind: str, given: Given) -> Parts:
-    """BPR on `GraphFactors`; options dim, l2, ``layers`` (2) and ``sample`` (0; 10 where the graph has over 2 million edges)."""
-    sample = int(given.option("sample", 10 if 2 * len(given.data) > WHOLE else 0))
+def _edges(data, *, loops):
+    """Edges (2, n), from and to, sorted by the node that receives, and the degrees (nodes,)."""
+    n_users, n_items = data.shape
+    n = n_users + n_items
+    users = torch.from_numpy(data.users.astype(np.int64))
+    items = torch.from_numpy(data.items.astype(np.int64)) + n_users
+    edges = torch.stack([torch.cat([users, items]), torch.cat([items, users])])
+    if loops:
+        edges = torch.cat([edges, torch.arange(n).expand(2, -1)], dim=1)
+    edges = edges[:, torch.argsort(edges[1] * n + edges[0])]
+    return edges, torch.bincount(edges[1], minlength=n)
+
+
+def _normalised(edges, degree):
+    """The adjacency matrix, each entry divided by the roots of both degrees, in CSR format."""
+    start = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(degree, 0)])
+    root = degree.float() ** -0.5
+    weight = root[edges[0]] * root[edges[1]]
+    n = len(degree)
+    # on the first use torch warns that its CSR support is in beta state
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        return torch.sparse_csr_tensor(start, edges[0], weight, (n, n), check_invariants=True)
+
+
+def _graph_factors(kind: str, given: Given) -> Parts:
+    """BPR on `GraphFactors`; the penalty is on the nodes' own factors."""
     model = GraphFactors(
-        given.data,
-        int(given.option("dim", 32)),
-        kind=kind,
-        layers=int(given.option("layers", 2)),
-        sample=sample,
-        tags=given.tags,
+        given.data, int(given.option("dim")), kind=kind, layers=int(given.option("layers"))
     )
-    draw, l2, n_users = Negatives(given.data).draw, given.option("l2", 0.01), given.data.shape[0]
+    draw = Negatives(given.data).draw
+    l2 = given.option("l2")
+    n_users = given.data.shape[0]
 
     def loss(rows, generator):
-        users, items = given.users[rows], given.items[rows]
+        users = given.users[rows]
+        items = given.items[rows]
         nodes = torch.cat([users, items + n_users, draw(users, generator) + n_users])
-        user, one, other = model.of(nodes, generator).chunk(3)
-        own = model.node(nodes)
-        return -logsigmoid((user * (one - other)).sum(dim=1)).mean() + l2 * (own**2).sum(dim=1).mean()
+        user, item, other = torch.cat(model.factors())[nodes].chunk(3)
+        gap = (user * (item - other)).sum(dim=1)
+        penalty = (model.node(nodes) ** 2).sum(dim=1).mean()
+        return -logsigmoid(gap).mean() + l2 * penalty
 
     def ranked(users):
         of_users, of_items = model.factors()
@@ -154,5 +141,15 @@ def _graph(kind: str, given: Given) -> Parts:
     return Parts(model, loss, ranked)
 
 
-GRAPHS = {kind: partial(_graph, kind) for kind in KINDS}
-"""Methods of clicks on the graph of users and items."""
+for _kind, _messages, _source in (
+    ("lightgcn", "the neighbours' factors", "He and others 2020"),
+    ("gcn", "a graph convolution", "Kipf and Welling 2017"),
+    ("gat", "attention", "Brody and others 2022"),
+):
+    recommender_method(
+        _kind,
+        "clicks",
+        f"BPR on factors mixed by {_messages}",
+        _source,
+        options={"dim": 32, "l2": 0.01, "layers": 2},
+    )(partial(_graph_factors, _kind))

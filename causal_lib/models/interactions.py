@@ -1,4 +1,4 @@
-"""What recommenders learn from: who met what, as codes, and the splits of it."""
+"""Pairs of users and items that recommenders learn from, and their splits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ class Interactions:
     Attributes
     ----------
     users, items : (n,) codes from 0; value : (n,) floats.
-    user_ids, item_ids : the ids that the codes stand for, all that there are, also those without a pair.
+    user_ids, item_ids : all ids, in the order of the codes, also those without a pair.
 
-    Raises ValueError for arrays of different lengths, codes without an id, and values that are missing or infinite.
+    Raises ValueError for arrays of different lengths, codes without an id, and values that are
+    missing or infinite.
     """
 
     users: np.ndarray
@@ -33,12 +34,15 @@ class Interactions:
         shapes = [np.shape(part) for part in (self.users, self.items, self.value)]
         if len(set(shapes)) > 1 or len(shapes[0]) != 1:
             raise ValueError(
-                f"users, items and value have shapes {', '.join(map(str, shapes))}; one of each a pair is needed"
+                f"users, items and value have shapes {', '.join(map(str, shapes))}; "
+                "one of each a pair is needed"
             )
         check_codes(self.users, self.shape[0], name="users", of="user")
         check_codes(self.items, self.shape[1], name="items", of="item")
         if bad := int((~np.isfinite(self.value)).sum()):
-            raise ValueError(f"value: {bad} of {len(self)} are missing or infinite; leave those pairs out")
+            raise ValueError(
+                f"value: {bad} of {len(self)} are missing or infinite; leave those pairs out"
+            )
 
     @classmethod
     def of(
@@ -54,23 +58,26 @@ class Interactions:
 
         Parameters
         ----------
-        user_ids, item_ids : all ids that may occur; by default those of ``frame``, sorted. Give the test rows those of the
-            training rows.
+        user_ids, item_ids : all ids that may occur; by default those of ``frame``, sorted. Give the
+            test rows those of the training rows.
 
         Raises
         ------
         ValueError
-            for missing columns or values, values that are no numbers, a pair that is there twice, and ids that are not among those
-            given: what a model was not trained on it cannot rank.
+            for missing columns or values, values that are no numbers, a pair that occurs twice, and
+            ids that are not among those given: a model cannot rank what it was not trained on.
 
-        >>> one = Interactions.of(pd.DataFrame({"user_id": [7, 7], "item_id": ["a", "b"], "rating": [5, 3]}))
-        >>> one
+        >>> frame = pd.DataFrame({"user_id": [7, 7], "item_id": ["a", "b"], "rating": [5, 3]})
+        >>> Interactions.of(frame)
         2 values of 1 users and 2 items (100.00% of all pairs)
         """
         check_frame(frame, ["user_id", "item_id", *filter(None, [value])], complete=True, name=name)
         if twice := int(frame.duplicated(["user_id", "item_id"]).sum()):
-            raise ValueError(f"{name}: {twice} rows repeat a pair of user and item; keep one row for each")
-        codes, known = [], []
+            raise ValueError(
+                f"{name}: {twice} rows repeat a pair of user and item; keep one row for each"
+            )
+        codes = []
+        known = []
         for column, ids in (("user_id", user_ids), ("item_id", item_ids)):
             index = pd.Index(np.sort(frame[column].unique()) if ids is None else ids)
             if not index.is_unique:
@@ -79,12 +86,15 @@ class Interactions:
             if (code < 0).any():
                 strange = frame[column][code < 0]
                 raise ValueError(
-                    f"{name}: {len(strange)} rows are of {strange.nunique()} values of {column} that do not occur in training, "
-                    f"first {strange.iloc[0]}; leave them out, or train with them"
+                    f"{name}: {len(strange)} rows are of {strange.nunique()} values of {column} "
+                    f"that do not occur in training, first {strange.iloc[0]}; "
+                    "leave them out, or train with them"
                 )
             codes.append(code)
             known.append(index)
-        return cls(*codes, np.ones(len(frame)) if value is None else _numbers(frame[value], name), *known)
+        return cls(
+            *codes, np.ones(len(frame)) if value is None else _numbers(frame[value], name), *known
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -95,9 +105,15 @@ class Interactions:
         return len(self.value)
 
     def at_least(self, value: float) -> "Interactions":
-        """Those whose value is ``value`` or more, as 1: a rating made to implicit feedback."""
+        """The pairs with ``value`` or more, as 1: ratings turned into implicit feedback."""
         rows = self.value >= value
-        return Interactions(self.users[rows], self.items[rows], np.ones(int(rows.sum())), self.user_ids, self.item_ids)
+        return Interactions(
+            self.users[rows],
+            self.items[rows],
+            np.ones(int(rows.sum())),
+            self.user_ids,
+            self.item_ids,
+        )
 
     def matrix(self) -> sparse.csr_array:
         """(users, items) with the values."""
@@ -105,49 +121,70 @@ class Interactions:
 
     def __repr__(self):
         share = len(self) / max(1, self.shape[0] * self.shape[1])
-        return f"{len(self):,} values of {self.shape[0]:,} users and {self.shape[1]:,} items ({share:.2%} of all pairs)"
+        return (
+            f"{len(self):,} values of {self.shape[0]:,} users and {self.shape[1]:,} items "
+            f"({share:.2%} of all pairs)"
+        )
 
 
 def _numbers(column, name):
     try:
-        return column.to_numpy(dtype=float, copy=True)  # pandas' own array may be read-only, which torch does not like
+        return column.to_numpy(
+            dtype=float, copy=True
+        )  # pandas' own array may be read-only, which torch does not like
     except (TypeError, ValueError):
         strange = column[pd.to_numeric(column, errors="coerce").isna()]
         raise ValueError(
-            f"{name}: column {column.name!r} has {len(strange)} values that are no numbers, first {strange.iloc[0]!r}; "
-            "replace them, or drop the rows"
+            f"{name}: column {column.name!r} has {len(strange)} values that are no numbers, "
+            f"first {strange.iloc[0]!r}; replace them, or drop the rows"
         ) from None
 
 
 def hold_out(
     frame: pd.DataFrame, share: float = 0.2, *, by: str | None = "timestamp", seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows to train on, and of each user the last ``share`` by column ``by``, rounded down (None: at random).
+    """Training rows, and the last ``share`` of each user's rows, rounded down, as held-out rows.
 
-    A user with few rows may have none in the second part, never none in the first. Equal times keep their order.
+    ``by`` is the column that orders the rows; None holds out at random. A user with few rows may
+    have none among the held-out rows, but always has one in training. Equal times keep their order.
 
-    Raises ValueError for a share outside (0, 1), and where nobody has a row to spare.
+    Raises ValueError for a share outside (0, 1), and where no user has enough rows.
     """
     if not 0 < share < 1:
         raise ValueError(f"share must lie in (0, 1), not {share}")
     check_frame(frame, ["user_id", *filter(None, [by])], complete=True, name="frame")
-    key = pd.Series(np.random.default_rng(seed).random(len(frame)), frame.index) if by is None else frame[by]
-    position = np.lexsort((np.arange(len(frame)), key.to_numpy(), pd.factorize(frame["user_id"])[0]))
+    key = (
+        pd.Series(np.random.default_rng(seed).random(len(frame)), frame.index)
+        if by is None
+        else frame[by]
+    )
+    position = np.lexsort(
+        (np.arange(len(frame)), key.to_numpy(), pd.factorize(frame["user_id"])[0])
+    )
     place = np.empty(len(frame), dtype=int)
     place[position] = np.arange(len(frame))
-    rank = pd.Series(place, frame.index).groupby(frame["user_id"].to_numpy()).rank(method="first").to_numpy()
+    rank = (
+        pd.Series(place, frame.index)
+        .groupby(frame["user_id"].to_numpy())
+        .rank(method="first")
+        .to_numpy()
+    )
     size = frame.groupby("user_id")["user_id"].transform("size").to_numpy()
     last = rank > size - np.floor(share * size)
     if not last.any():
-        raise ValueError(f"frame: none of {frame['user_id'].nunique()} users has the rows to hold out {share:.0%} of")
+        raise ValueError(
+            f"frame: none of {frame['user_id'].nunique()} users "
+            f"has the rows to hold out {share:.0%} of"
+        )
     return frame[~last], frame[last]
 
 
 def clicks_of(world: Shop) -> tuple[Interactions, Interactions, Interactions, list[np.ndarray]]:
-    """Pairs clicked in the first 70% of the days, in the next 10% and in the last 20%, each pair once, where it was first.
+    """Clicked pairs of the first 70% of the days, the next 10% and the last 20%.
 
-    With the chances of the pairs of the last two to be seen and looked at: one over the sum, over their clicks, of one over
-    propensity times attention.
+    Each pair is there once, where it was clicked first. The list holds, for the second and third
+    part, the chance of each pair to be seen and looked at: one over the sum, over its clicks, of
+    1 / (propensity times attention).
     """
     clicks = world.candidates[world.candidates["clicked"] == 1]
     days = world.candidates["day"].max() + 1

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -17,9 +18,10 @@ _PAIRS = 2_000_000  # most pairs that a logistic regression is fitted to
 
 
 def by_popularity(train: Interactions, power: float = 0.5) -> Propensity:
-    """(clicks of the item + 1) / (most clicks + 1), to the ``power``: what Saito and others 2020 take where nothing else is known.
+    """((clicks of the item + 1) / (most clicks + 1)) to the ``power``.
 
-    Relative to the most popular item, so that its level means nothing.
+    For data without other knowledge of the exposure. It is relative to the most popular item, so
+    that its level has no meaning. Source: Saito and others 2020.
     """
     if power <= 0:
         raise ValueError(f"{power=} must be above 0")
@@ -28,23 +30,28 @@ def by_popularity(train: Interactions, power: float = 0.5) -> Propensity:
 
 
 def by_value(train: Interactions, randomised: Interactions) -> Propensity:
-    """By Bayes' rule of the rating alone: P(seen | r) = P(r | seen) P(seen) / P(r), with P(r) of pairs ``randomised`` at random.
+    """Chance to be seen given the rating r, by Bayes' rule: P(r | seen) P(seen) / P(r).
 
-    Right where nothing but the rating itself decides whether it is seen; a few hundred random ratings do.
+    P(r) is that of pairs ``randomised`` at random; a few hundred of them suffice. Right where the
+    rating alone decides whether it is seen (naive Bayes).
 
-    Raises ValueError for data without rows, for a rating of ``train`` that is not among ``randomised``: one of it would weigh
-    infinitely; or, later, for one that was not in ``train``.
+    Raises ValueError for data without rows, and for a rating of ``train`` that is not among
+    ``randomised``, whose propensity would be 0. The returned function raises it for a rating that
+    was not in ``train``.
 
-    Source: Schnabel and others 2016, section 5.1 (naive Bayes).
+    Source: Schnabel and others 2016, section 5.1.
     """
     for name, rows in (("train", train), ("randomised", randomised)):
         if not len(rows):
             raise ValueError(f"{name} has no rows")
     levels, counts = np.unique(train.value, return_counts=True)
     at_random = np.array([(randomised.value == level).mean() for level in levels])
-    if absent := [f"{level:g}" for level, share in zip(levels, at_random, strict=True) if share == 0]:
+    if absent := [
+        f"{level:g}" for level, share in zip(levels, at_random, strict=True) if share == 0
+    ]:
         raise ValueError(
-            f"randomised: none of {len(randomised)} values is {', '.join(absent)}; give more, or join levels"
+            f"randomised: none of {len(randomised)} values is {', '.join(absent)}; "
+            "give more, or join levels"
         )
     found = np.minimum(counts / (train.shape[0] * train.shape[1]) / at_random, 1)
 
@@ -52,7 +59,8 @@ def by_value(train: Interactions, randomised: Interactions) -> Propensity:
         place = np.searchsorted(levels, pairs.value).clip(max=len(levels) - 1)
         if strange := int((levels[place] != pairs.value).sum()):
             raise ValueError(
-                f"pairs: {strange} of {len(pairs)} values were not in train; their propensity is not known"
+                f"pairs: {strange} of {len(pairs)} values were not in train; "
+                "their propensity is not known"
             )
         return found[place]
 
@@ -67,17 +75,19 @@ def by_features(
     c: float = 1.0,
     seed: int = 0,
 ) -> Propensity:
-    """Logistic regression of whether a pair was seen on what is known of its user and item.
+    """Logistic regression of being seen on attributes of the user and of the item.
 
-    Right where that is all that moves both seeing and value. Fitted to all pairs, of more than 2 million to the seen ones and a
-    sample of the others, with the intercept put right.
+    Right where nothing else influences both being seen and the value. It is fitted to all pairs; of
+    more than 2 million, to the seen pairs and a sample of the others, with a corrected intercept.
 
     Parameters
     ----------
-    users, items : numeric attributes, one row for each id in the order of the codes; without them an indicator of each id, shrunk
-        by ``c`` as scikit-learn's.
+    users, items : numeric attributes, one row for each id in the order of the codes. None: an
+        indicator for each id.
+    c : inverse strength of the penalty, as scikit-learn's.
 
-    Raises ValueError where all pairs are seen or none is, and for attributes of another number of rows or that are not finite.
+    Raises ValueError where all pairs are seen or none is, and for attributes of another number of
+    rows or with values that are not finite.
 
     Source: Schnabel and others 2016, section 5.2; King and Zeng 2001 (the intercept).
     """
@@ -98,9 +108,12 @@ def by_features(
         y = np.arange(len(user)) < len(train)
     if y.all() or not y.any():
         raise ValueError(
-            f"train: {int(y.sum()):,} of {len(y):,} pairs looked at are seen; both seen pairs and others are needed"
+            f"train: {int(y.sum()):,} of {len(y):,} pairs looked at are seen; "
+            "both seen pairs and others are needed"
         )
-    model = LogisticRegression(C=c, max_iter=1000).fit(sparse.hstack([parts[0][user], parts[1][item]], format="csr"), y)
+    model = LogisticRegression(C=c, max_iter=1000).fit(
+        sparse.hstack([parts[0][user], parts[1][item]], format="csr"), y
+    )
     share = len(train) / whole  # of all pairs; among those fitted it is another
     shift = np.log(share / (1 - share)) - np.log(y.mean() / (1 - y.mean()))
 
@@ -114,42 +127,50 @@ def by_features(
 def effective_sample_size(propensity: np.ndarray, clip: float = 0.0) -> float:
     """(Σw)² / Σw² of w = 1 / max(propensity, clip): how many equal weights these are worth.
 
-    Raises ValueError for no propensities, missing ones, and ones that are outside (0, 1] after clipping.
+    Raises ValueError for no propensities, missing ones, and ones outside (0, 1] after clipping.
     """
     w = 1 / check_propensity(np.maximum(propensity, clip), name=f"propensity, clipped at {clip:g}")
     return float(w.sum() ** 2 / (w**2).sum())
 
 
 def calibration(estimate: Propensity, seen: Interactions, bins: int = 10) -> pd.DataFrame:
-    """Estimated against observed share of seen pairs, in ``bins`` groups of all pairs: pairs, estimated, observed, low, high.
+    """Estimated and observed share of seen pairs, in ``bins`` groups of all pairs.
 
-    For estimates that need no value (`by_features`, and `by_popularity` up to its level). The interval is Wilson's, 95%.
+    Columns pairs, estimated, observed, low, high, the last two Wilson's 95% interval. For estimates
+    that need no value: `by_features`, and `by_popularity` up to its level.
     """
     user, item = (axis.ravel() for axis in np.indices(seen.shape))
-    every = Interactions(user, item, np.zeros(len(user)), seen.user_ids, seen.item_ids)
-    chance, hit = estimate(every), np.zeros(len(user))
-    hit[seen.users * seen.shape[1] + seen.items] = 1
-    edges = np.unique(np.quantile(chance, np.linspace(0, 1, bins + 1)[1:-1]))
-    place = np.searchsorted(edges, chance, side="right")
-    table = pd.DataFrame({"estimated": chance, "observed": hit}).groupby(place).mean()
-    n = np.bincount(place, minlength=int(place.max()) + 1)
-    n, p, z = n[n > 0], table["observed"].to_numpy(), 1.959964
-    centre, half = (
-        (p + z**2 / (2 * n)) / (1 + z**2 / n),
-        z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n),
+    pairs = Interactions(user, item, np.zeros(len(user)), seen.user_ids, seen.item_ids)
+    estimated = estimate(pairs)
+    observed = np.zeros(len(user), dtype=int)
+    observed[seen.users * seen.shape[1] + seen.items] = 1
+    edges = np.unique(np.quantile(estimated, np.linspace(0, 1, bins + 1)[1:-1]))
+    groups = pd.DataFrame({"estimated": estimated, "observed": observed}).groupby(
+        np.searchsorted(edges, estimated, side="right")
     )
-    return table.assign(pairs=n, low=centre - half, high=centre + half)[
-        ["pairs", "estimated", "observed", "low", "high"]
-    ].rename_axis("bin")
+    table = groups.mean()
+    table.insert(0, "pairs", groups.size())
+    intervals = [
+        binomtest(int(k), int(n)).proportion_ci(method="wilson")
+        for k, n in zip(groups["observed"].sum(), groups.size(), strict=True)
+    ]
+    table[["low", "high"]] = [[interval.low, interval.high] for interval in intervals]
+    return table.rename_axis("bin")
 
 
 def _features(table, n, name):
     if table is None:
         return sparse.csr_array(sparse.eye_array(n))
     if len(table) != n:
-        raise ValueError(f"{name}: {len(table)} rows for {n} {name}; one row for each id, in the order of the codes")
+        raise ValueError(
+            f"{name}: {len(table)} rows for {n} {name}; "
+            "one row for each id, in the order of the codes"
+        )
     values = table.to_numpy(dtype=float)
     if bad := int((~np.isfinite(values)).sum()):
         column = table.columns[(~np.isfinite(values)).any(axis=0)][0]
-        raise ValueError(f"{name}: {bad} values are missing or infinite, first in column {column!r}; impute them first")
+        raise ValueError(
+            f"{name}: {bad} values are missing or infinite, first in column {column!r}; "
+            "impute them first"
+        )
     return sparse.csr_array(StandardScaler().fit_transform(values))

@@ -1,22 +1,90 @@
 """One way to train every recommender that ranks items or predicts ratings."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import torch
-from scipy import sparse
 
-from causal_lib.checks import check_propensity
+from causal_lib.checks import check_codes, check_propensity
 from causal_lib.evaluation.rankings import mean_ranking, top_items
-from causal_lib.models.debiased import CLICKS, RATINGS
-from causal_lib.models.factors import Given, Parts, Recommender, fit
-from causal_lib.models.graph_recommender import GRAPHS
+from causal_lib.models import graph_recommender  # noqa: F401  it and debiased fill the registry
 from causal_lib.models.interactions import Interactions
+from causal_lib.models.methods import (
+    ARGUMENTS,
+    RECOMMENDERS,
+    Given,
+    methods_table,
+    names_using,
+)
+from causal_lib.models.training import fit
 
-METHODS: dict[str, Callable[[Given], Parts]] = RATINGS | CLICKS | GRAPHS
-_K = 10  # of the NDCG that validation looks at
-_WEIGHTED = ("ips-mf", "snips-mf", "dr-mf")  # cannot do without propensities
-_USED_BY = {"propensity": (*_WEIGHTED, "relevance-mf"), "randomised": ("cause",), "tags": tuple(GRAPHS)}
+METHODS = RECOMMENDERS  # the former name, which the experiments use
+_K = 10  # of the NDCG that chooses the epoch
+_SCORES = 4_000_000  # scores in memory at once
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Recommender:
+    """A trained recommender: its scores, and how it was trained.
+
+    Attributes
+    ----------
+    method, settings : name and arguments.
+    shape : users and items.
+    ranked : scores of all items (b, items) for user codes (b,), as tensors.
+    history : one row for each epoch: epoch, loss, validation (smaller is better). The weights are
+        those of the best epoch.
+    """
+
+    method: str
+    shape: tuple[int, int]
+    ranked: Callable[[torch.Tensor], torch.Tensor]
+    history: pd.DataFrame
+    settings: dict = field(default_factory=dict)
+
+    def scores(self, users: np.ndarray) -> np.ndarray:
+        """(b, items) scores for user codes (b,): what `top_items` takes.
+
+        Raises ValueError for codes of no user.
+        """
+        users = check_codes(users, self.shape[0], name="users", of="user")
+        with torch.no_grad():
+            return self.ranked(torch.as_tensor(users)).numpy()
+
+    def predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """(n,) scores of pairs of codes; of a model of ratings, the expected ratings.
+
+        Raises ValueError for codes of no user or item, and for another number of items than users.
+        """
+        users = check_codes(users, self.shape[0], name="users", of="user")
+        items = check_codes(items, self.shape[1], name="items", of="item")
+        if users.ndim != 1 or users.shape != items.shape:
+            raise ValueError(
+                f"users and items have shapes {users.shape} and {items.shape}; "
+                "one of each a pair is needed"
+            )
+        found = np.empty(len(users), dtype=np.float32)
+        different, place = np.unique(users, return_inverse=True)
+        size = max(1, _SCORES // self.shape[1])
+        for start in range(0, len(different), size):
+            rows = np.flatnonzero((place >= start) & (place < start + size))
+            scores = self.scores(different[start : start + size])
+            found[rows] = scores[place[rows] - start, items[rows]]
+        return found
+
+    def __repr__(self):
+        return (
+            f"{self.method} of {self.shape[0]:,} users and {self.shape[1]:,} items, "
+            f"epoch {self.epoch} of {len(self.history)}"
+        )
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose weights these are: the best one; without validation the last one."""
+        loss = self.history["validation"]
+        return int(self.history["epoch"].iloc[-1 if loss.isna().all() else loss.argmin()])
 
 
 def train_recommender(
@@ -27,126 +95,170 @@ def train_recommender(
     propensity: np.ndarray | None = None,
     validation_propensity: np.ndarray | None = None,
     randomised: Interactions | None = None,
-    tags=None,
     options: Mapping[str, float] | None = None,
     seed: int = 0,
     **training,
 ) -> Recommender:
-    """A recommender by one of `METHODS`: of `debiased.RATINGS`, `debiased.CLICKS` or `graph_recommender.GRAPHS`.
+    """A recommender trained by one of these methods.
+
+    METHODS_TABLE
+
+    **Bold**: the argument is required. The options stand with their defaults; ``dim`` is the number
+    of factors, ``l2`` the penalty.
 
     Parameters
     ----------
-    train, validation : of the same users and items. The best epoch is the one of least error on ``validation``: of ratings the
-        squared error; of clicks 1 - NDCG@10 of the full ranking, what was trained on left out. None: all ``epochs`` are run.
-    validation_propensity : (m,) chance of each validation pair to be seen: the error is weighted by one over it; of clicks it is 1
-        less the self-normalised pooled gain of `ranking.evaluate_ranking`.
-    propensity : (n,) in (0, 1] chance of each training pair to be seen; the methods 'ips-mf', 'snips-mf', 'dr-mf' need it, and
-        'relevance-mf' can use it.
-    randomised : for 'cause': pairs shown at random, with value 1 where they were taken, else 0.
-    tags : (items, tags) array or sparse matrix, nonzero where an item has a tag (category, genre); for the methods on the graph.
-    options : of the method (see its docstring); ``dim`` (32) factors and ``l2``, the penalty, of every one.
-    training : epochs, batch_size, learning_rate, patience and progress, as of `factors.fit`.
+    train, validation : pairs of the same users and items. The weights are those of the epoch with
+        the smallest error on ``validation``. The error of ratings is the squared error; that of
+        clicks is 1 - NDCG@10 of the full ranking without the pairs of ``train``. None: all
+        ``epochs`` are run.
+    validation_propensity : (m,) chance of each validation pair to be seen. The error of ratings is
+        weighted by one over it; that of clicks is 1 minus the self-normalised pooled gain of
+        `evaluate_ranking`.
+    propensity : (n,) in (0, 1], chance of each training pair to be seen.
+    randomised : pairs shown at random, with value 1 where they were taken, else 0.
+    options : of the method.
+    seed : of the initial weights, the order of the rows and the negatives.
+    training : epochs, batch_size, learning_rate, patience and progress, as of `training.fit`.
 
     Raises
     ------
     ValueError
-        for an unknown method or option, data of other users and items, no rows, ratings that are all equal, clicks that are
-        not all 1, ``randomised`` other than 0 and 1, propensities outside (0, 1] or of another number, tags of other items, what
-        a method needs and has not got, and what it is given and does not use.
+        for an unknown method or option, data of other users and items, no rows, ratings that are
+        all equal, clicks that are not all 1, ``randomised`` other than 0 and 1, propensities
+        outside (0, 1] or of another number, an argument that the method needs and that is missing,
+        and one that it does not use.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+    if method not in RECOMMENDERS:
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(RECOMMENDERS)}")
+    entry = RECOMMENDERS[method]
     options = dict(options or {})
-    for name, one in (("propensity", propensity), ("randomised", randomised), ("tags", tags)):
-        if one is not None and method not in _USED_BY[name]:
-            raise ValueError(
-                f"method {method!r} does not use {name}; leave it out. Used by: {', '.join(_USED_BY[name])}"
-            )
-    _check(train, validation, method, propensity, validation_propensity, randomised)
-    if tags is not None:
-        tags = _tags(tags, train)
+    if unknown := sorted(set(options) - set(entry.options)):
+        raise ValueError(
+            f"unknown option {unknown[0]!r} of method {method!r}; "
+            f"known: {', '.join(sorted(entry.options))}"
+        )
+    _check_arguments(method, {"propensity": propensity, "randomised": randomised})
+    _check_data(train, validation, method, randomised)
+    _check_propensities(train, validation, propensity, validation_propensity)
     counts = np.bincount(train.items, minlength=train.shape[1])
+    if propensity is not None:
+        propensity = torch.as_tensor(np.asarray(propensity, dtype=np.float32))
     given = Given(
-        train,
-        torch.from_numpy(train.users.astype(np.int64)),
-        torch.from_numpy(train.items.astype(np.int64)),
-        torch.from_numpy(train.value.astype(np.float32)),
-        None if propensity is None else torch.as_tensor(np.asarray(propensity, dtype=np.float32)),
-        torch.from_numpy((counts + 1) / (counts.max() + 1)).float(),  # an item never clicked is not impossible
-        randomised,
-        options,
-        tags,
+        data=train,
+        users=torch.from_numpy(train.users.astype(np.int64)),
+        items=torch.from_numpy(train.items.astype(np.int64)),
+        value=torch.from_numpy(train.value.astype(np.float32)),
+        propensity=propensity,
+        # one count is added to each, so that an item without a click is not impossible
+        popularity=torch.from_numpy((counts + 1) / (counts.max() + 1)).float(),
+        randomised=randomised,
+        options=options,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        parts = METHODS[method](given)
-    if unknown := sorted(set(options) - given.asked):
-        raise ValueError(f"unknown option {unknown[0]!r} of method {method!r}; known: {', '.join(sorted(given.asked))}")
-    recommender = Recommender(method, train.shape, parts.ranked, None, options | {"seed": seed})
+        parts = entry.parts(given)
+    settings = options | {"seed": seed}
+    untrained = Recommender(method, train.shape, parts.ranked, pd.DataFrame(), settings)
     validate = None
-    if validation is None:
-        pass
-    elif method in RATINGS:
-        w = np.ones(len(validation)) if validation_propensity is None else 1 / np.asarray(validation_propensity)
-
-        def validate():
-            error = (validation.value - recommender.predict(validation.users, validation.items)) ** 2
-            return np.average(error, weights=w)
-    else:
-        seen, truth = train.matrix(), validation.matrix()
-        users = np.flatnonzero(np.diff(truth.indptr))
-        share, column = None, ("naive", "NDCG")
-        if validation_propensity is not None:
-            share, column = np.ones(train.shape, dtype=np.float32), ("snips", "pooled gain")
-            share[validation.users, validation.items] = validation_propensity
-
-        def validate():
-            top = top_items(recommender.scores, users, min(_K, train.shape[1]), seen)
-            return 1 - mean_ranking(top, truth, users, metric=column, propensity=share)
-
+    if validation is not None:
+        make = _rating_error if entry.learns == "ratings" else _ranking_error
+        validate = make(untrained, train, validation, validation_propensity)
     history = fit(parts.module, parts.loss, len(train), validate, seed=seed, **training)
-    return Recommender(method, train.shape, parts.ranked, history, options | {"seed": seed})
+    return Recommender(method, train.shape, parts.ranked, history, settings)
 
 
-def _tags(tags, train):
-    tags = sparse.coo_array(tags)
-    tags.eliminate_zeros()
-    if tags.shape[0] != train.shape[1]:
-        raise ValueError(f"tags has shape {tags.shape}; one row for each of the {train.shape[1]} items is needed")
-    return tags
+train_recommender.__doc__ = train_recommender.__doc__.replace(
+    "METHODS_TABLE", methods_table().replace("\n", "\n    ")
+)
 
 
-def _check(train, validation, method, propensity, validation_propensity, randomised):
-    for name, one in (("validation", validation), ("randomised", randomised)):
-        if one is None:
-            continue
-        if not (one.user_ids.equals(train.user_ids) and one.item_ids.equals(train.item_ids)):
+def _rating_error(recommender, train, validation, propensity):
+    """A function that returns the recommender's weighted squared error on ``validation``."""
+    weights = np.ones(len(validation)) if propensity is None else 1 / np.asarray(propensity)
+
+    def error():
+        predicted = recommender.predict(validation.users, validation.items)
+        return np.average((validation.value - predicted) ** 2, weights=weights)
+
+    return error
+
+
+def _ranking_error(recommender, train, validation, propensity):
+    """A function that returns 1 minus the gain of the recommender's lists on ``validation``."""
+    seen = train.matrix()
+    truth = validation.matrix()
+    users = np.flatnonzero(np.diff(truth.indptr))
+    k = min(_K, train.shape[1])
+    metric = ("naive", "NDCG")
+    share = None
+    if propensity is not None:
+        metric = ("snips", "pooled gain")
+        share = np.ones(train.shape, dtype=np.float32)
+        share[validation.users, validation.items] = propensity
+
+    def error():
+        top = top_items(recommender.scores, users, k, seen)
+        return 1 - mean_ranking(top, truth, users, metric=metric, propensity=share)
+
+    return error
+
+
+def _check_arguments(method, arguments):
+    """Refuse an argument that the method does not use, and the lack of one that it needs."""
+    for name, value in arguments.items():
+        used_by = names_using(name)
+        if value is not None and method not in used_by:
             raise ValueError(
-                f"{name} is of other users or items than train; make it with Interactions.of(..., user_ids=, item_ids=)"
+                f"method {method!r} does not use {name}; leave it out. "
+                f"Used by: {', '.join(used_by)}"
             )
-        if not len(one):
+        if value is None and name in RECOMMENDERS[method].needs:
+            raise ValueError(f"method {method!r} needs {name}: {ARGUMENTS[name]}")
+
+
+def _check_data(train, validation, method, randomised):
+    for name, data in (("validation", validation), ("randomised", randomised)):
+        if data is None:
+            continue
+        if not (data.user_ids.equals(train.user_ids) and data.item_ids.equals(train.item_ids)):
+            raise ValueError(
+                f"{name} is of other users or items than train; "
+                "make it with Interactions.of(..., user_ids=, item_ids=)"
+            )
+        if not len(data):
             raise ValueError(f"{name} has no rows; give some, or None")
     if not len(train):
         raise ValueError("train has no rows")
-    if method in RATINGS and np.ptp(train.value) == 0:
-        raise ValueError(f"train: all {len(train)} ratings are {train.value[0]:g}; nothing can be learnt from them")
-    for name, one in (("train", train), ("validation", validation)):
-        if method not in RATINGS and one is not None and (off := int((one.value != 1).sum())):
+    ratings = RECOMMENDERS[method].learns == "ratings"
+    if ratings and np.ptp(train.value) == 0:
+        raise ValueError(
+            f"train: all {len(train)} ratings are {train.value[0]:g}; "
+            "nothing can be learnt from them"
+        )
+    for name, data in (("train", train), ("validation", validation)):
+        if not ratings and data is not None and (off := int((data.value != 1).sum())):
             raise ValueError(
-                f"{name}: {off} values are not 1; method {method!r} takes positives only, see Interactions.at_least"
+                f"{name}: {off} values are not 1; method {method!r} takes positives only, "
+                "see Interactions.at_least"
             )
     if randomised is not None and (off := int((~np.isin(randomised.value, (0, 1))).sum())):
-        raise ValueError(f"randomised: {off} values are neither 0 nor 1; give 1 where the pair was taken, else 0")
-    if method in _WEIGHTED and propensity is None:
-        raise ValueError(f"method {method!r} needs propensity, the chance of each training pair to be seen")
-    for name, values, rows in (
+        raise ValueError(
+            f"randomised: {off} values are neither 0 nor 1; give 1 where the pair was taken, else 0"
+        )
+
+
+def _check_propensities(train, validation, propensity, validation_propensity):
+    for name, values, data in (
         ("propensity", propensity, train),
         ("validation_propensity", validation_propensity, validation),
     ):
         if values is None:
             continue
-        if rows is None:
-            raise ValueError(f"{name} is given without {name.partition('_')[0]} data")
-        if np.shape(values) != (len(rows),):
-            raise ValueError(f"{name} has shape {np.shape(values)}; ({len(rows)},) is needed, one a row")
+        if data is None:
+            raise ValueError(f"{name} is given without validation data")
+        if np.shape(values) != (len(data),):
+            raise ValueError(
+                f"{name} has shape {np.shape(values)}; ({len(data)},) is needed, one a row"
+            )
         check_propensity(values, name=name)

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from causal_lib.models.debiased import CLICKS, RATINGS
-from causal_lib.models.factors import Factors, Given, Negatives
+from causal_lib.models.factors import Factors, Negatives
 from causal_lib.models.interactions import Interactions
+from causal_lib.models.methods import RECOMMENDERS, Given
 from causal_lib.models.recommender import train_recommender
 
 
@@ -15,14 +15,18 @@ def _given(method, seed=0, n_users=6, n_items=5, options=None, **more):
     """A method built on a tiny data set, its parameters random."""
     rng = np.random.default_rng(seed)
     users, items = (rng.random((n_users, n_items)) < 0.4).nonzero()
-    value = rng.integers(1, 6, len(users)).astype(float) if method in RATINGS else np.ones(len(users))
+    value = (
+        rng.integers(1, 6, len(users)).astype(float)
+        if RECOMMENDERS[method].learns == "ratings"
+        else np.ones(len(users))
+    )
     data = Interactions(users, items, value, pd.RangeIndex(n_users), pd.RangeIndex(n_items))
     torch.manual_seed(seed)
     given = Given(
         data, torch.from_numpy(users), torch.from_numpy(items), torch.from_numpy(value).float(),
         more.get("propensity"), torch.rand(n_items) * 0.9 + 0.1, more.get("randomised"), {"dim": 4, "l2": 0.0} | (options or {}),
     )  # fmt: skip
-    parts = (RATINGS | CLICKS)[method](given)
+    parts = RECOMMENDERS[method].parts(given)
     for parameter in parts.module.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     return given, parts
@@ -210,7 +214,7 @@ def test_weighting_by_known_propensities_is_nearer_to_the_truth():
     assert all(min(values) > 0.05 for values in gains.values()), gains
 
 
-@pytest.mark.parametrize("method", CLICKS)
+@pytest.mark.parametrize("method", ["bpr", "relevance-mf", "pda", "macr", "dice", "cause"])
 def test_every_method_of_clicks_learns_taste(method):
     rng = np.random.default_rng(0)
     taste = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 50))
@@ -347,7 +351,7 @@ def _outcome(method, options):
     rng = np.random.default_rng(0)
     users, items = (rng.random((6, 5)) < 0.4).nonzero()
     ids, n = (pd.RangeIndex(6), pd.RangeIndex(5)), len(users)
-    value = rng.integers(1, 6, n).astype(float) if method in RATINGS else np.ones(n)
+    value = rng.integers(1, 6, n).astype(float) if RECOMMENDERS[method].learns == "ratings" else np.ones(n)
     shown = Interactions(np.array([0, 3, 5, 2]), np.array([1, 1, 4, 0]), np.array([1.0, 0, 0, 1]), *ids)
     share = torch.linspace(0.01, 1, n) if method.endswith(("ips-mf", "dr-mf")) else None
     torch.manual_seed(0)
@@ -356,7 +360,7 @@ def _outcome(method, options):
         torch.from_numpy(value).float(), share, torch.tensor([0.001, 0.2, 1, 0.01, 0.5]),
         shown if method == "cause" else None, options,
     )  # fmt: skip
-    parts = (RATINGS | CLICKS)[method](given)
+    parts = RECOMMENDERS[method].parts(given)
     for parameter in parts.module.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     with torch.no_grad():
@@ -366,10 +370,10 @@ def _outcome(method, options):
 
 @pytest.mark.parametrize("method", OPTIONS)
 def test_the_defaults_are_those_of_the_docstring_and_every_option_counts(method):
-    loss, scores, given = _outcome(method, {})
+    loss, scores, _ = _outcome(method, {})
     said = OPTIONS[method] | {"dim": 32}
     same, same_scores, _ = _outcome(method, said)
-    assert given.asked == set(said)
+    assert RECOMMENDERS[method].options == said
     assert loss == same
     assert (scores == same_scores).all()
     for name, value in said.items():
@@ -480,6 +484,6 @@ def test_both_kinds_of_items_start_alike_in_cause():
     shown = Interactions(np.arange(3), np.arange(3), np.array([1.0, 0, 1]), pd.RangeIndex(6), pd.RangeIndex(5))
     data = Interactions(np.arange(3), np.arange(3), np.ones(3), pd.RangeIndex(6), pd.RangeIndex(5))
     codes = torch.arange(3)
-    parts = CLICKS["cause"](Given(data, codes, codes, torch.ones(3), None, torch.ones(5), shown, {}))
+    parts = RECOMMENDERS["cause"].parts(Given(data, codes, codes, torch.ones(3), None, torch.ones(5), shown, {}))
     logged, random = parts.module
     assert torch.equal(logged.item.weight, random.weight)

@@ -1,11 +1,10 @@
-"""Scores, penalties and the trainer by hand: what an epoch's loss is the mean of, when it stops, whose weights are left."""
+"""Scores and penalties by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from causal_lib.models.factors import Factors, Recommender, fit
+from causal_lib.models.factors import Factors
 
 
 @pytest.mark.parametrize("levels", [True, False])
@@ -23,120 +22,3 @@ def test_scores_and_squared_lengths_by_hand(levels):
     assert model.all_items(torch.tensor([2, 0])).detach().numpy() == pytest.approx(expected[[2, 0]], rel=1e-5)
     lengths = (u**2).sum(axis=1)[users] + (i**2).sum(axis=1)[items] + of_u[users] ** 2 + of_i[items] ** 2
     assert model.size(*as_tensors).item() == pytest.approx(lengths.mean(), rel=1e-5)
-
-
-class _Point(torch.nn.Module):
-    """One number, pulled towards ``aim``."""
-
-    def __init__(self):
-        super().__init__()
-        self.at = torch.nn.Parameter(torch.zeros(1))
-
-    def pull(self, rows, generator):
-        return ((self.at - 3.0) ** 2).sum()
-
-
-def test_the_loss_of_an_epoch_is_the_mean_over_rows_not_over_batches():
-    model, sizes = _Point(), []
-
-    def loss(rows, generator):
-        sizes.append(len(rows))
-        return (rows.float() ** 2).mean() + 0 * model.at.sum()
-
-    history = fit(model, loss, 5, None, epochs=3, batch_size=2, progress=False)
-    assert sizes == [2, 2, 1] * 3
-    assert history["loss"].tolist() == pytest.approx([6.0] * 3)  # (0 + 1 + 4 + 9 + 16) / 5
-    assert history["epoch"].tolist() == [1, 2, 3]
-    assert history["validation"].isna().all()
-
-
-def test_the_defaults_of_training():
-    model, sizes = _Point(), []
-
-    def loss(rows, generator):
-        sizes.append(len(rows))
-        return model.pull(rows, generator)
-
-    fit(model, loss, 2049, None, epochs=1, progress=False)
-    assert sizes == [2048, 1]
-    assert model.at.item() == pytest.approx(
-        2 * 0.02, rel=1e-3
-    )  # Adam moves by its rate while the gradient keeps its sign
-    assert len(fit(_Point(), model.pull, 1, None, progress=False)) == 100
-    assert len(fit(_Point(), model.pull, 1, lambda: 1.0, progress=False)) == 1 + 20
-
-
-@pytest.mark.parametrize(
-    ("patience", "epochs", "ran", "best"), [(2, 9, 4, 2), (3, 9, 9, 6), (3, 7, 7, 6), (3, 5, 5, 5), (1, 9, 3, 2)]
-)
-def test_training_stops_without_a_fall_and_leaves_the_best_weights(patience, epochs, ran, best):
-    model, after = _Point(), []
-    values = iter([5, 4, 4, 4.5, 3, 2, 2, 2.5, 7])
-
-    def validate():
-        assert not model.training
-        after.append(model.at.item())
-        return next(values)
-
-    history = fit(model, model.pull, 4, validate, epochs=epochs, batch_size=4, patience=patience, progress=False)
-    assert len(history) == len(set(after)) == ran
-    assert model.at.item() == after[best - 1]
-    found = Recommender("made", (1, 1), None, history)
-    assert found.epoch == best
-    assert history["validation"].tolist() == [5, 4, 4, 4.5, 3, 2, 2, 2.5, 7][:ran]
-
-
-def test_without_validation_the_last_weights_stay():
-    model, seen = _Point(), []
-
-    def loss(rows, generator):
-        seen.append(model.at.item())
-        return model.pull(rows, generator)
-
-    history = fit(model, loss, 4, None, epochs=3, learning_rate=0.5, progress=False)
-    assert model.at.item() > max(seen) > 0
-    assert Recommender("made", (1, 1), None, history).epoch == 3
-
-
-def test_rows_are_shuffled_by_the_seed():
-    def orders(seed):
-        found = []
-        fit(_Point(), lambda rows, g: found.append(rows.tolist()) or torch.zeros(1, requires_grad=True).sum(), 9, None, epochs=2,
-            seed=seed, progress=False)  # fmt: skip
-        return found
-
-    first = orders(0)
-    assert [sorted(one) for one in first] == [list(range(9))] * 2
-    assert first[0] != first[1]
-    assert orders(0) == first != orders(1)
-
-
-@pytest.mark.parametrize(
-    "change", [{"n": 0}, {"epochs": 0}, {"batch_size": 0}, {"patience": 0}, {"learning_rate": 0}, {"learning_rate": -1}]
-)
-def test_numbers_that_are_not_positive_are_refused(change):
-    with pytest.raises(ValueError, match="must be positive"):
-        fit(_Point(), _Point().pull, **({"n": 3, "validate": None} | change))
-
-
-@pytest.mark.parametrize(("loss", "value"), [(np.inf, 1.0), (np.nan, 1.0), (1.0, np.inf), (1.0, np.nan)])
-def test_what_is_not_finite_is_refused(loss, value):
-    model = _Point()
-    with pytest.raises(ValueError, match="in epoch 1; lower learning_rate"):
-        fit(model, lambda rows, generator: model.at.sum() + loss, 3, lambda: value, progress=False)
-
-
-def test_pairs_are_predicted_in_blocks_of_users():
-    """4 million scores at once: one user of 2.5 million items, two of 2 million, all three of 1 million."""
-    for n_items, most in ((2_500_000, 1), (2_000_000, 2), (1_000_000, 3)):
-        asked, row = [], torch.arange(n_items, dtype=torch.float32)
-
-        def ranked(users, asked=asked, row=row):
-            asked.append(len(users))
-            return row + 0.25 * users[:, None]
-
-        found = Recommender("made", (9, n_items), ranked, pd.DataFrame())
-        predicted = found.predict([7, 2, 7, 5], [3, 11, n_items - 1, 0])
-        assert predicted.tolist() == pytest.approx([4.75, 11.5, n_items - 1 + 1.75, 1.25], rel=1e-6)
-        assert max(asked) == most
-        assert sum(asked) == 3

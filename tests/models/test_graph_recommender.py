@@ -1,15 +1,15 @@
-"""Messages on the graph against dense matrices written out by hand; gradients by differences; sampled messages on average."""
+"""Messages on the graph against dense matrices written out by hand; gradients by differences, and PyTorch Geometric's LightGCN."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import sparse
-from sklearn.metrics import roc_auc_score
+from torch_geometric.nn import LightGCN
 
-from causal_lib.models.factors import Given, Negatives
-from causal_lib.models.graph_recommender import GRAPHS, KINDS, GraphFactors
+from causal_lib.models.factors import Negatives
+from causal_lib.models.graph_recommender import KINDS, GraphFactors
 from causal_lib.models.interactions import Interactions
+from causal_lib.models.methods import RECOMMENDERS, Given
 from causal_lib.models.recommender import train_recommender
 
 # three users, three items; user 2 and item 2 have one neighbour each, user 1 all
@@ -24,8 +24,8 @@ def _data(pairs=PAIRS, shape=(3, 3)):
 def _model(kind, data=None, **how):
     torch.manual_seed(0)
     model = GraphFactors(data or _data(), 4, kind=kind, **how).double()
-    if model.adjacency is not None:
-        model.adjacency = model.adjacency.double()
+    if kind != "gat":
+        model.along = model.along.double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     return model
@@ -96,89 +96,36 @@ def test_gradients_are_those_of_differences(kind):
     assert model.node.weight.grad.abs().sum() > 0
 
 
-def test_sampled_messages_are_right_on_average():
-    """The sum over neighbours is linear in LightGCN, so its mean over many draws is the sum over all of them."""
-    whole = torch.cat(_model("lightgcn", layers=2).factors()).detach()
-    model, generator = _model("lightgcn", layers=2, sample=4), torch.Generator().manual_seed(0)
-    nodes = torch.tensor([0, 5, 2, 3, 1, 4]).repeat(1500)
-    with torch.no_grad():
-        drawn = model.of(nodes, generator).reshape(1500, 6, 4)
-    error = drawn.std(dim=0) / 1500**0.5
-    off = (drawn.mean(dim=0) - whole[[0, 5, 2, 3, 1, 4]]).abs()
-    assert (off <= 4.5 * error + 1e-9).all()
-    assert (drawn.std(dim=0).sum(dim=1) > 0).sum() >= 4
-
-
 def test_a_node_without_a_neighbour_keeps_its_own_factors():
     data = _data([(0, 0), (1, 0)], (3, 2))
-    for sample in (0, 3):
-        model = _model("lightgcn", data, layers=2, sample=sample)
-        found = model.of(torch.tensor([2, 4]), torch.Generator().manual_seed(0))
-        assert torch.allclose(found, model.node.weight[[2, 4]] / 3)
+    model = _model("lightgcn", data, layers=2)
+    assert torch.allclose(torch.cat(model.factors())[[2, 4]], model.node.weight[[2, 4]] / 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("sample", [0, 5])
-def test_every_kind_learns_taste(kind, sample):
+def test_every_kind_learns_taste(kind):
     rng = np.random.default_rng(0)
     taste = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 50))
     users, items = (rng.random(taste.shape) < 0.4 / (1 + np.exp(-2 * taste))).nonzero()
     ids, last = (pd.RangeIndex(120), pd.RangeIndex(50)), rng.random(len(users)) < 0.2
     parts = [Interactions(users[k], items[k], np.ones(k.sum()), *ids) for k in (~last, last)]
-    how = {"options": {"dim": 8, "sample": sample}, "batch_size": 512, "epochs": 40, "seed": 1, "progress": False}
+    how = {"options": {"dim": 8}, "batch_size": 512, "epochs": 40, "seed": 1, "progress": False}
     found = train_recommender(*parts, kind, **how)
     scores = found.scores(np.arange(120))
     assert np.mean([np.corrcoef(one, other)[0, 1] for one, other in zip(scores, taste, strict=True)]) > 0.35
-    if not sample:
-        assert (train_recommender(*parts, kind, **how).scores(np.arange(120)) == scores).all()
+    assert (train_recommender(*parts, kind, **how).scores(np.arange(120)) == scores).all()
 
 
-def test_tags_are_nodes_between_items():
-    tags = np.array([[1, 0], [1, 1], [0, 0]])
-    model = _model("lightgcn", layers=1, tags=sparse.coo_array(tags))
-    a = np.zeros((8, 8))
-    for user, item in PAIRS:
-        a[user, 3 + item] = 1
-    for item, tag in zip(*tags.nonzero(), strict=True):
-        a[3 + item, 6 + tag] = 1
-    a += a.T
-    d = a.sum(axis=1)
-    x = model.node.weight.detach().numpy()
-    whole = (x + a / np.sqrt(d[:, None] * d) @ x) / 2
-    users, items = model.factors()
-    assert torch.cat([users, items]).detach().numpy() == pytest.approx(whole[:6], abs=1e-6)
-
-
-def test_tags_help_where_items_are_new():
-    """Half of the items have no click yet; taste is for one of eight groups, which the tags tell."""
-    rng = np.random.default_rng(0)
-    group, likes = np.arange(80) % 8, rng.integers(8, size=300)
-    new = np.arange(80) < 40
-    clicks = rng.random((300, 80)) < np.where(likes[:, None] == group, 0.3, 0.02)
-    clicks[:, new] = False
-    data = _data(np.argwhere(clicks).tolist(), clicks.shape)
-    found = {}
-    for name, tags in (("without", None), ("with", np.eye(8)[group])):
-        how = {"options": {"dim": 8}, "batch_size": 512, "epochs": 30, "seed": 0, "progress": False}
-        scores = train_recommender(data, None, "lightgcn", tags=tags, **how).scores(np.arange(300))
-        own = likes[:, None] == group[new]
-        found[name] = np.mean([roc_auc_score(own[u], scores[u, new]) for u in range(300)])
-    assert found["without"] == pytest.approx(
-        0.5, abs=0.06
-    )  # 40 vectors that nothing taught: the error of a mean over eight groups
-    assert found["with"] > 0.8
-
-
-@pytest.mark.parametrize(
-    ("method", "tags", "message"),
-    [
-        ("bpr", np.ones((3, 1)), "method 'bpr' does not use tags; leave it out. Used by: lightgcn, gcn, gat"),
-        ("gcn", np.ones((2, 1)), r"tags has shape \(2, 1\); one row for each of the 3 items"),
-    ],
-)
-def test_bad_tags_are_refused(method, tags, message):
-    with pytest.raises(ValueError, match=message):
-        train_recommender(_data(), None, method, tags=tags)
+def test_lightgcn_is_that_of_pytorch_geometric():
+    model, peer = _model("lightgcn", layers=3), LightGCN(6, 4, 3).double()
+    peer.embedding.weight.data.copy_(model.node.weight.data)
+    one, other = torch.tensor(PAIRS).T
+    edges = torch.stack([torch.cat([one, other + 3]), torch.cat([other + 3, one])])
+    found, expected = torch.cat(model.factors()), peer.get_embedding(edges)
+    assert found.detach().numpy() == pytest.approx(expected.detach().numpy(), abs=1e-6)  # weights of single precision
+    found.sum().backward()
+    expected.sum().backward()
+    assert model.node.weight.grad.numpy() == pytest.approx(peer.embedding.weight.grad.numpy(), abs=1e-6)
 
 
 def test_building_the_graph_says_nothing(capfd, recwarn):
@@ -192,9 +139,8 @@ def test_unknown_kinds_are_refused():
         GraphFactors(_data(), 4, kind="sage")
 
 
-@pytest.mark.parametrize("tags", [None, np.array([[1, 0], [1, 1], [0, 1]])])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_loss_and_the_scores_by_hand(kind, tags, monkeypatch):
+def test_the_loss_and_the_scores_by_hand(kind, monkeypatch):
     """BPR of products of the factors after two rounds, and the squared lengths of the nodes' own factors."""
     monkeypatch.setattr(Negatives, "draw", lambda self, users, generator: (users + 2) % 3)
     data = _data()
@@ -202,18 +148,16 @@ def test_the_loss_and_the_scores_by_hand(kind, tags, monkeypatch):
     losses = {}
     for l2 in (0.0, 0.5, None):
         options = {"dim": 4} | ({} if l2 is None else {"l2": l2})
-        own = None if tags is None else sparse.coo_array(tags)
-        given = Given(data, users, items, torch.ones(6), None, torch.ones(3), None, options, own)
+        given = Given(data, users, items, torch.ones(6), None, torch.ones(3), None, options)
         torch.manual_seed(1)
-        parts = GRAPHS[kind](given)
-        assert given.asked == {"dim", "l2", "layers", "sample"}
+        parts = RECOMMENDERS[kind].parts(given)
         rows = torch.tensor([0, 2, 3, 5])
         with torch.no_grad():
             for parameter in parts.module.parameters():
                 torch.nn.init.normal_(parameter, std=0.6)
             losses[l2] = parts.loss(rows, torch.Generator()).item()
     model = parts.module
-    assert (len(model.layers), model.sample, model.node.weight.shape[1]) == (2, 0, 4)
+    assert (len(model.layers), model.node.weight.shape[1]) == (2, 4)
     with torch.no_grad():
         of_users, of_items = (part.numpy() for part in model.factors())
         assert parts.ranked(torch.tensor([2, 0])).numpy() == pytest.approx((of_users @ of_items.T)[[2, 0]], rel=1e-4)
@@ -225,12 +169,3 @@ def test_the_loss_and_the_scores_by_hand(kind, tags, monkeypatch):
     penalty = np.concatenate([length[u], length[3 + i], length[3 + j]]).mean()
     assert losses[0.5] - losses[0.0] == pytest.approx(0.5 * penalty, rel=1e-4)
     assert losses[None] - losses[0.0] == pytest.approx(0.01 * penalty, rel=1e-2)
-
-
-def test_large_graphs_are_sampled_by_default(monkeypatch):
-    """Six pairs are twelve edges."""
-    codes = torch.zeros(6, dtype=torch.int64)
-    for whole, expected in ((12, 0), (11, 10)):
-        monkeypatch.setattr("causal_lib.models.graph_recommender.WHOLE", whole)
-        given = Given(_data(), codes, codes, torch.ones(6), None, torch.ones(3), None, {"dim": 2})
-        assert GRAPHS["lightgcn"](given).module.sample == expected

@@ -1,14 +1,15 @@
 """What a method is given, and the error that chooses the epoch, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from causal_lib.models import recommender
-from causal_lib.models.factors import Parts
 from causal_lib.models.interactions import Interactions
-from causal_lib.models.recommender import train_recommender
+from causal_lib.models.methods import RECOMMENDERS, Parts
+from causal_lib.models.recommender import Recommender, train_recommender
 
 
 def _pairs(pairs, value=None, shape=(3, 14)):
@@ -25,12 +26,11 @@ def fixed(monkeypatch):
 
     def method(given):
         kept["given"], kept["drawn"] = given, torch.rand(1).item()
-        given.option("dim", 32)
         module = torch.nn.Linear(1, 1)
         return Parts(module, lambda rows, generator: module.bias.sum() * 0 + 1, lambda users: table[users])
 
     for name in ("mf", "ips-mf", "bpr", "relevance-mf"):
-        monkeypatch.setitem(recommender.METHODS, name, method)
+        monkeypatch.setitem(RECOMMENDERS, name, replace(RECOMMENDERS[name], build=method))
     return kept, table.numpy()
 
 
@@ -49,7 +49,8 @@ def test_a_method_is_given_the_pairs_and_the_popularity(fixed):
     assert given.propensity.tolist() == share.tolist()
     assert (given.users.tolist(), given.items.tolist()) == (train.users.tolist(), train.items.tolist())
     assert given.value.tolist() == train.value.tolist()
-    assert (given.tags, given.randomised) == (None, None)
+    assert given.randomised is None
+    assert given.options == RECOMMENDERS["ips-mf"].options | {"dim": 7}
     assert kept["drawn"] == torch.rand(1, generator=torch.Generator().manual_seed(4)).item()
     assert found.settings == {"dim": 7, "seed": 4}
     assert (found.method, found.shape, len(found.history)) == ("ips-mf", (3, 14), 2)
@@ -93,7 +94,7 @@ def test_fewer_than_ten_items_are_ranked_whole(monkeypatch):
         module = torch.nn.Linear(1, 1)
         return Parts(module, lambda rows, generator: module.bias.sum() * 0, lambda users: table[users])
 
-    monkeypatch.setitem(recommender.METHODS, "bpr", method)
+    monkeypatch.setitem(RECOMMENDERS, "bpr", replace(RECOMMENDERS["bpr"], build=method))
     found = train_recommender(train, last, "bpr", epochs=1, progress=False)
     assert found.history["validation"].item() == pytest.approx(1 - 1 / np.log2(3))
 
@@ -115,3 +116,19 @@ def test_what_does_not_fit_is_refused(change, message):
     given = {"train": _pairs([(0, 3), (1, 3)], [5, 3]), "validation": _pairs([(0, 1), (1, 4)], [1, 5])} | change
     with pytest.raises(ValueError, match=message):
         train_recommender(given.pop("train"), given.pop("validation"), "mf", epochs=1, **given)
+
+
+def test_pairs_are_predicted_in_blocks_of_users():
+    """4 million scores at once: one user of 2.5 million items, two of 2 million, all three of 1 million."""
+    for n_items, most in ((2_500_000, 1), (2_000_000, 2), (1_000_000, 3)):
+        asked, row = [], torch.arange(n_items, dtype=torch.float32)
+
+        def ranked(users, asked=asked, row=row):
+            asked.append(len(users))
+            return row + 0.25 * users[:, None]
+
+        found = Recommender("made", (9, n_items), ranked, pd.DataFrame())
+        predicted = found.predict([7, 2, 7, 5], [3, 11, n_items - 1, 0])
+        assert predicted.tolist() == pytest.approx([4.75, 11.5, n_items - 1 + 1.75, 1.25], rel=1e-6)
+        assert max(asked) == most
+        assert sum(asked) == 3

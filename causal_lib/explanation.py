@@ -10,7 +10,6 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch_geometric.data import Data
 from torch_geometric.explain.algorithm.utils import clear_masks, set_masks
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
@@ -21,6 +20,7 @@ from causal_lib.graph import CausalGraph
 from causal_lib.models.factors import Recommender
 from causal_lib.models.gnn import EdgePredictor, node_numbers
 from causal_lib.models.interactions import Interactions
+from causal_lib.resampling import mean_with_interval
 
 _USERS = 2_000  # most users that the average over users is taken from
 
@@ -57,9 +57,8 @@ def permutation_importance(
         if len(columns) == 0 or min(columns) < 0 or max(columns) >= X.shape[1]:
             raise ValueError(f"groups: {name!r} names columns {list(columns)}; X has columns 0..{X.shape[1] - 1}")
     falls = auc_falls(predict, X, y, list(groups.values()), n_repeats, np.random.default_rng(seed))
-    half = stats.t.ppf(0.975, n_repeats - 1) * falls.std(axis=0, ddof=1) / np.sqrt(n_repeats)
-    mean = falls.mean(axis=0)
-    table = pd.DataFrame({"importance": mean, "low": mean - half, "high": mean + half}, index=list(groups))
+    mean, low, high = mean_with_interval(falls)
+    table = pd.DataFrame({"importance": mean, "low": low, "high": high}, index=list(groups))
     return table.rename_axis("feature").sort_values("importance", ascending=False, kind="stable")
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
-from scipy import stats
 from scipy.signal import get_window
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_selection import mutual_info_classif
@@ -14,6 +13,7 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from causal_lib.checks import check_binary, check_frame, check_range
 from causal_lib.data import schema
+from causal_lib.resampling import mean_with_interval
 
 _MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more, and it is repeated on other rows anyway
 
@@ -237,9 +237,8 @@ def importance(
         how = {"discrete_features": discrete, "random_state": seed}
         draws = (rng.permutation(len(X))[:size] for _ in range(n_repeats))
         repeats = np.array([mutual_info_classif(codes[rows], y[rows], **how) for rows in draws])
-    mean = repeats.mean(axis=0)
-    half = stats.t.ppf(0.975, n_repeats - 1) * repeats.std(axis=0, ddof=1) / np.sqrt(n_repeats)
-    table = pd.DataFrame({"importance": mean, "low": mean - half, "high": mean + half}, index=columns)
+    mean, low, high = mean_with_interval(repeats)
+    table = pd.DataFrame({"importance": mean, "low": low, "high": high}, index=columns)
     return table.rename_axis("feature").sort_values("importance", ascending=False, kind="stable")
 
 

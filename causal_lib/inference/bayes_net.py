@@ -9,6 +9,7 @@ import pyagrum as gum
 
 from causal_lib.checks import check_frame
 from causal_lib.graph import CausalGraph
+from causal_lib.resampling import cluster_codes, percentile_ends, poisson_counts
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,9 +74,10 @@ class CausalNetwork:
                     f"{name!r} has {len(parents)} parents with {np.prod(sizes[:-1], dtype=float):.0g} combinations; lower bins"
                 )
             tables[name] = parents, np.ravel_multi_index([codes[other] for other in (*parents, name)], sizes), sizes
-        rng, n = np.random.default_rng(seed), len(frame)
-        groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(n)
-        weights = [np.ones(n), *(rng.poisson(1, groups.max() + 1)[groups] for _ in range(n_boot))]
+        n = len(frame)
+        rng = np.random.default_rng(seed)
+        groups = cluster_codes(frame, cluster)
+        weights = [np.ones(n), *(poisson_counts(groups.max() + 1, rng)[groups] for _ in range(n_boot))]
         return cls(graph, levels, tuple(_net(graph, levels, tables, w, prior) for w in weights), n)
 
     def query(
@@ -102,7 +104,7 @@ class CausalNetwork:
         answers = np.array([_ask(net, outcome, do, at) for net in self.nets])
         table = pd.DataFrame({"probability": answers[0]}, index=self.levels[outcome].rename(outcome))
         if len(answers) > 1:
-            table["low"], table["high"] = np.nanquantile(answers[1:], (0.025, 0.975), axis=0)
+            table["low"], table["high"] = percentile_ends(answers[1:])
         return table
 
     def _level(self, name, value):

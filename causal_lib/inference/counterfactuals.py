@@ -7,6 +7,7 @@ import pandas as pd
 
 from causal_lib.checks import check_binary, check_frame
 from causal_lib.inference.estimators import cross_fit, design
+from causal_lib.resampling import cluster_codes, percentile_ends, poisson_counts
 
 _PARTS = ("treated", "hit", "treated without", "miss", "untreated with", "untreated hit")
 
@@ -65,7 +66,7 @@ def probabilities_of_causation(
         check_binary(frame[name], name=f"{what} {name!r}")
         for name, what in ((treatment, "treatment"), (outcome, "outcome"))
     )
-    groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(len(t))
+    groups = cluster_codes(frame, cluster)
     chances, means = cross_fit(y, t, design(frame, adjustment), groups, seed)
     odds = chances[:, 1] / chances[:, 0]
     without = t * means[:, 0] + (1 - t) * odds * (y - means[:, 0])  # sums to the treated who would have it without
@@ -77,13 +78,13 @@ def probabilities_of_causation(
     if monotone:
         _check_monotone(parts, stratum, groups, treatment)
     rng = np.random.default_rng(seed)
-    drawn = [np.tensordot(rng.poisson(1, len(sums)), sums, axes=1) for _ in range(n_boot)]
+    drawn = [np.tensordot(poisson_counts(len(sums), rng), sums, axes=1) for _ in range(n_boot)]
     bounds = _bounds(np.array([sums.sum(axis=0), *drawn]), monotone)
     names = ["necessity", "sufficiency", "both"]
     table = pd.DataFrame(bounds[0], index=names, columns=["lower", "upper"])
     if n_boot:
-        table["low"] = np.nanquantile(bounds[1:, :, 0], 0.025, axis=0)
-        table["high"] = np.nanquantile(bounds[1:, :, 1], 0.975, axis=0)
+        table["low"], _ = percentile_ends(bounds[1:, :, 0])
+        _, table["high"] = percentile_ends(bounds[1:, :, 1])
     return table
 
 

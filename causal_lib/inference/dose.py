@@ -9,6 +9,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from causal_lib.checks import check_frame, check_outcome
 from causal_lib.inference.estimators import NoOverlapError, check_moves, design, fit, folds, standard_error
+from causal_lib.resampling import cluster_codes
 
 _FEW = 10
 _GRID = 60  # quantiles of the treatment at which averages over all rows are taken
@@ -65,7 +66,7 @@ def dose_response(
         raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
     check_frame(frame, [treatment, outcome, *adjustment, *filter(None, [cluster])], complete=True)
     t, y, x = _continuous(frame[treatment]), check_outcome(frame[outcome]), design(frame, adjustment)
-    groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(len(frame))
+    groups = cluster_codes(frame, cluster)
     at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS) if at is None else np.asarray(at, dtype=float).ravel()
     if not len(at) or not ((at >= t.min()) & (at <= t.max())).all():
         raise ValueError(f"at: levels must lie within those seen, [{t.min():g}, {t.max():g}]; found {at.tolist()}")

@@ -16,6 +16,7 @@ from causal_lib.inference.estimators import PLAIN, design, front_door, slope, st
 from causal_lib.inference.identification import Estimand, identify
 from causal_lib.inference.learners import causal_forest, dr_learner, linear_dml, orthogonal_iv
 from causal_lib.inference.pags import why_no_common_adjustment_set
+from causal_lib.resampling import cluster_codes
 
 ESTIMATORS = {**PLAIN, "linear_dml": linear_dml, "causal_forest": causal_forest, "dr_learner": dr_learner}
 """Estimator name -> function as in `estimators.PLAIN`, of a treatment of 0 and 1 and a back-door set."""
@@ -184,7 +185,7 @@ def effect(
     through = [] if estimand is None else [*(estimand.mediators or ()), *filter(None, [estimand.instrument])]
     check_frame(frame, [treatment, outcome, *adjustment, *through, *filter(None, [cluster])], complete=True)
     y, x = check_outcome(frame[outcome]), design(frame, adjustment)
-    groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(len(frame))
+    groups = cluster_codes(frame, cluster)
     if strategy == "instrument":
         name, counts = estimator or "wald", {}
         t, z = (check_numeric(frame[column], column) for column in (treatment, estimand.instrument))

@@ -18,6 +18,7 @@ from causal_lib.inference.estimators import (
     standard_error,
 )
 from causal_lib.inference.learners import LEARNERS, Projection, final_model
+from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
 
 GROUPS = 5
 OBJECTIVES = ("uplift", "relevance", "revenue")
@@ -90,7 +91,7 @@ class UpliftModel:
             raise ValueError("adjustment is empty: effects can vary only with columns; give some, or use effect")
         t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
         y = check_outcome(frame[outcome])
-        groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(len(frame))
+        groups = cluster_codes(frame, cluster)
         chances, means = cross_fit(y, t, x, groups, seed)
         score, _ = dr_scores(y, t, chances, means)
 
@@ -305,8 +306,8 @@ def incremental_outcomes(
     codes = pd.factorize(np.asarray(groups)[chosen])[0]
     sums, counts = np.bincount(codes, np.asarray(uplift)[chosen]), np.bincount(codes)
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=n_boot)
-    low, high = np.quantile(weights @ sums / (weights @ counts), [0.025, 0.975])
+    drawn = np.array([resampled_counts(len(counts), rng) for _ in range(n_boot)])
+    low, high = percentile_ends(drawn @ sums / (drawn @ counts))
     return 1000 * float(sums.sum() / counts.sum()), 1000 * float(low), 1000 * float(high)
 
 

@@ -11,6 +11,7 @@ from causal_lib.checks import check_frame, check_range
 from causal_lib.inference.estimators import design, standard_error
 from causal_lib.policy.estimators import ESTIMATORS, Rounds, estimators_table
 from causal_lib.policy.reward_model import FOLDS, check_actions, fit_additive
+from causal_lib.resampling import cluster_codes, percentile_ends, resampled_indices
 
 # Fewer effective rows than this carry no normal interval of a rate. It also bounds the share of one row: the effective
 # sample size is at most one over the square of the largest share, so a row with over a tenth of the weight leaves under 100.
@@ -156,7 +157,7 @@ def policy_values(
         group_w = _group_weights(policy, logging, embedding, chosen, n)
     rounds = Rounds(w, r, policy_mean, shown_mean, group_w)
     rng = np.random.default_rng(seed)
-    groups = pd.factorize(logs[cluster])[0] if cluster else None
+    groups = cluster_codes(logs, cluster) if cluster else None
     how = (interval, level, rng, groups)
     return {name: _valued(name, rounds, limits, how) for name in estimators}
 
@@ -364,9 +365,9 @@ def _ends(score, span, interval, level, rng, groups=None):
     n, mean, deviation = len(score), score.mean(), score.std(ddof=1)
     if interval == "bootstrap":
         sums, counts = (score, np.ones(n)) if groups is None else (np.bincount(groups, score), np.bincount(groups))
-        draws = (rng.integers(len(sums), size=len(sums)) for _ in range(_DRAWS))
+        draws = (resampled_indices(len(sums), rng) for _ in range(_DRAWS))
         means = [sums[draw].sum() / counts[draw].sum() for draw in draws]
-        return tuple(np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
+        return percentile_ends(means, (1 - level) / 2)
     if interval == "normal":
         error = deviation / np.sqrt(n) if groups is None else standard_error(score - mean, groups)
         half = norm.ppf((1 + level) / 2) * error

@@ -73,15 +73,26 @@ class CausalNetwork:
                 raise ValueError(
                     f"{name!r} has {len(parents)} parents with {np.prod(sizes[:-1], dtype=float):.0g} combinations; lower bins"
                 )
-            tables[name] = parents, np.ravel_multi_index([codes[other] for other in (*parents, name)], sizes), sizes
+            tables[name] = (
+                parents,
+                np.ravel_multi_index([codes[other] for other in (*parents, name)], sizes),
+                sizes,
+            )
         n = len(frame)
         rng = np.random.default_rng(seed)
         groups = cluster_codes(frame, cluster)
-        weights = [np.ones(n), *(poisson_counts(groups.max() + 1, rng)[groups] for _ in range(n_boot))]
+        weights = [
+            np.ones(n),
+            *(poisson_counts(groups.max() + 1, rng)[groups] for _ in range(n_boot)),
+        ]
         return cls(graph, levels, tuple(_net(graph, levels, tables, w, prior) for w in weights), n)
 
     def query(
-        self, outcome: str, *, do: Mapping[str, object] | None = None, given: Mapping[str, object] | None = None
+        self,
+        outcome: str,
+        *,
+        do: Mapping[str, object] | None = None,
+        given: Mapping[str, object] | None = None,
     ) -> pd.DataFrame:
         """P(outcome | do(...), given): one row for each level, with 95% percentile intervals over the draws.
 
@@ -102,7 +113,9 @@ class CausalNetwork:
             raise ValueError(f"{sorted(both)[0]!r} is named twice: as outcome, in do or in given")
         at = {name: self._level(name, value) for name, value in (do | given).items()}
         answers = np.array([_ask(net, outcome, do, at) for net in self.nets])
-        table = pd.DataFrame({"probability": answers[0]}, index=self.levels[outcome].rename(outcome))
+        table = pd.DataFrame(
+            {"probability": answers[0]}, index=self.levels[outcome].rename(outcome)
+        )
         if len(answers) > 1:
             table["low"], table["high"] = percentile_ends(answers[1:])
         return table
@@ -115,7 +128,9 @@ class CausalNetwork:
             if not isinstance(value, pd.Interval):
                 return int(np.searchsorted(edges, float(value), side="left"))
         if value not in levels:
-            raise ValueError(f"{name!r} has no level {value!r}; levels: {', '.join(map(str, levels))}")
+            raise ValueError(
+                f"{name!r} has no level {value!r}; levels: {', '.join(map(str, levels))}"
+            )
         return int(levels.get_loc(value))
 
     def __repr__(self):
@@ -125,7 +140,9 @@ class CausalNetwork:
 
 def cut(column: pd.Series, bins: int) -> tuple[np.ndarray, pd.Index]:
     """(n,) codes and the levels of one column; of numbers with more than ``bins`` values, quantile intervals."""
-    numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
+    numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(
+        column.dtype
+    )
     if numeric and column.nunique() > bins:
         found = pd.qcut(column.astype(float), bins, duplicates="drop")
         return found.cat.codes.to_numpy().astype(np.intp), pd.IntervalIndex(found.cat.categories)
@@ -136,7 +153,10 @@ def cut(column: pd.Series, bins: int) -> tuple[np.ndarray, pd.Index]:
 def _net(graph, levels, tables, weights, prior):
     net = graph.to_pyagrum({name: len(values) for name, values in levels.items()})
     for name, (parents, cell, sizes) in tables.items():
-        counts = np.bincount(cell, weights, minlength=int(np.prod(sizes))).reshape(sizes) + prior / sizes[-1]
+        counts = (
+            np.bincount(cell, weights, minlength=int(np.prod(sizes))).reshape(sizes)
+            + prior / sizes[-1]
+        )
         # pyAgrum's own order of the parents; its arrays have the child last and the first parent next to it
         order = list(net.cpt(name).names[1:])[::-1]
         counts = counts.transpose([*(parents.index(other) for other in order), len(parents)])

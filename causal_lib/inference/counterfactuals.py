@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from causal_lib.checks import check_binary, check_frame
-from causal_lib.inference.estimators import cross_fit, design
+from causal_lib.inference.nuisances import cross_fit, design
 from causal_lib.resampling import cluster_codes, percentile_ends, poisson_counts
 
 _PARTS = ("treated", "hit", "treated without", "miss", "untreated with", "untreated hit")
@@ -59,7 +59,9 @@ def probabilities_of_causation(
     Zhao 1994.
     """
     adjustment = list(adjustment)
-    check_frame(frame, [treatment, outcome, *adjustment, *([cluster] if cluster else [])], complete=True)
+    check_frame(
+        frame, [treatment, outcome, *adjustment, *([cluster] if cluster else [])], complete=True
+    )
     if strata < 1:
         raise ValueError(f"{strata=}: at least 1 is needed")
     t, y = (
@@ -69,11 +71,15 @@ def probabilities_of_causation(
     groups = cluster_codes(frame, cluster)
     chances, means = cross_fit(y, t, design(frame, adjustment), groups, seed)
     odds = chances[:, 1] / chances[:, 0]
-    without = t * means[:, 0] + (1 - t) * odds * (y - means[:, 0])  # sums to the treated who would have it without
+    without = t * means[:, 0] + (1 - t) * odds * (
+        y - means[:, 0]
+    )  # sums to the treated who would have it without
     treated = (1 - t) * means[:, 1] + t / odds * (y - means[:, 1])
     parts = np.column_stack([t, t * y, without, (1 - t) * (1 - y), treated, (1 - t) * y])
     predicted = means[:, 1] - means[:, 0]
-    stratum = np.searchsorted(np.quantile(predicted, np.linspace(0, 1, strata + 1)[1:-1]), predicted, side="right")
+    stratum = np.searchsorted(
+        np.quantile(predicted, np.linspace(0, 1, strata + 1)[1:-1]), predicted, side="right"
+    )
     sums = _sums(parts, groups, stratum, strata)
     if monotone:
         _check_monotone(parts, stratum, groups, treatment)
@@ -117,13 +123,18 @@ def _bounds(sums, monotone):
 
 def _check_monotone(parts, stratum, groups, treatment):
     """Raise where a stratum's effect lies so far below 0 that chance does not explain it, many strata allowed for."""
-    score = parts[:, 1] - parts[:, 2] + parts[:, 4] - parts[:, 5]  # the effect of each row, doubly robust
+    score = (
+        parts[:, 1] - parts[:, 2] + parts[:, 4] - parts[:, 5]
+    )  # the effect of each row, doubly robust
     values = []
     for number in np.unique(stratum):
         inside = stratum == number
         spread = np.bincount(groups, inside * (score - score[inside].mean()))
         values.append(score[inside].sum() / np.sqrt((spread**2).sum()))
-    z, limit = np.array(values), -np.sqrt(2 * np.log(20 * len(values)))  # below it in any: less than once in 20
+    z, limit = (
+        np.array(values),
+        -np.sqrt(2 * np.log(20 * len(values))),
+    )  # below it in any: less than once in 20
     if z.min() < limit:
         raise ValueError(
             f"monotone: in {int((z < limit).sum())} of {len(z)} strata {treatment!r} lowers the outcome (z = {z.min():.1f}); "

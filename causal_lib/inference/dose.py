@@ -8,7 +8,14 @@ from scipy.stats import gaussian_kde, norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from causal_lib.checks import check_frame, check_outcome
-from causal_lib.inference.estimators import NoOverlapError, check_moves, design, fit, folds, standard_error
+from causal_lib.inference.nuisances import (
+    NoOverlapError,
+    check_moves,
+    design,
+    fit,
+    folds,
+    standard_error,
+)
 from causal_lib.resampling import cluster_codes
 
 _FEW = 10
@@ -19,7 +26,13 @@ _FLOOR = 0.05  # of the average density: a row speaks for twenty at most
 _MOST_OUT = 0.1
 _NEAR = 20
 _BANDWIDTHS = np.geomspace(0.1, 2.0, 15)  # in standard deviations of the treatment
-_SPREAD = {"loss": "poisson", "max_iter": 50, "learning_rate": 0.05, "max_leaf_nodes": 7, "min_samples_leaf": 100}
+_SPREAD = {
+    "loss": "poisson",
+    "max_iter": 50,
+    "learning_rate": 0.05,
+    "max_leaf_nodes": 7,
+    "min_samples_leaf": 100,
+}
 
 
 def dose_response(
@@ -65,11 +78,21 @@ def dose_response(
     if own := {treatment, outcome} & set(adjustment):
         raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
     check_frame(frame, [treatment, outcome, *adjustment, *filter(None, [cluster])], complete=True)
-    t, y, x = _continuous(frame[treatment]), check_outcome(frame[outcome]), design(frame, adjustment)
+    t, y, x = (
+        _continuous(frame[treatment]),
+        check_outcome(frame[outcome]),
+        design(frame, adjustment),
+    )
     groups = cluster_codes(frame, cluster)
-    at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS) if at is None else np.asarray(at, dtype=float).ravel()
+    at = (
+        np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS)
+        if at is None
+        else np.asarray(at, dtype=float).ravel()
+    )
     if not len(at) or not ((at >= t.min()) & (at <= t.max())).all():
-        raise ValueError(f"at: levels must lie within those seen, [{t.min():g}, {t.max():g}]; found {at.tolist()}")
+        raise ValueError(
+            f"at: levels must lie within those seen, [{t.min():g}, {t.max():g}]; found {at.tolist()}"
+        )
     if bandwidth is not None and not bandwidth > 0:
         raise ValueError(f"{bandwidth=} must be above 0")
     grid, mass = _quantiles(t)
@@ -114,7 +137,9 @@ def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
     left = t - centre
     check_moves(left, t)
     for train, test in splits:
-        model = HistGradientBoostingRegressor(**_SPREAD, random_state=seed).fit(wide[train], left[train] ** 2)
+        model = HistGradientBoostingRegressor(**_SPREAD, random_state=seed).fit(
+            wide[train], left[train] ** 2
+        )
         spread[test] = np.sqrt(model.predict(wide[test]))
     check_moves(left, t, spread**2)
     # One dimension and n rows: a kernel density needs no folds.
@@ -133,7 +158,9 @@ def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
     for train, test in splits:
         model = fit(y[train], np.column_stack([wide[train], t[train]]), seed)
         own[test] = model(np.column_stack([wide[test], t[test]]))
-        every = np.column_stack([np.repeat(wide[test], len(grid), axis=0), np.tile(grid, len(test))])
+        every = np.column_stack(
+            [np.repeat(wide[test], len(grid), axis=0), np.tile(grid, len(test))]
+        )
         predicted[test] = model(every).reshape(len(test), len(grid))
     curve = predicted.mean(axis=0)
     return (y - own) * weights + np.interp(t, grid, curve), predicted - curve
@@ -161,18 +188,32 @@ def _cross_validated(pseudo, t, grid):
     for width in _BANDWIDTHS * t.std():
         steps = (t - grid[:, None]) / width
         kernel = np.exp(-(steps**2) / 2)
-        s0, s1, s2 = (kernel.sum(axis=1), (kernel * steps).sum(axis=1), (kernel * steps**2).sum(axis=1))
+        s0, s1, s2 = (
+            kernel.sum(axis=1),
+            (kernel * steps).sum(axis=1),
+            (kernel * steps**2).sum(axis=1),
+        )
         size = s0 * s2 - s1**2
         if (s0**2 < _NEAR * (kernel**2).sum(axis=1)).any() or (size <= 0).any():
             continue
         fitted = (s2 * (kernel @ pseudo) - s1 * ((kernel * steps) @ pseudo)) / size
-        own = np.interp(t[inside], grid, s2 / size)  # a row's weight on its own fit: the kernel is 1 at 0
+        own = np.interp(
+            t[inside], grid, s2 / size
+        )  # a row's weight on its own fit: the kernel is 1 at 0
         losses[width] = ((pseudo[inside] - np.interp(t[inside], grid, fitted)) / (1 - own)) ** 2
     if not losses:
-        raise ValueError(f"{len(t)} rows are too few or too uneven to choose a bandwidth; give bandwidth")
+        raise ValueError(
+            f"{len(t)} rows are too few or too uneven to choose a bandwidth; give bandwidth"
+        )
     best = min(losses.values(), key=np.mean)
     beyond = {width: loss - best for width, loss in losses.items()}
-    return float(min(width for width, more in beyond.items() if more.mean() <= more.std() / np.sqrt(len(more))))
+    return float(
+        min(
+            width
+            for width, more in beyond.items()
+            if more.mean() <= more.std() / np.sqrt(len(more))
+        )
+    )
 
 
 def _local_quadratic(pseudo, t, level, width, grid, mass, apart):
@@ -192,6 +233,8 @@ def _local_quadratic(pseudo, t, level, width, grid, mass, apart):
     bread = np.linalg.pinv(weighted.T @ basis)
     beta = bread @ (weighted.T @ pseudo)
     leverage = ((weighted @ bread) * basis).sum(axis=1)
-    own = len(t) * (weighted @ bread[0]) * (pseudo - basis @ beta) / (1 - leverage)  # few rows are near: as HC3
+    own = (
+        len(t) * (weighted @ bread[0]) * (pseudo - basis @ beta) / (1 - leverage)
+    )  # few rows are near: as HC3
     kernel, basis = terms(grid)
     return float(beta[0]), own + len(t) * (apart @ (mass * kernel * (basis @ bread[0])))

@@ -70,17 +70,23 @@ class ClassEstimand:
                 self.cases[0].refusal,
             )
         raise NotIdentifiableError(
-            f"the effect of {self.treatment} on {self.outcome} is not the same in all members of the class", str(self)
+            f"the effect of {self.treatment} on {self.outcome} is not the same in all members of the class",
+            str(self),
         )
 
     def __str__(self):
         members = sum(case.count or 0 for case in self.cases)
         told = [
-            (f"{case.count} of {members}: " if case.count else "") + str(case.estimand or "not identifiable")
+            (f"{case.count} of {members}: " if case.count else "")
+            + str(case.estimand or "not identifiable")
             for case in self.cases
         ]
         edge = next(iter(self.deciding), None)
-        decides = f"; {edge} decides" + (", though not alone" if self.deciding[edge] < 1 else "") if edge else ""
+        decides = (
+            f"; {edge} decides" + (", though not alone" if self.deciding[edge] < 1 else "")
+            if edge
+            else ""
+        )
         return "; ".join(told) + decides
 
     def __repr__(self):
@@ -167,10 +173,14 @@ def identify_class(
 def _identify_pag(graph, treatment, outcome, hidden, instruments, limit):
     """As `identify_class`, of a PAG: by the criterion, else member by member."""
     if instruments:
-        raise ValueError("instruments: a PAG shows none, since any of its edges may hide a common cause")
+        raise ValueError(
+            "instruments: a PAG shows none, since any of its edges may hide a common cause"
+        )
     try:
         found = identify_by_adjustment(graph, treatment, outcome, hidden=hidden)
-        return ClassEstimand(treatment, outcome, (Case(found, None, None, some_mag(graph)),), {}, "MAGs")
+        return ClassEstimand(
+            treatment, outcome, (Case(found, None, None, some_mag(graph)),), {}, "MAGs"
+        )
     except NotIdentifiableError as error:
         reason = error.witness
     try:
@@ -189,7 +199,9 @@ def _sorted(graph, treatment, outcome, graphs, answer, among):
     found = []
     labels = [_place(found, one, treatment, outcome, answer) for one in graphs]
     counts = Counter(labels)
-    cases = [Case(_chosen(one), one["refusal"], counts[k], one["example"]) for k, one in enumerate(found)]
+    cases = [
+        Case(_chosen(one), one["refusal"], counts[k], one["example"]) for k, one in enumerate(found)
+    ]
     cases.sort(key=lambda case: -case.count)
     return ClassEstimand(treatment, outcome, tuple(cases), _deciding(graph, graphs, labels), among)
 
@@ -209,13 +221,18 @@ def _place(found, member, treatment, outcome, answer):
             if not good:
                 continue
             one["sets"] = good
-        elif key in ("front-door", "do-calculus", "instrument") and one["estimand"].latex != estimand.latex:
+        elif (
+            key in ("front-door", "do-calculus", "instrument")
+            and one["estimand"].latex != estimand.latex
+        ):
             continue
         return number
     sets = []
     if key == "back-door":
         sets = list(dict.fromkeys([*estimand.adjustments, estimand.optimal]))
-    found.append({"key": key, "estimand": estimand, "refusal": refusal, "example": member, "sets": sets})
+    found.append(
+        {"key": key, "estimand": estimand, "refusal": refusal, "example": member, "sets": sets}
+    )
     return len(found) - 1
 
 
@@ -232,7 +249,9 @@ def _deciding(graph, graphs, labels):
     whole = _entropy(labels)
     shares = {}
     for edge, (i, j) in zip(graph.edges, np.argwhere(np.triu(graph.skeleton)), strict=True):
-        if not whole or not (graph.undirected[i, j] or CIRCLE in (graph.marks[i, j], graph.marks[j, i])):
+        if not whole or not (
+            graph.undirected[i, j] or CIRCLE in (graph.marks[i, j], graph.marks[j, i])
+        ):
             continue
         parts = {}
         for label, one in zip(labels, graphs, strict=True):
@@ -244,4 +263,6 @@ def _deciding(graph, graphs, labels):
 
 
 def _entropy(labels):
-    return -sum(count / len(labels) * math.log(count / len(labels)) for count in Counter(labels).values())
+    return -sum(
+        count / len(labels) * math.log(count / len(labels)) for count in Counter(labels).values()
+    )

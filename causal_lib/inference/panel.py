@@ -1,11 +1,12 @@
-"""Effect of a change that some units meet on a known day: interrupted time series, difference in differences, synthetic control."""
+"""Effect of a change on a known day: interrupted time series, difference in differences, synthetic control."""
 
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
-from scipy.stats import norm, t
+from scipy.stats import norm, ttest_ind
 
 from causal_lib.checks import check_binary, check_frame, check_outcome
 
@@ -79,41 +80,45 @@ def interrupted_time_series(
     """
     check_frame(frame, [time, outcome], key=[time], complete=True)
     ordered = frame.sort_values(time)
-    y, when = check_outcome(ordered[outcome]), ordered[time].to_numpy(dtype=float)
-    n, since = len(y), when >= start
+    y = check_outcome(ordered[outcome])
+    when = ordered[time].to_numpy(dtype=float)
+    n = len(y)
+    since = when >= start
     _enough(int((~since).sum()), int(since.sum()), 4, f"times before and since start={start:g}")
     lags = int(4 * (n / 100) ** (2 / 9)) if lags is None else lags
     if not 0 <= lags < n:
         raise ValueError(f"lags={lags}: must be from 0 to {n - 1}, below the number of times")
     x = np.column_stack([np.ones(n), when - start, since, since * (when - start)])
-    beta = np.linalg.lstsq(x, y, rcond=None)[0]
-    residuals = y - x @ beta
-    scores = x * residuals[:, None]
-    meat = scores.T @ scores
-    for lag in range(1, lags + 1):
-        crossed = scores[lag:].T @ scores[:-lag]
-        meat += (1 - lag / (lags + 1)) * (crossed + crossed.T)
-    bread = np.linalg.inv(x.T @ x)
-    covariance = n / (n - x.shape[1]) * bread @ meat @ bread
+    # slow to import, and needed here alone
+    from statsmodels.regression.linear_model import OLS
+
+    newey_west = {"maxlags": lags, "use_correction": True}
+    line = OLS(y, x).fit(cov_type="HAC", cov_kwds=newey_west)
+    residuals = line.resid
     change = np.array([0, 0, 1, (when - start)[since].mean()])
-    value, error = float(change @ beta), float(np.sqrt(max(change @ covariance @ change, 0.0)))
-    path = pd.DataFrame({"observed": y, "counterfactual": x[:, :2] @ beta[:2]}, index=ordered[time])
-    spread = residuals @ residuals
+    value = float(change @ line.params)
+    error = float(np.sqrt(max(change @ line.cov_params() @ change, 0.0)))
+    without = x[:, :2] @ line.params[:2]
+    path = pd.DataFrame({"observed": y, "counterfactual": without}, index=ordered[time])
+    variation = residuals @ residuals
     found = {
         "times before": int((~since).sum()),
         "times since": int(since.sum()),
         "lags": int(lags),
-        "level": float(beta[2]),
-        "slope": float(beta[3]),
-        "autocorrelation": float(residuals[1:] @ residuals[:-1] / spread) if spread else 0.0,
+        "level": float(line.params[2]),
+        "slope": float(line.params[3]),
+        "autocorrelation": float(residuals[1:] @ residuals[:-1] / variation) if variation else 0.0,
     }
     p = float(2 * norm.sf(abs(value) / error)) if error else float(value == 0)
+    half = _Z * error
     return PanelEffect(
-        outcome, "interrupted time series", value, value - _Z * error, value + _Z * error, p, path, found
+        outcome, "interrupted time series", value, value - half, value + half, p, path, found
     )
 
 
-def difference_in_differences(frame: pd.DataFrame, outcome: str, *, treated: str, unit: str, time: str) -> PanelEffect:
+def difference_in_differences(
+    frame: pd.DataFrame, outcome: str, *, treated: str, unit: str, time: str
+) -> PanelEffect:
     """The change of the treated units' mean outcome less that of the others': (ȳ11 - ȳ10) - (ȳ01 - ȳ00).
 
     In a balanced panel with one date of change this is the coefficient of ``treated`` in the regression on units and times
@@ -146,15 +151,17 @@ def difference_in_differences(frame: pd.DataFrame, outcome: str, *, treated: str
     wide, of_treated, since = _panel(frame, outcome, treated, unit, time)
     _enough(int(of_treated.sum()), int((~of_treated).sum()), 2, "treated units and others")
     _enough(int((~since).sum()), int(since.sum()), 2, "times before and since the change", since=1)
-    y, when = wide.to_numpy(), wide.columns.to_numpy(dtype=float)
+    y = wide.to_numpy()
+    when = wide.columns.to_numpy(dtype=float)
     change = y[:, since].mean(axis=1) - y[:, ~since].mean(axis=1)
     value, low, high, p = _welch(change[of_treated], change[~of_treated])
     before = when[~since] - when[~since].mean()
     slopes = y[:, ~since] @ before / (before @ before)
     trend, _, _, trend_p = _welch(slopes[of_treated], slopes[~of_treated])
-    mine, others = y[of_treated].mean(axis=0), y[~of_treated].mean(axis=0)
-    shifted = others + (mine - others)[~since].mean()
-    path = pd.DataFrame({"observed": mine, "counterfactual": shifted}, index=wide.columns)
+    of_change = y[of_treated].mean(axis=0)
+    of_others = y[~of_treated].mean(axis=0)
+    shifted = of_others + (of_change - of_others)[~since].mean()
+    path = pd.DataFrame({"observed": of_change, "counterfactual": shifted}, index=wide.columns)
     found = _sizes(of_treated, since) | {"pre_trend": trend, "pre_trend_p": trend_p}
     return PanelEffect(outcome, "difference in differences", value, low, high, p, path, found)
 
@@ -194,15 +201,20 @@ def synthetic_control(
         19 placebos.
 
     Diagnostics: pre_error, root mean squared distance of the treated units to their mixtures before the change;
-    placebo_pre_error, the same of the placebos (both in units of the outcome); donors, how many have weight on average.
+    placebo_pre_error, the same of the placebos (both in units of the outcome); donors, how many have positive weight on average.
 
     Source: Abadie, Diamond and Hainmueller 2010; several treated units, Cavallo and others 2013.
     """
     wide, of_treated, since = _panel(frame, outcome, treated, unit, time)
-    k, n_donors = int(of_treated.sum()), int((~of_treated).sum())
+    k = int(of_treated.sum())
+    n_donors = int((~of_treated).sum())
     _enough(int((~since).sum()), int(since.sum()), 2, "times before and since the change", since=1)
     _enough(
-        k, n_donors, 1, "treated units and donors (19 donors of one treated unit, 5 of more)", since=19 if k == 1 else 5
+        k,
+        n_donors,
+        1,
+        "treated units and donors (19 donors of one treated unit, 5 of more)",
+        since=19 if k == 1 else 5,
     )
     if placebos < 19:
         raise ValueError(f"placebos={placebos}: an interval of 95% needs 19 or more")
@@ -210,56 +222,66 @@ def synthetic_control(
     level = y[:, ~since].mean(axis=1, keepdims=True) if demeaned else np.zeros((len(y), 1))
     moved = y - level
     donors = np.flatnonzero(~of_treated)
-    weights = np.array([_mixture(moved[i, ~since], moved[donors][:, ~since]) for i in np.flatnonzero(of_treated)])
+    weights = np.array(
+        [_mixture(moved[i, ~since], moved[donors][:, ~since]) for i in np.flatnonzero(of_treated)]
+    )
     without = weights @ moved[donors] + level[of_treated]
     gap = y[of_treated] - without
-    placebo = np.array([moved[i] - _mixed(moved, i, donors[donors != i], since) for i in donors])
+    placebo = np.array(
+        [moved[i] - _counterfactual(moved, i, donors[donors != i], since) for i in donors]
+    )
     value = float(gap[:, since].mean())
-    rng, of_donor = np.random.default_rng(seed), placebo[:, since].mean(axis=1)
-    # one treated unit: each donor once. More: drawn with replacement, since an average of many of few distinct donors would
-    # spread less than that of as many units drawn from where the donors came from
+    rng = np.random.default_rng(seed)
+    of_donor = placebo[:, since].mean(axis=1)
+    # One treated unit: each donor once. More: drawn with replacement, since an average of many of few
+    # distinct donors would vary less than that of as many units drawn from the donors' population.
     groups = np.arange(n_donors)[:, None] if k == 1 else rng.integers(n_donors, size=(placebos, k))
     sizes = np.sort(np.abs(of_donor[groups].mean(axis=1)))
     # of the sizes and the effect's own, 95% are not above it
     half = float(sizes[int(np.ceil(0.95 * (len(sizes) + 1))) - 1])
     p = float((1 + (sizes >= abs(value)).sum()) / (1 + len(sizes)))
     path = pd.DataFrame(
-        {"observed": y[of_treated].mean(axis=0), "counterfactual": without.mean(axis=0)}, index=wide.columns
+        {"observed": y[of_treated].mean(axis=0), "counterfactual": without.mean(axis=0)},
+        index=wide.columns,
     )
     found = _sizes(of_treated, since) | {
         "pre_error": float(np.sqrt((gap[:, ~since] ** 2).mean())),
         "placebo_pre_error": float(np.sqrt((placebo[:, ~since] ** 2).mean())),
         "donors": float((weights > 1e-6).sum(axis=1).mean()),
     }
-    names = wide.index[of_treated], wide.index[donors]
     name = "synthetic control, demeaned" if demeaned else "synthetic control"
-    table = pd.DataFrame(weights, index=names[0], columns=names[1])
+    table = pd.DataFrame(weights, index=wide.index[of_treated], columns=wide.index[donors])
     return PanelEffect(outcome, name, value, value - half, value + half, p, path, found, table)
 
 
-def _mixed(moved, i, others, since):
+def _counterfactual(moved, i, others, since):
+    """(times,) outcomes of the mixture of ``others`` that is nearest to unit ``i`` before the change."""
     return _mixture(moved[i, ~since], moved[others][:, ~since]) @ moved[others]
 
 
 def _mixture(target, donors):
     """Weights >= 0 with sum 1 of the rows of ``donors`` that come nearest to ``target``, exactly, by non-negative least squares."""
-    # With sum 1 the distance is ||D w||, the columns of D being donor - target. One more row asks for a sum of 1: the answer
-    # is s v with v on the simplex, and ||D s v||^2 + m^2 (s - 1)^2 is least at the same v whatever s and m.
-    apart = (donors - target).T
-    size = np.sqrt((apart**2).mean()) or 1.0
-    w, _ = nnls(np.vstack([apart / size, np.ones(len(donors))]), np.append(np.zeros(len(target)), 1.0))
+    # With sum 1 the distance is ||D w||, the columns of D being donor - target. One more row asks for
+    # a sum of 1: the answer is s v with v on the simplex, and ||D s v||^2 + m^2 (s - 1)^2 is least at
+    # the same v whatever s and m.
+    distances = (donors - target).T
+    size = np.sqrt((distances**2).mean()) or 1.0
+    stacked = np.vstack([distances / size, np.ones(len(donors))])
+    w, _ = nnls(stacked, np.append(np.zeros(len(target)), 1.0))
     return w / w.sum()
 
 
 def _welch(first, second):
     """Difference of the means, its 95% interval and p-value, by Welch's t."""
-    parts = [x.var(ddof=1) / len(x) for x in (first, second)]
-    value, error = float(first.mean() - second.mean()), float(np.sqrt(sum(parts)))
-    if error == 0:
+    value = float(first.mean() - second.mean())
+    if first.var() == 0 and second.var() == 0:
         return value, value, value, float(value == 0)
-    freedom = sum(parts) ** 2 / sum(v**2 / (len(x) - 1) for v, x in zip(parts, (first, second), strict=True))
-    half = t.ppf(0.975, freedom) * error
-    return value, float(value - half), float(value + half), float(2 * t.sf(abs(value) / error, freedom))
+    with warnings.catch_warnings():
+        # scipy warns where the values of a group are all alike; the other group's variance remains
+        warnings.simplefilter("ignore", RuntimeWarning)
+        test = ttest_ind(first, second, equal_var=False)
+        low, high = test.confidence_interval()
+    return value, float(low), float(high), float(test.pvalue)
 
 
 def _panel(frame, outcome, treated, unit, time):
@@ -267,19 +289,26 @@ def _panel(frame, outcome, treated, unit, time):
     check_frame(frame, [outcome, treated, unit, time], key=[unit, time], complete=True)
     check_outcome(frame[outcome])
     check_binary(frame[treated], name=f"treated {treated!r}")
-    wide = frame.pivot_table(index=unit, columns=time, values=outcome, aggfunc="first", observed=True)
-    holes = int(wide.isna().sum().sum())
-    if holes:
+    wide = frame.pivot_table(
+        index=unit, columns=time, values=outcome, aggfunc="first", observed=True
+    )
+    missing = int(wide.isna().sum().sum())
+    if missing:
         raise ValueError(
-            f"frame: {holes} of {wide.size} pairs of {unit!r} and {time!r} have no row; every unit is needed at every time"
+            f"frame: {missing} of {wide.size} pairs of {unit!r} and {time!r} have no row; every unit is needed at every time"
         )
-    on = frame.pivot_table(index=unit, columns=time, values=treated, aggfunc="first", observed=True).to_numpy() == 1
+    on = (
+        frame.pivot_table(
+            index=unit, columns=time, values=treated, aggfunc="first", observed=True
+        ).to_numpy()
+        == 1
+    )
     of_treated = on.any(axis=1)
     since = on[of_treated].any(axis=0)
-    odd = int((on[of_treated] != (np.maximum.accumulate(since))).any(axis=1).sum())
-    if odd:
+    late = int((on[of_treated] != np.maximum.accumulate(since)).any(axis=1).sum())
+    if late:
         raise ValueError(
-            f"treated {treated!r}: {odd} of {int(of_treated.sum())} treated units start later than the first or stop again; "
+            f"treated {treated!r}: {late} of {int(of_treated.sum())} treated units start later than the first or stop again; "
             "one common start is needed (take the units of one start at a time)"
         )
     return wide.astype(float), of_treated, since
@@ -287,7 +316,9 @@ def _panel(frame, outcome, treated, unit, time):
 
 def _enough(first, second, least, what, *, since=None):
     if first < least or second < (since or least):
-        raise ValueError(f"{first} and {second} {what}: at least {least} and {since or least} are needed")
+        raise ValueError(
+            f"{first} and {second} {what}: at least {least} and {since or least} are needed"
+        )
 
 
 def _sizes(of_treated, since):

@@ -68,7 +68,9 @@ class EffectRange:
         return bool(np.isclose(max(self.positive, self.negative), 1))
 
     def __repr__(self):
-        what = f"{self.graphs} graph{'s' * (self.graphs != 1)}" + ("" if self.exact else " (a sample)")
+        what = f"{self.graphs} graph{'s' * (self.graphs != 1)}" + (
+            "" if self.exact else " (a sample)"
+        )
         return (
             f"effect of {self.treatment} on {self.outcome} over {what}: {self.low:.4f} to {self.high:.4f}; above 0 in "
             f"{self.positive:.0%}, below 0 in {self.negative:.0%} of them"
@@ -115,7 +117,12 @@ def effect_range(
     for dag, weight in zip(dags, weights, strict=True):
         shares[_answer(dag, treatment, outcome, hidden)] += weight
     rows = [
-        (adjustment, share, *_estimated(frame, treatment, outcome, strategy, adjustment, estimator, how), strategy)
+        (
+            adjustment,
+            share,
+            *_estimated(frame, treatment, outcome, strategy, adjustment, estimator, how),
+            strategy,
+        )
         for (strategy, adjustment), share in shares.most_common()
     ]
     table = pd.DataFrame(rows, columns=["adjustment", "share", "value", "low", "high", "why"])
@@ -147,7 +154,9 @@ def best_treatments(
     The choice does not depend on the graph when ``chosen`` holds only 0 and 1.
     """
     if not 1 <= k < len(treatments):
-        raise ValueError(f"k must lie between 1 and {len(treatments) - 1}, one less than the treatments, not {k}")
+        raise ValueError(
+            f"k must lie between 1 and {len(treatments) - 1}, one less than the treatments, not {k}"
+        )
     dags, weights, _ = _looked_at(graph, directions, limit)
     hidden, known, values = tuple(hidden), {}, np.empty((len(dags), len(treatments)))
     for row, dag in enumerate(dags):
@@ -156,11 +165,15 @@ def best_treatments(
             if key not in known:
                 known[key] = _estimated(frame, name, outcome, *key[1:], estimator, how)[0]
             values[row, column] = known[key]
-    rank = np.argsort(np.argsort(np.where(np.isnan(values), np.inf, -values), axis=1, kind="stable"), axis=1)
+    rank = np.argsort(
+        np.argsort(np.where(np.isnan(values), np.inf, -values), axis=1, kind="stable"), axis=1
+    )
     chosen = weights @ ((rank < k) & ~np.isnan(values))
     table = pd.DataFrame(
         {
-            "low": pd.DataFrame(values).min().to_numpy(),  # nan, without numpy's warning, where all members refuse
+            "low": pd.DataFrame(values)
+            .min()
+            .to_numpy(),  # nan, without numpy's warning, where all members refuse
             "high": pd.DataFrame(values).max().to_numpy(),
             "chosen": chosen,
             "refused": weights @ np.isnan(values),
@@ -174,7 +187,9 @@ def _estimated(frame, treatment, outcome, strategy, adjustment, estimator, how):
     """Value, low, high: 0 where there is no effect, nan where it is refused."""
     if adjustment is None:
         return (0.0 if strategy == "no effect" else np.nan,) * 3
-    found: Effect = effect(frame, treatment, outcome, adjustment=adjustment, estimator=estimator, **how)
+    found: Effect = effect(
+        frame, treatment, outcome, adjustment=adjustment, estimator=estimator, **how
+    )
     return found.value, found.low, found.high
 
 
@@ -195,9 +210,13 @@ def _looked_at(graph, directions, limit):
 def _likely(graph, dags, directions):
     """(members,) products of the shares of their directions; half a draw is added to both ways, so that none is impossible."""
     if strange := sorted(set(graph.names) - set(directions.names)):
-        raise ValueError(f"directions lack {', '.join(strange)}: they must be of the graph's variables")
+        raise ValueError(
+            f"directions lack {', '.join(strange)}: they must be of the graph's variables"
+        )
     place = [list(directions.names).index(name) for name in graph.names]
-    found = np.asarray(directions.directed, dtype=float)[np.ix_(place, place)] + 0.5 / getattr(directions, "draws", 100)
+    found = np.asarray(directions.directed, dtype=float)[np.ix_(place, place)] + 0.5 / getattr(
+        directions, "draws", 100
+    )
     share = np.log(found / (found + found.T))
     open_edges = graph.undirected
     logs = np.array([share[dag.adjacency & open_edges].sum() for dag in dags])

@@ -9,7 +9,7 @@ from scipy.stats import t as student
 
 from causal_lib.checks import check_frame
 from causal_lib.inference.effects import effect
-from causal_lib.inference.estimators import design
+from causal_lib.inference.nuisances import design
 
 CHECKS = ("placebo treatment", "random cause", "subset")
 
@@ -59,15 +59,21 @@ class Sensitivity:
         f_critical = abs(student.ppf(self.alpha / 2, self.freedom - 1)) / np.sqrt(self.freedom - 1)
         if f <= f_critical:
             return 0.0
-        if f_critical > 0 and f > 1 / f_critical:  # the extreme cause binds (Cinelli and Hazlett 2022)
+        if (
+            f_critical > 0 and f > 1 / f_critical
+        ):  # the extreme cause binds (Cinelli and Hazlett 2022)
             return float((f**2 - f_critical**2) / (1 + f**2))
         return _robustness(f - f_critical)
 
     def under(self, with_treatment: float, with_outcome: float) -> tuple[float, float, float]:
         """Value and interval, moved towards 0, under a hidden cause of these strengths in [0, 1) and [0, 1]."""
         if not (0 <= with_treatment < 1 and 0 <= with_outcome <= 1):
-            raise ValueError(f"strengths must lie in [0, 1), not {with_treatment} and {with_outcome}")
-        bias = self.standard_error * np.sqrt(self.freedom * with_outcome * with_treatment / (1 - with_treatment))
+            raise ValueError(
+                f"strengths must lie in [0, 1), not {with_treatment} and {with_outcome}"
+            )
+        bias = self.standard_error * np.sqrt(
+            self.freedom * with_outcome * with_treatment / (1 - with_treatment)
+        )
         error = self.standard_error * np.sqrt(
             (1 - with_outcome) / (1 - with_treatment) * self.freedom / (self.freedom - 1)
         )
@@ -128,7 +134,9 @@ def sensitivity(
     found = Sensitivity(treatment, outcome, value, error, freedom, q, alpha, pd.DataFrame())
     rows = []
     for name in adjustment:
-        others = np.column_stack([np.ones(len(frame)), *(block for other, block in blocks.items() if other != name)])
+        others = np.column_stack(
+            [np.ones(len(frame)), *(block for other, block in blocks.items() if other != name)]
+        )
         of_t = 1 - (t_left @ t_left) / _square(_rest(t, others))
         of_y = 1 - (left @ left) / _square(_rest(y, np.column_stack([others, t])))
         for multiple in multiples:
@@ -137,7 +145,9 @@ def sensitivity(
             ends = found.under(with_treatment, min(with_outcome, 1)) if possible else (np.nan,) * 3
             rows.append((name, multiple, with_treatment, with_outcome, *ends))
     columns = ["as strong as", "times", "with_treatment", "with_outcome", "value", "low", "high"]
-    return Sensitivity(treatment, outcome, value, error, freedom, q, alpha, pd.DataFrame(rows, columns=columns))
+    return Sensitivity(
+        treatment, outcome, value, error, freedom, q, alpha, pd.DataFrame(rows, columns=columns)
+    )
 
 
 def _rest(values, x):
@@ -156,7 +166,9 @@ def _bound(of_t, of_y, k):
     shared = k * of_t**2 / ((1 - k * of_t) * (1 - of_t))
     if shared >= 1:
         return float(with_treatment), float("inf")
-    return float(with_treatment), float(((np.sqrt(k) + np.sqrt(shared)) / np.sqrt(1 - shared)) ** 2 * of_y / (1 - of_y))
+    return float(with_treatment), float(
+        ((np.sqrt(k) + np.sqrt(shared)) / np.sqrt(1 - shared)) ** 2 * of_y / (1 - of_y)
+    )
 
 
 def e_value(ratio: float) -> float:
@@ -214,20 +226,44 @@ def refute(
             return effect(shuffled, treatment, outcome, adjustment=adjustment, seed=seed, **how)
         if check == "random cause":
             noisy = frame.assign(**{"random cause": rng.standard_normal(len(frame))})
-            return effect(noisy, treatment, outcome, adjustment=[*adjustment, "random cause"], seed=seed, **how)
-        part = frame.iloc[np.sort(rng.choice(len(frame), size=int(0.8 * len(frame)), replace=False))]
+            return effect(
+                noisy,
+                treatment,
+                outcome,
+                adjustment=[*adjustment, "random cause"],
+                seed=seed,
+                **how,
+            )
+        part = frame.iloc[
+            np.sort(rng.choice(len(frame), size=int(0.8 * len(frame)), replace=False))
+        ]
         return effect(part, treatment, outcome, adjustment=adjustment, seed=seed, **how)
 
     for check in checks:
         rows.append(
-            (check, 0.0 if check == "placebo treatment" else whole.value, [once(check) for _ in range(repeats)])
+            (
+                check,
+                0.0 if check == "placebo treatment" else whole.value,
+                [once(check) for _ in range(repeats)],
+            )
         )
     if negative_control is not None:
-        control = effect(frame, treatment, negative_control, adjustment=adjustment, seed=seed, **how)
+        control = effect(
+            frame, treatment, negative_control, adjustment=adjustment, seed=seed, **how
+        )
         rows.append((f"negative control {negative_control}", 0.0, [control]))
     made = []
     for check, expected, found in rows:
         values = np.array([one.value for one in found])
         z = (values.mean() - expected) / np.mean([one.standard_error for one in found])
-        made.append((check, expected, values.mean(), values.std(ddof=1) if len(values) > 1 else np.nan, z, abs(z) < 2))
+        made.append(
+            (
+                check,
+                expected,
+                values.mean(),
+                values.std(ddof=1) if len(values) > 1 else np.nan,
+                z,
+                abs(z) < 2,
+            )
+        )
     return pd.DataFrame(made, columns=["check", "expected", "mean", "deviation", "z", "passed"])

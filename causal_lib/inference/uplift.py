@@ -8,7 +8,8 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.checks import check_binary, check_frame, check_outcome
-from causal_lib.inference.estimators import (
+from causal_lib.inference.learners import LEARNERS, Projection, final_model
+from causal_lib.inference.nuisances import (
     clustered_covariance,
     cross_fit,
     design,
@@ -17,7 +18,6 @@ from causal_lib.inference.estimators import (
     folds,
     standard_error,
 )
-from causal_lib.inference.learners import LEARNERS, Projection, final_model
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
 
 GROUPS = 5
@@ -84,11 +84,16 @@ class UpliftModel:
         if own := {treatment, outcome} & set(adjustment):
             raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
         check_frame(
-            frame, [treatment, outcome, *adjustment, *([cluster] if cluster else [])], complete=True, name="train"
+            frame,
+            [treatment, outcome, *adjustment, *([cluster] if cluster else [])],
+            complete=True,
+            name="train",
         )
         x = design(frame, adjustment)
         if x.shape[1] == 0:
-            raise ValueError("adjustment is empty: effects can vary only with columns; give some, or use effect")
+            raise ValueError(
+                "adjustment is empty: effects can vary only with columns; give some, or use effect"
+            )
         t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
         y = check_outcome(frame[outcome])
         groups = cluster_codes(frame, cluster)
@@ -98,7 +103,9 @@ class UpliftModel:
         def learned(rows):
             if learner == "dr":
                 return final_model(seed).fit(x.iloc[rows], score[rows])
-            return LEARNERS[learner](y[rows], t[rows], x.iloc[rows], pd.factorize(groups[rows])[0], seed)
+            return LEARNERS[learner](
+                y[rows], t[rows], x.iloc[rows], pd.factorize(groups[rows])[0], seed
+            )
 
         predicted = np.empty(len(y))
         for learn, rest in folds(groups, seed + 1):
@@ -111,29 +118,33 @@ class UpliftModel:
         """(n,) effect for each row."""
         return self.model.predict(self._design(frame))
 
-    def intervals(self, frame: pd.DataFrame, level: float = 0.95, *, simultaneous: bool = False) -> pd.DataFrame:
+    def intervals(self, frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         """Value, low and high of the effect of each row of ``frame``, on its index.
 
-        Learner 'dr': of the best quadratic approximation of the effect (see `learners.Projection`; `predict` may bend more), each
-        row by itself or ``simultaneous``, all rows at once. 'causal_forest': of its prediction, each row by itself, by
-        EconML's bootstrap of little bags.
+        Each interval is for its row alone. Learner 'dr': of the best quadratic approximation of the effect (see
+        `learners.Projection`; `predict` is not bound to a quadratic). 'causal_forest': of its prediction, by EconML's
+        bootstrap of little bags.
 
-        Raises ValueError for other learners, for 'causal_forest' when simultaneous or trained with clusters (its trees know
-        none), and for a level outside (0, 1).
+        Raises ValueError for other learners, for 'causal_forest' when trained with clusters (its trees ignore them), and for
+        a level outside (0, 1).
         """
         if not 0 < level < 1:
             raise ValueError(f"level must lie in (0, 1), not {level}")
         if self.learner not in ("dr", "causal_forest"):
-            raise ValueError(f"learner {self.learner!r} has no intervals; train with learner 'dr' or 'causal_forest'")
+            raise ValueError(
+                f"learner {self.learner!r} has no intervals; train with learner 'dr' or 'causal_forest'"
+            )
         x = self._design(frame)
         if self.learner == "dr":
-            return Projection.of(self.score, self.x, self.groups).interval(x, level, simultaneous=simultaneous)
-        if simultaneous:
-            raise ValueError("learner 'causal_forest' has intervals for single rows only; simultaneous needs 'dr'")
+            return Projection.of(self.score, self.x, self.groups).interval(x, level)
         if self.groups.max() + 1 < len(self.groups):
-            raise ValueError("learner 'causal_forest' has no intervals with clusters, which its trees ignore; use 'dr'")
+            raise ValueError(
+                "learner 'causal_forest' has no intervals with clusters, which its trees ignore; use 'dr'"
+            )
         low, high = self.model.interval(x, level)
-        return pd.DataFrame({"value": self.model.predict(x), "low": low, "high": high}, index=x.index)
+        return pd.DataFrame(
+            {"value": self.model.predict(x), "low": low, "high": high}, index=x.index
+        )
 
     def relevance(self, frame: pd.DataFrame) -> np.ndarray:
         """(n,) expected outcome when treated: what a recommender without causality ranks by."""
@@ -146,7 +157,10 @@ class UpliftModel:
         Source: Chernozhukov and others 2018, arXiv 1712.04802.
         """
         found, influence = self._line()
-        rows = [_interval(value, part, self.groups) for value, part in zip(found, influence.T, strict=True)]
+        rows = [
+            _interval(value, part, self.groups)
+            for value, part in zip(found, influence.T, strict=True)
+        ]
         return pd.DataFrame(rows, index=["average", "slope"], columns=["value", "low", "high"])
 
     def grouped(self, count: int = GROUPS) -> pd.DataFrame:
@@ -157,7 +171,9 @@ class UpliftModel:
             value, share = self.score[inside].mean(), inside.mean()
             influence = inside / share * (self.score - value)
             rows.append((self.predicted[inside].mean(), *_interval(value, influence, self.groups)))
-        return pd.DataFrame(rows, columns=["predicted", "value", "low", "high"]).rename_axis("group")
+        return pd.DataFrame(rows, columns=["predicted", "value", "low", "high"]).rename_axis(
+            "group"
+        )
 
     def qini(self) -> tuple[float, float, float]:
         """Area between the curve of gains (treat the rows of largest predicted effect first) and a random order, with interval.
@@ -218,12 +234,24 @@ class UpliftModel:
         if budget is not None and not budget > 0:
             raise ValueError(f"{budget=} must be above 0")
         named = [
-            name for name in (per if k is not None else None, price, cost if isinstance(cost, str) else None) if name
+            name
+            for name in (
+                per if k is not None else None,
+                price,
+                cost if isinstance(cost, str) else None,
+            )
+            if name
         ]
         check_frame(candidates, [*self.adjustment, *named], complete=True, name="candidates")
-        worth = candidates[price].to_numpy(dtype=float) if objective == "revenue" else np.ones(len(candidates))
+        worth = (
+            candidates[price].to_numpy(dtype=float)
+            if objective == "revenue"
+            else np.ones(len(candidates))
+        )
         spent = (
-            candidates[cost].to_numpy(dtype=float) if isinstance(cost, str) else np.full(len(candidates), float(cost))
+            candidates[cost].to_numpy(dtype=float)
+            if isinstance(cost, str)
+            else np.full(len(candidates), float(cost))
         )
         if (spent <= 0).any():
             raise ValueError(
@@ -231,12 +259,16 @@ class UpliftModel:
             )
         uplift, relevance = self.predict(candidates), self.relevance(candidates)
         aim = (relevance if objective == "relevance" else uplift) * worth
-        table = candidates.assign(uplift=uplift, relevance=relevance, objective=aim, cost_of_row=spent)
+        table = candidates.assign(
+            uplift=uplift, relevance=relevance, objective=aim, cost_of_row=spent
+        )
         table = table[aim > 0].sort_values("objective", ascending=False, kind="stable")
         if k is not None:
             table = table[table.groupby(per).cumcount() < k]
         if budget is not None:
-            ratio = (table["objective"] / table["cost_of_row"]).sort_values(ascending=False, kind="stable")
+            ratio = (table["objective"] / table["cost_of_row"]).sort_values(
+                ascending=False, kind="stable"
+            )
             table = table.loc[ratio.index]
             table = table[table["cost_of_row"].cumsum() <= budget]
         return self._explained(table, price if objective == "revenue" else None)
@@ -244,7 +276,9 @@ class UpliftModel:
     def _explained(self, table, price):
         """``table`` with intervals and reasons, and the total with its interval."""
         found, influence = self._line()
-        terms = np.column_stack([np.ones(len(table)), table["uplift"].to_numpy() - self.predicted.mean()])
+        terms = np.column_stack(
+            [np.ones(len(table)), table["uplift"].to_numpy() - self.predicted.mean()]
+        )
         covariance = clustered_covariance(influence, self.groups)
         half = norm.ppf(0.975) * np.sqrt(((terms @ covariance) * terms).sum(axis=1))
         worth = table[price].to_numpy(dtype=float) if price else np.ones(len(table))
@@ -287,7 +321,13 @@ class UpliftModel:
 
 
 def incremental_outcomes(
-    score: np.ndarray, uplift: np.ndarray, groups: np.ndarray, *, share: float = 0.1, n_boot: int = 200, seed: int = 0
+    score: np.ndarray,
+    uplift: np.ndarray,
+    groups: np.ndarray,
+    *,
+    share: float = 0.1,
+    n_boot: int = 200,
+    seed: int = 0,
 ) -> tuple[float, float, float]:
     """True extra outcomes per 1,000 recommendations when the ``share`` of rows with the highest ``score`` is recommended.
 

@@ -11,7 +11,15 @@ from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 
 from causal_lib.checks import check_binary
 from causal_lib.graph import CausalGraph
-from causal_lib.inference import Effect, NoOverlapError, NotIdentifiableError, effect, effects, identify
+from causal_lib.inference import (
+    Effect,
+    NoOverlapError,
+    NotIdentifiableError,
+    effect,
+    effects,
+    identify,
+)
+from causal_lib.inference.estimators import ESTIMATORS, Estimate
 
 
 def _confounded(n, seed, strength=1.0):
@@ -20,12 +28,16 @@ def _confounded(n, seed, strength=1.0):
     z = rng.normal(size=n)
     t = (rng.random(n) < 1 / (1 + np.exp(-strength * z))).astype(int)
     y = z + (0.5 + 0.3 * z) * t + rng.normal(size=n)
-    return pd.DataFrame({"z": z, "t": t, "y": y, "user": np.arange(n) // 2, "sample_truth": 0.5 + 0.3 * z})
+    return pd.DataFrame(
+        {"z": z, "t": t, "y": y, "user": np.arange(n) // 2, "sample_truth": 0.5 + 0.3 * z}
+    )
 
 
 def test_an_interval_is_the_value_and_quantiles_of_the_normal_distribution():
     found = Effect("t", "y", "difference", (), 2.0, 0.5, 100.0)
-    assert (found.low, found.high) == pytest.approx((2 - 0.5 * 1.959964, 2 + 0.5 * 1.959964), abs=1e-6)
+    assert (found.low, found.high) == pytest.approx(
+        (2 - 0.5 * 1.959964, 2 + 0.5 * 1.959964), abs=1e-6
+    )
     assert found.interval(0.95) == (found.low, found.high)
     assert found.interval(0.8) == pytest.approx((2 - 0.5 * 1.281552, 2 + 0.5 * 1.281552), abs=1e-6)
     assert found.interval(0.99) == pytest.approx((2 - 0.5 * 2.575829, 2 + 0.5 * 2.575829), abs=1e-6)
@@ -55,7 +67,9 @@ def test_difference_is_welch():
     arms = [frame.loc[frame["t"] == a, "y"] for a in (0, 1)]
     assert found.value == pytest.approx(arms[1].mean() - arms[0].mean())
     welch = np.sqrt(sum(a.var(ddof=0) / len(a) for a in arms))
-    assert found.standard_error == pytest.approx(welch, rel=2e-3)  # n/(n-1) instead of each arm's own
+    assert found.standard_error == pytest.approx(
+        welch, rel=2e-3
+    )  # n/(n-1) instead of each arm's own
 
 
 def test_clusters_of_copies_count_once():
@@ -78,13 +92,19 @@ def test_regression_is_least_squares_with_interactions():
     bread = np.linalg.inv(wide.T @ wide)
     meat = wide * (y - wide @ slope)[:, None]
     robust = (bread @ meat.T @ meat @ bread)[1, 1]
-    own = slope[3] ** 2 * z.var() / 900  # the effect's own spread: another sample has another mean of z
+    own = (
+        slope[3] ** 2 * z.var() / 900
+    )  # the effect's own spread: another sample has another mean of z
     assert found.standard_error == pytest.approx(np.sqrt(robust + own), rel=0.01)
 
 
 def test_matching_by_hand():
     frame = pd.DataFrame(
-        {"x": [0.0, 1.0, 2.0, 0.2, 1.1, 2.5], "t": [0, 0, 0, 1, 1, 1], "y": [1.0, 2.0, 4.0, 3.0, 4.0, 9.0]}
+        {
+            "x": [0.0, 1.0, 2.0, 0.2, 1.1, 2.5],
+            "t": [0, 0, 0, 1, 1, 1],
+            "y": [1.0, 2.0, 4.0, 3.0, 4.0, 9.0],
+        }
     )
     # The last row by itself in a place that only the second arm reaches: row 2 is used by it and by one more.
     frame = pd.concat([frame, pd.DataFrame({"x": [1.9], "t": [1], "y": [5.0]})], ignore_index=True)
@@ -106,15 +126,23 @@ def test_matching_by_hand():
     left = [row.y - np.polyval(lines[row.t], row.x) for row in frame.itertuples()]
     influence = gain - gain.mean() + np.where(frame["t"] == 1, 1, -1) * (1 + used) * left
     assert found.standard_error == pytest.approx(np.sqrt((influence**2).sum() * 7 / 6) / 7)
-    assert found.effective_sample_size == pytest.approx((1 + used).sum() ** 2 / ((1 + used) ** 2).sum())
+    assert found.effective_sample_size == pytest.approx(
+        (1 + used).sum() ** 2 / ((1 + used) ** 2).sum()
+    )
 
 
 def test_matching_measures_columns_in_their_standard_deviations():
     rng = np.random.default_rng(3)
-    frame = pd.DataFrame({"a": rng.normal(size=80), "b": 1000 * rng.normal(size=80), "t": np.arange(80) % 2})
+    frame = pd.DataFrame(
+        {"a": rng.normal(size=80), "b": 1000 * rng.normal(size=80), "t": np.arange(80) % 2}
+    )
     frame["y"] = frame["a"] ** 2 + frame["t"] + rng.normal(size=80)
     found = effect(frame, "t", "y", adjustment=["a", "b"], estimator="matching")
-    x, t, y = np.column_stack([np.ones(80), frame[["a", "b"]]]), frame["t"].to_numpy(), frame["y"].to_numpy()
+    x, t, y = (
+        np.column_stack([np.ones(80), frame[["a", "b"]]]),
+        frame["t"].to_numpy(),
+        frame["y"].to_numpy(),
+    )
     lines = [np.linalg.lstsq(x[t == arm], y[t == arm], rcond=None)[0] for arm in (0, 1)]
     scaled, gains = frame[["a", "b"]].to_numpy() / frame[["a", "b"]].std(ddof=0).to_numpy(), []
     for row in range(80):
@@ -133,7 +161,9 @@ def _levels(n, seed):
     rng = np.random.default_rng(seed)
     z = rng.normal(size=n)
     odds = np.exp(np.column_stack([0 * z, 0.5 * z, -0.5 * z]))
-    code = (rng.random((n, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(axis=1)
+    code = (rng.random((n, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(
+        axis=1
+    )
     y = z + np.array([0, 0.5, 1.2])[code] + 0.4 * z * (code == 1) + rng.normal(size=n)
     return pd.DataFrame({"z": z, "t": np.array(list("abc"))[code], "y": y})
 
@@ -143,7 +173,9 @@ def _priced(n, seed):
     rng = np.random.default_rng(seed)
     z = rng.normal(size=n)
     t = np.sin(2 * z) + rng.normal(size=n)
-    return pd.DataFrame({"z": z, "t": t, "y": 2 * np.sin(2 * z) + (0.5 + 0.3 * z) * t + rng.normal(size=n)})
+    return pd.DataFrame(
+        {"z": z, "t": t, "y": 2 * np.sin(2 * z) + (0.5 + 0.3 * z) * t + rng.normal(size=n)}
+    )
 
 
 def _moved(n, seed):
@@ -152,7 +184,9 @@ def _moved(n, seed):
     x, u = rng.normal(size=(2, n))
     z = np.sin(2 * x) + rng.normal(size=n)
     t = z + u + rng.normal(size=n)
-    return pd.DataFrame({"x": x, "z": z, "t": t, "y": 1.5 * t + u + 2 * np.sin(2 * x) + rng.normal(size=n)})
+    return pd.DataFrame(
+        {"x": x, "z": z, "t": t, "y": 1.5 * t + u + 2 * np.sin(2 * x) + rng.normal(size=n)}
+    )
 
 
 def _moving():
@@ -175,7 +209,9 @@ def _moving():
         (_moved, 1.5, {"adjustment": None, **_moving(), "estimator": "orthogonal_iv"}, "wald"),
     ],
 )
-def test_boosted_estimators_are_near_the_truth_and_the_naive_ones_are_not(make, truth, arguments, naive):
+def test_boosted_estimators_are_near_the_truth_and_the_naive_ones_are_not(
+    make, truth, arguments, naive
+):
     runs, distances = 3, []
     for seed in range(runs):
         frame, how = make(700, seed), {"adjustment": ["z"]} | arguments
@@ -191,7 +227,9 @@ def test_boosted_estimators_are_near_the_truth_and_the_naive_ones_are_not(make, 
 def test_front_door_and_instrument_are_right_where_the_confounder_is_hidden(draws, check_pivot):
     distances = {"front_door": [], "wald": [], "naive": []}
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
-    moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
+    moved = identify(
+        CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True
+    )
     for seed in range(draws):
         rng = np.random.default_rng(seed)
         n = 800
@@ -199,7 +237,13 @@ def test_front_door_and_instrument_are_right_where_the_confounder_is_hidden(draw
         t = (rng.random(n) < 1 / (1 + np.exp(-(u + 2 * z - 1)))).astype(int)
         m = (rng.random(n) < 0.2 + 0.5 * t).astype(int) + (rng.random(n) < 0.3)
         frame = pd.DataFrame(
-            {"z": z, "t": t, "m": m, "y": 2 * m + u + rng.normal(size=n), "w": 1.5 * t + u + rng.normal(size=n)}
+            {
+                "z": z,
+                "t": t,
+                "m": m,
+                "y": 2 * m + u + rng.normal(size=n),
+                "w": 1.5 * t + u + rng.normal(size=n),
+            }
         )
         for name, truth, found in (
             ("front_door", 2 * 0.5, effect(frame, "t", "y", estimand=front)),
@@ -220,8 +264,14 @@ def test_front_door_and_instrument_by_hand():
     frame["y"] = rng.normal(size=400) + frame["m"] + frame["t"]
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
     by_hand = sum(
-        ((frame.loc[frame["t"] == 1, "m"] == m).mean() - (frame.loc[frame["t"] == 0, "m"] == m).mean())
-        * sum((frame["t"] == t).mean() * frame.loc[(frame["m"] == m) & (frame["t"] == t), "y"].mean() for t in (0, 1))
+        (
+            (frame.loc[frame["t"] == 1, "m"] == m).mean()
+            - (frame.loc[frame["t"] == 0, "m"] == m).mean()
+        )
+        * sum(
+            (frame["t"] == t).mean() * frame.loc[(frame["m"] == m) & (frame["t"] == t), "y"].mean()
+            for t in (0, 1)
+        )
         for m in range(3)
     )
     assert effect(frame, "t", "y", estimand=front).value == pytest.approx(by_hand)
@@ -240,7 +290,15 @@ def test_a_contrast_of_two_levels_is_the_binary_effect(estimator):
     binary = effect(frame, "t", "y", adjustment=["z"], estimator=estimator, cluster="user")
     named = frame.assign(t=frame["t"].map({0: "shown", 1: "hidden"}))
     both = [
-        effect(named, "t", "y", adjustment=["z"], estimator=estimator, cluster="user", contrast=contrast)
+        effect(
+            named,
+            "t",
+            "y",
+            adjustment=["z"],
+            estimator=estimator,
+            cluster="user",
+            contrast=contrast,
+        )
         for contrast in (("shown", "hidden"), ("hidden", "shown"))
     ]
     assert both[0].value == binary.value
@@ -252,7 +310,10 @@ def test_a_contrast_of_two_levels_is_the_binary_effect(estimator):
 
 
 def test_a_contrast_of_three_levels_by_hand():
-    frame, boost = _levels(600, 8), {"max_iter": 100, "max_leaf_nodes": 15, "min_samples_leaf": 50, "random_state": 0}
+    frame, boost = (
+        _levels(600, 8),
+        {"max_iter": 100, "max_leaf_nodes": 15, "min_samples_leaf": 50, "random_state": 0},
+    )
     found = {
         name: effect(frame, "t", "y", adjustment=["z"], contrast=("c", "a"), estimator=name)
         for name in ("aipw", "dr_learner", "regression", "ipw")
@@ -260,16 +321,26 @@ def test_a_contrast_of_three_levels_by_hand():
     x, t, y = frame[["z"]], frame["t"].to_numpy(), frame["y"].to_numpy()
     apart, joint, weights = np.empty((2, 600)), np.empty((2, 600)), np.empty((2, 600))
     for train, test in KFold(5, shuffle=True, random_state=0).split(x):
-        chance = HistGradientBoostingClassifier(**boost).fit(x.iloc[train], t[train]).predict_proba(x.iloc[test])
+        chance = (
+            HistGradientBoostingClassifier(**boost)
+            .fit(x.iloc[train], t[train])
+            .predict_proba(x.iloc[test])
+        )
         indicators = np.column_stack([x, t == "a", t == "b"])
         of_all = HistGradientBoostingRegressor(**boost).fit(indicators[train], y[train])
         for arm, level in enumerate("ca"):
             own = train[t[train] == level]
-            mean = HistGradientBoostingRegressor(**boost).fit(x.iloc[own], y[own]).predict(x.iloc[test])
+            mean = (
+                HistGradientBoostingRegressor(**boost)
+                .fit(x.iloc[own], y[own])
+                .predict(x.iloc[test])
+            )
             weight = (t[test] == level) / chance[:, "abc".index(level)]
             apart[arm, test] = mean + weight * (y[test] - mean)
             weights[arm, test] = weight
-            everyone = np.column_stack([x.iloc[test], np.tile([level == "a", level == "b"], (len(test), 1))])
+            everyone = np.column_stack(
+                [x.iloc[test], np.tile([level == "a", level == "b"], (len(test), 1))]
+            )
             mean = of_all.predict(everyone)
             joint[arm, test] = mean + weight * (y[test] - mean)
     for name, scores in (("aipw", apart), ("dr_learner", joint)):
@@ -279,7 +350,9 @@ def test_a_contrast_of_three_levels_by_hand():
     means = weights @ y / weights.sum(axis=1)
     influence = [weights[arm] / weights[arm].mean() * (y - means[arm]) for arm in (0, 1)]
     assert found["ipw"].value == pytest.approx(means[1] - means[0])
-    assert found["ipw"].standard_error == pytest.approx((influence[1] - influence[0]).std(ddof=1) / np.sqrt(600))
+    assert found["ipw"].standard_error == pytest.approx(
+        (influence[1] - influence[0]).std(ddof=1) / np.sqrt(600)
+    )
     lines = [np.polyfit(x["z"][t == level], y[t == level], 1) for level in "ca"]
     assert found["regression"].value == pytest.approx(
         (np.polyval(lines[1], x["z"]) - np.polyval(lines[0], x["z"])).mean()
@@ -301,7 +374,9 @@ def _predicted(columns, values, splits, seed, **how):
     if set(np.unique(values)) == {0, 1}:
         model = _boosted(HistGradientBoostingClassifier, seed)
         return cross_val_predict(model, columns, values, cv=splits, method="predict_proba")[:, 1]
-    return cross_val_predict(_boosted(HistGradientBoostingRegressor, seed, **how), columns, values, cv=splits)
+    return cross_val_predict(
+        _boosted(HistGradientBoostingRegressor, seed, **how), columns, values, cv=splits
+    )
 
 
 def _error(influence, who):
@@ -350,7 +425,10 @@ def test_the_error_of_linear_dml_is_that_of_fits_without_a_row(kind):
     frame["y"] += 2 * frame["z"] * frame["t"]
     found = effect(frame, "t", "y", adjustment=["z"], estimator="linear_dml", seed=2)
     splits = _split(frame, None, 2)
-    t, y = (frame[name].to_numpy() - _predicted(frame[["z"]], frame[name].to_numpy(), splits, 2) for name in "ty")
+    t, y = (
+        frame[name].to_numpy() - _predicted(frame[["z"]], frame[name].to_numpy(), splits, 2)
+        for name in "ty"
+    )
     basis = np.vander(frame["z"], 3)
 
     def effects(rows):
@@ -362,7 +440,9 @@ def test_the_error_of_linear_dml_is_that_of_fits_without_a_row(kind):
     fitted, spread = 300 * (gain.mean() - without), gain - gain.mean()
     assert found.value == pytest.approx(gain.mean())
     assert found.standard_error == pytest.approx(_error(fitted + spread, everyone))
-    assert found.standard_error > 1.1 * _error(fitted, everyone)  # the data can tell whether the spread is in it
+    assert found.standard_error > 1.1 * _error(
+        fitted, everyone
+    )  # the data can tell whether the spread is in it
 
 
 @pytest.mark.parametrize("kind", ["arms", "unit"])
@@ -370,7 +450,9 @@ def test_the_scores_of_the_causal_forest_by_hand(kind):
     from econml.grf import CausalForest
 
     frame = (_confounded if kind == "arms" else _priced)(400, 14).assign(user=np.arange(400) // 2)
-    found = effect(frame, "t", "y", adjustment=["z"], estimator="causal_forest", cluster="user", seed=1)
+    found = effect(
+        frame, "t", "y", adjustment=["z"], estimator="causal_forest", cluster="user", seed=1
+    )
     x, t, y = frame[["z"]], frame["t"].to_numpy(), frame["y"].to_numpy()
     splits = _split(frame, "user", 1)
     t_left = t - _predicted(x, t, splits, 1)
@@ -378,9 +460,15 @@ def test_the_scores_of_the_causal_forest_by_hand(kind):
     gain = np.empty(400)
     for train, test in splits:
         forest = CausalForest(n_estimators=100, inference=False, random_state=1)
-        gain[test] = forest.fit(x.to_numpy()[train], t_left[train], y_left[train]).predict(x.to_numpy()[test])[:, 0]
+        gain[test] = forest.fit(x.to_numpy()[train], t_left[train], y_left[train]).predict(
+            x.to_numpy()[test]
+        )[:, 0]
     share = t - t_left
-    variance = share * (1 - share) if kind == "arms" else _predicted(x, t_left**2, splits, 1, loss="poisson")
+    variance = (
+        share * (1 - share)
+        if kind == "arms"
+        else _predicted(x, t_left**2, splits, 1, loss="poisson")
+    )
     score = gain + t_left / variance * (y_left - t_left * gain)
     assert found.value == pytest.approx(score.mean())
     assert found.standard_error == pytest.approx(_error(score - score.mean(), frame["user"]))
@@ -397,7 +485,9 @@ def test_the_effect_of_a_unit_by_least_squares():
     meat = wide * (y - wide @ slope)[:, None]
     bread = np.linalg.inv(wide.T @ wide)
     spread = (x @ slope[-2:]).var() / 800
-    assert found.standard_error == pytest.approx(np.sqrt((bread @ meat.T @ meat @ bread)[0, 0] + spread), rel=0.02)
+    assert found.standard_error == pytest.approx(
+        np.sqrt((bread @ meat.T @ meat @ bread)[0, 0] + spread), rel=0.02
+    )
     assert effect(frame, "t", "y", adjustment=[]).estimator == "regression"
     assert effect(frame, "t", "y", adjustment=[]).value == pytest.approx(np.polyfit(t, y, 1)[0])
     few = frame.assign(t=np.digitize(t, [-0.5, 0.5]))
@@ -409,15 +499,22 @@ def test_the_effect_of_a_unit_by_least_squares():
 def test_orthogonal_iv_by_hand():
     frame = _moved(400, 10)
     found = effect(frame, "t", "y", **_moving(), estimator="orthogonal_iv")
-    boost = HistGradientBoostingRegressor(max_iter=100, max_leaf_nodes=15, min_samples_leaf=50, random_state=0)
+    boost = HistGradientBoostingRegressor(
+        max_iter=100, max_leaf_nodes=15, min_samples_leaf=50, random_state=0
+    )
     folds = KFold(5, shuffle=True, random_state=0)
-    y, t, z = (frame[name] - cross_val_predict(boost, frame[["x"]], frame[name], cv=folds) for name in "ytz")
+    y, t, z = (
+        frame[name] - cross_val_predict(boost, frame[["x"]], frame[name], cv=folds)
+        for name in "ytz"
+    )
     assert found.value == pytest.approx((z @ y) / (z @ t))
     left = z * (y - found.value * t)
     assert found.standard_error == pytest.approx(np.sqrt((left**2).sum() * 400 / 399) / abs(z @ t))
     assert found.diagnostics["first_stage_f"] > 100
     with pytest.raises(ValueError, match="the instrument is weak: first-stage F"):
-        effect(frame.assign(z=np.tile([0, 1], 200)), "t", "y", **_moving(), estimator="orthogonal_iv")
+        effect(
+            frame.assign(z=np.tile([0, 1], 200)), "t", "y", **_moving(), estimator="orthogonal_iv"
+        )
 
 
 def test_new_errors_are_clustered():
@@ -430,7 +527,9 @@ def test_new_errors_are_clustered():
         copies = pd.concat([one, one], ignore_index=True).assign(who=np.tile(np.arange(300), 2))
         clustered = effect(copies, "t", "y", cluster="who", **how)
         assert clustered.diagnostics["clusters"] == 300
-        blind = effect(copies, "t", "y", **how)  # what it says of copies: half the variance, in folds that know them
+        blind = effect(
+            copies, "t", "y", **how
+        )  # what it says of copies: half the variance, in folds that know them
         assert clustered.standard_error > 1.25 * blind.standard_error
 
 
@@ -447,7 +546,7 @@ def test_dml_is_that_of_econml_where_there_are_no_clusters():
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.preprocessing import PolynomialFeatures
 
-    from causal_lib.inference.estimators import BOOST, arm_folds
+    from causal_lib.inference.nuisances import BOOST, arm_folds
 
     frame = _confounded(4000, 3).assign(flag=lambda f: (f["z"] > 0.3).astype(int))
     ours = effect(frame, "t", "y", adjustment=["z", "flag"], estimator="linear_dml")
@@ -463,12 +562,16 @@ def test_dml_is_that_of_econml_where_there_are_no_clusters():
     theirs.fit(frame["y"].to_numpy(), frame["t"].to_numpy(), X=z, W=frame[["flag"]].to_numpy())
     low, high = (float(np.ravel(v)[0]) for v in theirs.ate_interval(z, alpha=0.05))
     assert ours.value == pytest.approx(float(theirs.ate(z)), abs=1e-9)
-    assert ours.high - ours.low == pytest.approx(high - low, rel=0.15)  # theirs knows no spread of the rows' effects
+    assert ours.high - ours.low == pytest.approx(
+        high - low, rel=0.15
+    )  # theirs knows no spread of the rows' effects
 
 
 def test_world_effect_is_covered_by_aipw_only(world, log):
     estimand = identify(world.graph, "exposed", "purchased")
-    naive = effect(log, "exposed", "purchased", adjustment=[], estimator="difference", cluster="user_id")
+    naive = effect(
+        log, "exposed", "purchased", adjustment=[], estimator="difference", cluster="user_id"
+    )
     assert not naive.covers(world.ate, level=0.999)
     found = effect(log, "exposed", "purchased", estimand=estimand, cluster="user_id")
     assert found.covers(world.ate, level=0.999)
@@ -477,18 +580,24 @@ def test_world_effect_is_covered_by_aipw_only(world, log):
 
 
 def test_no_overlap_is_refused():
-    with pytest.raises(NoOverlapError, match=r"no overlap: \d+ of 1500 rows .* restrict the question"):
+    with pytest.raises(
+        NoOverlapError, match=r"no overlap: \d+ of 1500 rows .* restrict the question"
+    ):
         effect(_confounded(1500, 0, strength=8.0), "t", "y", adjustment=["z"])
 
 
 def test_no_overlap_is_refused_for_the_level_that_lacks_it():
     frame = _levels(900, 0)
     frame["t"] = np.where(frame["z"] > 1, "c", frame["t"])
-    with pytest.raises(NoOverlapError, match=r"\d+ of 900 rows have an estimated propensity of the control below 0.01"):
+    with pytest.raises(
+        NoOverlapError,
+        match=r"\d+ of 900 rows have an estimated propensity of the control below 0.01",
+    ):
         effect(frame, "t", "y", adjustment=["z"], contrast=("a", "c"))
     fixed = _priced(900, 0).assign(t=lambda f: np.where(f["z"] > 0, f["t"], f["z"]))
     with pytest.raises(
-        NoOverlapError, match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%"
+        NoOverlapError,
+        match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%",
     ):
         effect(fixed, "t", "y", adjustment=["z"], estimator="causal_forest")
 
@@ -519,8 +628,16 @@ def _with(**columns):
             {"adjustment": [], "estimator": "linear_dml"},
             "needs at least one adjustment column; use 'difference'",
         ),
-        (_with(), {"adjustment": [], "estimator": "causal_forest"}, "needs at least one adjustment column"),
-        (_with(), {"adjustment": [], "estimator": "dr_learner"}, "needs at least one adjustment column"),
+        (
+            _with(),
+            {"adjustment": [], "estimator": "causal_forest"},
+            "needs at least one adjustment column",
+        ),
+        (
+            _with(),
+            {"adjustment": [], "estimator": "dr_learner"},
+            "needs at least one adjustment column",
+        ),
         (_with(), {"adjustment": ["y"]}, "adjustment holds y itself"),
         (_with(t=[np.nan] + [0, 1] * 29 + [1]), {}, "column 't' has 1 missing value"),
         (_with().head(0), {}, "has no rows"),
@@ -532,7 +649,11 @@ def _with(**columns):
             {"cluster": "user"},
             "rows of the treated fall into one",
         ),
-        (_with(t=[1] + [0] * 59), {}, "treatment 't': only 1 row of level 1; at least 2 are needed"),
+        (
+            _with(t=[1] + [0] * 59),
+            {},
+            "treatment 't': only 1 row of level 1; at least 2 are needed",
+        ),
         (
             _with(user=0),
             {"cluster": "user", "estimator": "difference"},
@@ -543,7 +664,11 @@ def _with(**columns):
             {"adjustment": ["z", "w"], "estimator": "regression"},
             "an arm of 2 rows is too",
         ),
-        (_with(t=list("abc") * 20), {}, r"treatment 't' has 3 levels \(a, b, c\): give contrast=\(control, treated\)$"),
+        (
+            _with(t=list("abc") * 20),
+            {},
+            r"treatment 't' has 3 levels \(a, b, c\): give contrast=\(control, treated\)$",
+        ),
         (
             _with(t=[0, 1, 2] * 20),
             {},
@@ -554,7 +679,11 @@ def _with(**columns):
             {"contrast": ("a", "q")},
             "contrast: 'q' is no level of treatment 't'; its levels: a, b",
         ),
-        (_with(t=list("ab") * 30), {"contrast": ("a", "a")}, r"contrast=\('a', 'a'\): two different levels are needed"),
+        (
+            _with(t=list("ab") * 30),
+            {"contrast": ("a", "a")},
+            r"contrast=\('a', 'a'\): two different levels are needed",
+        ),
         (
             _with(t=list("abc") * 20),
             {"contrast": ("a", "b"), "estimator": "matching"},
@@ -580,22 +709,32 @@ def test_bad_input(frame, arguments, message):
 def test_estimands_that_do_not_fit():
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
     with pytest.raises(
-        ValueError, match="'aipw' does not fit the estimand's strategy, front-door; those that do: front_door"
+        ValueError,
+        match="'aipw' does not fit the estimand's strategy, front-door; those that do: front_door",
     ):
         effect(_with(m=0), "t", "y", estimand=front, estimator="aipw")
-    with pytest.raises(ValueError, match="mediators m: 1 of 2 levels are seen in one arm only; merge levels"):
+    with pytest.raises(
+        ValueError, match="mediators m: 1 of 2 levels are seen in one arm only; merge levels"
+    ):
         effect(_with(m=[0, 1] + [0] * 58), "t", "y", estimand=front)
     none = identify(CausalGraph.from_edges("ty", ["y -> t"]), "t", "y")
     with pytest.raises(
-        ValueError, match="strategy 'no effect' has no estimator; those that have: back-door, front-door"
+        ValueError,
+        match="strategy 'no effect' has no estimator; those that have: back-door, front-door",
     ):
         effect(_with(), "t", "y", estimand=none)
-    moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
+    moved = identify(
+        CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True
+    )
     with pytest.raises(ValueError, match="the instrument is weak: first-stage F"):
         effect(_with(z=np.tile([0.0, 1.0, 1.0, 0.0], 15)), "t", "y", estimand=moved)
-    with pytest.raises(ValueError, match="'orthogonal_iv' needs at least one conditioning column; use 'wald'"):
+    with pytest.raises(
+        ValueError, match="'orthogonal_iv' needs at least one conditioning column; use 'wald'"
+    ):
         effect(_with(), "t", "y", estimand=moved, estimator="orthogonal_iv")
-    with pytest.raises(ValueError, match="contrast is for back-door sets; the estimand's strategy is instrument"):
+    with pytest.raises(
+        ValueError, match="contrast is for back-door sets; the estimand's strategy is instrument"
+    ):
         effect(_with(), "t", "y", estimand=moved, contrast=(0, 1))
     with pytest.raises(ValueError, match="the estimand is of t on y, not of z on y"):
         effect(_with(), "z", "y", estimand=front)
@@ -610,8 +749,12 @@ def test_a_graph_identifies_or_checks():
     graph = CausalGraph.from_edges("ztyc", ["z -> t", "z -> y", "t -> y", "t -> c", "y -> c"])
     by_graph = effect(frame, "t", "y", graph=graph, estimator="regression")
     assert by_graph == effect(frame, "t", "y", adjustment=["z"], estimator="regression")
-    assert effect(frame, "t", "y", graph=graph, adjustment=["z"], estimator="regression") == by_graph
-    with pytest.raises(ValueError, match=r"\['z', 'c'\] does not identify .*: c is an effect of t .*\(t -> c\)"):
+    assert (
+        effect(frame, "t", "y", graph=graph, adjustment=["z"], estimator="regression") == by_graph
+    )
+    with pytest.raises(
+        ValueError, match=r"\['z', 'c'\] does not identify .*: c is an effect of t .*\(t -> c\)"
+    ):
         effect(frame, "t", "y", graph=graph, adjustment=["z", "c"])
     with pytest.raises(ValueError, match="t <- z -> y is open"):
         effect(frame, "t", "y", graph=graph, adjustment=[])
@@ -646,7 +789,9 @@ def test_sizes_that_are_told_by_hand():
     frame = _levels(200, 3).assign(who=np.repeat(np.arange(40), np.tile([2, 8], 20)))
     counts = frame["t"].value_counts()
     for contrast in (("b", "c"), ("a", "b")):
-        found = effect(frame, "t", "y", adjustment=[], estimator="difference", contrast=contrast, cluster="who")
+        found = effect(
+            frame, "t", "y", adjustment=[], estimator="difference", contrast=contrast, cluster="who"
+        )
         assert found.diagnostics == {
             "rows": 200, "clusters": 40, "treated": counts[contrast[1]], "control": counts[contrast[0]],
         }  # fmt: skip
@@ -655,15 +800,25 @@ def test_sizes_that_are_told_by_hand():
         arms = [(frame["t"] == level).to_numpy() for level in contrast]
         means = [frame.loc[arm, "y"].mean() for arm in arms]
         left = sum(
-            sign * arm * (frame["y"] - mean) / arm.mean() for sign, arm, mean in zip((-1, 1), arms, means, strict=True)
+            sign * arm * (frame["y"] - mean) / arm.mean()
+            for sign, arm, mean in zip((-1, 1), arms, means, strict=True)
         )
         assert found.value == pytest.approx(means[1] - means[0])
         assert found.standard_error == pytest.approx(_error(left, frame["who"]))
     binary = effect(_confounded(90, 0), "t", "y", adjustment=[], estimator="difference")
-    assert binary.diagnostics == {"rows": 90, "clusters": 90, "treated": int(_confounded(90, 0)["t"].sum())}
+    assert binary.diagnostics == {
+        "rows": 90,
+        "clusters": 90,
+        "treated": int(_confounded(90, 0)["t"].sum()),
+    }
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
     passed = effect(_with(m=[0, 0, 1] * 20), "t", "y", estimand=front, cluster="user")
-    assert passed.diagnostics == {"rows": 60, "clusters": 30, "treated": int(_with()["t"].sum()), "mediator_levels": 2}
+    assert passed.diagnostics == {
+        "rows": 60,
+        "clusters": 30,
+        "treated": int(_with()["t"].sum()),
+        "mediator_levels": 2,
+    }
     assert (passed.estimator, passed.adjustment, passed.contrast) == ("front_door", (), None)
 
 
@@ -672,9 +827,15 @@ def test_all_diagnostics_of_weighting_by_hand():
     rng = np.random.default_rng(4)
     for levels in (2, 3):
         frame = pd.DataFrame({"a": rng.normal(size=500), "b": rng.random(500) ** 2})
-        odds = np.exp(np.column_stack([0 * frame["a"], 0.4 * frame["a"] - 0.5, 0.3 * frame["b"]])[:, :levels])
-        code = (rng.random((500, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(axis=1)
-        frame = frame.assign(t=np.array(list("pqr"))[code], y=frame["a"] + code + rng.normal(size=500))
+        odds = np.exp(
+            np.column_stack([0 * frame["a"], 0.4 * frame["a"] - 0.5, 0.3 * frame["b"]])[:, :levels]
+        )
+        code = (rng.random((500, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(
+            axis=1
+        )
+        frame = frame.assign(
+            t=np.array(list("pqr"))[code], y=frame["a"] + code + rng.normal(size=500)
+        )
         found = effect(frame, "t", "y", adjustment=["a", "b"], estimator="ipw", contrast=("p", "q"))
         x, chances = frame[["a", "b"]], np.empty((500, levels))
         for train, test in KFold(5, shuffle=True, random_state=0).split(x):
@@ -684,7 +845,10 @@ def test_all_diagnostics_of_weighting_by_hand():
         expected = {"rows": 500, "clusters": 500, "treated": (code == 1).sum()}
         expected |= {"propensity_min": chances[:, 1].min(), "propensity_max": chances[:, 1].max()}
         if levels == 3:
-            expected |= {"control": (code == 0).sum(), "control_propensity_min": chances[:, 0].min()}
+            expected |= {
+                "control": (code == 0).sum(),
+                "control_propensity_min": chances[:, 0].min(),
+            }
         for label, w in (("before", np.ones(500)), ("after", weights)):
             gaps = []
             for column in x:
@@ -714,21 +878,26 @@ def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
     """And which family of functions the named one is of."""
     asked = []
 
-    def fake(family, name):
-        def one(y, t, x, groups, seed):
-            asked.append((family, name, sorted(set(t.tolist())), seed))
-            return 1.0, np.tile([-1.0, 1.0], len(y) // 2), np.ones(len(y)), {}
+    def fake(name, per_unit):
+        def one(sample):
+            asked.append((name, per_unit, sorted(set(sample.t.tolist())), sample.seed))
+            n = len(sample.y)
+            return Estimate(1.0, np.tile([-1.0, 1.0], n // 2), np.ones(n), {})
 
         return one
 
-    for family in ("ESTIMATORS", "PER_UNIT"):
-        for name in getattr(effects, family):
-            monkeypatch.setitem(getattr(effects, family), name, fake(family, name))
-    frame = pd.DataFrame({"t": np.arange(220) % levels, "z": np.arange(220.0)}).assign(y=lambda f: f["z"])
+    for name, entry in ESTIMATORS.items():
+        of_unit = entry.of_one_unit and fake(name, True)
+        monkeypatch.setitem(
+            ESTIMATORS, name, replace(entry, estimate=fake(name, False), of_one_unit=of_unit)
+        )
+    frame = pd.DataFrame({"t": np.arange(220) % levels, "z": np.arange(220.0)}).assign(
+        y=lambda f: f["z"]
+    )
     found = effect(frame, "t", "y", **{"adjustment": ["z"], "seed": 3} | how)
     per_unit = levels > 2 and "contrast" not in how
     codes = list(range(levels)) if per_unit else [0, 1] if levels == 2 else [0, 1, 2]
-    assert asked == [("PER_UNIT" if per_unit else "ESTIMATORS", estimator, codes, 3)]
+    assert asked == [(estimator, per_unit, codes, 3)]
     assert found.estimator == estimator
     assert found.standard_error == pytest.approx(np.sqrt(220 * 220 / 219) / 220)
 
@@ -736,27 +905,29 @@ def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
 def test_ten_levels_are_names_and_eleven_a_number():
     frame = pd.DataFrame({"t": np.arange(60) % 10, "z": 0.0, "y": np.arange(60.0)})
     with pytest.raises(
-        ValueError, match=r"has 10 levels \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9\): give contrast=\(control, tr"
+        ValueError,
+        match=r"has 10 levels \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9\): give contrast=\(control, tr",
     ):
         effect(frame, "t", "y", adjustment=["z"])
     with pytest.raises(ValueError, match=r"number with 11 \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...\)"):
         effect(frame.assign(t=np.arange(60) % 11), "t", "y", adjustment=["z"], estimator="ipw")
     named = frame.assign(t=[str(2 + k % 11) for k in range(60)])
     with pytest.raises(
-        ValueError, match=r"has 11 levels \(10, 11, 12, 2, 3, 4, 5, 6, 7, 8, ...\): give contrast=[^,]*, treated\)$"
+        ValueError,
+        match=r"has 11 levels \(10, 11, 12, 2, 3, 4, 5, 6, 7, 8, ...\): give contrast=[^,]*, treated\)$",
     ):
         effect(named, "t", "y", adjustment=["z"])
 
 
 def test_codes_of_a_contrast_by_hand():
     values = pd.Series(list("cabcbca"), name="t")
-    codes, counts, fitting = effects._coded(values, ("b", "c"), None)
-    assert codes.tolist() == [1, 2, 0, 1, 0, 1, 2]
-    assert counts == {"treated": 3, "control": 2}
-    assert fitting == effects.CONTRASTS
-    codes, counts, fitting = effects._coded(pd.Series([True, False, True, False], name="t"), None, None)
-    assert (codes.tolist(), counts) == ([1, 0, 1, 0], {"treated": 2})
-    assert "matching" in fitting
+    coded = effects._coded(values, ("b", "c"), None)
+    assert coded.codes.tolist() == [1, 2, 0, 1, 0, 1, 2]
+    assert coded.counts == {"treated": 3, "control": 2}
+    assert coded.fitting == ["aipw", "ipw", "dr_learner", "regression", "difference"]
+    coded = effects._coded(pd.Series([True, False, True, False], name="t"), None, None)
+    assert (coded.codes.tolist(), coded.counts) == ([1, 0, 1, 0], {"treated": 2})
+    assert "matching" in coded.fitting
     for contrast in (("a",), ("a", "b", "c")):
         with pytest.raises(ValueError, match="two different levels are needed"):
             effects._coded(values, contrast, None)
@@ -769,14 +940,21 @@ def test_instruments_are_conditioned_on_what_is_given_and_clustered():
     graph = CausalGraph.from_edges("zxuty", [*INSTRUMENT, "x -> z", "x -> y"])
     moved = identify(graph, "t", "y", hidden=["u"], instruments=True)
     found = effect(frame, "t", "y", estimand=moved, cluster="who")
-    y, t, z = (frame[name] - np.polyval(np.polyfit(frame["x"], frame[name], 1), frame["x"]) for name in "ytz")
+    y, t, z = (
+        frame[name] - np.polyval(np.polyfit(frame["x"], frame[name], 1), frame["x"])
+        for name in "ytz"
+    )
     value = (z @ y) / (z @ t)
     assert (found.estimator, found.adjustment) == ("wald", ("x",))
     assert found.value == pytest.approx(value)
-    assert found.standard_error == pytest.approx(_error(z * (y - value * t) / (z @ t) * 300, frame["who"]))
+    assert found.standard_error == pytest.approx(
+        _error(z * (y - value * t) / (z @ t) * 300, frame["who"])
+    )
     first = (z @ t) / (z @ z)
     strength = first**2 * (z @ z) ** 2 / ((z * (t - first * z)) ** 2).sum()
-    assert found.diagnostics == pytest.approx({"rows": 300, "clusters": 60, "first_stage_f": strength})
+    assert found.diagnostics == pytest.approx(
+        {"rows": 300, "clusters": 60, "first_stage_f": strength}
+    )
 
 
 def test_refusals_before_anything_is_computed():
@@ -792,9 +970,14 @@ def test_refusals_before_anything_is_computed():
     with pytest.raises(ValueError, match="adjustment holds t, y itself"):
         effect(_with(), "t", "y", adjustment=["y", "t"])
     with pytest.raises(
-        ValueError, match="'wald' does not fit the estimand's strategy, back-door; those that do: aipw, diff"
+        ValueError,
+        match="'wald' does not fit the estimand's strategy, back-door; those that do: aipw, ipw",
     ):
         effect(_with(), "t", "y", adjustment=["z"], estimator="wald")
-    moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
-    with pytest.raises(ValueError, match="column 't' must hold numbers, not str; code its levels first"):
+    moved = identify(
+        CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True
+    )
+    with pytest.raises(
+        ValueError, match="column 't' must hold numbers, not str; code its levels first"
+    ):
         effect(_with(t="a"), "t", "y", estimand=moved)

@@ -191,7 +191,7 @@ def test_predictions_do_not_know_the_row():
 
 
 def test_intervals_of_the_projection(model, new):
-    ends, at_once = model.intervals(new), model.intervals(new, simultaneous=True)
+    ends = model.intervals(new)
     assert ends.index.equals(new.index)
     inside = (ends["low"] <= new["effect"]) & (new["effect"] <= ends["high"])
     assert inside.mean() > 0.8  # the effect is clipped, which a quadratic is not
@@ -207,9 +207,6 @@ def test_intervals_of_the_projection(model, new):
     assert ((ends["high"] - ends["low"]) / 2).to_numpy() == pytest.approx(
         1.959964 * error, rel=1e-6
     )
-    ratio = (at_once["high"] - at_once["low"]) / (ends["high"] - ends["low"])
-    assert ratio.min() == pytest.approx(ratio.max())
-    assert 1.2 < ratio.min() < 3
     assert np.corrcoef(ends["value"], new["effect"])[0, 1] > 0.75
 
 
@@ -240,8 +237,6 @@ def test_bad_intervals(model, new):
     with pytest.raises(ValueError, match=r"level must lie in \(0, 1\), not 95"):
         model.intervals(new, 95)
     forest = replace(model, learner="causal_forest")
-    with pytest.raises(ValueError, match="intervals for single rows only; simultaneous needs 'dr'"):
-        forest.intervals(new, simultaneous=True)
     with pytest.raises(
         ValueError, match="no intervals with clusters, which its trees ignore; use 'dr'"
     ):

@@ -62,7 +62,8 @@ class CausalNetwork:
                 f"prior must be above 0, not {prior}: what was never seen would have no probability at all"
             )
         check_frame(frame, [*graph.names, *([cluster] if cluster else [])], complete=True)
-        codes, levels = {}, {}
+        codes = {}
+        levels = {}
         for name in graph.names:
             codes[name], levels[name] = cut(frame[name], bins)
         tables = {}
@@ -107,7 +108,8 @@ class CausalNetwork:
         ValueError
             for an unknown variable or level, or a variable in both or asked for itself.
         """
-        do, given = dict(do or {}), dict(given or {})
+        do = dict(do or {})
+        given = dict(given or {})
         self.graph.index(outcome)
         if both := (do.keys() & given.keys()) | ({outcome} & (do.keys() | given.keys())):
             raise ValueError(f"{sorted(both)[0]!r} is named twice: as outcome, in do or in given")

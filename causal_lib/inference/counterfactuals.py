@@ -64,10 +64,8 @@ def probabilities_of_causation(
     )
     if strata < 1:
         raise ValueError(f"{strata=}: at least 1 is needed")
-    t, y = (
-        check_binary(frame[name], name=f"{what} {name!r}")
-        for name, what in ((treatment, "treatment"), (outcome, "outcome"))
-    )
+    t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
+    y = check_binary(frame[outcome], name=f"outcome {outcome!r}")
     groups = cluster_codes(frame, cluster)
     chances, means = cross_fit(y, t, design(frame, adjustment), groups, seed)
     odds = chances[:, 1] / chances[:, 0]
@@ -80,7 +78,7 @@ def probabilities_of_causation(
     stratum = np.searchsorted(
         np.quantile(predicted, np.linspace(0, 1, strata + 1)[1:-1]), predicted, side="right"
     )
-    sums = _sums(parts, groups, stratum, strata)
+    sums = _sums_by_cluster(parts, groups, stratum, strata)
     if monotone:
         _check_monotone(parts, stratum, groups, treatment)
     rng = np.random.default_rng(seed)
@@ -94,9 +92,10 @@ def probabilities_of_causation(
     return table
 
 
-def _sums(parts, groups, stratum, strata):
+def _sums_by_cluster(parts, groups, stratum, strata):
     """(clusters, strata, parts) sums."""
-    cell, size = groups * strata + stratum, (groups.max() + 1) * strata
+    cell = groups * strata + stratum
+    size = (groups.max() + 1) * strata
     return np.stack([np.bincount(cell, part, minlength=size) for part in parts.T], axis=1).reshape(
         -1, strata, len(_PARTS)
     )
@@ -112,10 +111,12 @@ def _bounds(sums, monotone):
             (np.maximum(0, hit - without), np.maximum(0, with_it - own)),
             (np.minimum(hit, treated - without), np.minimum(miss, with_it)),
         ]
-    answers, rows = [], (treated + miss + own).sum(axis=1)
+    answers = []
+    rows = (treated + miss + own).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         for needed, enough in ends:
-            needed, enough = needed.sum(axis=1), enough.sum(axis=1)
+            needed = needed.sum(axis=1)
+            enough = enough.sum(axis=1)
             shares = needed / hit.sum(axis=1), enough / miss.sum(axis=1), (needed + enough) / rows
             answers.append(np.clip(np.stack(shares, axis=1), 0, 1))
     return np.stack(answers, axis=2)
@@ -131,10 +132,8 @@ def _check_monotone(parts, stratum, groups, treatment):
         inside = stratum == number
         spread = np.bincount(groups, inside * (score - score[inside].mean()))
         values.append(score[inside].sum() / np.sqrt((spread**2).sum()))
-    z, limit = (
-        np.array(values),
-        -np.sqrt(2 * np.log(20 * len(values))),
-    )  # below it in any: less than once in 20
+    z = np.array(values)
+    limit = -np.sqrt(2 * np.log(20 * len(values)))  # below it in any: less than once in 20
     if z.min() < limit:
         raise ValueError(
             f"monotone: in {int((z < limit).sum())} of {len(z)} strata {treatment!r} lowers the outcome (z = {z.min():.1f}); "

@@ -78,11 +78,9 @@ def dose_response(
     if own := {treatment, outcome} & set(adjustment):
         raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
     check_frame(frame, [treatment, outcome, *adjustment, *filter(None, [cluster])], complete=True)
-    t, y, x = (
-        _continuous(frame[treatment]),
-        check_outcome(frame[outcome]),
-        design(frame, adjustment),
-    )
+    t = _continuous(frame[treatment])
+    y = check_outcome(frame[outcome])
+    x = design(frame, adjustment)
     groups = cluster_codes(frame, cluster)
     at = (
         np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS)
@@ -99,7 +97,8 @@ def dose_response(
     if x.shape[1]:
         pseudo, apart = _pseudo_outcomes(y, t, x, groups, seed, grid, at)
     else:
-        pseudo, apart = y, np.zeros((len(y), len(grid)))
+        pseudo = y
+        apart = np.zeros((len(y), len(grid)))
     width = bandwidth or _cross_validated(pseudo, t, grid)
     rows = []
     for level in at:
@@ -130,8 +129,10 @@ def _quantiles(t):
 
 def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
     """(n,) pseudo-outcomes, and (n, grid) how far each row's predicted outcome at a level lies from the mean over the rows."""
-    centre, spread = np.empty(len(t)), np.empty(len(t))
-    splits, wide = list(folds(groups, seed)), x.to_numpy()
+    centre = np.empty(len(t))
+    spread = np.empty(len(t))
+    splits = list(folds(groups, seed))
+    wide = x.to_numpy()
     for train, test in splits:
         centre[test] = fit(t[train], wide[train], seed)(wide[test])
     left = t - centre
@@ -154,7 +155,8 @@ def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
     _check_reach(at, density, t)
     usual = np.array([density(level).mean() for level in grid])
     weights = np.interp(t, grid, usual) / np.maximum(density(t), _FLOOR * np.interp(t, grid, usual))
-    predicted, own = np.empty((len(y), len(grid))), np.empty(len(y))
+    predicted = np.empty((len(y), len(grid)))
+    own = np.empty(len(y))
     for train, test in splits:
         model = fit(y[train], np.column_stack([wide[train], t[train]]), seed)
         own[test] = model(np.column_stack([wide[test], t[test]]))
@@ -183,16 +185,15 @@ def _cross_validated(pseudo, t, grid):
     tails, and the least loss by itself is as often at a bandwidth that flattens the curve.
     """
     low, high = np.quantile(t, [0.05, 0.95])
-    grid, inside = grid[(grid >= low) & (grid <= high)], (t >= low) & (t <= high)
+    grid = grid[(grid >= low) & (grid <= high)]
+    inside = (t >= low) & (t <= high)
     losses = {}
     for width in _BANDWIDTHS * t.std():
         steps = (t - grid[:, None]) / width
         kernel = np.exp(-(steps**2) / 2)
-        s0, s1, s2 = (
-            kernel.sum(axis=1),
-            (kernel * steps).sum(axis=1),
-            (kernel * steps**2).sum(axis=1),
-        )
+        s0 = kernel.sum(axis=1)
+        s1 = (kernel * steps).sum(axis=1)
+        s2 = (kernel * steps**2).sum(axis=1)
         size = s0 * s2 - s1**2
         if (s0**2 < _NEAR * (kernel**2).sum(axis=1)).any() or (size <= 0).any():
             continue

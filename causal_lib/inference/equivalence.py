@@ -167,7 +167,7 @@ def identify_class(
     def answer(dag):
         return identify(dag, treatment, outcome, hidden=hidden, instruments=instruments)
 
-    return _sorted(graph, treatment, outcome, dags, answer, "DAGs")
+    return _class_estimand(graph, treatment, outcome, dags, answer, "DAGs")
 
 
 def _identify_pag(graph, treatment, outcome, hidden, instruments, limit):
@@ -191,60 +191,73 @@ def _identify_pag(graph, treatment, outcome, hidden, instruments, limit):
     def answer(mag):
         return identify_by_adjustment(mag, treatment, outcome, hidden=hidden, member=mag)
 
-    return _sorted(graph, treatment, outcome, found, answer, "MAGs")
+    return _class_estimand(graph, treatment, outcome, found, answer, "MAGs")
 
 
-def _sorted(graph, treatment, outcome, graphs, answer, among):
+def _class_estimand(graph, treatment, outcome, graphs, answer, among):
     """The members ``graphs`` by their ``answer``."""
-    found = []
-    labels = [_place(found, one, treatment, outcome, answer) for one in graphs]
+    cases = []
+    labels = [_case_of(cases, member, treatment, outcome, answer) for member in graphs]
     counts = Counter(labels)
-    cases = [
-        Case(_chosen(one), one["refusal"], counts[k], one["example"]) for k, one in enumerate(found)
-    ]
-    cases.sort(key=lambda case: -case.count)
-    return ClassEstimand(treatment, outcome, tuple(cases), _deciding(graph, graphs, labels), among)
+    found = [case.frozen(counts[number]) for number, case in enumerate(cases)]
+    found.sort(key=lambda case: -case.count)
+    deciding = _deciding_edges(graph, graphs, labels)
+    return ClassEstimand(treatment, outcome, tuple(found), deciding, among)
 
 
-def _place(found, member, treatment, outcome, answer):
-    """The number of the case that ``member`` belongs to, a new one if need be; a case keeps the sets right in all of it."""
+@dataclass
+class _OpenCase:
+    """A case while members are added: ``sets`` are the adjustment sets that are right in all so far."""
+
+    estimand: Estimand | None
+    refusal: str | None
+    example: CausalGraph
+    sets: list
+
+    @property
+    def strategy(self):
+        return None if self.estimand is None else self.estimand.strategy
+
+    def takes(self, member, estimand, treatment, outcome):
+        """Whether the effect in ``member`` is the same function of the data; if so, ``sets`` shrink."""
+        if self.strategy != (None if estimand is None else estimand.strategy):
+            return False
+        if self.strategy == "back-door":
+            right = [z for z in self.sets if is_adjustment_set(member, treatment, outcome, z)]
+            if right:
+                self.sets = right
+            return bool(right)
+        if self.strategy in ("front-door", "do-calculus", "instrument"):
+            return self.estimand.latex == estimand.latex
+        return True
+
+    def frozen(self, count):
+        """The `Case` of ``count`` members, its estimand by a set that is right in all of them."""
+        estimand = self.estimand
+        if self.strategy == "back-door" and self.sets[0] != estimand.adjustment:
+            estimand = estimand.by(self.sets[0])
+        return Case(estimand, self.refusal, count, self.example)
+
+
+def _case_of(cases, member, treatment, outcome, answer):
+    """The number of the case that ``member`` belongs to; a new one is added if need be."""
+    estimand = None
+    refusal = None
     try:
-        estimand, refusal = answer(member), None
+        estimand = answer(member)
     except NotIdentifiableError as error:
-        estimand, refusal = None, error.witness
-    key = None if estimand is None else estimand.strategy
-    for number, one in enumerate(found):
-        if one["key"] != key:
-            continue
-        if key == "back-door":
-            good = [z for z in one["sets"] if is_adjustment_set(member, treatment, outcome, z)]
-            if not good:
-                continue
-            one["sets"] = good
-        elif (
-            key in ("front-door", "do-calculus", "instrument")
-            and one["estimand"].latex != estimand.latex
-        ):
-            continue
-        return number
+        refusal = error.witness
+    for number, case in enumerate(cases):
+        if case.takes(member, estimand, treatment, outcome):
+            return number
     sets = []
-    if key == "back-door":
+    if estimand is not None and estimand.strategy == "back-door":
         sets = list(dict.fromkeys([*estimand.adjustments, estimand.optimal]))
-    found.append(
-        {"key": key, "estimand": estimand, "refusal": refusal, "example": member, "sets": sets}
-    )
-    return len(found) - 1
+    cases.append(_OpenCase(estimand, refusal, member, sets))
+    return len(cases) - 1
 
 
-def _chosen(one):
-    """The estimand of a case, by a set that is right in all of it."""
-    estimand = one["estimand"]
-    if one["key"] != "back-door" or one["sets"][0] == estimand.adjustment:
-        return estimand
-    return estimand.by(one["sets"][0])
-
-
-def _deciding(graph, graphs, labels):
+def _deciding_edges(graph, graphs, labels):
     """Open edge -> share of the entropy of the labels that its marks take away, largest first."""
     whole = _entropy(labels)
     shares = {}

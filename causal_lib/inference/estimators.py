@@ -165,7 +165,9 @@ def augmented_inverse_propensity(sample: Sample) -> Estimate:
     error in large samples. Prefer it unless a reason speaks for another.
     Source: Robins, Rotnitzky and Zhao 1994; Chernozhukov and others 2018; levels, Cattaneo 2010.
     """
-    y, t, x = sample.y, sample.t, sample.x
+    y = sample.y
+    t = sample.t
+    x = sample.x
     chances, means = cross_fit(y, t, x, sample.groups, sample.seed)
     score, weights = dr_scores(y, t, chances, means)
     diagnostics = overlap(chances, x, t, weights)
@@ -186,7 +188,9 @@ def inverse_propensity(sample: Sample) -> Estimate:
     Consistent when the propensity is. It uses no model of the outcome, and pays for it in variance.
     Its error takes the propensities as known. Source: Hirano, Imbens and Ridder 2003.
     """
-    y, t, x = sample.y, sample.t, sample.x
+    y = sample.y
+    t = sample.t
+    x = sample.x
     chances = propensities(t, x, sample.groups, sample.seed)
     weights = inverse_propensities(t, chances)
     value = 0.0
@@ -230,8 +234,11 @@ def causal_forest_slope(sample: Sample) -> Estimate:
     Scores τ(x) + (t - E[t | x]) (y - E[y | x] - τ(x) (t - E[t | x])) / Var(t | x); the variance is
     boosted with a log link, since it is positive.
     """
-    y, t, x = sample.y, sample.t, sample.x
-    groups, seed = sample.groups, sample.seed
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    groups = sample.groups
+    seed = sample.seed
     _need_columns(sample, "causal_forest", "regression")
     t_left = t - held_out(t, x, groups, seed)
     y_left = y - held_out(y, x, groups, seed)
@@ -263,8 +270,11 @@ def causal_forest(sample: Sample) -> Estimate:
     'aipw' with μ₁ = E[y | x] + (1 - e) τ and μ₀ = E[y | x] - e τ.
     Source: Athey, Tibshirani and Wager 2019; Athey and Wager 2019 (scores).
     """
-    y, t, x = sample.y, sample.t, sample.x
-    groups, seed = sample.groups, sample.seed
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    groups = sample.groups
+    seed = sample.seed
     _need_columns(sample, "causal_forest", "difference")
     chances = propensities(t, x, groups, seed)
     expected = held_out(y, x, groups, seed)
@@ -292,7 +302,9 @@ def dr_learner(sample: Sample) -> Estimate:
     """
     from econml.dr import DRLearner
 
-    y, t, x = sample.y, sample.t, sample.x
+    y = sample.y
+    t = sample.t
+    x = sample.x
     _need_columns(sample, "dr_learner", "difference")
     wide = x.to_numpy()
     splits = list(arm_folds(t, sample.groups, sample.seed))
@@ -330,7 +342,9 @@ def matching(sample: Sample) -> Estimate:
     Consistent with a few continuous columns; in many dimensions the nearest row is far. A row used
     k times has the weight 1 + k. Source: Abadie and Imbens 2006, 2011.
     """
-    y, t, x = sample.y, sample.t, sample.x
+    y = sample.y
+    t = sample.t
+    x = sample.x
     if x.shape[1] == 0:
         return difference_of_means(sample)
     means, left = _arm_lines(y, t, x)
@@ -356,7 +370,9 @@ def regression_slope(sample: Sample) -> Estimate:
 
     The coefficient of t. At a treatment of 0 and 1 it is the same as `regression`.
     """
-    y, t, x = sample.y, sample.t, sample.x
+    y = sample.y
+    t = sample.t
+    x = sample.x
     centred = x.to_numpy() - x.to_numpy().mean(axis=0)
     wide = np.column_stack([np.ones(len(y)), t, centred, centred * t[:, None]])
     k = x.shape[1]
@@ -389,7 +405,9 @@ def regression(sample: Sample) -> Estimate:
     consistent whether it is or not, and no less precise than the difference of means.
     Source: Lin 2013.
     """
-    y, t, x = sample.y, sample.t, sample.x
+    y = sample.y
+    t = sample.t
+    x = sample.x
     means, left = _arm_lines(y, t, x)
     tau = means[1] - means[0]  # each row's effect
     centred = np.column_stack([np.ones(len(y)), x.to_numpy() - x.to_numpy().mean(axis=0)])
@@ -415,7 +433,8 @@ def difference_of_means(sample: Sample) -> Estimate:
     Unbiased when the treatment was given at random. Anywhere else it is the naive answer, to set
     beside the others. Source: Neyman 1923.
     """
-    y, t = sample.y, sample.t
+    y = sample.y
+    t = sample.t
     mean = [y[t == arm].mean() for arm in (0, 1)]
     share = [(t == arm).mean() for arm in (0, 1)]
     influence = (t == 1) * (y - mean[1]) / share[1] - (t == 0) * (y - mean[0]) / share[0]
@@ -439,7 +458,9 @@ def front_door(sample: Sample) -> Estimate:
     Raises NoOverlapError where some level is seen in one arm only.
     Source: Pearl 1995; Fulcher and others 2020 (influence).
     """
-    y, t, mediators = sample.y, sample.t, sample.mediators
+    y = sample.y
+    t = sample.t
+    mediators = sample.mediators
     several = mediators.shape[1] > 1
     levels = pd.MultiIndex.from_frame(mediators) if several else mediators.iloc[:, 0]
     codes = pd.factorize(levels)[0]
@@ -510,7 +531,9 @@ def orthogonal_iv(sample: Sample) -> Estimate:
     """
     from econml.iv.dml import OrthoIV
 
-    y, t, z = sample.y, sample.t, sample.z
+    y = sample.y
+    t = sample.t
+    z = sample.z
     wide = sample.x.to_numpy()
     _need_columns(sample, "orthogonal_iv", "wald", kind="conditioning")
     model = OrthoIV(
@@ -565,8 +588,11 @@ def _linear_dml(sample, *, arms):
     """`linear_dml`; without ``arms`` the treatment is a number."""
     from econml.dml import LinearDML
 
-    y, t, x = sample.y, sample.t, sample.x
-    groups, seed = sample.groups, sample.seed
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    groups = sample.groups
+    seed = sample.seed
     _need_columns(sample, "linear_dml", "difference" if arms else "regression")
     # The effect may be quadratic in numbers. Indicators, whose squares say nothing new, are controls
     # only, unless there are no numbers.

@@ -215,7 +215,8 @@ def _exogenous(query):
 
 def _open_back_door(query):
     """A shortest path treatment ← … ← hidden → … → outcome that nothing observed can close, in words."""
-    treatment, outcome = query.treatment, query.outcome
+    treatment = query.treatment
+    outcome = query.outcome
     without = query.directed.copy()
     without.remove_edges_from(list(without.out_edges(treatment)))
     for cause in nx.topological_sort(without):

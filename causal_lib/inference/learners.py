@@ -63,7 +63,8 @@ class Projection:
 
         Raises ValueError for under 20 clusters a term of the linear approximation.
         """
-        scaler, clusters = StandardScaler().fit(x.to_numpy()), int(groups.max()) + 1
+        scaler = StandardScaler().fit(x.to_numpy())
+        clusters = int(groups.max()) + 1
         square = PolynomialFeatures(2).fit(np.zeros((1, x.shape[1])))
         linear = PolynomialFeatures(1).fit(np.zeros((1, x.shape[1])))
         if clusters < ROWS_PER_TERM * linear.n_output_features_:
@@ -101,7 +102,8 @@ def final_model(seed: int) -> HistGradientBoostingRegressor:
 def _meta(kind, y, t, x, groups, seed):
     """CausalML's S-, T-, X- or R-learner, boosted; X and R with our propensities, R's cross-fitted."""
     meta = causalml_part("meta")
-    outcome, effect = boosted(seed, classes=is_zero_one(y)), final_model(seed)
+    outcome = boosted(seed, classes=is_zero_one(y))
+    effect = final_model(seed)
     learner = getattr(meta, f"Base{kind}{'Classifier' if is_zero_one(y) else 'Regressor'}")
     parts = (
         {"learner": outcome}

@@ -236,7 +236,8 @@ class _PossiblePaths(QueryNames):
 
         None if there is none.
         """
-        graph, treatment = self.graph, self.treatment
+        graph = self.graph
+        treatment = self.treatment
         steps = self.steps.copy()
         visible = [
             (treatment, n) for n in list(steps[treatment]) if is_visible(graph, treatment, n)

@@ -112,15 +112,16 @@ def effect_range(
     Source: Maathuis, Kalisch and Bühlmann 2009; Wienöbst, Bannach and Liśkiewicz 2023 (sampling); adjusting by the set of least
     variance, Henckel, Perković and Maathuis 2022.
     """
-    dags, weights, exact = _looked_at(graph, directions, limit)
-    shares, hidden = Counter(), tuple(hidden)
+    dags, weights, exact = _weighted_members(graph, directions, limit)
+    shares = Counter()
+    hidden = tuple(hidden)
     for dag, weight in zip(dags, weights, strict=True):
-        shares[_answer(dag, treatment, outcome, hidden)] += weight
+        shares[_strategy_and_set(dag, treatment, outcome, hidden)] += weight
     rows = [
         (
             adjustment,
             share,
-            *_estimated(frame, treatment, outcome, strategy, adjustment, estimator, how),
+            *_value_and_interval(frame, treatment, outcome, strategy, adjustment, estimator, how),
             strategy,
         )
         for (strategy, adjustment), share in shares.most_common()
@@ -157,33 +158,35 @@ def best_treatments(
         raise ValueError(
             f"k must lie between 1 and {len(treatments) - 1}, one less than the treatments, not {k}"
         )
-    dags, weights, _ = _looked_at(graph, directions, limit)
-    hidden, known, values = tuple(hidden), {}, np.empty((len(dags), len(treatments)))
+    dags, weights, _ = _weighted_members(graph, directions, limit)
+    hidden = tuple(hidden)
+    known = {}
+    values = np.empty((len(dags), len(treatments)))
     for row, dag in enumerate(dags):
         for column, name in enumerate(treatments):
-            key = (name, *_answer(dag, name, outcome, hidden))
+            key = (name, *_strategy_and_set(dag, name, outcome, hidden))
             if key not in known:
-                known[key] = _estimated(frame, name, outcome, *key[1:], estimator, how)[0]
+                known[key] = _value_and_interval(frame, name, outcome, *key[1:], estimator, how)[0]
             values[row, column] = known[key]
-    rank = np.argsort(
-        np.argsort(np.where(np.isnan(values), np.inf, -values), axis=1, kind="stable"), axis=1
-    )
-    chosen = weights @ ((rank < k) & ~np.isnan(values))
+    refused = np.isnan(values)
+    order = np.argsort(np.where(refused, np.inf, -values), axis=1, kind="stable")
+    rank = np.argsort(order, axis=1)
+    by_treatment = pd.DataFrame(
+        values
+    )  # its min is nan, without a warning, where all members refuse
     table = pd.DataFrame(
         {
-            "low": pd.DataFrame(values)
-            .min()
-            .to_numpy(),  # nan, without numpy's warning, where all members refuse
-            "high": pd.DataFrame(values).max().to_numpy(),
-            "chosen": chosen,
-            "refused": weights @ np.isnan(values),
+            "low": by_treatment.min().to_numpy(),
+            "high": by_treatment.max().to_numpy(),
+            "chosen": weights @ ((rank < k) & ~refused),
+            "refused": weights @ refused,
         },
         index=pd.Index(treatments, name="treatment"),
     )
     return table.sort_values("chosen", ascending=False, kind="stable")
 
 
-def _estimated(frame, treatment, outcome, strategy, adjustment, estimator, how):
+def _value_and_interval(frame, treatment, outcome, strategy, adjustment, estimator, how):
     """Value, low, high: 0 where there is no effect, nan where it is refused."""
     if adjustment is None:
         return (0.0 if strategy == "no effect" else np.nan,) * 3
@@ -193,37 +196,43 @@ def _estimated(frame, treatment, outcome, strategy, adjustment, estimator, how):
     return found.value, found.low, found.high
 
 
-def _looked_at(graph, directions, limit):
+def _weighted_members(graph, directions, limit):
     """Member DAGs, their weights (which sum to 1), and whether they are all."""
-    graphs, exact = [graph] if isinstance(graph, CausalGraph) else list(graph), True
+    graphs = [graph] if isinstance(graph, CausalGraph) else list(graph)
+    exact = True
     if not graphs:
         raise ValueError("graph: give at least one")
-    every, weights = [], []
+    every = []
+    weights = []
     for one in graphs:
-        dags, whole = _some(one, limit)
-        exact, every = exact and whole, every + dags
-        own = np.ones(len(dags)) if directions is None else _likely(one, dags, directions)
+        dags, whole = _members_or_sample(one, limit)
+        exact = exact and whole
+        every = every + dags
+        own = (
+            np.ones(len(dags))
+            if directions is None
+            else _likelihood_of_directions(one, dags, directions)
+        )
         weights.append(own / own.sum() / len(graphs))
     return every, np.concatenate(weights), exact
 
 
-def _likely(graph, dags, directions):
+def _likelihood_of_directions(graph, dags, directions):
     """(members,) products of the shares of their directions; half a draw is added to both ways, so that none is impossible."""
     if strange := sorted(set(graph.names) - set(directions.names)):
         raise ValueError(
             f"directions lack {', '.join(strange)}: they must be of the graph's variables"
         )
-    place = [list(directions.names).index(name) for name in graph.names]
-    found = np.asarray(directions.directed, dtype=float)[np.ix_(place, place)] + 0.5 / getattr(
-        directions, "draws", 100
-    )
+    at = [list(directions.names).index(name) for name in graph.names]
+    half_a_draw = 0.5 / getattr(directions, "draws", 100)
+    found = np.asarray(directions.directed, dtype=float)[np.ix_(at, at)] + half_a_draw
     share = np.log(found / (found + found.T))
     open_edges = graph.undirected
     logs = np.array([share[dag.adjacency & open_edges].sum() for dag in dags])
     return np.exp(logs - logs.max())
 
 
-def _answer(dag, treatment, outcome, hidden):
+def _strategy_and_set(dag, treatment, outcome, hidden):
     try:
         estimand = identify(dag, treatment, outcome, hidden=hidden)
     except NotIdentifiableError:
@@ -231,7 +240,7 @@ def _answer(dag, treatment, outcome, hidden):
     return estimand.strategy, estimand.optimal
 
 
-def _some(graph, limit):
+def _members_or_sample(graph, limit):
     """At most ``limit`` members, and whether they are all."""
     found = list(islice(members(graph), limit + 1))
     if len(found) <= limit:
@@ -244,7 +253,8 @@ def _some(graph, limit):
     from cliquepicking import MecSampler
 
     edges = [(int(i), int(j)) for i, j in np.argwhere(graph.adjacency | graph.undirected)]
-    sampler, drawn = MecSampler(edges), []
+    sampler = MecSampler(edges)
+    drawn = []
     for _ in range(limit):
         adjacency = np.zeros(graph.marks.shape, dtype=bool)
         adjacency[tuple(np.array(sampler.sample_dag()).T)] = True

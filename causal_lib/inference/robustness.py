@@ -117,13 +117,15 @@ def sensitivity(
     check_frame(frame, [treatment, outcome, *adjustment], complete=True)
     if not q > 0 or not 0 < alpha < 1:
         raise ValueError(f"q must be above 0 and alpha in (0, 1), not {q} and {alpha}")
-    t, y = (frame[name].to_numpy(dtype=float) for name in (treatment, outcome))
+    t = frame[treatment].to_numpy(dtype=float)
+    y = frame[outcome].to_numpy(dtype=float)
     blocks = {name: design(frame, [name]).to_numpy() for name in adjustment}
     x = np.column_stack([np.ones(len(frame)), *blocks.values()])
     freedom = len(frame) - np.linalg.matrix_rank(x) - 1
     if freedom < 2:
         raise ValueError(f"{len(frame)} rows are too few for {x.shape[1]} columns")
-    t_left, y_left = _rest(t, x), _rest(y, x)
+    t_left = _residual(t, x)
+    y_left = _residual(y, x)
     if t_left @ t_left < 1e-12 * max(t @ t, 1e-300):
         raise ValueError(
             f"treatment {treatment!r} is a function of the adjustment columns: it has no effect of its own to see"
@@ -137,10 +139,10 @@ def sensitivity(
         others = np.column_stack(
             [np.ones(len(frame)), *(block for other, block in blocks.items() if other != name)]
         )
-        of_t = 1 - (t_left @ t_left) / _square(_rest(t, others))
-        of_y = 1 - (left @ left) / _square(_rest(y, np.column_stack([others, t])))
+        of_t = 1 - (t_left @ t_left) / _sum_of_squares(_residual(t, others))
+        of_y = 1 - (left @ left) / _sum_of_squares(_residual(y, np.column_stack([others, t])))
         for multiple in multiples:
-            with_treatment, with_outcome = _bound(of_t, of_y, multiple)
+            with_treatment, with_outcome = _bound_by_column(of_t, of_y, multiple)
             possible = with_treatment < 1
             ends = found.under(with_treatment, min(with_outcome, 1)) if possible else (np.nan,) * 3
             rows.append((name, multiple, with_treatment, with_outcome, *ends))
@@ -150,15 +152,15 @@ def sensitivity(
     )
 
 
-def _rest(values, x):
+def _residual(values, x):
     return values - x @ np.linalg.lstsq(x, values, rcond=None)[0]
 
 
-def _square(values):
+def _sum_of_squares(values):
     return float(values @ values)
 
 
-def _bound(of_t, of_y, k):
+def _bound_by_column(of_t, of_y, k):
     """Strengths of a hidden cause ``k`` times as strong as a column of these partial R² with treatment and outcome."""
     with_treatment = k * of_t / (1 - of_t)
     if k * of_t >= 1:
@@ -217,7 +219,9 @@ def refute(
         raise ValueError(f"unknown check {strange[0]!r}; known: {', '.join(CHECKS)}")
     if repeats < 1:
         raise ValueError(f"{repeats=}: at least 1 is needed")
-    adjustment, rng, rows = list(adjustment), np.random.default_rng(seed), []
+    adjustment = list(adjustment)
+    rng = np.random.default_rng(seed)
+    rows = []
     whole = effect(frame, treatment, outcome, adjustment=adjustment, seed=seed, **how)
 
     def once(check):

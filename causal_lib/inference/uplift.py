@@ -110,7 +110,8 @@ class UpliftModel:
         predicted = np.empty(len(y))
         for learn, rest in folds(groups, seed + 1):
             predicted[rest] = learned(learn).predict(x.iloc[rest])
-        final, relevance = learned(np.arange(len(y))), fit(y[t == 1], x[t == 1], seed)
+        final = learned(np.arange(len(y)))
+        relevance = fit(y[t == 1], x[t == 1], seed)
         names = treatment, outcome, tuple(adjustment)
         return cls(*names, score, predicted, groups, x, learner, final, relevance)
 
@@ -156,7 +157,7 @@ class UpliftModel:
         A slope of 1 means that predictions differ as effects do; 0 that they say nothing about who gains.
         Source: Chernozhukov and others 2018, arXiv 1712.04802.
         """
-        found, influence = self._line()
+        found, influence = self._calibration_line()
         rows = [
             _interval(value, part, self.groups)
             for value, part in zip(found, influence.T, strict=True)
@@ -165,10 +166,12 @@ class UpliftModel:
 
     def grouped(self, count: int = GROUPS) -> pd.DataFrame:
         """Average effect by ``count`` equal groups of predicted effect, the lowest first: predicted, value, low, high."""
-        place, rows = self._places(count), []
+        place = self._groups_of_effect(count)
+        rows = []
         for number in range(count):
             inside = place == number
-            value, share = self.score[inside].mean(), inside.mean()
+            value = self.score[inside].mean()
+            share = inside.mean()
             influence = inside / share * (self.score - value)
             rows.append((self.predicted[inside].mean(), *_interval(value, influence, self.groups)))
         return pd.DataFrame(rows, columns=["predicted", "value", "low", "high"]).rename_axis(
@@ -181,7 +184,7 @@ class UpliftModel:
         In outcomes a row: the gain of a share s of the rows beyond s times the average effect, averaged over s.
         Source: Radcliffe 2007, by AIPW scores instead of raw outcomes.
         """
-        parts = self.score * (0.5 - self._ranks())
+        parts = self.score * (0.5 - self._rank_shares())
         return _interval(parts.mean(), parts - parts.mean(), self.groups)
 
     def auuc(self) -> tuple[float, float, float]:
@@ -190,7 +193,7 @@ class UpliftModel:
         In outcomes a row: the gain of treating a share s of the rows, averaged over s; the package's own scale, not divided
         by a perfect model's as in other packages.
         """
-        parts = self.score * (1 - self._ranks())
+        parts = self.score * (1 - self._rank_shares())
         return _interval(parts.mean(), parts - parts.mean(), self.groups)
 
     def recommend(
@@ -248,19 +251,20 @@ class UpliftModel:
             if objective == "revenue"
             else np.ones(len(candidates))
         )
-        spent = (
+        costs = (
             candidates[cost].to_numpy(dtype=float)
             if isinstance(cost, str)
             else np.full(len(candidates), float(cost))
         )
-        if (spent <= 0).any():
+        if (costs <= 0).any():
             raise ValueError(
-                f"cost: {int((spent <= 0).sum())} rows cost nothing or less; leave cost out where nothing is limited"
+                f"cost: {int((costs <= 0).sum())} rows cost nothing or less; leave cost out where nothing is limited"
             )
-        uplift, relevance = self.predict(candidates), self.relevance(candidates)
+        uplift = self.predict(candidates)
+        relevance = self.relevance(candidates)
         aim = (relevance if objective == "relevance" else uplift) * worth
         table = candidates.assign(
-            uplift=uplift, relevance=relevance, objective=aim, cost_of_row=spent
+            uplift=uplift, relevance=relevance, objective=aim, cost_of_row=costs
         )
         table = table[aim > 0].sort_values("objective", ascending=False, kind="stable")
         if k is not None:
@@ -271,11 +275,11 @@ class UpliftModel:
             )
             table = table.loc[ratio.index]
             table = table[table["cost_of_row"].cumsum() <= budget]
-        return self._explained(table, price if objective == "revenue" else None)
+        return self._with_reasons(table, price if objective == "revenue" else None)
 
-    def _explained(self, table, price):
+    def _with_reasons(self, table, price):
         """``table`` with intervals and reasons, and the total with its interval."""
-        found, influence = self._line()
+        found, influence = self._calibration_line()
         terms = np.column_stack(
             [np.ones(len(table)), table["uplift"].to_numpy() - self.predicted.mean()]
         )
@@ -283,7 +287,8 @@ class UpliftModel:
         half = norm.ppf(0.975) * np.sqrt(((terms @ covariance) * terms).sum(axis=1))
         worth = table[price].to_numpy(dtype=float) if price else np.ones(len(table))
         whole = worth @ terms
-        total, apart = float(whole @ found), norm.ppf(0.975) * np.sqrt(whole @ covariance @ whole)
+        total = float(whole @ found)
+        apart = norm.ppf(0.975) * np.sqrt(whole @ covariance @ whole)
         expected = terms @ found
         why = [
             f"{self.outcome}: {max(shown, 0):.0%} when shown, {max(shown - gain, 0):.0%} anyway"
@@ -292,18 +297,18 @@ class UpliftModel:
         added = table.assign(expected=expected, low=expected - half, high=expected + half, why=why)
         return added.drop(columns="cost_of_row"), (total, total - apart, total + apart)
 
-    def _line(self):
+    def _calibration_line(self):
         """Intercept and slope of the scores on the centred predictions, and the influence (n, 2) of every row on them."""
         basis = np.column_stack([np.ones(len(self.score)), self.predicted - self.predicted.mean()])
         bread = np.linalg.pinv(basis.T @ basis / len(basis))
         found = bread @ basis.T @ self.score / len(basis)
         return found, (basis * (self.score - basis @ found)[:, None]) @ bread
 
-    def _ranks(self):
+    def _rank_shares(self):
         """(n,) place of each training row by predicted effect, the largest first, as a share in (0, 1)."""
         return pd.Series(-self.predicted).rank().to_numpy() / (len(self.score) + 1)
 
-    def _places(self, count):
+    def _groups_of_effect(self, count):
         """(n,) group of each training row by predicted effect."""
         edges = np.quantile(self.predicted, np.linspace(0, 1, count + 1)[1:-1])
         return np.searchsorted(edges, self.predicted, side="right")
@@ -344,7 +349,8 @@ def incremental_outcomes(
         raise ValueError(f"share must lie in (0, 1], not {share}")
     chosen = np.argsort(-np.asarray(score), kind="stable")[: max(1, round(share * len(score)))]
     codes = pd.factorize(np.asarray(groups)[chosen])[0]
-    sums, counts = np.bincount(codes, np.asarray(uplift)[chosen]), np.bincount(codes)
+    sums = np.bincount(codes, np.asarray(uplift)[chosen])
+    counts = np.bincount(codes)
     rng = np.random.default_rng(seed)
     drawn = np.array([resampled_counts(len(counts), rng) for _ in range(n_boot)])
     low, high = percentile_ends(drawn @ sums / (drawn @ counts))

@@ -619,7 +619,7 @@ def _with(**columns):
         (
             _with(),
             {"estimator": "magic"},
-            r"unknown estimator 'magic'; known: aipw, difference, .* linear_dml, causal_forest, dr_learner, front_door, wald, orth",
+            r"unknown estimator 'magic'; known: aipw, ipw, linear_dml, .*, difference, front_door, wald, orth",
         ),
         (_with(), {"adjustment": None}, "give a graph, an estimand"),
         (_with(user=0), {"cluster": "user"}, "1 rows or clusters are too few for 5 folds"),
@@ -687,7 +687,7 @@ def _with(**columns):
         (
             _with(t=list("abc") * 20),
             {"contrast": ("a", "b"), "estimator": "matching"},
-            "'matching' cannot compare two of 3 levels of treatment 't'; those that can: aipw, ipw, regression, difference",
+            "'matching' cannot compare two of 3 levels of treatment 't'; those that can: aipw, ipw, dr_learner, regression, difference",
         ),
         (
             _with(t=np.arange(60.0)),

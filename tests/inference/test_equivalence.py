@@ -21,7 +21,9 @@ def every_dag(skeleton, names):
     """All DAGs with these adjacencies, by turning every edge either way."""
     pairs = np.argwhere(np.triu(skeleton))
     for ways in itertools.product((0, 1), repeat=len(pairs)):
-        edges = [(names[i], names[j])[:: 1 - 2 * way] for (i, j), way in zip(pairs, ways, strict=True)]
+        edges = [
+            (names[i], names[j])[:: 1 - 2 * way] for (i, j), way in zip(pairs, ways, strict=True)
+        ]
         graph = CausalGraph.from_edges(names, edges)
         if graph.kind == "DAG":
             yield graph
@@ -39,7 +41,9 @@ dags = st.builds(
 @settings(max_examples=30, deadline=None)
 def test_members_are_all_dags_of_the_class_once(graph):
     found = list(members(graph.cpdag()))
-    expected = [one for one in every_dag(graph.skeleton, graph.names) if one.cpdag() == graph.cpdag()]
+    expected = [
+        one for one in every_dag(graph.skeleton, graph.names) if one.cpdag() == graph.cpdag()
+    ]
     assert len(found) == len(expected)
     assert {one.marks.tobytes() for one in found} == {one.marks.tobytes() for one in expected}
 
@@ -47,7 +51,11 @@ def test_members_are_all_dags_of_the_class_once(graph):
 @given(dags, st.integers(0, 100))
 @settings(max_examples=20, deadline=None)
 def test_members_under_knowledge_are_those_that_keep_it(graph, seed):
-    first = [name for name in graph.order() if np.random.default_rng(seed).random() < 0.5 and not graph.parents(name)]
+    first = [
+        name
+        for name in graph.order()
+        if np.random.default_rng(seed).random() < 0.5 and not graph.parents(name)
+    ]
     if not first:
         return
     knowledge = Knowledge(tiers=[first, [name for name in graph.names if name not in first]])
@@ -59,7 +67,9 @@ def test_members_under_knowledge_are_those_that_keep_it(graph, seed):
 def amenable(graph, x, y):
     """Whether every path that may lead from x to y causally starts with an arrow (Perković and others 2018)."""
     against = graph.adjacency.T
-    skeleton = nx.Graph([(graph.names[i], graph.names[j]) for i, j in np.argwhere(np.triu(graph.skeleton))])
+    skeleton = nx.Graph(
+        [(graph.names[i], graph.names[j]) for i, j in np.argwhere(np.triu(graph.skeleton))]
+    )
     skeleton.add_nodes_from(graph.names)
     for path in nx.all_simple_paths(skeleton, x, y):
         at = [graph.index(name) for name in path]
@@ -80,7 +90,9 @@ def test_members_agree_if_and_only_if_the_class_is_amenable(graph, seed):
     for case in found.cases:
         assert case.refusal is None
     if found.verdict == "identified" and found.estimand.strategy == "back-door":
-        assert all(is_adjustment_set(dag, x, y, found.estimand.adjustment) for dag in members(cpdag))
+        assert all(
+            is_adjustment_set(dag, x, y, found.estimand.adjustment) for dag in members(cpdag)
+        )
     assert sum(case.count for case in found.cases) == len(list(members(cpdag)))
     if found.verdict == "depends":
         assert found.deciding
@@ -128,8 +140,13 @@ def test_what_is_hidden_may_be_refused_in_some_members_only():
 
 def test_classes_that_are_too_large_or_none_are_refused():
     names = [f"v{k}" for k in range(7)]
-    complete = CausalGraph.from_edges(names, [f"{a} -- {b}" for a, b in itertools.combinations(names, 2)])
-    with pytest.raises(ValueError, match="more than 100 members; direct some of its 21 undirected edges by knowledge"):
+    complete = CausalGraph.from_edges(
+        names, [f"{a} -- {b}" for a, b in itertools.combinations(names, 2)]
+    )
+    with pytest.raises(
+        ValueError,
+        match="more than 100 members; direct some of its 21 undirected edges by knowledge",
+    ):
         identify_class(complete, "v0", "v1", limit=100)
     with pytest.raises(ValueError, match="stands for no class of DAGs"):
         list(members(CausalGraph.from_edges("ab", ["a <-> b"])))
@@ -152,7 +169,9 @@ def test_classes_that_are_too_large_or_none_are_refused():
         ),
     ],
 )  # fmt: skip
-def test_members_are_of_one_case_if_their_formula_is_one(edges, treatment, outcome, hidden, strategy, cases):
+def test_members_are_of_one_case_if_their_formula_is_one(
+    edges, treatment, outcome, hidden, strategy, cases
+):
     """Of strategies without a set to adjust for; every member is asked by itself."""
     graph = CausalGraph.from_edges("abcdef", edges)
     by_hand = {}
@@ -176,7 +195,11 @@ def test_members_are_of_one_case_if_their_formula_is_one(edges, treatment, outco
 def test_instruments_are_taken_when_asked_for():
     graph = CausalGraph.from_edges("zxyupq", ["z -> x", "x -> y", "u -> x", "u -> y", "p -- q"])
     taken = identify_class(graph, "x", "y", hidden=["u"], instruments=True)
-    assert (taken.verdict, taken.estimand.strategy, taken.cases[0].count) == ("identified", "instrument", 2)
+    assert (taken.verdict, taken.estimand.strategy, taken.cases[0].count) == (
+        "identified",
+        "instrument",
+        2,
+    )
     left = identify_class(graph, "x", "y", hidden=["u"])
     assert left.verdict == "refused"
     assert (left.deciding, left.among) == ({}, "DAGs")
@@ -186,9 +209,9 @@ def test_instruments_are_taken_when_asked_for():
 def test_a_case_is_told_by_a_set_that_is_right_in_all_of_it():
     dag = CausalGraph.from_edges("xyab", ["a -> x", "a -> b", "b -> y", "x -> y"])
     estimand = identify(dag, "x", "y")
-    one = {"key": "back-door", "sets": [("a",), ("b",)], "estimand": estimand}
-    assert classes._chosen(one) is estimand
-    other = classes._chosen(one | {"sets": [("b",)]})
+    case = classes._OpenCase(estimand, None, dag, [("a",), ("b",)]).frozen(7)
+    assert (case.estimand is estimand, case.count, case.example) == (True, 7, dag)
+    other = classes._OpenCase(estimand, None, dag, [("b",)]).frozen(1).estimand
     assert other.adjustment == ("b",)
     assert other.latex == estimand.by(["b"]).latex
 
@@ -200,18 +223,20 @@ def test_a_member_joins_a_case_whose_set_is_right_in_it_and_narrows_its_sets():
     found = []
 
     def place(dag):
-        return classes._place(found, dag, "x", "y", lambda one: identify(one, "x", "y"))
+        return classes._case_of(found, dag, "x", "y", lambda one: identify(one, "x", "y"))
 
     assert [place(dag) for dag in (both, both, only_b, both, neither, only_b)] == [0, 0, 0, 0, 1, 0]
-    assert found[0]["sets"] == [("b",)]
-    assert found[1]["sets"] == [("a",)]
+    assert found[0].sets == [("b",)]
+    assert found[1].sets == [("a",)]
 
 
 def test_a_class_of_just_as_many_members_as_the_limit_is_listed():
     triangle = CausalGraph.from_edges("zxy", ["z -- x", "x -- y", "z -- y"])
     found = identify_class(triangle, "x", "y", limit=6)
     assert sum(case.count for case in found.cases) == 6
-    with pytest.raises(ValueError, match="more than 5 members; direct some of its 3 undirected edges"):
+    with pytest.raises(
+        ValueError, match="more than 5 members; direct some of its 3 undirected edges"
+    ):
         identify_class(triangle, "x", "y", limit=5)
 
 
@@ -231,7 +256,9 @@ def test_what_is_shared_out_among_several_edges():
     orders, expected = ["".join(order) for order in itertools.permutations("zxy")], {}
     whole = entropy([label(order) for order in orders])
     for a, b in ("zx", "zy", "xy"):
-        parts = [[label(o) for o in orders if (o.index(a) < o.index(b)) == way] for way in (True, False)]
+        parts = [
+            [label(o) for o in orders if (o.index(a) < o.index(b)) == way] for way in (True, False)
+        ]
         expected[f"{a} -- {b}"] = 1 - sum(len(part) / 6 * entropy(part) for part in parts) / whole
     expected = {edge: share for edge, share in expected.items() if share > 1e-9}
     assert found.deciding == pytest.approx(expected)

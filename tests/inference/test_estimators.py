@@ -440,3 +440,66 @@ def test_matching_without_columns_is_the_difference_and_a_constant_column_does_n
     used = plain[2]
     assert used.sum() == 2 * len(y)
     assert plain[3]["imbalance_after"] == pytest.approx(n._imbalance(frame[["x"]], t, used))
+
+
+# ---- the registry --------------------------------------------------------------------------------
+
+
+def test_what_serves_what_with_the_default_first():
+    assert e.serving("back-door")[0] == "aipw"
+    assert e.serving("front-door") == ["front_door"]
+    assert e.serving("instrument") == ["wald", "orthogonal_iv"]
+    assert e.serving("no effect") == []
+    assert e.comparing_levels() == ["aipw", "ipw", "dr_learner", "regression", "difference"]
+    assert e.of_one_unit() == ["linear_dml", "causal_forest", "regression"]
+
+
+def test_of_one_unit_some_estimator_needs_no_columns():
+    assert any(not e.ESTIMATORS[name].needs_columns for name in e.of_one_unit())
+
+
+@pytest.mark.parametrize("name", e.ESTIMATORS)
+def test_an_entry_is_whole_and_says_when_it_is_right_and_where_it_comes_from(name):
+    entry = e.ESTIMATORS[name]
+    assert entry.name == name
+    assert all([entry.formula, entry.right_when, entry.prefer_when])
+    assert "Source: " in entry.estimate.__doc__
+    assert f"| {name} | {entry.formula} | " in e.estimators_table()
+    assert f"| {name} | {entry.formula} | " in effect.__doc__
+
+
+@pytest.mark.parametrize("name", [name for name, one in e.ESTIMATORS.items() if one.needs_columns])
+def test_what_needs_columns_says_what_to_use_without(name):
+    frame = small(2)
+    sample = e.Sample(
+        frame["y"].to_numpy(), frame["t"].to_numpy(), frame[[]], z=frame["z"].to_numpy()
+    )
+    message = f"estimator '{name}' needs at least one .* column; use '(\\w+)' without any"
+    with pytest.raises(ValueError, match=message) as refusal:
+        e.ESTIMATORS[name](sample)
+    instead = e.ESTIMATORS[str(refusal.value).split("use '")[1].split("'")[0]]
+    assert not instead.needs_columns
+    assert instead.strategy == e.ESTIMATORS[name].strategy
+
+
+def test_an_estimator_that_is_registered_is_offered_by_effect(monkeypatch):
+    """One entry is all that it takes: the choice, the checks and the error texts follow."""
+    entry = e.Estimator(
+        "constant",
+        lambda sample: e.Estimate(
+            3.0, np.tile([-1.0, 1.0], len(sample.y) // 2), np.ones(len(sample.y))
+        ),
+        "back-door",
+        "3",
+        "never",
+        "never",
+    )
+    monkeypatch.setitem(e.ESTIMATORS, "constant", entry)
+    found = effect(small(), "t", "y", adjustment=["x"], estimator="constant")
+    assert (found.value, found.estimator, found.effective_sample_size) == (3.0, "constant", 24)
+    with pytest.raises(ValueError, match=r"known: .*, constant"):
+        effect(small(), "t", "y", adjustment=["x"], estimator="magic")
+    with pytest.raises(
+        ValueError, match="'constant' cannot compare two of 3 levels of treatment 'm'"
+    ):
+        effect(small(), "m", "y", adjustment=[], contrast=(0, 1), estimator="constant")

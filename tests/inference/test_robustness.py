@@ -9,7 +9,13 @@ import statsmodels.api as sm
 from scipy.stats import t as student
 
 from causal_lib.inference.effects import Effect
-from causal_lib.inference.robustness import Sensitivity, _bound, e_value, refute, sensitivity
+from causal_lib.inference.robustness import (
+    Sensitivity,
+    _bound_by_column,
+    e_value,
+    refute,
+    sensitivity,
+)
 
 
 def test_the_numbers_of_the_paper():
@@ -27,7 +33,13 @@ def hidden():
     x, u = rng.normal(size=(2, 4000))
     t = 0.5 * x + 0.5 * u + rng.normal(size=4000)
     return pd.DataFrame(
-        {"x": x, "u": u, "t": t, "y": t + x + 0.8 * u + rng.normal(size=4000), "other": x + u + rng.normal(size=4000)}
+        {
+            "x": x,
+            "u": u,
+            "t": t,
+            "y": t + x + 0.8 * u + rng.normal(size=4000),
+            "other": x + u + rng.normal(size=4000),
+        }
     )
 
 
@@ -55,7 +67,9 @@ def test_value_error_and_freedom_are_those_of_least_squares(hidden):
     assert found.value == pytest.approx(fitted.params["t"])
     assert found.standard_error == pytest.approx(fitted.bse["t"])
     assert found.freedom == fitted.df_resid == 26
-    assert found.partial_r2 == pytest.approx(fitted.tvalues["t"] ** 2 / (fitted.tvalues["t"] ** 2 + 26))
+    assert found.partial_r2 == pytest.approx(
+        fitted.tvalues["t"] ** 2 / (fitted.tvalues["t"] ** 2 + 26)
+    )
 
 
 def test_the_robustness_value_brings_the_effect_to_what_it_says(hidden):
@@ -74,9 +88,13 @@ def test_a_cause_as_strong_as_a_column_is_bounded_by_it(hidden):
     found = sensitivity(hidden, "t", "y", ["x"], multiples=(1,))
     bound = found.bounds.iloc[0]
     x, u, t = (hidden[name].to_numpy() for name in ("x", "u", "t"))
-    assert bound["with_treatment"] == pytest.approx(np.corrcoef(rest(t, x), rest(u, x))[0, 1] ** 2, rel=0.15)
+    assert bound["with_treatment"] == pytest.approx(
+        np.corrcoef(rest(t, x), rest(u, x))[0, 1] ** 2, rel=0.15
+    )
     assert bound["value"] < 1.0 < found.value  # u is a little weaker with the outcome than x
-    assert bound["value"] == pytest.approx(found.under(bound["with_treatment"], bound["with_outcome"])[0])
+    assert bound["value"] == pytest.approx(
+        found.under(bound["with_treatment"], bound["with_outcome"])[0]
+    )
     assert sensitivity(hidden, "t", "y", ["x"], multiples=(50,)).bounds["value"].isna().all()
 
 
@@ -97,7 +115,12 @@ def test_refutations_pass_for_a_right_method_and_fail_for_a_wrong_one(hidden):
     assert right.loc["placebo treatment", "expected"] == 0
     assert right.loc["placebo treatment", "deviation"] > 0
     wrong = refute(frame, "t", "y", ["x"], **how).set_index("check")
-    assert wrong["passed"].tolist() == [True, True, True, False]  # only the negative control sees the hidden cause
+    assert wrong["passed"].tolist() == [
+        True,
+        True,
+        True,
+        False,
+    ]  # only the negative control sees the hidden cause
 
 
 def test_the_random_cause_is_adjusted_for_and_the_subset_is_one(hidden):
@@ -109,7 +132,9 @@ def test_the_random_cause_is_adjusted_for_and_the_subset_is_one(hidden):
     def by_hand(t, y, *columns):
         x = np.column_stack(columns)
         x = x - x.mean(axis=0)
-        return np.linalg.lstsq(np.column_stack([t, np.ones(len(t)), x, x * t[:, None]]), y, rcond=None)[0][0]
+        return np.linalg.lstsq(
+            np.column_stack([t, np.ones(len(t)), x, x * t[:, None]]), y, rcond=None
+        )[0][0]
 
     x, t, y = (frame[name].to_numpy() for name in "xty")
     values = [by_hand(t, y, x, rng.standard_normal(500)) for _ in range(6)]
@@ -128,13 +153,17 @@ def test_the_random_cause_is_adjusted_for_and_the_subset_is_one(hidden):
 def test_z_is_in_standard_errors_of_one_estimate(hidden):
     """Differences of means of four fifths of the rows, whose errors are Welch's but for n - 1 in place of n."""
     frame = hidden.head(500).assign(t=lambda f: (f["t"] > 0).astype(int))
-    found = refute(frame, "t", "y", [], checks=["subset"], estimator="difference", repeats=5, seed=3).iloc[0]
+    found = refute(
+        frame, "t", "y", [], checks=["subset"], estimator="difference", repeats=5, seed=3
+    ).iloc[0]
     rng, values, errors = np.random.default_rng(3), [], []
     for _ in range(5):
         part = frame.iloc[rng.choice(500, size=400, replace=False)]
         one, none = (part.loc[part["t"] == arm, "y"] for arm in (1, 0))
         values.append(one.mean() - none.mean())
-        errors.append(np.sqrt((one.var(ddof=0) / len(one) + none.var(ddof=0) / len(none)) * 400 / 399))
+        errors.append(
+            np.sqrt((one.var(ddof=0) / len(one) + none.var(ddof=0) / len(none)) * 400 / 399)
+        )
     whole = frame.groupby("t")["y"].mean()
     assert found["z"] == pytest.approx((np.mean(values) - (whole[1] - whole[0])) / np.mean(errors))
 
@@ -145,9 +174,18 @@ def test_z_is_in_standard_errors_of_one_estimate(hidden):
         (lambda f: sensitivity(f, "t", "y", ["q"]), "no column 'q'"),
         (lambda f: sensitivity(f, "t", "y", ["x"], alpha=5), "q must be above 0 and alpha in"),
         (lambda f: sensitivity(f[:3], "t", "y", ["x", "u"]), "3 rows are too few for 3 columns"),
-        (lambda f: sensitivity(f.assign(t=2 * f["x"]), "t", "y", ["x"]), "'t' is a function of the adjustment columns"),
-        (lambda f: sensitivity(f, "t", "y", ["x"]).under(1, 0.5), r"strengths must lie in \[0, 1\), not 1 and 0.5"),
-        (lambda f: refute(f, "t", "y", ["x"], checks=["luck"]), "unknown check 'luck'; known: placebo treatment"),
+        (
+            lambda f: sensitivity(f.assign(t=2 * f["x"]), "t", "y", ["x"]),
+            "'t' is a function of the adjustment columns",
+        ),
+        (
+            lambda f: sensitivity(f, "t", "y", ["x"]).under(1, 0.5),
+            r"strengths must lie in \[0, 1\), not 1 and 0.5",
+        ),
+        (
+            lambda f: refute(f, "t", "y", ["x"], checks=["luck"]),
+            "unknown check 'luck'; known: placebo treatment",
+        ),
         (lambda f: refute(f, "t", "y", ["x"], repeats=0), "repeats=0: at least 1 is needed"),
     ],
 )
@@ -158,9 +196,17 @@ def test_bad_input(hidden, call, message):
 
 @pytest.mark.parametrize(
     ("t", "freedom", "q", "alpha"),
-    [(2.9, 12, 1.0, 0.05), (-2.9, 12, 0.8, 0.2), (4.5, 5, 1.0, 0.05), (-4.0, 5, 0.9, 0.1), (6.0, 40, 0.5, 0.01)],
+    [
+        (2.9, 12, 1.0, 0.05),
+        (-2.9, 12, 0.8, 0.2),
+        (4.5, 5, 1.0, 0.05),
+        (-4.0, 5, 0.9, 0.1),
+        (6.0, 40, 0.5, 0.01),
+    ],
 )
-def test_the_robustness_of_the_sign_is_the_least_that_some_cause_of_this_strength_needs(t, freedom, q, alpha):
+def test_the_robustness_of_the_sign_is_the_least_that_some_cause_of_this_strength_needs(
+    t, freedom, q, alpha
+):
     """Against every strength with the outcome up to it: the end of the interval comes to what ``q`` leaves, not beyond."""
     found = Sensitivity("a", "b", t * 0.3, 0.3, freedom, q, alpha, pd.DataFrame())
     strength = found.robustness_of_sign
@@ -174,13 +220,18 @@ def test_the_robustness_of_the_sign_is_the_least_that_some_cause_of_this_strengt
             assert min(ends) == pytest.approx(rest_of_it, abs=1e-6)
         else:
             assert min(ends) > rest_of_it + 1e-4
-    assert abs(found.under(found.robustness, found.robustness)[0]) == pytest.approx((1 - q) * abs(found.value))
+    assert abs(found.under(found.robustness, found.robustness)[0]) == pytest.approx(
+        (1 - q) * abs(found.value)
+    )
 
 
 def test_an_effect_that_is_not_significant_has_no_robustness_of_sign():
-    critical = student.ppf(0.975, 11) / np.sqrt(11) * np.sqrt(12)  # of a t with 12 degrees, one lost to the cause
+    critical = (
+        student.ppf(0.975, 11) / np.sqrt(11) * np.sqrt(12)
+    )  # of a t with 12 degrees, one lost to the cause
     below, above = (
-        Sensitivity("a", "b", factor * critical, 1.0, 12, 1.0, 0.05, pd.DataFrame()) for factor in (0.999, 1.02)
+        Sensitivity("a", "b", factor * critical, 1.0, 12, 1.0, 0.05, pd.DataFrame())
+        for factor in (0.999, 1.02)
     )
     assert below.robustness_of_sign == 0.0
     assert 0 < above.robustness_of_sign < 0.03
@@ -228,12 +279,17 @@ def test_bounds_of_every_column_and_multiple_by_hand(hidden):
     assert default.bounds["times"].tolist() == [1, 2, 3]
     assert (default.q, default.alpha) == (1.0, 0.05)
     assert default.bounds["with_outcome"].max() > 1  # more than there is: taken for all of it
-    assert default.bounds["low"].iloc[2] == default.under(default.bounds["with_treatment"].iloc[2], 1)[1]
+    assert (
+        default.bounds["low"].iloc[2]
+        == default.under(default.bounds["with_treatment"].iloc[2], 1)[1]
+    )
 
 
-def test_causes_stronger_than_can_be_have_no_bound():
-    assert _bound(0.3, 0.2, 4) == (np.inf, np.inf)  # 4 times 0.3 of the treatment
-    with_treatment, with_outcome = _bound(0.45, 0.2, 2)  # 2 * 0.45² > (1 - 0.9) (1 - 0.45)
+def test_causes_stronger_than_can_be_have_no_bound_by_column():
+    assert _bound_by_column(0.3, 0.2, 4) == (np.inf, np.inf)  # 4 times 0.3 of the treatment
+    with_treatment, with_outcome = _bound_by_column(
+        0.45, 0.2, 2
+    )  # 2 * 0.45² > (1 - 0.9) (1 - 0.45)
     assert with_treatment == pytest.approx(0.9 / 0.55)
     assert with_outcome == np.inf
 
@@ -256,11 +312,16 @@ def test_all_refutations_by_hand(hidden):
         error = np.sqrt((one.var() / len(one) + none.var() / len(none)) * len(y) / (len(y) - 1))
         return one.mean() - none.mean(), error
 
-    found = refute(frame, "t", "y", [], estimator="difference", repeats=4, seed=7, negative_control="other")
+    found = refute(
+        frame, "t", "y", [], estimator="difference", repeats=4, seed=7, negative_control="other"
+    )
     t, y, other = (frame[name].to_numpy() for name in ("t", "y", "other"))
     rng, made = np.random.default_rng(7), {}
     made["placebo treatment"] = 0.0, [difference(rng.permutation(t), y) for _ in range(4)]
-    made["random cause"] = difference(t, y)[0], [(rng.standard_normal(301), difference(t, y))[1] for _ in range(4)]
+    made["random cause"] = (
+        difference(t, y)[0],
+        [(rng.standard_normal(301), difference(t, y))[1] for _ in range(4)],
+    )
     parts = [np.sort(rng.choice(301, size=240, replace=False)) for _ in range(4)]
     made["subset"] = difference(t, y)[0], [difference(t[part], y[part]) for part in parts]
     made["negative control other"] = 0.0, [difference(t, other)]
@@ -276,7 +337,9 @@ def test_all_refutations_by_hand(hidden):
         assert row.passed == (abs(row.z) < 2)
     assert found["z"].iloc[3] > 2
     assert np.isnan(found["deviation"].iloc[3])
-    once = refute(frame, "t", "y", [], estimator="difference", repeats=1, checks=["placebo treatment"])
+    once = refute(
+        frame, "t", "y", [], estimator="difference", repeats=1, checks=["placebo treatment"]
+    )
     assert np.isnan(once["deviation"].item())
 
 

@@ -1,6 +1,7 @@
-"""Covariate adjustment: which sets close every open path that is not causal, which of them are minimal, and which is best.
+"""Covariate adjustment: sets that close all paths that are not causal; the minimal and the best.
 
-The criterion is complete: a set that it refuses does not identify the effect by adjustment in every model of the graph.
+The criterion is complete: a set that it refuses does not identify the effect by adjustment in every
+model of the graph.
 """
 
 from collections.abc import Iterable
@@ -14,9 +15,13 @@ MOST = 1000
 def is_adjustment_set(
     graph: CausalGraph, treatment: str, outcome: str, given: Iterable[str] = ()
 ) -> bool:
-    """Whether P(outcome | do(treatment)) is the mean over ``given`` of P(outcome | treatment, given), in all models.
+    """Whether adjusting for ``given`` identifies the effect in all models of the graph.
 
-    Source: Shpitser, VanderWeele and Robins 2010; in the form of van der Zander, Liśkiewicz and Textor 2014.
+    That is, whether P(outcome | do(treatment)) is the mean over ``given`` of P(outcome | treatment,
+    given).
+
+    Source: Shpitser, VanderWeele and Robins 2010; in the form of van der Zander, Liśkiewicz and
+    Textor 2014.
 
     >>> graph = CausalGraph.from_edges("xmyz", ["z -> x", "z -> y", "x -> m", "m -> y"])
     >>> [is_adjustment_set(graph, "x", "y", given) for given in ("z", "", "zm")]
@@ -28,7 +33,7 @@ def is_adjustment_set(
 def why_no_adjustment_set(
     graph: CausalGraph, treatment: str, outcome: str, given: Iterable[str] = ()
 ) -> str | None:
-    """What is wrong with adjusting for ``given``: the variable that must not be in it, or a path that it leaves open or opens.
+    """Why ``given`` is no adjustment set: a forbidden variable, or a path that stays open.
 
     None where it is an adjustment set.
 
@@ -57,8 +62,8 @@ def minimal_adjustment_sets(
     hidden : variables that the data lack.
     limit : sets at most (there may be exponentially many).
 
-    Source: separators of the moral graph of ancestors (van der Zander, Liśkiewicz and Textor 2014), enumerated after
-    Kloks and Kratsch 1998.
+    Source: separators of the moral graph of ancestors (van der Zander, Liśkiewicz and Textor 2014),
+    enumerated after Kloks and Kratsch 1998.
 
     >>> graph = CausalGraph.from_edges("xyabc", ["a -> x", "a -> b", "b -> y", "c -> x", "c -> y", "x -> y"])
     >>> minimal_adjustment_sets(graph, "x", "y")
@@ -72,11 +77,13 @@ def optimal_adjustment_set(
 ) -> tuple[str, ...] | None:
     """The adjustment set of least asymptotic variance; None where no set is one.
 
-    With all of them observed these are the parents of what lies on a causal path: best among all adjustment sets, for linear
-    regression and for semi-parametric estimators alike. Where some are hidden there may be no best; then the minimal set
-    nearest to the outcome, the best among the minimal ones.
+    With all of them observed these are the parents of what lies on a causal path: best among all
+    adjustment sets, for linear regression and for semi-parametric estimators alike. Where some are
+    hidden there may be no best; then the minimal set nearest to the outcome, the best among the
+    minimal ones.
 
-    Source: Henckel, Perković and Maathuis 2022; Rotnitzky and Smucler 2020; Smucler, Sapienza and Rotnitzky 2022.
+    Source: Henckel, Perković and Maathuis 2022; Rotnitzky and Smucler 2020; Smucler, Sapienza and
+    Rotnitzky 2022.
 
     >>> graph = CausalGraph.from_edges("xyabw", ["a -> x", "a -> b", "b -> y", "w -> y", "x -> y"])
     >>> optimal_adjustment_set(graph, "x", "y")
@@ -90,10 +97,10 @@ def optimal_adjustment_set(
 def find_instrument(
     graph: CausalGraph, treatment: str, outcome: str, *, hidden: Iterable[str] = ()
 ) -> tuple[str, tuple[str, ...]] | None:
-    """An instrument and what to condition on: it moves the treatment, and the outcome through the treatment alone.
+    """An instrument and what to condition on: it moves the outcome through the treatment alone.
 
-    The one that needs the fewest variables conditioned on; None where there is none (among sets of ancestors of it and the
-    outcome, which are enough but for odd graphs).
+    The one that needs the fewest variables conditioned on; None where there is none (among sets of
+    ancestors of it and the outcome, which is enough in all but contrived graphs).
 
     Source: Brito and Pearl 2002; van der Zander, Textor and Liśkiewicz 2015.
 

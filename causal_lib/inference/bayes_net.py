@@ -1,4 +1,4 @@
-"""Causal Bayesian networks on levels: fitted to a log under a known DAG, asked under interventions and observations."""
+"""Causal Bayesian networks of categories: fitted under a known DAG, queried under interventions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class CausalNetwork:
     ----------
     graph : the DAG.
     levels : variable -> its levels in order; of a number that was cut, the intervals.
-    nets : pyAgrum networks: of the rows, then of bootstrap draws.
+    nets : pyAgrum networks: that of the rows, then one for each bootstrap draw.
     rows : number of rows.
     """
 
@@ -41,20 +41,22 @@ class CausalNetwork:
         cluster: str | None = None,
         seed: int = 0,
     ) -> "CausalNetwork":
-        """Count how often each level comes with each of its parents'.
+        """Estimate P(variable | parents) by counting the levels of each variable and its parents.
 
         Parameters
         ----------
-        frame : one row a unit, holding every variable of ``graph``, nothing missing.
+        frame : one row per unit with every variable of ``graph``, no missing values.
         graph : a DAG; a hidden common cause would make the answers wrong: ask `identify` first.
         bins : quantile bins of numbers of more distinct values.
-        prior : rows' worth of uniform probability for each combination of parents (Dirichlet).
-        n_boot, cluster, seed : bootstrap draws for the intervals, of rows or of the groups of a column.
+        prior : uniform pseudo-count, in rows, for each combination of parents (Dirichlet).
+        n_boot, cluster, seed : bootstrap draws for the intervals, of rows or of the groups of a
+            column.
 
         Raises
         ------
         ValueError
-            for a graph that is no DAG, absent or missing values, a prior of 0 or less, parents of over 10^6 combinations.
+            for a graph that is not a DAG, absent or missing values, a prior of 0 or less, parents
+            of over 10^6 combinations.
         """
         graph.require_dag("a causal Bayesian network")
         if not prior > 0:
@@ -95,12 +97,12 @@ class CausalNetwork:
         do: Mapping[str, object] | None = None,
         given: Mapping[str, object] | None = None,
     ) -> pd.DataFrame:
-        """P(outcome | do(...), given): one row for each level, with 95% percentile intervals over the draws.
+        """P(outcome | do(...), given), a row for each level, with 95% bootstrap intervals.
 
         Parameters
         ----------
-        do : variable -> level that it is set to, by nobody's will but ours: its causes no longer matter.
-        given : variable -> level that is seen then (after the intervention, if it is an effect of it).
+        do : variable -> level that it is set to by intervention, so its parents have no influence.
+        given : variable -> level that is observed, after the intervention if it is an effect of it.
             Levels as in `levels`; of a number that was cut, any number.
 
         Raises
@@ -114,7 +116,7 @@ class CausalNetwork:
         if both := (do.keys() & given.keys()) | ({outcome} & (do.keys() | given.keys())):
             raise ValueError(f"{sorted(both)[0]!r} is named twice: as outcome, in do or in given")
         at = {name: self._level(name, value) for name, value in (do | given).items()}
-        answers = np.array([_ask(net, outcome, do, at) for net in self.nets])
+        answers = np.array([_posterior(net, outcome, do, at) for net in self.nets])
         table = pd.DataFrame(
             {"probability": answers[0]}, index=self.levels[outcome].rename(outcome)
         )
@@ -141,7 +143,7 @@ class CausalNetwork:
 
 
 def cut(column: pd.Series, bins: int) -> tuple[np.ndarray, pd.Index]:
-    """(n,) codes and the levels of one column; of numbers with more than ``bins`` values, quantile intervals."""
+    """(n,) codes and the levels of a column; numbers of over ``bins`` values in quantile bins."""
     numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(
         column.dtype
     )
@@ -159,15 +161,16 @@ def _net(graph, levels, tables, weights, prior):
             np.bincount(cell, weights, minlength=int(np.prod(sizes))).reshape(sizes)
             + prior / sizes[-1]
         )
-        # pyAgrum's own order of the parents; its arrays have the child last and the first parent next to it
+        # pyAgrum's own order of the parents; its arrays have the child last and the first parent
+        # next to it
         order = list(net.cpt(name).names[1:])[::-1]
         counts = counts.transpose([*(parents.index(other) for other in order), len(parents)])
         net.cpt(name)[:] = np.ascontiguousarray(counts / counts.sum(axis=-1, keepdims=True))
     return net
 
 
-def _ask(net, outcome, do, at):
-    """(levels,) probabilities by exact inference where the arcs into what is set are cut."""
+def _posterior(net, outcome, do, at):
+    """(levels,) probabilities by exact inference, the arcs into intervened variables removed."""
     cut = gum.BayesNet(net)
     for name in do:
         for parent in list(cut.parents(name)):

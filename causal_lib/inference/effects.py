@@ -35,10 +35,12 @@ class Effect:
     ----------
     value, standard_error : in units of the outcome.
     low, high : the 95% interval.
-    effective_sample_size : (Σw)²/Σw² of the rows' weights (all rows for estimators without weights).
-    diagnostics : rows, clusters, smallest and largest propensity, largest standardised mean difference before and after
-        weighting; treatment_left, the share of a numeric treatment's variance that the adjustment leaves.
-    contrast : control and treated level, where they were named.
+    effective_sample_size : (Σw)²/Σw² of the rows' weights (all rows for estimators without
+        weights).
+    diagnostics : rows, clusters, smallest and largest propensity, largest standardised mean
+        difference before and after weighting; treatment_left, the share of a numeric treatment's
+        variance that the adjustment leaves.
+    contrast : control and treated level, if given.
     """
 
     treatment: str
@@ -102,15 +104,16 @@ def effect(
     cluster: str | None = None,
     seed: int = 0,
 ) -> Effect:
-    """E[outcome | do(treatment=1)] - E[outcome | do(treatment=0)], averaged over the rows of ``frame``.
+    """Average effect E[outcome | do(treatment=1)] - E[outcome | do(treatment=0)] over the rows.
 
-    Of a treatment with other levels: E[outcome | do(treated)] - E[outcome | do(control)] for the two of
-    ``contrast``, averaged over all rows, those of further levels too. Of a treatment that is a number: the
-    effect of one unit, the average over the rows of a slope τ(x), if the outcome is g(x) + τ(x) treatment
-    + noise. `dose.dose_response` estimates a curve that is not straight.
+    Of a treatment with other levels: E[outcome | do(treated)] - E[outcome | do(control)] for the
+    two of ``contrast``, averaged over all rows, those of further levels too. Of a treatment that is
+    a number: the effect of one unit, the average over the rows of a slope τ(x), if the outcome is
+    g(x) + τ(x) treatment + noise. `dose.dose_response` estimates a curve that is not straight.
 
-    An ``adjustment`` set assumes that it closes every back-door path and that each row could have had either
-    treatment. An estimand assumes what its graph says. Rows, or clusters of rows, are independent.
+    An ``adjustment`` set assumes that it closes every back-door path and that each row could have
+    had either treatment. An estimand assumes what its graph says. Rows, or clusters of rows, are
+    independent.
 
     ESTIMATORS_TABLE
 
@@ -119,28 +122,32 @@ def effect(
     Parameters
     ----------
     frame : one row per unit; treatment 0/1 (levels or numbers for a back-door set; a number for an
-        instrument), outcome numeric or 0/1, adjustment columns numbers or categories, no missing values.
-        Mediators of a front-door set are counted by level: categories or few numbers.
-    graph : what is assumed. The effect is identified by it (by a CPDAG or PAG, if all its members agree);
-        columns that ``frame`` lacks are hidden. With ``adjustment``, that set is checked against the graph.
+        instrument), outcome numeric or 0/1, adjustment columns numbers or categories, no missing
+        values. Mediators of a front-door set are counted by level: categories or few numbers.
+    graph : what is assumed. The effect is identified by it (by a CPDAG or PAG, if all its members
+        agree); columns that ``frame`` lacks are hidden. With ``adjustment``, that set is checked
+        against the graph.
     estimand : from `identify`: back-door, front-door or instrument.
     adjustment : a back-door set, [] for none. Give one of graph, estimand and adjustment.
-    estimator : a name of the table whose assumptions fit the estimand; by default the first that fits.
-    contrast : (control, treated), two levels of the treatment. A number with at most 10 levels is taken for
-        levels, unless an estimator of the effect of one unit is named.
-    cluster : column whose groups are kept together in folds and standard errors (a user's rows are alike).
+    estimator : a name of the table whose assumptions fit the estimand; by default the first that
+        fits.
+    contrast : (control, treated), two levels of the treatment. A number with at most 10 levels is
+        taken for levels, unless an estimator of the effect of one unit is named.
+    cluster : column whose groups are kept together in folds and standard errors (a user's rows are
+        alike).
 
     Raises
     ------
     NoOverlapError
-        when over 1% of the rows have an estimated propensity outside [0.01, 0.99] (with more levels: of
-        control or treated below 0.01), or the adjustment leaves under 1% of a numeric treatment's variance.
+        when over 1% of the rows have an estimated propensity outside [0.01, 0.99] (with more
+        levels: of control or treated below 0.01), or the adjustment leaves under 1% of a numeric
+        treatment's variance.
     ValueError
-        for a treatment with one level or with levels and no ``contrast``, a constant outcome, missing or
-        infinite values, an unknown estimator or one that does not fit the estimand or the treatment, an
-        adjustment set that holds treatment or outcome or (with ``graph``) does not identify the effect, an
-        estimand without an estimator ('no effect', 'do-calculus'), a weak instrument, too few rows or
-        clusters.
+        for a treatment with one level or with levels and no ``contrast``, a constant outcome,
+        missing or infinite values, an unknown estimator or one that does not fit the estimand or
+        the treatment, an adjustment set that holds treatment or outcome or (with ``graph``) does
+        not identify the effect, an estimand without an estimator ('no effect', 'do-calculus'), a
+        weak instrument, too few rows or clusters.
 
     Source: see each estimator in `estimators`.
     """
@@ -319,7 +326,7 @@ def _coded(values, contrast, estimator):
 
 
 def _check_one_unit(label, levels, shown, is_number, estimator):
-    """Raise ValueError where the effect of one unit of a treatment without ``contrast`` cannot be meant."""
+    """Raise ValueError where a treatment without ``contrast`` is not one of units."""
     able = of_one_unit()
     if not is_number or (len(levels) <= _MOST_LEVELS and estimator not in able):
         way_out = (

@@ -1,4 +1,4 @@
-"""Identification under a graph that discovery gives: a class of DAGs or MAGs, some with one effect and some with another."""
+"""Identification under a class of graphs: whether all its members have the same effect."""
 
 import math
 from collections import Counter
@@ -40,9 +40,10 @@ class ClassEstimand:
     Attributes
     ----------
     cases : the members by what the effect is in them, the most frequent first.
-    deciding : open edge (``--``, or one with a circle) -> share of the doubt between the cases that its marks end: 1 where it
-        decides alone.
-    among : what the members are, 'DAGs' or 'MAGs'; of the latter only adjustment is tried, so that refused means: by no set.
+    deciding : open edge (``--``, or one with a circle) -> share of the entropy of the cases that
+        knowing its marks removes: 1 where this edge alone decides.
+    among : 'DAGs' or 'MAGs'. Of MAGs only adjustment is tried: 'refused' then means that no set
+        serves.
     """
 
     treatment: str
@@ -53,7 +54,7 @@ class ClassEstimand:
 
     @property
     def verdict(self) -> str:
-        """'identified' (the same in every member), 'refused' (in every member) or 'depends' on the member."""
+        """'identified' or 'refused' in every member alike, or 'depends' on the member."""
         if len(self.cases) > 1:
             return "depends"
         return "refused" if self.cases[0].estimand is None else "identified"
@@ -76,18 +77,17 @@ class ClassEstimand:
 
     def __str__(self):
         members = sum(case.count or 0 for case in self.cases)
-        told = [
+        by_case = [
             (f"{case.count} of {members}: " if case.count else "")
             + str(case.estimand or "not identifiable")
             for case in self.cases
         ]
         edge = next(iter(self.deciding), None)
-        decides = (
-            f"; {edge} decides" + (", though not alone" if self.deciding[edge] < 1 else "")
-            if edge
-            else ""
-        )
-        return "; ".join(told) + decides
+        decides = ""
+        if edge:
+            not_alone = ", though not alone" if self.deciding[edge] < 1 else ""
+            decides = f"; {edge} decides{not_alone}"
+        return "; ".join(by_case) + decides
 
     def __repr__(self):
         members = sum(case.count or 0 for case in self.cases) or "all"
@@ -95,7 +95,7 @@ class ClassEstimand:
 
 
 def members(graph: CausalGraph) -> Iterator[CausalGraph]:
-    """Every DAG that a CPDAG stands for, once; also of one with further orientations, closed under Meek's rules.
+    """Every DAG of a CPDAG's class, once; also with further orientations, closed under Meek's rules.
 
     >>> chain = CausalGraph.from_edges("abc", ["a -- b", "b -- c"])
     >>> [str(dag.edges) for dag in members(chain)]
@@ -125,25 +125,27 @@ def identify_class(
     instruments: bool = False,
     limit: int = LIMIT,
 ) -> ClassEstimand:
-    """Whether the members of ``graph``'s class agree on the effect, and which edge one must know where they do not.
+    """Whether all members of ``graph``'s class have the same effect, and which edge decides if not.
 
-    Of a PAG only adjustment is tried, see `identify_by_adjustment`; its members are listed where no set serves all of them.
+    Of a PAG only adjustment is tried, see `identify_by_adjustment`. Its members are listed where no
+    set serves all.
 
     Parameters
     ----------
-    graph : a CPDAG (or one with the orientations that knowledge adds), or a DAG: then there is one member; or a PAG or
-        MAG, by ``graph.as_pag()`` where it has no circle: in it every edge may hide a common cause
-        unless it is visible.
+    graph : a CPDAG (or one with the orientations that knowledge adds), or a DAG: then there is one
+        member; or a PAG or MAG, by ``graph.as_pag()`` where it has no circle: in it every edge may
+        hide a common cause unless it is visible.
     hidden, instruments : as in `identify`.
     limit : members at most.
 
     Raises
     ------
     ValueError
-        for a class of more than ``limit`` members, a graph that is no CPDAG and no PAG, or ``instruments`` with a PAG.
+        for a class of more than ``limit`` members, a graph that is neither CPDAG nor PAG, or
+        ``instruments`` with a PAG.
 
-    Source: enumeration by Meek 1995's rules; where nothing is hidden, members agree if and only if the class is amenable
-    (Perković and others 2018). Of PAGs, see `mags`.
+    Source: enumeration by Meek 1995's rules; where nothing is hidden, members agree if and only if
+    the class is amenable (Perković and others 2018). Of PAGs, see `mags`.
 
     >>> identify_class(CausalGraph.from_edges("zxy", ["z -- x", "x -- y", "z -- y"]), "x", "y").verdict
     'depends'
@@ -207,7 +209,7 @@ def _class_estimand(graph, treatment, outcome, graphs, answer, among):
 
 @dataclass
 class _OpenCase:
-    """A case while members are added: ``sets`` are the adjustment sets that are right in all so far."""
+    """A case while members are added: ``sets`` are the adjustment sets right in all so far."""
 
     estimand: Estimand | None
     refusal: str | None
@@ -219,7 +221,7 @@ class _OpenCase:
         return None if self.estimand is None else self.estimand.strategy
 
     def takes(self, member, estimand, treatment, outcome):
-        """Whether the effect in ``member`` is the same function of the data; if so, ``sets`` shrink."""
+        """Whether the effect in ``member`` is the same function of the data; ``sets`` shrink."""
         if self.strategy != (None if estimand is None else estimand.strategy):
             return False
         if self.strategy == "back-door":

@@ -4,8 +4,8 @@ A function takes a `Sample` and gives an `Estimate`: the value and the influence
 from which `effects.effect` takes errors that know clusters. To add an estimator, write the function
 here and register it: the checks, the error texts and the table in `effect` follow.
 
-Notation: y the outcome, t the treatment, x the adjustment columns, z the instrument, m the mediators;
-e(x) = P(t = 1 | x) the propensity, μ_a(x) = E[y | x, t = a] the outcome of an arm.
+Notation: y the outcome, t the treatment, x the adjustment columns, z the instrument, m the
+mediators; e(x) = P(t = 1 | x) the propensity, μ_a(x) = E[y | x, t = a] the outcome of an arm.
 """
 
 from collections.abc import Callable
@@ -160,9 +160,9 @@ def estimators_table() -> str:
 def augmented_inverse_propensity(sample: Sample) -> Estimate:
     """Augmented inverse propensity weighting (doubly robust), e and μ boosted and cross-fitted.
 
-    The mean of μ₁(x) - μ₀(x) + t (y - μ₁(x)) / e(x) - (1 - t) (y - μ₀(x)) / (1 - e(x)).
-    Consistent when the propensity or the outcome model is. When both are, no estimator has a smaller
-    error in large samples. Prefer it unless a reason speaks for another.
+    The mean of μ₁(x) - μ₀(x) + t (y - μ₁(x)) / e(x) - (1 - t) (y - μ₀(x)) / (1 - e(x)). Consistent
+    when the propensity or the outcome model is. When both are, no estimator has a smaller error in
+    large samples. Prefer it unless there is a reason for another.
     Source: Robins, Rotnitzky and Zhao 1994; Chernozhukov and others 2018; levels, Cattaneo 2010.
     """
     y = sample.y
@@ -524,7 +524,7 @@ def wald(sample: Sample) -> Estimate:
     needs_columns=True,
 )
 def orthogonal_iv(sample: Sample) -> Estimate:
-    """EconML's OrthoIV with a constant effect of one unit: `wald` with boosted, cross-fitted controls.
+    """EconML's OrthoIV with a constant effect: `wald` with boosted, cross-fitted controls.
 
     Raises ValueError for a weak instrument, as `wald` does, and without a column to control for.
     Source: Chernozhukov and others 2018, section 4.2.
@@ -594,8 +594,8 @@ def _linear_dml(sample, *, arms):
     groups = sample.groups
     seed = sample.seed
     _need_columns(sample, "linear_dml", "difference" if arms else "regression")
-    # The effect may be quadratic in numbers. Indicators, whose squares say nothing new, are controls
-    # only, unless there are no numbers.
+    # The effect may be quadratic in numbers. Indicators, whose squares say nothing new, are
+    # controls only, unless there are no numbers.
     number = (x.nunique() > 2).to_numpy()
     of_effect = number if number.any() else ~number
     columns = x.loc[:, of_effect]
@@ -616,8 +616,8 @@ def _linear_dml(sample, *, arms):
     )
     model.fit(y, t, X=columns, W=controls, cache_values=True)
     tau = np.ravel(model.effect(columns))
-    # Influence of the average: that of the final regression's coefficients at the mean row, plus the
-    # rows' own deviation. EconML's own interval ignores clusters.
+    # Influence of the average: that of the final regression's coefficients at the mean row, plus
+    # the rows' own deviation. EconML's own interval ignores clusters.
     y_left, t_left, rows, _ = model.residuals_
     _check_order(rows, columns)
     y_left = np.ravel(y_left)

@@ -1,4 +1,4 @@
-"""Identification by do-calculus (pyAgrum): an `Estimand` with its formula, or a refusal with its witness."""
+"""Identification by do-calculus (pyAgrum): an `Estimand`, or a refusal with its witness."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -26,12 +26,15 @@ class Estimand:
     Attributes
     ----------
     strategy : 'no effect', 'back-door', 'front-door', 'do-calculus' or 'instrument'.
-    adjustment : the smallest set to adjust for; None for another strategy than back-door, as the next two.
+    adjustment : the smallest set to adjust for; None for another strategy than back-door, as the
+        next two.
     adjustments : all sets from which nothing can be left out, see `minimal_adjustment_sets`.
     optimal : the set of least asymptotic variance, often larger, see `optimal_adjustment_set`.
     mediators : the front-door set; None for another strategy than front-door.
-    instrument, given : what moves the treatment and else nothing, once ``given`` is conditioned on; None for another strategy.
-    latex : P(outcome | do(treatment)) as a formula of observational probabilities; of an instrument, the effect of one unit.
+    instrument, given : given ``given``, the instrument moves the treatment, and the outcome through
+        it alone; None for another strategy.
+    latex : P(outcome | do(treatment)) in observational probabilities; of an instrument, the effect
+        of one unit.
     hidden : variables taken as not observed.
     """
 
@@ -57,7 +60,7 @@ class Estimand:
         return f"effect of {self.treatment} on {self.outcome}: identified by {self.strategy}{how}"
 
     def by(self, adjustment: Iterable[str]) -> "Estimand":
-        """The same effect by another set; one of ``adjustments`` and ``optimal``, which are known to be right, for instance."""
+        """The same effect by another set, such as ``optimal``; the set is not checked."""
         adjustment = tuple(adjustment)
         return replace(
             self, adjustment=adjustment, latex=_sum(self.treatment, self.outcome, adjustment)
@@ -79,24 +82,29 @@ def identify(
     hidden: Iterable[str] = (),
     instruments: bool = False,
 ) -> Estimand:
-    """The estimand of P(outcome | do(treatment)) under ``graph``, complete: what is refused cannot be identified.
+    """The estimand of P(outcome | do(treatment)) under ``graph``.
+
+    Complete: what is refused is not identifiable.
 
     Parameters
     ----------
     graph : a DAG, or a graph with ``↔`` edges for hidden common causes.
     hidden : variables of ``graph`` that the data lack.
-    instruments : where the graph alone does not identify the effect, take an instrument if there is one. That assumes more
-        than the graph: an effect that is linear and the same for everybody, or, of a binary instrument that never acts against
-        the treatment, that the effect on those is wanted whom the instrument moves.
+    instruments : where the graph alone does not identify the effect, use an instrument if there is
+        one. This assumes more than the graph: an effect that is linear and the same for everybody;
+        or, for a binary instrument that moves nobody away from the treatment, that the effect on
+        the units it moves is wanted.
 
     Raises
     ------
     NotIdentifiableError
-        with the hedge that proves it and an open back-door path; with the instrument, if there is one.
+        with the hedge that proves it and an open back-door path; with the instrument, if there is
+        one.
     ValueError
         for an absent or hidden treatment or outcome, or a graph with cycles or undirected edges.
 
-    Source: Shpitser and Pearl 2006 (completeness), by pyAgrum; hidden variables are made exogenous first (Evans 2016).
+    Source: Shpitser and Pearl 2006 (completeness), by pyAgrum; hidden variables are made exogenous
+    first (Evans 2016).
 
     >>> graph = CausalGraph.from_edges("zxy", ["z -> x", "z -> y", "x -> y"])
     >>> identify(graph, "x", "y")
@@ -158,7 +166,7 @@ def _causal_impact(query, observed, latents):
 
 
 def _refusal(query, explanation, instrument):
-    """The error of an effect that is not identifiable, with its hedge, an open path and an instrument."""
+    """The error for an effect that is not identifiable: hedge, open path, instrument."""
     hedge = explanation.split("Witness:")[-1].split(" Interpretation:")[0].strip(" .")
     witness = f"hedge: {hedge}"
     if path := _open_back_door(query):
@@ -214,7 +222,7 @@ def _exogenous(query):
 
 
 def _open_back_door(query):
-    """A shortest path treatment ← … ← hidden → … → outcome that nothing observed can close, in words."""
+    """A shortest path treatment ← … ← hidden → … → outcome, in words; None without one."""
     treatment = query.treatment
     outcome = query.outcome
     without = query.directed.copy()

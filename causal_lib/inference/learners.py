@@ -1,7 +1,7 @@
 """Learners of effects that vary between rows: those of CausalML and EconML, with boosted outcomes.
 
-Both packages load slowly and are imported where they are used. `uplift.UpliftModel` trains and judges
-the learners.
+Both packages load slowly and are imported where they are used. `uplift.UpliftModel` trains and
+judges the learners.
 """
 
 import logging
@@ -35,7 +35,13 @@ _FINAL = {"max_iter": 100, "learning_rate": 0.05, "max_leaf_nodes": 15, "min_sam
 
 @dataclass(frozen=True)
 class Learned:
-    """A fitted model of effects: ``predict(x)`` gives (n,), ``interval(x, level)`` pointwise ends (n,) and (n,) where it has them."""
+    """A fitted model of effects.
+
+    Attributes
+    ----------
+    predict : x -> (n,) effects.
+    interval : (x, level) -> pointwise ends (n,) and (n,); None where the model has none.
+    """
 
     predict: Callable[[pd.DataFrame], np.ndarray]
     interval: Callable[[pd.DataFrame, float], tuple[np.ndarray, np.ndarray]] | None = None
@@ -43,7 +49,9 @@ class Learned:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """The best approximation of effects by a quadratic in the columns (linear where rows are few), by least squares on DR scores.
+    """The best quadratic approximation of effects, by least squares on doubly robust scores.
+
+    It is linear where there are under 20 clusters for each quadratic term.
 
     Attributes
     ----------
@@ -59,7 +67,7 @@ class Projection:
 
     @classmethod
     def of(cls, score: np.ndarray, x: pd.DataFrame, groups: np.ndarray) -> "Projection":
-        """Fitted to ``score`` (n,) at ``x`` (n, columns), the clusters of the rows in ``groups`` (n,).
+        """Fitted to ``score`` (n,) at ``x`` (n, columns), clustered by ``groups`` (n,).
 
         Raises ValueError for under 20 clusters a term of the linear approximation.
         """
@@ -77,9 +85,8 @@ class Projection:
             return terms.transform(scaler.transform(rows))
 
         basis = expand(x.to_numpy())
-        bread = np.linalg.pinv(
-            basis.T @ basis / len(basis)
-        )  # the square of an indicator repeats it
+        # no plain inverse: the square of an indicator repeats it
+        bread = np.linalg.pinv(basis.T @ basis / len(basis))
         found = bread @ basis.T @ score / len(basis)
         influence = (basis * (score - basis @ found)[:, None]) @ bread
         return cls(expand, found, clustered_covariance(influence, groups))
@@ -95,7 +102,7 @@ class Projection:
 
 
 def final_model(seed: int) -> HistGradientBoostingRegressor:
-    """The regression of noisy scores of effects on the columns: slower and coarser than that of outcomes."""
+    """The regression of noisy scores: smaller steps and larger leaves than for outcomes."""
     return HistGradientBoostingRegressor(**_FINAL, random_state=seed)
 
 
@@ -105,11 +112,9 @@ def _meta(kind, y, t, x, groups, seed):
     outcome = boosted(seed, classes=is_zero_one(y))
     effect = final_model(seed)
     learner = getattr(meta, f"Base{kind}{'Classifier' if is_zero_one(y) else 'Regressor'}")
-    parts = (
-        {"learner": outcome}
-        if kind in "ST"
-        else {"outcome_learner": outcome, "effect_learner": effect}
-    )
+    parts = {"learner": outcome}
+    if kind in "XR":
+        parts = {"outcome_learner": outcome, "effect_learner": effect}
     if kind == "X" and not is_zero_one(y):
         names = ("control_outcome", "treatment_outcome", "control_effect", "treatment_effect")
         parts = {f"{name}_learner": outcome if "outcome" in name else effect for name in names}
@@ -125,7 +130,7 @@ def _meta(kind, y, t, x, groups, seed):
 
 
 def _uplift_trees(forest, y, t, x, groups, seed):
-    """CausalML's uplift tree or forest, split by the Kullback-Leibler divergence of the arms, honest."""
+    """CausalML's honest uplift tree or forest, split by the arms' Kullback-Leibler divergence."""
     if not is_zero_one(y):
         raise ValueError(
             "learners 'uplift_tree' and 'uplift_forest' need an outcome of 0 and 1; take another learner"
@@ -145,9 +150,8 @@ def _uplift_trees(forest, y, t, x, groups, seed):
         return Learned(lambda rows: np.asarray(many.predict(rows.to_numpy()))[:, 0])
     one = tree.UpliftTreeClassifier(**how)
     one.fit(X=x.to_numpy(), treatment=named, y=y.astype(int))
-    return Learned(
-        lambda rows: np.diff(one.predict(rows.to_numpy()))[:, 0]
-    )  # of control, of treated
+    # its predictions have two columns: control, treated
+    return Learned(lambda rows: np.diff(one.predict(rows.to_numpy()))[:, 0])
 
 
 def _forest(y, t, x, groups, seed):
@@ -177,13 +181,15 @@ LEARNERS: dict[str, Callable] = {
     "uplift_forest": partial(_uplift_trees, True),
     "causal_forest": _forest,
 }
-"""Learner name -> function of y, t, x, groups, seed that gives a `Learned`; 'dr' is `UpliftModel`'s own."""
+"""Learner name -> function of y, t, x, groups, seed that gives a `Learned`; 'dr' is `UpliftModel`'s
+own.
+"""
 
 
 def causalml_part(name: str) -> ModuleType:
-    """The module ``causalml.inference.<name>``; importing it changes neither the style of figures nor what is on the screen."""
-    # A part of it looks for an optional citation package and calls its absence an error, on the screen of whoever asked;
-    # another sets matplotlib's style for everybody.
+    """The module ``causalml.inference.<name>``, without its effects on matplotlib and logging."""
+    # One part logs the absence of an optional citation package as an error; another sets
+    # matplotlib's style globally.
     logging.getLogger("duecredit").addHandler(logging.NullHandler())
     with rc_context():
         return import_module(f"causalml.inference.{name}")

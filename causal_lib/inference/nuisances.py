@@ -1,7 +1,7 @@
-"""What estimators share: designs, folds, cross-fitted propensities and outcomes, checks of overlap, standard errors.
+"""What estimators share: designs, folds, cross-fitted models, overlap, standard errors.
 
-Treatments are codes: 0 the control, 1 the treated, 2 any other level of a treatment with more than two. Rows of other levels
-are compared with nothing, but the average is over them too.
+Treatments are codes: 0 the control, 1 the treated, 2 any other level of a treatment with more than
+two. Rows of other levels are compared with nothing, but the average is over them too.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.model_selection import GroupKFold, KFold
 
 _FOLDS = 5
-_MIN_OVERLAP = 0.01  # a propensity beyond [0.01, 0.99] asks one row to speak for a hundred
+_MIN_OVERLAP = 0.01  # a propensity outside [0.01, 0.99] gives one row the weight of a hundred
 _MAX_OUTSIDE = 0.01
 ARMS = ("control", "treated")
 BOOST = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 50}
@@ -27,8 +27,9 @@ def design(
 ) -> pd.DataFrame:
     """``columns`` of ``frame`` as floats, categories as indicators less one (an (n, k) frame).
 
-    ``like`` : the columns of the design that a model was trained on: new rows, which may lack some levels, are coded as those were.
-    A level that they did not have is coded as the one without an indicator.
+    ``like`` : the columns of the design that a model was trained on. New rows, which may lack some
+    levels, get the same columns; a level that training lacked is coded as the one without an
+    indicator.
     """
     if not len(columns):
         return pd.DataFrame(index=frame.index)
@@ -42,7 +43,7 @@ def design(
 
 
 def standard_error(influence: np.ndarray, groups: np.ndarray) -> float:
-    """Standard error of a mean whose rows have this ``influence`` (n,), summed within ``groups`` (codes from 0).
+    """Standard error of an average with this ``influence`` (n,), clustered by ``groups`` (from 0).
 
     √(G/(G-1) Σ_g (Σ_{i in g} influence_i)²) / n for G groups.
 
@@ -60,7 +61,7 @@ def standard_error(influence: np.ndarray, groups: np.ndarray) -> float:
 
 
 def clustered_covariance(influence: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """(k, k) covariance of k estimates whose rows have these influences (n, k); its diagonal is that of `standard_error`."""
+    """(k, k) covariance of k estimates with influences (n, k), as of `standard_error`."""
     sums = np.column_stack([np.bincount(groups, part) for part in influence.T])
     return sums.T @ sums * len(sums) / (len(sums) - 1) / len(influence) ** 2
 
@@ -68,7 +69,7 @@ def clustered_covariance(influence: np.ndarray, groups: np.ndarray) -> np.ndarra
 def cross_fit(
     y: np.ndarray, t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Out-of-fold propensities of control and treated (n, 2) and E[y | x, arm] (n, 2), by gradient boosting in 5 folds.
+    """Out-of-fold propensities of both arms (n, 2) and E[y | x, arm] (n, 2), boosted in 5 folds.
 
     Raises NoOverlapError, see `effects.effect`.
     """
@@ -84,9 +85,10 @@ def cross_fit(
 
 
 def propensities(t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Out-of-fold propensities of control and treated, (n, 2); multinomial where there are other levels.
+    """Out-of-fold propensities of control and treated (n, 2); multinomial with other levels.
 
-    Raises NoOverlapError where too many lie near 0 or 1, ValueError where a fold has too few rows of a level.
+    Raises NoOverlapError where too many lie near 0 or 1, ValueError where a fold has too few rows
+    of a level.
     """
     chances = np.empty((len(t), 2))
     others = t.max() > 1
@@ -106,7 +108,7 @@ def propensities(t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int) 
 
 
 def check_overlap(chances: np.ndarray, *, others: bool = False) -> None:
-    """Raise NoOverlapError where over 1% of the rows have a propensity (n, 2) near 0; near 1 too, without ``others``."""
+    """Raise NoOverlapError for over 1% of propensities (n, 2) near 0; or 1, without ``others``."""
     outside = (chances < _MIN_OVERLAP) | ((chances > 1 - _MIN_OVERLAP) & (not others))
     way_out = "restrict the question to rows that could have had either treatment"
     if not others and outside[:, 1].mean() > _MAX_OUTSIDE:
@@ -122,11 +124,12 @@ def check_overlap(chances: np.ndarray, *, others: bool = False) -> None:
             )
 
 
-def check_moves(left: np.ndarray, t: np.ndarray, spread: np.ndarray | None = None) -> dict:
-    """The share of a numeric treatment's variance that the adjustment columns leave, as diagnostics.
+def check_moves(left: np.ndarray, t: np.ndarray, variance: np.ndarray | None = None) -> dict:
+    """Diagnostics: the share of a numeric treatment's variance that the adjustment columns leave.
 
-    Raises NoOverlapError where it is below 1%, or where ``spread`` (n,), each row's own variance, is so for over 1% of the rows:
-    at the same adjustment columns there is then next to nothing to compare.
+    Raises NoOverlapError where it is below 1%, or where for over 1% of the rows ``variance`` (n,),
+    the variance given the row's columns, is below 1% of the whole: rows alike in the columns are
+    then alike in the treatment.
     """
     share = float(left.var() / t.var())
     way_out = "restrict the question to rows whose treatment could have been another"
@@ -134,7 +137,7 @@ def check_moves(left: np.ndarray, t: np.ndarray, spread: np.ndarray | None = Non
         raise NoOverlapError(
             f"no overlap: the adjustment columns explain {1 - share:.1%} of the treatment; {way_out}"
         )
-    fixed = spread < _MIN_OVERLAP * t.var() if spread is not None else np.zeros(1, dtype=bool)
+    fixed = np.zeros(1, dtype=bool) if variance is None else variance < _MIN_OVERLAP * t.var()
     if fixed.mean() > _MAX_OUTSIDE:
         raise NoOverlapError(
             f"no overlap: for {fixed.sum()} of {len(t)} rows the adjustment columns leave the treatment under "
@@ -151,7 +154,7 @@ def inverse_propensities(t: np.ndarray, chances: np.ndarray) -> np.ndarray:
 def dr_scores(
     y: np.ndarray, t: np.ndarray, chances: np.ndarray, means: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Doubly robust scores (n,), whose mean is the average effect, and weights (n,) of one over the propensity of the own arm."""
+    """Doubly robust scores (n,), whose mean is the average effect, and weights (n,)."""
     weights = inverse_propensities(t, chances)
     sign = (t == 1).astype(int) - (t == 0)
     return means[:, 1] - means[:, 0] + sign * weights * (
@@ -160,7 +163,7 @@ def dr_scores(
 
 
 def overlap(chances: np.ndarray, x: pd.DataFrame, t: np.ndarray, weights: np.ndarray) -> dict:
-    """Diagnostics of weighting: the smallest and largest propensity, and the imbalance before and after."""
+    """Diagnostics: smallest and largest propensity, imbalance before and after weighting."""
     ends = {
         "propensity_min": float(chances[:, 1].min()),
         "propensity_max": float(chances[:, 1].max()),
@@ -170,7 +173,7 @@ def overlap(chances: np.ndarray, x: pd.DataFrame, t: np.ndarray, weights: np.nda
 
 
 def fit(y: np.ndarray, x: pd.DataFrame, seed: int) -> Callable[[pd.DataFrame], np.ndarray]:
-    """A boosted regression of ``y`` on ``x`` as a prediction function; probabilities when ``y`` is 0/1."""
+    """A boosted regression of ``y`` on ``x`` as a function; probabilities when ``y`` is 0/1."""
     levels = np.unique(y)
     if len(levels) == 1:
         return lambda rows: np.full(len(rows), levels[0], dtype=float)
@@ -209,7 +212,7 @@ def is_zero_one(values: np.ndarray) -> bool:
 
 
 def folds(groups: np.ndarray, seed: int):
-    """Pairs (training rows, test rows) of a cross-fit that keeps ``groups`` (codes from 0) together."""
+    """Pairs (training rows, test rows) that keep ``groups`` (codes from 0) together."""
     clusters = int(groups.max()) + 1
     if clusters < _FOLDS:
         raise ValueError(f"{clusters} rows or clusters are too few for {_FOLDS} folds")
@@ -230,7 +233,7 @@ def arm_folds(t: np.ndarray, groups: np.ndarray, seed: int):
 
 
 def balance(x: pd.DataFrame, t: np.ndarray, weights: np.ndarray) -> dict:
-    """Diagnostics: the largest standardised mean difference between the arms, without and with ``weights`` (n,)."""
+    """Diagnostics: largest standardised mean difference, without and with ``weights`` (n,)."""
     return {
         "imbalance_before": _imbalance(x, t, np.ones(len(t))),
         "imbalance_after": _imbalance(x, t, weights),

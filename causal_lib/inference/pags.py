@@ -1,7 +1,7 @@
-"""Covariate adjustment under a maximal ancestral graph (MAG), or under a class of them: the PAG that FCI gives.
+"""Covariate adjustment under a maximal ancestral graph (MAG) or a class of them (PAG).
 
-In both an edge says which variable is an ancestor of which, maybe through others, and a hidden common cause may be behind it.
-Selection on a common effect is excluded.
+In both an edge says which variable is an ancestor of which, perhaps through others, and a hidden
+common cause may lie behind it. Selection on a common effect is excluded.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,8 +23,8 @@ LIMIT = 2000
 def is_visible(graph: CausalGraph, cause: str, effect: str) -> bool:
     """Whether ``cause -> effect`` is an edge behind which no hidden common cause of the two can be.
 
-    A third variable shows it that is not adjacent to the effect, with an edge into the cause or a path into it all of whose
-    inner variables are colliders and parents of the effect.
+    A third variable shows it, one not adjacent to the effect: it has an edge into the cause, or a
+    path into the cause whose inner variables are all colliders and parents of the effect.
 
     Source: Zhang 2008 (JMLR 9), definition 8.
 
@@ -37,7 +37,7 @@ def is_visible(graph: CausalGraph, cause: str, effect: str) -> bool:
 
 
 def possible_steps(graph: CausalGraph) -> nx.DiGraph:
-    """a → b wherever the edge between them has no arrowhead at a: paths of such steps may be causal in some member.
+    """a → b wherever their edge has no arrowhead at a: paths of such steps may be causal.
 
     >>> sorted(possible_steps(CausalGraph.from_edges("abc", ["a o-o b", "b o-> c"])).edges)
     [('a', 'b'), ('b', 'a'), ('b', 'c')]
@@ -52,14 +52,14 @@ def possible_steps(graph: CausalGraph) -> nx.DiGraph:
 
 
 def some_mag(graph: CausalGraph) -> CausalGraph:
-    """A MAG that the PAG stands for: ``o->`` made ``->``, and ``o-o`` directed without a new collider; a MAG is its own.
+    """A MAG of the PAG's class: ``o->`` becomes ``->``, ``o-o`` gets no new collider.
 
     Raises
     ------
     ValueError
-        for an edge that says selection, and where the marks are no PAG's: tests on few rows may contradict each other, or
-        knowledge may have been added without the marks that follow from it. Not all of this shows: an answer is then that of
-        the MAG's own class.
+        for an edge that says selection, and where the marks are no PAG's: tests on few rows may
+        contradict each other, or knowledge may have been added without the marks that follow from
+        it. Not all of this shows: an answer is then that of the MAG's own class.
 
     Source: Zhang 2008 (Artificial Intelligence 172), theorem 2.
     """
@@ -84,9 +84,10 @@ def some_mag(graph: CausalGraph) -> CausalGraph:
 
 
 def mags(graph: CausalGraph, limit: int = LIMIT) -> Iterator[CausalGraph]:
-    """Every MAG that a PAG stands for, once; of one to which knowledge added marks, those that have them.
+    """Every MAG of the PAG's class, once; those with the marks that knowledge added.
 
-    From one to the next a single mark changes, between ``a -> b`` and ``a <-> b``, in the ways that keep the class.
+    From one to the next a single mark changes, between ``a -> b`` and ``a <-> b``, in the ways that
+    keep the class.
 
     Raises
     ------
@@ -126,10 +127,11 @@ def mags(graph: CausalGraph, limit: int = LIMIT) -> Iterator[CausalGraph]:
 def why_no_common_adjustment_set(
     graph: CausalGraph, treatment: str, outcome: str, given: Iterable[str] = ()
 ) -> str | None:
-    """What is wrong with adjusting for ``given`` in some member; None where it identifies the effect in all of them.
+    """Why adjusting for ``given`` is wrong in some member; None where it is right in all.
 
-    The generalised adjustment criterion: every path that may be causal starts with a visible edge; ``given`` has nothing that
-    may be on or below one; and it closes the other paths, which is looked up in one member, since then all agree.
+    The generalised adjustment criterion: every path that may be causal starts with a visible edge;
+    ``given`` has no variable that may lie on or below such a path; and it closes the other paths.
+    The last is tested in one member, since all members then agree.
 
     Source: Perković, Textor, Kalisch and Maathuis 2018; van der Zander, Liśkiewicz and Textor 2019.
 
@@ -157,13 +159,15 @@ def identify_by_adjustment(
     hidden: Iterable[str] = (),
     member: CausalGraph | None = None,
 ) -> Estimand:
-    """The estimand by adjustment that holds in every MAG of a PAG, or under one MAG: complete for sets to adjust for.
+    """The estimand by adjustment that holds in every MAG of a PAG, or under one MAG.
 
-    What is refused no set identifies; another formula may.
+    Complete for adjustment: where it refuses, no set identifies the effect, though another formula
+    may.
 
     Parameters
     ----------
-    graph : a PAG, or a MAG (``→`` and ``↔``); every edge may hide a common cause unless it is visible.
+    graph : a PAG, or a MAG (``→`` and ``↔``); every edge may hide a common cause unless it is
+        visible.
     hidden : variables of ``graph`` that the data lack.
     member : a MAG of the class, if one is known; else `some_mag`.
 
@@ -174,8 +178,8 @@ def identify_by_adjustment(
     ValueError
         for an absent or hidden treatment or outcome, or as `some_mag`.
 
-    Source: as `why_no_common_adjustment_set`; ``optimal`` is best among the sets that serve all members, by the argument of
-    Henckel, Perković and Maathuis 2022, which needs separations only.
+    Source: as `why_no_common_adjustment_set`; ``optimal`` is best among the sets that serve all
+    members, by the argument of Henckel, Perković and Maathuis 2022, which needs separations only.
 
     >>> graph = CausalGraph.from_edges("azxy", ["a o-> x", "z o-> x", "z -> y", "x -> y"])
     >>> identify_by_adjustment(graph, "x", "y")
@@ -222,9 +226,9 @@ class _PossiblePaths(QueryNames):
 
     @cached_property
     def forbidden(self):
-        """What no set may hold: all that may be on a causal path, and all that such may have an effect on."""
-        # A walk that returns to a variable has a loop there, and that variable may have an effect on
-        # all of the loop: walks give the same set as paths, and need no search.
+        """What no set may hold: what may lie on a causal path, and its possible effects."""
+        # A walk that returns to a variable has a loop there, and that variable may have an effect
+        # on all of the loop: walks give the same set as paths, and need no search.
         steps = self.steps
         onwards = steps.subgraph(set(steps) - {self.treatment})
         above = nx.ancestors(onwards, self.outcome) | {self.outcome}
@@ -280,7 +284,7 @@ def _no_mag(graph):
 
 
 def _new_collider(graph, mag):
-    """The variable at which ``mag`` has a collider of two variables not adjacent that ``graph`` lacks, in words."""
+    """The variable at which ``mag`` has an unshielded collider that ``graph`` lacks, in words."""
     apart = ~graph.skeleton & ~np.eye(len(graph.names), dtype=bool)
     for k, name in enumerate(graph.names):
         before = graph.marks[:, k] == ARROW
@@ -291,7 +295,10 @@ def _new_collider(graph, mag):
 
 
 def _has_arrow_from_outside(marks, starts, end):
-    """Whether an arrow points into a start from a node not adjacent to ``end``, or through colliders that are its parents."""
+    """Whether a node not adjacent to ``end`` has an arrow into one of ``starts``.
+
+    The arrow may also lead through colliders that are parents of ``end``.
+    """
     queue = list(starts)
     for node in queue:
         for before in (marks[:, node] == ARROW).nonzero()[0]:
@@ -304,7 +311,10 @@ def _has_arrow_from_outside(marks, starts, end):
 
 
 def _may_be_both(marks, i, j):
-    """Whether i → j and i ↔ j are in one Markov equivalence class, of ``marks`` with i → j (Zhang and Spirtes 2005, lemma 1)."""
+    """Whether i → j, as in ``marks``, and i ↔ j are Markov equivalent.
+
+    Source: Zhang and Spirtes 2005, lemma 1.
+    """
     directed = (marks == ARROW) & (marks.T == TAIL)
     parents = directed[:, i]
     spouses = (marks[:, i] == ARROW) & (marks[i] == ARROW)

@@ -1,4 +1,4 @@
-"""Effect of a change on a known day: interrupted time series, difference in differences, synthetic control."""
+"""Effects of a change: interrupted time series, difference in differences, synthetic control."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -15,13 +15,14 @@ _Z = norm.ppf(0.975)
 
 @dataclass(frozen=True, repr=False)
 class PanelEffect:
-    """Average effect of a change on those who met it, over the times since, with its 95% interval; prints as a sentence.
+    """Average effect of a change on the treated units since it happened, with its 95% interval.
 
     Attributes
     ----------
     value, low, high : in units of the outcome. p_value : of no effect at all.
-    path : by time, the mean ``observed`` of the units that met the change and the ``counterfactual`` mean without it.
-    diagnostics : times and units; what speaks for or against the assumptions (each estimator says which).
+    path : by time, the mean ``observed`` of the treated units and their ``counterfactual`` mean
+        without the change.
+    diagnostics : numbers of times and units; checks of the assumptions (listed by each estimator).
     weights : of synthetic control, (treated units, donors), rows add up to 1.
     """
 
@@ -56,19 +57,22 @@ def interrupted_time_series(
 ) -> PanelEffect:
     """The mean gap, since ``start``, between a broken line and the continuation of its first part.
 
-    Model: y_t = a + b t + [t >= start] (c + d (t - start)) + noise; the effect is the mean of c + d (t - start) over the times
-    since ``start``, its errors robust to autocorrelation (Newey and West). Assumes that without the change the line would
-    have gone on straight: nothing else happened near ``start``, and no season or drift bends it.
+    Model: y_t = a + b t + [t >= start] (c + d (t - start)) + noise; the effect is the mean of c + d
+    (t - start) over the times since ``start``, with errors robust to autocorrelation (Newey and
+    West, by statsmodels). Assumes that without the change the line would have continued: nothing
+    else happened near ``start``, and there is no season or drift.
 
     Parameters
     ----------
-    frame : one row a time (of many units: their mean). time : column of numbers. start : the first time of the change.
+    frame : one row per time (of many units: their mean). time : column of numbers. start : the
+        first time of the change.
     lags : over which the noise is correlated; None: the whole part of 4 (n / 100)^(2/9).
 
     Raises
     ------
     ValueError
-        for missing values, times that repeat, fewer than 4 before or since ``start``, or lags out of range.
+        for missing values, times that repeat, fewer than 4 before or since ``start``, or lags out
+        of range.
 
     Diagnostics: lags; level and slope (c, d); autocorrelation of the residuals at one step.
 
@@ -119,26 +123,28 @@ def interrupted_time_series(
 def difference_in_differences(
     frame: pd.DataFrame, outcome: str, *, treated: str, unit: str, time: str
 ) -> PanelEffect:
-    """The change of the treated units' mean outcome less that of the others': (ȳ11 - ȳ10) - (ȳ01 - ȳ00).
+    """The mean change of the treated units less that of the others: (ȳ11 - ȳ10) - (ȳ01 - ȳ00).
 
-    In a balanced panel with one date of change this is the coefficient of ``treated`` in the regression on units and times
-    (two-way fixed effects). Assumes parallel trends: without the change the treated would have moved like the others. Errors
-    are clustered by unit: each unit's times are taken together to one change (since less before), so that their
-    autocorrelation does no harm; groups may spread differently (Welch's t).
+    In a balanced panel with one date of change this is the coefficient of ``treated`` in the
+    regression on units and times (two-way fixed effects). Assumes parallel trends: without the
+    change the treated would have moved like the others. Errors are clustered by unit: each unit's
+    times give one change (mean since less mean before), so autocorrelation is allowed for. The two
+    groups may have different variances (Welch's t, by scipy).
 
     Parameters
     ----------
-    frame : one row a unit and time, every unit at every time. treated : 0/1, 1 for the units that met the change from one
-        common time on. unit, time : columns; time of numbers.
+    frame : one row per unit and time, every unit at every time. treated : 0/1, 1 for the units that
+        met the change from one common time on. unit, time : columns; time of numbers.
 
     Raises
     ------
     ValueError
-        for missing values, a unit that lacks a time, a treatment that ends or starts at different times, fewer than 2 treated
-        units, 2 others or 2 times before.
+        for missing values, a unit that lacks a time, a treatment that ends or starts at different
+        times, fewer than 2 treated units, 2 others or 2 times before.
 
-    Diagnostics: pre_trend, the difference of the mean slopes before the change (treated less others, by step of time), and
-    pre_trend_p. A slope that is not seen is no proof of parallel trends: the test has little power (Roth 2022).
+    Diagnostics: pre_trend, the difference of the mean slopes before the change (treated less
+    others, by step of time), and pre_trend_p. A test that finds no slope does not prove parallel
+    trends: it has little power (Roth 2022).
 
     Source: Card and Krueger 1994; Bertrand, Duflo and Mullainathan 2004.
 
@@ -177,31 +183,35 @@ def synthetic_control(
     placebos: int = 999,
     seed: int = 0,
 ) -> PanelEffect:
-    """The mean gap, since the change, between the treated units and mixtures of the others that went like them before.
+    """The mean gap, since the change, of treated units to mixtures that matched them before.
 
-    Of each treated unit the weights w >= 0 with sum 1 of the others (donors) minimise the squared distance to its outcomes
-    before the change. Assumes that what moves the outcomes moves them through few common factors, that the mixture which
-    went along before would have gone along after, and that the donors did not feel the change.
+    Of each treated unit the weights w >= 0 with sum 1 of the others (donors) minimise the squared
+    distance to its outcomes before the change. Assumes that few common factors move the outcomes,
+    that a mixture which matches before the change would match after it, and that the change did not
+    affect the donors.
 
-    Placebos in space: every donor is taken for treated in turn, with the other donors as its own. The p-value is the share of
-    averages, over as many placebo gaps as there are treated units, that are as large as the effect; the interval is the
-    effect and the 95% quantile of their size to both sides. Both assume that the treated were drawn like the donors.
+    Placebos in space: every donor is taken for treated in turn, with the other donors as its own.
+    The p-value is the share of averages, over as many placebo gaps as there are treated units, that
+    are as large as the effect; the interval is the effect and the 95% quantile of their size to
+    both sides. Both assume that the treated units were drawn like the donors.
 
     Parameters
     ----------
     frame, treated, unit, time : as of `difference_in_differences`.
-    demeaned : match the outcomes about each unit's own mean before the change, so that levels need not be reached (Ferman
-        and Pinto 2021).
-    placebos : averages that are drawn with ``seed``, 19 or more; of one treated unit, every donor instead.
+    demeaned : match the outcomes about each unit's own mean before the change, so that levels need
+        not be reached (Ferman and Pinto 2021).
+    placebos : averages that are drawn with ``seed``, 19 or more; of one treated unit, every donor
+        instead.
 
     Raises
     ------
     ValueError
-        as `difference_in_differences`, but one treated unit will do; for fewer than 19 donors of one treated unit, 5 of more, or
-        19 placebos.
+        as `difference_in_differences`, but one treated unit is enough; for fewer than 19 donors of
+        one treated unit, 5 of more, or 19 placebos.
 
-    Diagnostics: pre_error, root mean squared distance of the treated units to their mixtures before the change;
-    placebo_pre_error, the same of the placebos (both in units of the outcome); donors, how many have positive weight on average.
+    Diagnostics: pre_error, root mean squared distance of the treated units to their mixtures before
+    the change; placebo_pre_error, the same of the placebos (both in units of the outcome); donors,
+    how many have positive weight on average.
 
     Source: Abadie, Diamond and Hainmueller 2010; several treated units, Cavallo and others 2013.
     """
@@ -233,8 +243,9 @@ def synthetic_control(
     value = float(gap[:, since].mean())
     rng = np.random.default_rng(seed)
     of_donor = placebo[:, since].mean(axis=1)
-    # One treated unit: each donor once. More: drawn with replacement, since an average of many of few
-    # distinct donors would vary less than that of as many units drawn from the donors' population.
+    # One treated unit: each donor once. More: drawn with replacement, since an average of many of
+    # few distinct donors would vary less than that of as many units drawn from the donors'
+    # population.
     groups = np.arange(n_donors)[:, None] if k == 1 else rng.integers(n_donors, size=(placebos, k))
     sizes = np.sort(np.abs(of_donor[groups].mean(axis=1)))
     # of the sizes and the effect's own, 95% are not above it
@@ -255,15 +266,15 @@ def synthetic_control(
 
 
 def _counterfactual(moved, i, others, since):
-    """(times,) outcomes of the mixture of ``others`` that is nearest to unit ``i`` before the change."""
+    """(times,) outcomes of the mixture of ``others`` nearest to unit ``i`` before the change."""
     return _mixture(moved[i, ~since], moved[others][:, ~since]) @ moved[others]
 
 
 def _mixture(target, donors):
-    """Weights >= 0 with sum 1 of the rows of ``donors`` that come nearest to ``target``, exactly, by non-negative least squares."""
-    # With sum 1 the distance is ||D w||, the columns of D being donor - target. One more row asks for
-    # a sum of 1: the answer is s v with v on the simplex, and ||D s v||^2 + m^2 (s - 1)^2 is least at
-    # the same v whatever s and m.
+    """Weights >= 0 with sum 1 of the ``donors`` (rows) nearest to ``target``, exactly."""
+    # With sum 1 the distance is ||D w||, the columns of D being donor - target. One more row asks
+    # for a sum of 1: the answer is s v with v on the simplex, and ||D s v||^2 + m^2 (s - 1)^2 is
+    # least at the same v whatever s and m.
     distances = (donors - target).T
     size = np.sqrt((distances**2).mean()) or 1.0
     stacked = np.vstack([distances / size, np.ones(len(donors))])
@@ -285,24 +296,22 @@ def _welch(first, second):
 
 
 def _panel(frame, outcome, treated, unit, time):
-    """Outcomes (units by times, both sorted), which units are treated, which times lie since the change."""
+    """Outcomes (units by times, sorted), which units are treated, which times are since."""
     check_frame(frame, [outcome, treated, unit, time], key=[unit, time], complete=True)
     check_outcome(frame[outcome])
     check_binary(frame[treated], name=f"treated {treated!r}")
-    wide = frame.pivot_table(
-        index=unit, columns=time, values=outcome, aggfunc="first", observed=True
-    )
+
+    def pivoted(column):
+        layout = {"index": unit, "columns": time, "aggfunc": "first", "observed": True}
+        return frame.pivot_table(values=column, **layout)
+
+    wide = pivoted(outcome)
     missing = int(wide.isna().sum().sum())
     if missing:
         raise ValueError(
             f"frame: {missing} of {wide.size} pairs of {unit!r} and {time!r} have no row; every unit is needed at every time"
         )
-    on = (
-        frame.pivot_table(
-            index=unit, columns=time, values=treated, aggfunc="first", observed=True
-        ).to_numpy()
-        == 1
-    )
+    on = pivoted(treated).to_numpy() == 1
     of_treated = on.any(axis=1)
     since = on[of_treated].any(axis=0)
     late = int((on[of_treated] != np.maximum.accumulate(since)).any(axis=1).sum())

@@ -84,13 +84,13 @@ class Query(QueryNames):
 
     @cached_property
     def on_causal_paths(self) -> frozenset:
-        """What lies on a directed path from treatment to outcome: the outcome too, the treatment not."""
+        """What lies on a directed path from treatment to outcome, the outcome included."""
         above = nx.ancestors(self.directed, self.outcome) | {self.outcome}
         return frozenset(self.descendants & above)
 
     @cached_property
     def forbidden(self) -> frozenset:
-        """What no adjustment set may hold: both ends, causal paths and all that these have effects on."""
+        """What no adjustment set may hold: both ends, causal paths and their effects."""
         effects = [nx.descendants(self.directed, node) for node in self.on_causal_paths]
         return frozenset({self.treatment, self.outcome}.union(self.on_causal_paths, *effects))
 
@@ -208,7 +208,8 @@ class Query(QueryNames):
 def open_trail(directed: nx.DiGraph, first: str, second: str, given: set) -> list | None:
     """The nodes of a shortest trail that ``given`` leaves open; None if there is none."""
     above = given.union(*(nx.ancestors(directed, name) for name in given)) if given else set()
-    # a state is a node, and whether it is left against the arrow that led to it (as if from a child)
+    # a state is a node, and whether it is left against the arrow that led to it (as if from a
+    # child)
     start = (first, True)
     came_from = {start: None}
     queue = [start]

@@ -1,4 +1,4 @@
-"""The effects that a class of graphs leaves possible, each with its interval, and whether a decision depends on which it is."""
+"""The effects that a class of graphs leaves possible, and whether a decision depends on it."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ LIMIT = 1000
 
 
 class Directions(Protocol):
-    """What tells how sure each direction is: `discovery.Stability` of bootstrap draws, or probabilities of the pretrained discoverer."""
+    """How sure each direction is: `discovery.Stability`, or the probabilities of a discoverer."""
 
     names: tuple[str, ...]
     directed: np.ndarray  # (d, d), [i, j] the share or probability of i → j
@@ -30,9 +30,10 @@ class EffectRange:
 
     Attributes
     ----------
-    table : one row for each different answer, the most frequent first: adjustment (None: no effect, or refused), share of the
-        graphs, value, low, high (nan where refused), why (the strategy, or the refusal).
-    graphs : members looked at.
+    table : a row for each different answer, the most frequent first: adjustment (None: no effect,
+        or refused), share of the graphs, value, low, high (nan where refused), why (the strategy,
+        or the refusal).
+    graphs : number of members examined.
     exact : whether these were all members of the class, not a sample of them.
     """
 
@@ -44,7 +45,7 @@ class EffectRange:
 
     @property
     def low(self) -> float:
-        """The smallest value, over the graphs that identify one."""
+        """The smallest value over the graphs that identify one."""
         return float(self.table["value"].min())
 
     @property
@@ -64,7 +65,7 @@ class EffectRange:
 
     @property
     def decided(self) -> bool:
-        """Whether the sign is the same, and clear of 0, under every graph."""
+        """Whether under every graph the interval excludes 0 on the same side."""
         return bool(np.isclose(max(self.positive, self.negative), 1))
 
     def __repr__(self):
@@ -91,26 +92,28 @@ def effect_range(
 ) -> EffectRange:
     """The effect under every DAG that ``graph`` stands for.
 
-    Up to ``limit`` members are all looked at; of a larger class a uniform sample of ``limit`` is, which the package
-    cliquepicking draws from the system's entropy. Members in which the same set is to be adjusted for share one estimate.
+    Up to ``limit`` members are all examined. Of a larger class, the package cliquepicking draws a
+    uniform sample of ``limit`` from the system's entropy. Members with the same adjustment set
+    share one estimate.
 
     Parameters
     ----------
     frame, estimator, how : as of `effect`.
     graph : a CPDAG; or several, for instance those of bootstrap draws: each then counts the same.
-    directions : weighs the members by how often each direction was found: a DAG counts in proportion to the product over the
-        open edges of the share of its direction among the draws that direct the edge, as if edges were drawn apart. Without it
-        all members count the same.
+    directions : weights the members by how often each direction was found. The weight of a DAG is
+        the product, over the open edges, of the share of its direction among the draws that direct
+        the edge: edges are taken as independent. Without it all members count the same.
     hidden : as of `identify`.
 
     Raises
     ------
     ValueError
-        for no graph, one that stands for no class of DAGs, a class larger than ``limit`` whose directions come from
-        knowledge (it cannot be sampled), directions of other variables, and for whatever `effect` refuses.
+        for no graph, one that stands for no class of DAGs, a class larger than ``limit`` whose
+        directions come from knowledge (it cannot be sampled), directions of other variables, and
+        for whatever `effect` refuses.
 
-    Source: Maathuis, Kalisch and Bühlmann 2009; Wienöbst, Bannach and Liśkiewicz 2023 (sampling); adjusting by the set of least
-    variance, Henckel, Perković and Maathuis 2022.
+    Source: Maathuis, Kalisch and Bühlmann 2009; Wienöbst, Bannach and Liśkiewicz 2023 (sampling);
+    adjusting by the set of least variance, Henckel, Perković and Maathuis 2022.
     """
     dags, weights, exact = _weighted_members(graph, directions, limit)
     shares = Counter()
@@ -143,16 +146,17 @@ def best_treatments(
     limit: int = LIMIT,
     **how,
 ) -> pd.DataFrame:
-    """Which ``k`` of several treatments move the outcome most, and whether that depends on the graph.
+    """Which ``k`` treatments have the largest effects, and whether that depends on the graph.
 
-    As `effect_range` of each treatment, over the same members. A treatment whose effect is not identified in a member is not
-    chosen there.
+    As `effect_range` of each treatment, over the same members. A treatment whose effect is not
+    identified in a member is not chosen there.
 
     Returns
     -------
-    One row a treatment, the most often chosen first: low and high (smallest and largest value over the members), chosen (share of
-    the members, weighted, in which it is among the k largest values), refused (share in which it is not identified).
-    The choice does not depend on the graph when ``chosen`` holds only 0 and 1.
+    One row per treatment, the most often chosen first: low and high (smallest and largest value
+    over the members), chosen (share of the members, weighted, in which it is among the k largest
+    values), refused (share in which it is not identified). The choice does not depend on the graph
+    when ``chosen`` holds only 0 and 1.
     """
     if not 1 <= k < len(treatments):
         raise ValueError(
@@ -171,9 +175,8 @@ def best_treatments(
     refused = np.isnan(values)
     order = np.argsort(np.where(refused, np.inf, -values), axis=1, kind="stable")
     rank = np.argsort(order, axis=1)
-    by_treatment = pd.DataFrame(
-        values
-    )  # its min is nan, without a warning, where all members refuse
+    # unlike numpy's, its min is nan without a warning where all members refuse
+    by_treatment = pd.DataFrame(values)
     table = pd.DataFrame(
         {
             "low": by_treatment.min().to_numpy(),
@@ -208,17 +211,18 @@ def _weighted_members(graph, directions, limit):
         dags, whole = _members_or_sample(one, limit)
         exact = exact and whole
         every = every + dags
-        own = (
-            np.ones(len(dags))
-            if directions is None
-            else _likelihood_of_directions(one, dags, directions)
-        )
+        own = np.ones(len(dags))
+        if directions is not None:
+            own = _likelihood_of_directions(one, dags, directions)
         weights.append(own / own.sum() / len(graphs))
     return every, np.concatenate(weights), exact
 
 
 def _likelihood_of_directions(graph, dags, directions):
-    """(members,) products of the shares of their directions; half a draw is added to both ways, so that none is impossible."""
+    """(members,) products of the shares of their directions.
+
+    Half a draw is added to both directions of an edge, so that none is impossible.
+    """
     if strange := sorted(set(graph.names) - set(directions.names)):
         raise ValueError(
             f"directions lack {', '.join(strange)}: they must be of the graph's variables"

@@ -1,4 +1,4 @@
-"""How wrong an effect may be: what a hidden common cause would have to explain to undo it, and checks that can refute it."""
+"""How wrong an effect may be: sensitivity to a hidden common cause, E-values, refutations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,20 +16,22 @@ CHECKS = ("placebo treatment", "random cause", "subset")
 
 @dataclass(frozen=True, repr=False)
 class Sensitivity:
-    """A regression's effect and what a hidden cause of treatment and outcome would do to it.
+    """A regression's effect, and how a hidden common cause would change it.
 
-    Strengths are partial R²: the share of what the adjustment (and, for the outcome, the treatment) leaves unexplained that
-    the hidden cause explains.
+    Strengths are partial R²: the share of what the adjustment (and, for the outcome, the treatment)
+    leaves unexplained that the hidden cause explains.
 
     Attributes
     ----------
     value, standard_error, freedom : of the treatment's coefficient.
-    partial_r2 : of the treatment with the outcome: an extreme hidden cause, which explains all that is left of the outcome, must
-        explain this much of the treatment to bring the effect to 0.
-    robustness : the strength that takes away ``q`` of the effect, if it is the same with treatment and outcome.
+    partial_r2 : of the treatment with the outcome: an extreme hidden cause, which explains all that
+        is left of the outcome, must explain this much of the treatment to bring the effect to 0.
+    robustness : the strength that takes away ``q`` of the effect, if it is the same with treatment
+        and outcome.
     robustness_of_sign : the same for an interval of level 1 - ``alpha`` that holds the rest.
-    bounds : one row for each adjustment column and multiple: with_treatment, with_outcome (strengths of a hidden cause that is so
-        many times as strong as the column), value, low, high (the effect then).
+    bounds : one row for each adjustment column and multiple: with_treatment, with_outcome
+        (strengths of a hidden cause that is so many times as strong as the column), value, low,
+        high (the effect then).
     """
 
     treatment: str
@@ -66,7 +68,7 @@ class Sensitivity:
         return _robustness(f - f_critical)
 
     def under(self, with_treatment: float, with_outcome: float) -> tuple[float, float, float]:
-        """Value and interval, moved towards 0, under a hidden cause of these strengths in [0, 1) and [0, 1]."""
+        """Value and interval, moved towards 0; strengths in [0, 1) and [0, 1]."""
         if not (0 <= with_treatment < 1 and 0 <= with_outcome <= 1):
             raise ValueError(
                 f"strengths must lie in [0, 1), not {with_treatment} and {with_outcome}"
@@ -107,8 +109,10 @@ def sensitivity(
 
     Parameters
     ----------
-    frame : one row a unit, independent; treatment and outcome numbers or 0/1, adjustment columns numbers or categories.
-    multiples : how many times as strong as each adjustment column the hidden cause is, in ``bounds``.
+    frame : one row per unit, independent; treatment and outcome numbers or 0/1, adjustment columns
+        numbers or categories.
+    multiples : how many times as strong as each adjustment column the hidden cause is, in
+        ``bounds``.
     q : share of the effect that counts as undone; ``alpha`` : 1 - level of the intervals.
 
     Source: Cinelli and Hazlett 2020.
@@ -128,7 +132,7 @@ def sensitivity(
     y_left = _residual(y, x)
     if t_left @ t_left < 1e-12 * max(t @ t, 1e-300):
         raise ValueError(
-            f"treatment {treatment!r} is a function of the adjustment columns: it has no effect of its own to see"
+            f"treatment {treatment!r} is a function of the adjustment columns: nothing of it is left whose effect could be seen"
         )
     value = float(t_left @ y_left / (t_left @ t_left))
     left = y_left - value * t_left
@@ -161,7 +165,7 @@ def _sum_of_squares(values):
 
 
 def _bound_by_column(of_t, of_y, k):
-    """Strengths of a hidden cause ``k`` times as strong as a column of these partial R² with treatment and outcome."""
+    """Strengths of a hidden cause ``k`` times as strong as a column with these partial R²."""
     with_treatment = k * of_t / (1 - of_t)
     if k * of_t >= 1:
         return float("inf"), float("inf")
@@ -174,9 +178,10 @@ def _bound_by_column(of_t, of_y, k):
 
 
 def e_value(ratio: float) -> float:
-    """The least risk ratio that a hidden cause must have with treatment and outcome to explain a risk ``ratio`` away.
+    """E-value: the least risk ratio, with treatment and outcome, that explains ``ratio`` away.
 
-    Give the end of an interval that is nearer to 1 for the strength that takes away its significance (1 where it holds 1).
+    Give the end of an interval that is nearer to 1 for the strength that takes away its
+    significance (1 where it holds 1).
 
     Source: VanderWeele and Ding 2017.
 
@@ -201,19 +206,21 @@ def refute(
     seed: int = 0,
     **how,
 ) -> pd.DataFrame:
-    """Effects that are known or should not change, estimated again and again; what fails counts against the method.
+    """Refutations: estimates whose true value is known, or that should not change.
 
-    'placebo treatment': the treatment shuffled among the rows, whose effect is 0. 'random cause': a column of noise added to the
-    adjustment, which should change nothing. 'subset': four fifths of the rows. ``negative_control``: an outcome that the
-    treatment cannot move but its hidden causes would, whose effect is 0. Passing proves nothing: hidden causes
-    show in the last one only.
+    'placebo treatment': the treatment shuffled among the rows, whose effect is 0. 'random cause': a
+    column of noise added to the adjustment, which should change nothing. 'subset': four fifths of
+    the rows. ``negative_control``: an outcome that the treatment cannot move but its hidden causes
+    would, whose effect is 0. Passing proves nothing: only a negative control shows hidden causes.
 
     Returns
     -------
-    One row for each check: expected value, mean and standard deviation of the estimates, z (how many standard errors of one
-    estimate the mean lies from what is expected) and passed (abs(z) < 2).
+    One row for each check: expected value, mean and standard deviation of the estimates, z (how
+    many standard errors of one estimate the mean lies from what is expected) and passed (abs(z) <
+    2).
 
-    Source: Sharma and Kıcıman 2020 (DoWhy's refuters); Lipsitch, Tchetgen Tchetgen and Cohen 2010 (negative controls).
+    Source: Sharma and Kıcıman 2020 (DoWhy's refuters); Lipsitch, Tchetgen Tchetgen and Cohen 2010
+    (negative controls).
     """
     if strange := [name for name in checks if name not in CHECKS]:
         raise ValueError(f"unknown check {strange[0]!r}; known: {', '.join(CHECKS)}")

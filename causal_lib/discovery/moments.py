@@ -12,6 +12,7 @@ import pyarrow as pa
 from scipy.linalg import block_diag
 
 from causal_lib.discovery.compiled import njit
+from causal_lib.resampling import poisson_counts
 
 BOOLEAN = (False, True)
 _CACHED = 4_096  # rows whose numbers stay in the processor's cache while they are laid out and multiplied
@@ -104,7 +105,7 @@ def chunk_moments(names, columns, w, n_boot, rng, origin):
     numbers, n, p = [columns[k][0] for k in numeric], len(columns[0][0]), len(numeric)
     shift = [values[:_CACHED].mean() for values in numbers]
     cells, back = _cells([column for column in columns if column[1] is not None], n)
-    draws = (rng.poisson(1.0, n) * (1.0 if w is None else w) for _ in range(n_boot))
+    draws = (poisson_counts(n, rng) * (1.0 if w is None else w) for _ in range(n_boot))
     moments = (_moments(numbers, shift, cells, back, v) for v in (w, *draws))
     counts, means, covs = (np.array(each) for each in zip(*moments, strict=True))
     means[:, :p] += np.subtract(shift, np.asarray(origin)[numeric])
@@ -213,7 +214,7 @@ def em_moments(names, columns, w, n_boot, rng):
     groups = [(seen, np.flatnonzero(which == k)) for k, seen in enumerate(patterns)]
     x = (x - shift) / scale
     own = _em(x, groups, w, np.zeros(len(scale)), np.eye(len(scale)))
-    draws = [_em(x, groups, w * rng.poisson(1.0, len(w)), *own[1:]) for _ in range(n_boot)]
+    draws = [_em(x, groups, w * poisson_counts(len(w), rng), *own[1:]) for _ in range(n_boot)]
     counts, means, covs = (np.array(each) for each in zip(own, *draws, strict=True))
     return kept_levels, (counts, means * scale + shift, covs * scale * scale[:, None])
 

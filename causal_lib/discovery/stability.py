@@ -17,6 +17,7 @@ from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import ARROW, NONE, TAIL, CausalGraph
 from causal_lib.paths import write_text
 from causal_lib.progress import progress_bar, without_bars
+from causal_lib.resampling import resampled_indices, subsampled_indices
 
 SAMPLINGS = ("bootstrap", "effective", "subsample")
 
@@ -138,7 +139,7 @@ def _marks(sample, names, b, sampling, seed, search, common, folder):
         varying = [name for name in names if sample.subset([name]).cov.any()]
     else:
         key, n, rng = hash_of(common, b), len(sample), np.random.default_rng([seed, b])
-        drawn = rng.permutation(n)[: n // 2] if sampling == "subsample" else rng.integers(n, size=n)
+        drawn = (subsampled_indices if sampling == "subsample" else resampled_indices)(n, rng)
         sample = sample.set_axis(names, axis=1).iloc[drawn].reset_index(drop=True)
         varying = [name for name in names if (sample[name] != sample[name].iloc[0]).any()]
     path = folder and Path(folder) / f"{key}.json"

@@ -12,6 +12,7 @@ import pandas as pd
 
 from causal_lib.checks import check_binary, check_frame, check_range
 from causal_lib.evaluation.gains import discounts, recall_and_ndcg
+from causal_lib.resampling import index_counts, percentile_ends
 
 _BINS = 10
 
@@ -241,14 +242,14 @@ def _checked(y, score, propensity, groups):
 
 def _draws(unit, n_boot, seed):
     """How often each user is drawn, one array per replicate."""
-    rng, n = np.random.default_rng(seed), unit.max() + 1
+    rng = np.random.default_rng(seed)
     for _ in range(n_boot):
-        yield np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
+        yield index_counts(unit.max() + 1, rng)
 
 
 def _intervals(value, replicates):
     """Each value with the percentiles of its column of ``replicates``, undefined ones left out."""
-    low, high = replicates.quantile([0.025, 0.975]).to_numpy()
+    low, high = percentile_ends(replicates)
     # sums in another order differ in the last digit, which may put a degenerate interval beside its value
     ends = {"low": np.minimum(low, value), "high": np.maximum(high, value)}
     return pd.DataFrame({"value": value, **ends, "replicates": replicates.count()}, index=replicates.columns)

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from causal_lib.checks import check_codes, check_propensity
 from causal_lib.evaluation.gains import discounts, recall_and_ndcg
+from causal_lib.resampling import percentile_ends, resampled_counts
 
 _BLOCK = 4_000_000  # scores in memory at once
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -257,11 +258,10 @@ def compare(one: Ranking, other: Ranking, *, n_draws: int = 2000, seed: int = 0)
 
 
 def _with_intervals(per_user, n_boot, seed):
-    values, rng = per_user.to_numpy(), np.random.default_rng(seed)
-    draws = np.array(
-        [rng.multinomial(len(values), np.full(len(values), 1 / len(values))) @ values for _ in range(n_boot)]
-    )
-    low, high = np.quantile(draws / len(values), [0.025, 0.975], axis=0)
+    values = per_user.to_numpy()
+    rng = np.random.default_rng(seed)
+    draws = np.array([resampled_counts(len(values), rng) @ values for _ in range(n_boot)])
+    low, high = percentile_ends(draws / len(values))
     return pd.DataFrame({"value": values.mean(axis=0), "low": low, "high": high}, index=per_user.columns)
 
 

@@ -1,4 +1,4 @@
-"""Causal inference: `identify` or refuse, then estimate an `effect` with an interval, for all or for each."""
+"""Causal inference: identify an effect or refuse, then estimate it for all rows or for each row."""
 
 from causal_lib import extras
 

@@ -8,11 +8,12 @@ from .adjustment import (
 from .bayes_net import CausalNetwork
 from .counterfactuals import probabilities_of_causation
 from .dose import dose_response
-from .effects import ESTIMATORS, Effect, effect
+from .effects import Effect, effect
 from .equivalence import ClassEstimand, identify_class, members
-from .estimators import NoOverlapError, design, dr_scores, fit, standard_error
+from .estimators import ESTIMATORS
 from .identification import Estimand, NotIdentifiableError, identify
 from .learners import causalml_part
+from .nuisances import NoOverlapError, design, dr_scores, fit, standard_error
 from .pags import identify_by_adjustment, mags, why_no_common_adjustment_set
 from .panel import (
     PanelEffect,

@@ -1,4 +1,4 @@
-"""Causal Bayesian networks on levels: fitted to a log under a known DAG, asked under interventions and observations."""
+"""Causal Bayesian networks of categories: fitted under a known DAG, queried under interventions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import pyagrum as gum
 
 from causal_lib.checks import check_frame
 from causal_lib.graph import CausalGraph
+from causal_lib.resampling import cluster_codes, percentile_ends, poisson_counts
 
 
 @dataclass(frozen=True, repr=False)
@@ -19,7 +20,7 @@ class CausalNetwork:
     ----------
     graph : the DAG.
     levels : variable -> its levels in order; of a number that was cut, the intervals.
-    nets : pyAgrum networks: of the rows, then of bootstrap draws.
+    nets : pyAgrum networks: that of the rows, then one for each bootstrap draw.
     rows : number of rows.
     """
 
@@ -40,20 +41,22 @@ class CausalNetwork:
         cluster: str | None = None,
         seed: int = 0,
     ) -> "CausalNetwork":
-        """Count how often each level comes with each of its parents'.
+        """Estimate P(variable | parents) by counting the levels of each variable and its parents.
 
         Parameters
         ----------
-        frame : one row a unit, holding every variable of ``graph``, nothing missing.
+        frame : one row per unit with every variable of ``graph``, no missing values.
         graph : a DAG; a hidden common cause would make the answers wrong: ask `identify` first.
         bins : quantile bins of numbers of more distinct values.
-        prior : rows' worth of uniform probability for each combination of parents (Dirichlet).
-        n_boot, cluster, seed : bootstrap draws for the intervals, of rows or of the groups of a column.
+        prior : uniform pseudo-count, in rows, for each combination of parents (Dirichlet).
+        n_boot, cluster, seed : bootstrap draws for the intervals, of rows or of the groups of a
+            column.
 
         Raises
         ------
         ValueError
-            for a graph that is no DAG, absent or missing values, a prior of 0 or less, parents of over 10^6 combinations.
+            for a graph that is not a DAG, absent or missing values, a prior of 0 or less, parents
+            of over 10^6 combinations.
         """
         graph.require_dag("a causal Bayesian network")
         if not prior > 0:
@@ -61,7 +64,8 @@ class CausalNetwork:
                 f"prior must be above 0, not {prior}: what was never seen would have no probability at all"
             )
         check_frame(frame, [*graph.names, *([cluster] if cluster else [])], complete=True)
-        codes, levels = {}, {}
+        codes = {}
+        levels = {}
         for name in graph.names:
             codes[name], levels[name] = cut(frame[name], bins)
         tables = {}
@@ -72,21 +76,33 @@ class CausalNetwork:
                 raise ValueError(
                     f"{name!r} has {len(parents)} parents with {np.prod(sizes[:-1], dtype=float):.0g} combinations; lower bins"
                 )
-            tables[name] = parents, np.ravel_multi_index([codes[other] for other in (*parents, name)], sizes), sizes
-        rng, n = np.random.default_rng(seed), len(frame)
-        groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(n)
-        weights = [np.ones(n), *(rng.poisson(1, groups.max() + 1)[groups] for _ in range(n_boot))]
+            tables[name] = (
+                parents,
+                np.ravel_multi_index([codes[other] for other in (*parents, name)], sizes),
+                sizes,
+            )
+        n = len(frame)
+        rng = np.random.default_rng(seed)
+        groups = cluster_codes(frame, cluster)
+        weights = [
+            np.ones(n),
+            *(poisson_counts(groups.max() + 1, rng)[groups] for _ in range(n_boot)),
+        ]
         return cls(graph, levels, tuple(_net(graph, levels, tables, w, prior) for w in weights), n)
 
     def query(
-        self, outcome: str, *, do: Mapping[str, object] | None = None, given: Mapping[str, object] | None = None
+        self,
+        outcome: str,
+        *,
+        do: Mapping[str, object] | None = None,
+        given: Mapping[str, object] | None = None,
     ) -> pd.DataFrame:
-        """P(outcome | do(...), given): one row for each level, with 95% percentile intervals over the draws.
+        """P(outcome | do(...), given), a row for each level, with 95% bootstrap intervals.
 
         Parameters
         ----------
-        do : variable -> level that it is set to, by nobody's will but ours: its causes no longer matter.
-        given : variable -> level that is seen then (after the intervention, if it is an effect of it).
+        do : variable -> level that it is set to by intervention, so its parents have no influence.
+        given : variable -> level that is observed, after the intervention if it is an effect of it.
             Levels as in `levels`; of a number that was cut, any number.
 
         Raises
@@ -94,15 +110,16 @@ class CausalNetwork:
         ValueError
             for an unknown variable or level, or a variable in both or asked for itself.
         """
-        do, given = dict(do or {}), dict(given or {})
+        do = dict(do or {})
+        given = dict(given or {})
         self.graph.index(outcome)
         if both := (do.keys() & given.keys()) | ({outcome} & (do.keys() | given.keys())):
             raise ValueError(f"{sorted(both)[0]!r} is named twice: as outcome, in do or in given")
         at = {name: self._level(name, value) for name, value in (do | given).items()}
-        answers = np.array([_ask(net, outcome, do, at) for net in self.nets])
+        answers = np.array([_posterior(net, outcome, do, at) for net in self.nets])
         table = pd.DataFrame({"probability": answers[0]}, index=self.levels[outcome].rename(outcome))
         if len(answers) > 1:
-            table["low"], table["high"] = np.nanquantile(answers[1:], (0.025, 0.975), axis=0)
+            table["low"], table["high"] = percentile_ends(answers[1:])
         return table
 
     def _level(self, name, value):
@@ -122,7 +139,7 @@ class CausalNetwork:
 
 
 def cut(column: pd.Series, bins: int) -> tuple[np.ndarray, pd.Index]:
-    """(n,) codes and the levels of one column; of numbers with more than ``bins`` values, quantile intervals."""
+    """(n,) codes and the levels of a column; numbers of over ``bins`` values in quantile bins."""
     numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
     if numeric and column.nunique() > bins:
         found = pd.qcut(column.astype(float), bins, duplicates="drop")
@@ -135,15 +152,16 @@ def _net(graph, levels, tables, weights, prior):
     net = graph.to_pyagrum({name: len(values) for name, values in levels.items()})
     for name, (parents, cell, sizes) in tables.items():
         counts = np.bincount(cell, weights, minlength=int(np.prod(sizes))).reshape(sizes) + prior / sizes[-1]
-        # pyAgrum's own order of the parents; its arrays have the child last and the first parent next to it
+        # pyAgrum's own order of the parents; its arrays have the child last and the first parent
+        # next to it
         order = list(net.cpt(name).names[1:])[::-1]
         counts = counts.transpose([*(parents.index(other) for other in order), len(parents)])
         net.cpt(name)[:] = np.ascontiguousarray(counts / counts.sum(axis=-1, keepdims=True))
     return net
 
 
-def _ask(net, outcome, do, at):
-    """(levels,) probabilities by exact inference where the arcs into what is set are cut."""
+def _posterior(net, outcome, do, at):
+    """(levels,) probabilities by exact inference, the arcs into intervened variables removed."""
     cut = gum.BayesNet(net)
     for name in do:
         for parent in list(cut.parents(name)):

@@ -1,4 +1,4 @@
-"""The curve of mean outcomes over the levels of a continuous treatment, such as a price or a place on the page."""
+"""Dose response: mean outcomes at each level of a continuous treatment, such as a price."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,31 @@ from scipy.stats import gaussian_kde, norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from causal_lib.checks import check_frame, check_outcome
-from causal_lib.inference.estimators import NoOverlapError, check_moves, design, fit, folds, standard_error
+from causal_lib.inference.nuisances import (
+    NoOverlapError,
+    check_moves,
+    design,
+    fit,
+    folds,
+    standard_error,
+)
+from causal_lib.resampling import cluster_codes
 
 _FEW = 10
 _GRID = 60  # quantiles of the treatment at which averages over all rows are taken
 _LEVELS = 20
-_LEAST = 0.01  # a row with less than this share of the average density at a level is taken to be out of its reach
-_FLOOR = 0.05  # of the average density: a row speaks for twenty at most
+_LEAST = 0.01  # of the average density at a level: a row with less could not have had it
+_FLOOR = 0.05  # of the average density: no row has a weight over 20
 _MOST_OUT = 0.1
 _NEAR = 20
 _BANDWIDTHS = np.geomspace(0.1, 2.0, 15)  # in standard deviations of the treatment
-_SPREAD = {"loss": "poisson", "max_iter": 50, "learning_rate": 0.05, "max_leaf_nodes": 7, "min_samples_leaf": 100}
+_SPREAD = {
+    "loss": "poisson",
+    "max_iter": 50,
+    "learning_rate": 0.05,
+    "max_leaf_nodes": 7,
+    "min_samples_leaf": 100,
+}
 
 
 def dose_response(
@@ -32,54 +46,63 @@ def dose_response(
     cluster: str | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """E[outcome | do(treatment = a)], averaged over the rows of ``frame``, at each level a: columns level, value, low, high.
+    """E[outcome | do(treatment = a)] at each level a: columns level, value, low, high.
 
-    Assumes that ``adjustment`` closes every back-door path and that the curve is smooth. The pseudo-outcome
-    ξ = (y - μ(x, t)) ϖ(t) / π(t | x) + m(t), with m(a) and ϖ(a) the means of μ(x, a) and π(a | x) over the rows, has the
-    curve as its regression on t if either the outcome model μ or the density π is right. μ is boosted; π is
-    a boosted mean and spread with a kernel density of what they leave; all in 5 folds. Weights ϖ / π end at 20.
+    Assumes that ``adjustment`` closes every back-door path and that the curve is smooth. The
+    pseudo-outcome ξ = (y - μ(x, t)) ϖ(t) / π(t | x) + m(t), with m(a) and ϖ(a) the means of μ(x, a)
+    and π(a | x) over the rows, has the curve as its regression on t if either the outcome model μ
+    or the density π is right. μ is boosted. π has a boosted mean and variance and a kernel density
+    of the residuals. All are fitted in 5 folds. Weights ϖ / π are at most 20.
 
     Parameters
     ----------
-    frame : one row a unit; treatment a number with over 10 values, outcome numeric or 0/1, adjustment columns numbers or
-        categories, no holes.
-    adjustment : a back-door set; [] smooths the outcome as it is: the naive answer.
-    at : levels within the range of the treatment; by default 20 in equal steps from its 5th to its 95th percentile.
-    bandwidth : of the Gaussian kernel, in units of the treatment; by default the least one whose leave-one-out loss (of the
-        local-linear fit) is within a standard error of the least loss. Value and interval (95%, for each level by itself)
-        are those of the local quadratic at this bandwidth, so that bias is small against the error.
+    frame : one row per unit; treatment a number with over 10 values, outcome numeric or 0/1,
+        adjustment columns numbers or categories, no missing values.
+    adjustment : a back-door set; [] smooths the raw outcome: the naive answer.
+    at : levels within the range of the treatment; by default 20 in equal steps from its 5th to its
+        95th percentile.
+    bandwidth : of the Gaussian kernel, in units of the treatment; by default the least one whose
+        leave-one-out loss (of the local-linear fit) is within a standard error of the least loss.
+        Value and interval (95%, for each level by itself) are those of the local quadratic at this
+        bandwidth, so that bias is small against the error.
     cluster : column whose groups are kept together in folds and standard errors.
 
     Raises
     ------
     NoOverlapError
-        where at some level over 10% of the rows have under 1% of the average density, or the adjustment leaves under 1% of the
-        treatment's variance, or of over 1% of the rows.
+        where at some level over 10% of the rows have under 1% of the average density; or where the
+        adjustment leaves under 1% of the treatment's variance, overall or in over 1% of the rows.
     ValueError
-        for a treatment with 10 values or fewer, levels outside its range or with fewer than 20 rows near, a constant outcome,
-        missing or infinite values, an adjustment set that holds treatment or outcome, too few rows or clusters.
+        for a treatment with 10 values or fewer, levels outside its range or with fewer than 20 rows
+        near, a constant outcome, missing or infinite values, an adjustment set that holds treatment
+        or outcome, too few rows or clusters.
 
     Source: Kennedy, Ma, McHugh and Small 2017; Calonico, Cattaneo and Farrell 2018 (bias).
     """
     if own := {treatment, outcome} & set(adjustment):
         raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
     check_frame(frame, [treatment, outcome, *adjustment, *filter(None, [cluster])], complete=True)
-    t, y, x = _continuous(frame[treatment]), check_outcome(frame[outcome]), design(frame, adjustment)
-    groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(len(frame))
-    at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS) if at is None else np.asarray(at, dtype=float).ravel()
+    t = _continuous(frame[treatment])
+    y = check_outcome(frame[outcome])
+    x = design(frame, adjustment)
+    groups = cluster_codes(frame, cluster)
+    if at is None:
+        at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS)
+    at = np.asarray(at, dtype=float).ravel()
     if not len(at) or not ((at >= t.min()) & (at <= t.max())).all():
         raise ValueError(f"at: levels must lie within those seen, [{t.min():g}, {t.max():g}]; found {at.tolist()}")
     if bandwidth is not None and not bandwidth > 0:
         raise ValueError(f"{bandwidth=} must be above 0")
     grid, mass = _quantiles(t)
     if x.shape[1]:
-        pseudo, apart = _pseudo_outcomes(y, t, x, groups, seed, grid, at)
+        pseudo, deviation = _pseudo_outcomes(y, t, x, groups, seed, grid, at)
     else:
-        pseudo, apart = y, np.zeros((len(y), len(grid)))
+        pseudo = y
+        deviation = np.zeros((len(y), len(grid)))
     width = bandwidth or _cross_validated(pseudo, t, grid)
     rows = []
     for level in at:
-        value, influence = _local_quadratic(pseudo, t, level, width, grid, mass, apart)
+        value, influence = _local_quadratic(pseudo, t, level, width, grid, mass, deviation)
         half = norm.ppf(0.975) * standard_error(influence, groups)
         rows.append((float(level), value, value - half, value + half))
     return pd.DataFrame(rows, columns=["level", "value", "low", "high"])
@@ -105,9 +128,11 @@ def _quantiles(t):
 
 
 def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
-    """(n,) pseudo-outcomes, and (n, grid) how far each row's predicted outcome at a level lies from the mean over the rows."""
-    centre, spread = np.empty(len(t)), np.empty(len(t))
-    splits, wide = list(folds(groups, seed)), x.to_numpy()
+    """(n,) pseudo-outcomes, and (n, grid) predicted outcomes less their mean at each level."""
+    centre = np.empty(len(t))
+    spread = np.empty(len(t))
+    splits = list(folds(groups, seed))
+    wide = x.to_numpy()
     for train, test in splits:
         centre[test] = fit(t[train], wide[train], seed)(wide[test])
     left = t - centre
@@ -116,7 +141,7 @@ def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
         model = HistGradientBoostingRegressor(**_SPREAD, random_state=seed).fit(wide[train], left[train] ** 2)
         spread[test] = np.sqrt(model.predict(wide[test]))
     check_moves(left, t, spread**2)
-    # One dimension and n rows: a kernel density needs no folds.
+    # a kernel density in one dimension with n rows needs no folds
     standard = left / spread
     ends = np.linspace(standard.min() - 1, standard.max() + 1, 500)
     heights = gaussian_kde(standard)(ends)
@@ -128,7 +153,8 @@ def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
     _check_reach(at, density, t)
     usual = np.array([density(level).mean() for level in grid])
     weights = np.interp(t, grid, usual) / np.maximum(density(t), _FLOOR * np.interp(t, grid, usual))
-    predicted, own = np.empty((len(y), len(grid))), np.empty(len(y))
+    predicted = np.empty((len(y), len(grid)))
+    own = np.empty(len(y))
     for train, test in splits:
         model = fit(y[train], np.column_stack([wide[train], t[train]]), seed)
         own[test] = model(np.column_stack([wide[test], t[test]]))
@@ -151,31 +177,35 @@ def _check_reach(at, density, t):
 def _cross_validated(pseudo, t, grid):
     """The least bandwidth whose leave-one-out loss is within one standard error of the least one's.
 
-    Of the local-linear fit, interpolated between ``grid``, over the middle nine tenths of the rows. Pseudo-outcomes have long
-    tails, and the least loss by itself is as often at a bandwidth that flattens the curve.
+    The fit is local-linear, interpolated between ``grid``, over the middle nine tenths of the rows.
+    Pseudo-outcomes have long tails, so the bandwidth of least loss often flattens the curve.
     """
     low, high = np.quantile(t, [0.05, 0.95])
-    grid, inside = grid[(grid >= low) & (grid <= high)], (t >= low) & (t <= high)
+    grid = grid[(grid >= low) & (grid <= high)]
+    inside = (t >= low) & (t <= high)
     losses = {}
     for width in _BANDWIDTHS * t.std():
         steps = (t - grid[:, None]) / width
         kernel = np.exp(-(steps**2) / 2)
-        s0, s1, s2 = (kernel.sum(axis=1), (kernel * steps).sum(axis=1), (kernel * steps**2).sum(axis=1))
+        s0 = kernel.sum(axis=1)
+        s1 = (kernel * steps).sum(axis=1)
+        s2 = (kernel * steps**2).sum(axis=1)
         size = s0 * s2 - s1**2
         if (s0**2 < _NEAR * (kernel**2).sum(axis=1)).any() or (size <= 0).any():
             continue
         fitted = (s2 * (kernel @ pseudo) - s1 * ((kernel * steps) @ pseudo)) / size
-        own = np.interp(t[inside], grid, s2 / size)  # a row's weight on its own fit: the kernel is 1 at 0
+        # a row's weight on its own fit: the kernel is 1 at 0
+        own = np.interp(t[inside], grid, s2 / size)
         losses[width] = ((pseudo[inside] - np.interp(t[inside], grid, fitted)) / (1 - own)) ** 2
     if not losses:
         raise ValueError(f"{len(t)} rows are too few or too uneven to choose a bandwidth; give bandwidth")
     best = min(losses.values(), key=np.mean)
-    beyond = {width: loss - best for width, loss in losses.items()}
-    return float(min(width for width, more in beyond.items() if more.mean() <= more.std() / np.sqrt(len(more))))
+    excess = {width: loss - best for width, loss in losses.items()}
+    return float(min(width for width, more in excess.items() if more.mean() <= more.std() / np.sqrt(len(more))))
 
 
-def _local_quadratic(pseudo, t, level, width, grid, mass, apart):
-    """Value at ``level`` and each row's influence: by its own pseudo-outcome, and by the averages over rows in everyone's."""
+def _local_quadratic(pseudo, t, level, width, grid, mass, deviation):
+    """Value at ``level`` and each row's influence, by its pseudo-outcome and by the averages."""
 
     def terms(levels):
         steps = (levels - level) / width
@@ -191,6 +221,7 @@ def _local_quadratic(pseudo, t, level, width, grid, mass, apart):
     bread = np.linalg.pinv(weighted.T @ basis)
     beta = bread @ (weighted.T @ pseudo)
     leverage = ((weighted @ bread) * basis).sum(axis=1)
-    own = len(t) * (weighted @ bread[0]) * (pseudo - basis @ beta) / (1 - leverage)  # few rows are near: as HC3
+    # divided by 1 - leverage as HC3 does, since few rows are near
+    own = len(t) * (weighted @ bread[0]) * (pseudo - basis @ beta) / (1 - leverage)
     kernel, basis = terms(grid)
-    return float(beta[0]), own + len(t) * (apart @ (mass * kernel * (basis @ bread[0])))
+    return float(beta[0]), own + len(t) * (deviation @ (mass * kernel * (basis @ bread[0])))

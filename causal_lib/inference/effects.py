@@ -1,8 +1,7 @@
-"""Average effect of a treatment: one call, several estimators, an interval and the reasons to doubt it."""
+"""Average effect of a treatment: one call, several estimators, an interval and diagnostics."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -12,22 +11,20 @@ from causal_lib.checks import check_binary, check_frame, check_numeric, check_ou
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import why_no_adjustment_set
 from causal_lib.inference.equivalence import identify_class
-from causal_lib.inference.estimators import PLAIN, design, front_door, slope, standard_error, wald
+from causal_lib.inference.estimators import (
+    ESTIMATORS,
+    Sample,
+    comparing_levels,
+    estimators_table,
+    of_one_unit,
+    serving,
+)
 from causal_lib.inference.identification import Estimand, identify
-from causal_lib.inference.learners import causal_forest, dr_learner, linear_dml, orthogonal_iv
+from causal_lib.inference.nuisances import design, standard_error
 from causal_lib.inference.pags import why_no_common_adjustment_set
+from causal_lib.resampling import cluster_codes
 
-ESTIMATORS = {**PLAIN, "linear_dml": linear_dml, "causal_forest": causal_forest, "dr_learner": dr_learner}
-"""Estimator name -> function as in `estimators.PLAIN`, of a treatment of 0 and 1 and a back-door set."""
-CONTRASTS = ("aipw", "ipw", "regression", "difference", "dr_learner")
-"""Those that compare two of more levels."""
-PER_UNIT = {
-    "linear_dml": partial(linear_dml, arms=False),
-    "causal_forest": partial(causal_forest, arms=False),
-    "regression": slope,
-}
-"""Those of one unit of a treatment that is a number."""
-_FEW = 10  # levels up to which a number is taken for a name
+_MOST_LEVELS = 10  # a number with at most so many values is taken for levels
 
 
 @dataclass(frozen=True)
@@ -38,10 +35,12 @@ class Effect:
     ----------
     value, standard_error : in units of the outcome.
     low, high : the 95% interval.
-    effective_sample_size : (Σw)²/Σw² of the rows' weights (all rows for estimators without weights).
-    diagnostics : rows, clusters, smallest and largest propensity, largest standardised mean difference before and after
-        weighting; treatment_left, the share of a numeric treatment's variance that the adjustment leaves.
-    contrast : control and treated level, where they were named.
+    effective_sample_size : (Σw)²/Σw² of the rows' weights (all rows for estimators without
+        weights).
+    diagnostics : rows, clusters, smallest and largest propensity, largest standardised mean
+        difference before and after weighting; treatment_left, the share of a numeric treatment's
+        variance that the adjustment leaves.
+    contrast : control and treated level, if given.
     """
 
     treatment: str
@@ -76,9 +75,12 @@ class Effect:
 
     def to_dict(self) -> dict:
         """The effect as JSON types."""
-        names = ("treatment", "outcome", "estimator", "adjustment", "value", "low", "high", "effective_sample_size")
-        named = {} if self.contrast is None else {"contrast": list(self.contrast)}
-        return {name: getattr(self, name) for name in names} | {"diagnostics": self.diagnostics} | named
+        names = ["treatment", "outcome", "estimator", "adjustment", "value", "low", "high"]
+        found = {name: getattr(self, name) for name in [*names, "effective_sample_size"]}
+        found["diagnostics"] = self.diagnostics
+        if self.contrast is not None:
+            found["contrast"] = list(self.contrast)
+        return found
 
     def __repr__(self):
         given = f" given {', '.join(self.adjustment)}" if self.adjustment else ""
@@ -102,159 +104,231 @@ def effect(
     cluster: str | None = None,
     seed: int = 0,
 ) -> Effect:
-    """E[outcome | do(treatment=1)] - E[outcome | do(treatment=0)], averaged over the rows of ``frame``.
+    """Average effect E[outcome | do(treatment=1)] - E[outcome | do(treatment=0)] over the rows.
 
-    Of a treatment with other levels, E[outcome | do(treated)] - E[outcome | do(control)] for the two of ``contrast``, averaged
-    over all rows, those of further levels too. Of a treatment that is a number, the effect of one unit: the average over the
-    rows of a slope τ(x), if the outcome is g(x) + τ(x) treatment + noise (`dose.dose_response` draws what bends).
+    Of a treatment with other levels: E[outcome | do(treated)] - E[outcome | do(control)] for the
+    two of ``contrast``, averaged over all rows, those of further levels too. Of a treatment that is
+    a number: the effect of one unit, the average over the rows of a slope τ(x), if the outcome is
+    g(x) + τ(x) treatment + noise. `dose.dose_response` estimates a curve that is not straight.
 
-    By an ``adjustment`` set it assumes that this closes every back-door path and that each row could have had either
-    treatment; by an estimand, what its graph says. Rows (or clusters of rows) are independent.
+    An ``adjustment`` set assumes that it closes every back-door path and that each row could have
+    had either treatment. An estimand assumes what its graph says. Rows, or clusters of rows, are
+    independent.
+
+    ESTIMATORS_TABLE
+
+    e and μ are gradient boosting in 5 folds; errors come from influences, summed within clusters.
 
     Parameters
     ----------
-    frame : one row a unit; treatment 0/1 (levels or numbers for a back-door set; a number for an instrument), outcome numeric
-        or 0/1, adjustment columns numbers or categories, no holes.
-    graph : what is assumed: the effect is identified by it (a CPDAG's or PAG's, if all its members agree), columns that ``frame``
-        lacks taken as hidden; or, with ``adjustment``, that set is checked against it.
-    estimand : from `identify`: back-door, front-door or instrument. Or ``adjustment``: a back-door set (give one of the three).
-    estimator : for a back-door set, with errors by influence: 'difference' (of means, ignores the adjustment: the naive
-        answer), 'regression' (least squares of each arm on the adjustment columns), 'matching' (nearest row of the other
-        arm, corrected by regression), 'ipw' (inverse propensity weighting), 'aipw' (augmented, doubly robust, the default;
-        it and ipw by 5-fold cross-fitted gradient boosting), 'linear_dml' (EconML's LinearDML, effect quadratic in the
-        numeric adjustment columns), 'causal_forest' (doubly robust scores around EconML's causal forest), 'dr_learner'
-        (the average of the scores of EconML's DRLearner: 'aipw' with one outcome model for all arms, and so hardly
-        another answer).
-        With ``contrast`` among more than two levels: aipw, ipw (multinomial propensities), regression, difference,
-        dr_learner. Of one unit: linear_dml (the default), causal_forest, regression (least squares with the products of
-        treatment and columns; the default without columns).
-        Else 'front_door' (levels of the mediators are counted: categories or few numbers) and, by an instrument, 'wald'
-        (two-stage least squares: the effect of one unit, if it is linear and the same for everybody; of those whom the
-        instrument moves, if it is binary and moves nobody the other way) or 'orthogonal_iv' (EconML's OrthoIV: the same
-        with boosted, cross-fitted controls).
-    contrast : (control, treated), two levels of the treatment. A number with at most 10 levels is taken for levels, unless an
-        estimator of one unit alone is named ('linear_dml', 'causal_forest', 'regression').
-    cluster : column whose groups are kept together in folds and standard errors (a user's rows resemble each other).
+    frame : one row per unit; treatment 0/1 (levels or numbers for a back-door set; a number for an
+        instrument), outcome numeric or 0/1, adjustment columns numbers or categories, no missing
+        values. Mediators of a front-door set are counted by level: categories or few numbers.
+    graph : what is assumed. The effect is identified by it (by a CPDAG or PAG, if all its members
+        agree); columns that ``frame`` lacks are hidden. With ``adjustment``, that set is checked
+        against the graph.
+    estimand : from `identify`: back-door, front-door or instrument.
+    adjustment : a back-door set, [] for none. Give one of graph, estimand and adjustment.
+    estimator : a name of the table whose assumptions fit the estimand; by default the first that
+        fits.
+    contrast : (control, treated), two levels of the treatment. A number with at most 10 levels is
+        taken for levels, unless an estimator of the effect of one unit is named.
+    cluster : column whose groups are kept together in folds and standard errors (a user's rows are
+        alike).
 
     Raises
     ------
     NoOverlapError
-        when over 1% of the rows have an estimated propensity outside [0.01, 0.99] (with more levels: of control or treated
-        below 0.01), or the adjustment leaves under 1% of a numeric treatment's variance.
+        when over 1% of the rows have an estimated propensity outside [0.01, 0.99] (with more
+        levels: of control or treated below 0.01), or the adjustment leaves under 1% of a numeric
+        treatment's variance.
     ValueError
-        for a treatment with one level or with levels and no ``contrast``, a constant outcome, missing or infinite values, an
-        unknown estimator or one that does not fit the estimand or the treatment, an adjustment set that holds treatment or
-        outcome or (with ``graph``) does not identify the effect, an estimand without an estimator ('no effect',
-        'do-calculus'), a weak instrument, too few rows or clusters.
+        for a treatment with one level or with levels and no ``contrast``, a constant outcome,
+        missing or infinite values, an unknown estimator or one that does not fit the estimand or
+        the treatment, an adjustment set that holds treatment or outcome or (with ``graph``) does
+        not identify the effect, an estimand without an estimator ('no effect', 'do-calculus'), a
+        weak instrument, too few rows or clusters.
 
-    Source: Lin 2013 (regression); Abadie and Imbens 2006, 2011 (matching); Robins, Rotnitzky and Zhao 1994; Chernozhukov and
-    others 2018; Athey and Wager 2019 (causal_forest); Cattaneo 2010 (more levels).
+    Source: see each estimator in `estimators`.
     """
+    route = _route(frame, treatment, outcome, graph, estimand, adjustment)
+    if estimator is not None:
+        _check_estimator(estimator, route.strategy)
+    if contrast is not None and route.strategy != "back-door":
+        raise ValueError(f"contrast is for back-door sets; the estimand's strategy is {route.strategy}")
+    if treatment == outcome:
+        raise ValueError(f"treatment and outcome are both {treatment!r}")
+    if own := sorted({treatment, outcome} & set(route.adjustment)):
+        raise ValueError(f"adjustment holds {', '.join(own)} itself")
+    others = [column for column in (route.instrument, cluster) if column]
+    columns = [treatment, outcome, *route.adjustment, *route.mediators, *others]
+    check_frame(frame, columns, complete=True)
+    y = check_outcome(frame[outcome])
+    x = design(frame, route.adjustment)
+    groups = cluster_codes(frame, cluster)
+    sample = Sample(y, np.zeros(0), x, groups, seed)
+    if route.strategy == "instrument":
+        t = check_numeric(frame[treatment], treatment)
+        z = check_numeric(frame[route.instrument], route.instrument)
+        question = _Treatment(t, {}, serving("instrument"))
+        sample = replace(sample, z=z)
+    elif route.strategy == "front-door":
+        t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
+        question = _Treatment(t, {"treated": int(t.sum())}, serving("front-door"))
+        sample = replace(sample, mediators=frame[list(route.mediators)])
+    else:
+        question = _coded(frame[treatment], contrast, estimator)
+    name = estimator or question.default(has_columns=x.shape[1] > 0)
+    chosen = ESTIMATORS[name].of_one_unit if question.one_unit else ESTIMATORS[name].estimate
+    found = chosen(replace(sample, t=question.codes))
+    sizes = {"rows": len(y), "clusters": int(groups.max()) + 1}
+    return Effect(
+        treatment=treatment,
+        outcome=outcome,
+        estimator=name,
+        adjustment=route.adjustment,
+        value=float(found.value),
+        standard_error=standard_error(found.influence, groups),
+        effective_sample_size=float(found.weights.sum() ** 2 / (found.weights**2).sum()),
+        diagnostics=sizes | question.counts | found.diagnostics,
+        contrast=None if contrast is None else tuple(contrast),
+    )
+
+
+effect.__doc__ = effect.__doc__.replace("ESTIMATORS_TABLE", estimators_table().replace("\n", "\n    "))
+
+
+@dataclass(frozen=True)
+class _Route:
+    """The strategy by which an effect is estimated, and its columns.
+
+    ``adjustment`` are the columns to adjust for, or those an instrument is conditioned on.
+    """
+
+    strategy: str
+    adjustment: tuple[str, ...]
+    mediators: tuple[str, ...] = ()
+    instrument: str | None = None
+
+
+def _route(frame, treatment, outcome, graph, estimand, adjustment):
+    """The `_Route` of what the caller gave: a graph, an estimand or an adjustment set."""
     if graph is not None and estimand is None:
-        why_not = why_no_common_adjustment_set if graph.kind == "PAG" else why_no_adjustment_set
         if adjustment is None:
-            hidden = [name for name in graph.names if name not in frame.columns]
-            if graph.kind in ("CPDAG", "PAG"):
-                estimand = identify_class(graph, treatment, outcome, hidden=hidden).estimand
-            else:
-                estimand = identify(graph, treatment, outcome, hidden=hidden)
-        elif reason := why_not(graph, treatment, outcome, adjustment):
-            raise ValueError(f"adjustment {list(adjustment)} does not identify the effect under the graph: {reason}")
+            estimand = _identified(frame, treatment, outcome, graph)
+        else:
+            of_kind = {"PAG": why_no_common_adjustment_set}.get(graph.kind, why_no_adjustment_set)
+            if reason := of_kind(graph, treatment, outcome, adjustment):
+                raise ValueError(
+                    f"adjustment {list(adjustment)} does not identify the effect under the graph: {reason}"
+                )
     if (estimand is None) == (adjustment is None):
         raise ValueError(
             "give a graph, an estimand (from identify) or an adjustment set (a list of columns, [] for none), and only one of the latter"
         )
-    strategy, adjustment = "back-door", () if adjustment is None else tuple(adjustment)
-    if estimand is not None:
-        if (estimand.treatment, estimand.outcome) != (treatment, outcome):
-            raise ValueError(
-                f"the estimand is of {estimand.treatment} on {estimand.outcome}, not of {treatment} on {outcome}"
-            )
-        strategy, adjustment = estimand.strategy, estimand.adjustment or estimand.given or ()
-        if strategy not in _BY_STRATEGY:
-            raise ValueError(f"strategy {strategy!r} has no estimator; those that have: {', '.join(_BY_STRATEGY)}")
-    if estimator is not None:
-        _check_estimator(estimator, strategy)
-    if contrast is not None and strategy != "back-door":
-        raise ValueError(f"contrast is for back-door sets; the estimand's strategy is {strategy}")
-    if treatment == outcome:
-        raise ValueError(f"treatment and outcome are both {treatment!r}")
-    if {treatment, outcome} & set(adjustment):
-        raise ValueError(f"adjustment holds {', '.join(sorted({treatment, outcome} & set(adjustment)))} itself")
-    through = [] if estimand is None else [*(estimand.mediators or ()), *filter(None, [estimand.instrument])]
-    check_frame(frame, [treatment, outcome, *adjustment, *through, *filter(None, [cluster])], complete=True)
-    y, x = check_outcome(frame[outcome]), design(frame, adjustment)
-    groups = pd.factorize(frame[cluster])[0] if cluster else np.arange(len(frame))
-    if strategy == "instrument":
-        name, counts = estimator or "wald", {}
-        t, z = (check_numeric(frame[column], column) for column in (treatment, estimand.instrument))
-        answer = wald(y, t, z, x) if name == "wald" else orthogonal_iv(y, t, z, x, groups, seed)
-    elif strategy == "front-door":
-        name, t = "front_door", check_binary(frame[treatment], name=f"treatment {treatment!r}")
-        answer, counts = front_door(y, t, frame[through]), {"treated": int(t.sum())}
-    else:
-        t, counts, fitting = _coded(frame[treatment], contrast, estimator)
-        name = estimator or ("regression" if fitting is PER_UNIT and not adjustment else next(iter(fitting)))
-        answer = (PER_UNIT if fitting is PER_UNIT else ESTIMATORS)[name](y, t, x, groups, seed)
-    value, influence, weights, diagnostics = answer
-    error, size = standard_error(influence, groups), float(weights.sum() ** 2 / (weights**2).sum())
-    found = {"rows": len(y), "clusters": int(groups.max()) + 1} | counts | diagnostics
-    named = None if contrast is None else tuple(contrast)
-    return Effect(treatment, outcome, name, adjustment, float(value), error, size, found, named)
+    if estimand is None:
+        return _Route("back-door", tuple(adjustment))
+    if (estimand.treatment, estimand.outcome) != (treatment, outcome):
+        raise ValueError(
+            f"the estimand is of {estimand.treatment} on {estimand.outcome}, not of {treatment} on {outcome}"
+        )
+    if not serving(estimand.strategy):
+        known = dict.fromkeys(one.strategy for one in ESTIMATORS.values())
+        raise ValueError(f"strategy {estimand.strategy!r} has no estimator; those that have: {', '.join(known)}")
+    columns = estimand.adjustment or estimand.given or ()
+    return _Route(estimand.strategy, columns, estimand.mediators or (), estimand.instrument)
+
+
+def _identified(frame, treatment, outcome, graph):
+    """The estimand under ``graph``, its variables that ``frame`` lacks being hidden."""
+    hidden = [name for name in graph.names if name not in frame.columns]
+    if graph.kind in ("CPDAG", "PAG"):
+        return identify_class(graph, treatment, outcome, hidden=hidden).estimand
+    return identify(graph, treatment, outcome, hidden=hidden)
 
 
 def _check_estimator(name, strategy):
-    if name in _BY_STRATEGY[strategy]:
+    """Raise ValueError for a name that is unknown or serves another strategy."""
+    fitting = serving(strategy)
+    if name in fitting:
         return
-    every = [other for others in _BY_STRATEGY.values() for other in others]
-    if name not in every:
-        raise ValueError(f"unknown estimator {name!r}; known: {', '.join(every)}")
-    fitting = ", ".join(_BY_STRATEGY[strategy])
-    raise ValueError(f"estimator {name!r} does not fit the estimand's strategy, {strategy}; those that do: {fitting}")
+    if name not in ESTIMATORS:
+        raise ValueError(f"unknown estimator {name!r}; known: {', '.join(ESTIMATORS)}")
+    raise ValueError(
+        f"estimator {name!r} does not fit the estimand's strategy, {strategy}; those that do: {', '.join(fitting)}"
+    )
+
+
+@dataclass(frozen=True)
+class _Treatment:
+    """A treatment as estimators take it.
+
+    Attributes
+    ----------
+    codes : (n,) 0 control, 1 treated, 2 other levels; or the treatment as a number.
+    counts : rows of each arm, for the diagnostics.
+    fitting : names of the estimators that fit, the default first.
+    one_unit : whether the effect of one unit is asked for.
+    """
+
+    codes: np.ndarray
+    counts: dict
+    fitting: list[str]
+    one_unit: bool = False
+
+    def default(self, *, has_columns):
+        """The first estimator that fits, with columns to adjust for or without."""
+        return next(name for name in self.fitting if has_columns or not ESTIMATORS[name].needs_columns)
 
 
 def _coded(values, contrast, estimator):
-    """Codes (or numbers) of the treatment, the rows of each arm for the diagnostics, and the estimators that fit, the default first."""
-    label, levels = f"treatment {values.name!r}", values.drop_duplicates().tolist()
-    levels = sorted(levels, key=None if pd.api.types.is_numeric_dtype(values) else str)
-    shown = ", ".join(map(str, levels[:_FEW])) + (", ..." if len(levels) > _FEW else "")
+    """The `_Treatment` of a back-door set's treatment column."""
+    label = f"treatment {values.name!r}"
+    is_number = pd.api.types.is_numeric_dtype(values)
+    levels = sorted(values.drop_duplicates().tolist(), key=None if is_number else str)
+    shown = ", ".join(map(str, levels[:_MOST_LEVELS]))
+    if len(levels) > _MOST_LEVELS:
+        shown += ", ..."
     if len(levels) == 1:
         raise ValueError(f"{label}: only the value {levels[0]} occurs in {len(values)} rows; an effect compares two")
-    if contrast is None and set(levels) == {0, 1}:
-        contrast, fitting = (0, 1), _BY_STRATEGY["back-door"]
-    elif contrast is None:
-        number = pd.api.types.is_numeric_dtype(values)
-        if not number or (len(levels) <= _FEW and estimator not in PER_UNIT):
-            unit = f", or an estimator of the effect of one unit: {', '.join(PER_UNIT)}" if number else ""
-            raise ValueError(f"{label} has {len(levels)} levels ({shown}): give contrast=(control, treated){unit}")
-        if estimator is not None and estimator not in PER_UNIT:
-            raise ValueError(
-                f"estimator {estimator!r} compares two levels and {label} is a number with {len(levels)} ({shown}): give "
-                f"contrast=(control, treated), or an estimator of the effect of one unit: {', '.join(PER_UNIT)}"
-            )
-        return values.to_numpy(dtype=float), {}, PER_UNIT
+    if contrast is None:
+        if set(levels) != {0, 1}:
+            _check_one_unit(label, levels, shown, is_number, estimator)
+            return _Treatment(values.to_numpy(dtype=float), {}, of_one_unit(), one_unit=True)
+        contrast = (0, 1)
     else:
-        if len(contrast) != 2 or contrast[0] == contrast[1]:
-            raise ValueError(f"{contrast=}: two different levels are needed, (control, treated)")
-        if strange := [level for level in contrast if level not in levels]:
-            raise ValueError(f"contrast: {strange[0]!r} is no level of {label}; its levels: {shown}")
-        fitting = CONTRASTS if len(levels) > 2 else _BY_STRATEGY["back-door"]
-        if estimator is not None and estimator not in fitting:
-            raise ValueError(
-                f"estimator {estimator!r} cannot compare two of {len(levels)} levels of {label}; those that can: {', '.join(fitting)}"
-            )
-    of = [(values == level).to_numpy() for level in contrast]
-    for rows, level in zip(of, contrast, strict=True):
+        _check_contrast(contrast, levels, label, shown)
+    fitting = comparing_levels() if len(levels) > 2 else serving("back-door")
+    if estimator is not None and estimator not in fitting:
+        raise ValueError(
+            f"estimator {estimator!r} cannot compare two of {len(levels)} levels of {label}; those that can: {', '.join(fitting)}"
+        )
+    arms = [(values == level).to_numpy() for level in contrast]
+    for rows, level in zip(arms, contrast, strict=True):
         if rows.sum() < 2:
             raise ValueError(f"{label}: only {int(rows.sum())} row of level {level!r}; at least 2 are needed")
-    codes = np.select(of, [0, 1], 2).astype(np.int8)
-    counts = {"treated": int(of[1].sum())} | ({"control": int(of[0].sum())} if len(levels) > 2 else {})
-    return codes, counts, fitting
+    counts = {"treated": int(arms[1].sum())}
+    if len(levels) > 2:
+        counts["control"] = int(arms[0].sum())
+    return _Treatment(np.select(arms, [0, 1], 2).astype(np.int8), counts, fitting)
 
 
-_BY_STRATEGY = {
-    "back-door": ("aipw", *(name for name in ESTIMATORS if name != "aipw")),
-    "front-door": ("front_door",),
-    "instrument": ("wald", "orthogonal_iv"),
-}
-"""Strategy of an estimand -> its estimators, the default first."""
+def _check_one_unit(label, levels, shown, is_number, estimator):
+    """Raise ValueError where a treatment without ``contrast`` is not one of units."""
+    able = of_one_unit()
+    if not is_number or (len(levels) <= _MOST_LEVELS and estimator not in able):
+        way_out = f", or an estimator of the effect of one unit: {', '.join(able)}" if is_number else ""
+        raise ValueError(f"{label} has {len(levels)} levels ({shown}): give contrast=(control, treated){way_out}")
+    if estimator is not None and estimator not in able:
+        raise ValueError(
+            f"estimator {estimator!r} compares two levels and {label} is a number with {len(levels)} ({shown}): give "
+            f"contrast=(control, treated), or an estimator of the effect of one unit: {', '.join(able)}"
+        )
+
+
+def _check_contrast(contrast, levels, label, shown):
+    """Raise ValueError for a contrast that is not of two levels of the treatment."""
+    if len(contrast) != 2 or contrast[0] == contrast[1]:
+        raise ValueError(f"{contrast=}: two different levels are needed, (control, treated)")
+    if strange := [level for level in contrast if level not in levels]:
+        raise ValueError(f"contrast: {strange[0]!r} is no level of {label}; its levels: {shown}")

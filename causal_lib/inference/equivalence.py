@@ -1,4 +1,4 @@
-"""Identification under a graph that discovery gives: a class of DAGs or MAGs, some with one effect and some with another."""
+"""Identification under a class of graphs: whether all its members have the same effect."""
 
 import math
 from collections import Counter
@@ -40,9 +40,10 @@ class ClassEstimand:
     Attributes
     ----------
     cases : the members by what the effect is in them, the most frequent first.
-    deciding : open edge (``--``, or one with a circle) -> share of the doubt between the cases that its marks end: 1 where it
-        decides alone.
-    among : what the members are, 'DAGs' or 'MAGs'; of the latter only adjustment is tried, so that refused means: by no set.
+    deciding : open edge (``--``, or one with a circle) -> share of the entropy of the cases that
+        knowing its marks removes: 1 where this edge alone decides.
+    among : 'DAGs' or 'MAGs'. Of MAGs only adjustment is tried: 'refused' then means that no set
+        serves.
     """
 
     treatment: str
@@ -53,7 +54,7 @@ class ClassEstimand:
 
     @property
     def verdict(self) -> str:
-        """'identified' (the same in every member), 'refused' (in every member) or 'depends' on the member."""
+        """'identified' or 'refused' in every member alike, or 'depends' on the member."""
         if len(self.cases) > 1:
             return "depends"
         return "refused" if self.cases[0].estimand is None else "identified"
@@ -70,18 +71,22 @@ class ClassEstimand:
                 self.cases[0].refusal,
             )
         raise NotIdentifiableError(
-            f"the effect of {self.treatment} on {self.outcome} is not the same in all members of the class", str(self)
+            f"the effect of {self.treatment} on {self.outcome} is not the same in all members of the class",
+            str(self),
         )
 
     def __str__(self):
         members = sum(case.count or 0 for case in self.cases)
-        told = [
+        by_case = [
             (f"{case.count} of {members}: " if case.count else "") + str(case.estimand or "not identifiable")
             for case in self.cases
         ]
         edge = next(iter(self.deciding), None)
-        decides = f"; {edge} decides" + (", though not alone" if self.deciding[edge] < 1 else "") if edge else ""
-        return "; ".join(told) + decides
+        decides = ""
+        if edge:
+            not_alone = ", though not alone" if self.deciding[edge] < 1 else ""
+            decides = f"; {edge} decides{not_alone}"
+        return "; ".join(by_case) + decides
 
     def __repr__(self):
         members = sum(case.count or 0 for case in self.cases) or "all"
@@ -89,7 +94,7 @@ class ClassEstimand:
 
 
 def members(graph: CausalGraph) -> Iterator[CausalGraph]:
-    """Every DAG that a CPDAG stands for, once; also of one with further orientations, closed under Meek's rules.
+    """Every DAG of a CPDAG's class, once; also with further orientations, closed under Meek's rules.
 
     >>> chain = CausalGraph.from_edges("abc", ["a -- b", "b -- c"])
     >>> [str(dag.edges) for dag in members(chain)]
@@ -119,25 +124,27 @@ def identify_class(
     instruments: bool = False,
     limit: int = LIMIT,
 ) -> ClassEstimand:
-    """Whether the members of ``graph``'s class agree on the effect, and which edge one must know where they do not.
+    """Whether all members of ``graph``'s class have the same effect, and which edge decides if not.
 
-    Of a PAG only adjustment is tried, see `identify_by_adjustment`; its members are listed where no set serves all of them.
+    Of a PAG only adjustment is tried, see `identify_by_adjustment`. Its members are listed where no
+    set serves all.
 
     Parameters
     ----------
-    graph : a CPDAG (or one with the orientations that knowledge adds), or a DAG: then there is one member; or a PAG or
-        MAG, by ``graph.as_pag()`` where it has no circle: in it every edge may hide a common cause
-        unless it is visible.
+    graph : a CPDAG (or one with the orientations that knowledge adds), or a DAG: then there is one
+        member; or a PAG or MAG, by ``graph.as_pag()`` where it has no circle: in it every edge may
+        hide a common cause unless it is visible.
     hidden, instruments : as in `identify`.
     limit : members at most.
 
     Raises
     ------
     ValueError
-        for a class of more than ``limit`` members, a graph that is no CPDAG and no PAG, or ``instruments`` with a PAG.
+        for a class of more than ``limit`` members, a graph that is neither CPDAG nor PAG, or
+        ``instruments`` with a PAG.
 
-    Source: enumeration by Meek 1995's rules; where nothing is hidden, members agree if and only if the class is amenable
-    (Perković and others 2018). Of PAGs, see `mags`.
+    Source: enumeration by Meek 1995's rules; where nothing is hidden, members agree if and only if
+    the class is amenable (Perković and others 2018). Of PAGs, see `mags`.
 
     >>> identify_class(CausalGraph.from_edges("zxy", ["z -- x", "x -- y", "z -- y"]), "x", "y").verdict
     'depends'
@@ -161,7 +168,7 @@ def identify_class(
     def answer(dag):
         return identify(dag, treatment, outcome, hidden=hidden, instruments=instruments)
 
-    return _sorted(graph, treatment, outcome, dags, answer, "DAGs")
+    return _class_estimand(graph, treatment, outcome, dags, answer, "DAGs")
 
 
 def _identify_pag(graph, treatment, outcome, hidden, instruments, limit):
@@ -181,53 +188,73 @@ def _identify_pag(graph, treatment, outcome, hidden, instruments, limit):
     def answer(mag):
         return identify_by_adjustment(mag, treatment, outcome, hidden=hidden, member=mag)
 
-    return _sorted(graph, treatment, outcome, found, answer, "MAGs")
+    return _class_estimand(graph, treatment, outcome, found, answer, "MAGs")
 
 
-def _sorted(graph, treatment, outcome, graphs, answer, among):
+def _class_estimand(graph, treatment, outcome, graphs, answer, among):
     """The members ``graphs`` by their ``answer``."""
-    found = []
-    labels = [_place(found, one, treatment, outcome, answer) for one in graphs]
+    cases = []
+    labels = [_case_of(cases, member, treatment, outcome, answer) for member in graphs]
     counts = Counter(labels)
-    cases = [Case(_chosen(one), one["refusal"], counts[k], one["example"]) for k, one in enumerate(found)]
-    cases.sort(key=lambda case: -case.count)
-    return ClassEstimand(treatment, outcome, tuple(cases), _deciding(graph, graphs, labels), among)
+    found = [case.frozen(counts[number]) for number, case in enumerate(cases)]
+    found.sort(key=lambda case: -case.count)
+    deciding = _deciding_edges(graph, graphs, labels)
+    return ClassEstimand(treatment, outcome, tuple(found), deciding, among)
 
 
-def _place(found, member, treatment, outcome, answer):
-    """The number of the case that ``member`` belongs to, a new one if need be; a case keeps the sets right in all of it."""
+@dataclass
+class _OpenCase:
+    """A case while members are added: ``sets`` are the adjustment sets right in all so far."""
+
+    estimand: Estimand | None
+    refusal: str | None
+    example: CausalGraph
+    sets: list
+
+    @property
+    def strategy(self):
+        return None if self.estimand is None else self.estimand.strategy
+
+    def takes(self, member, estimand, treatment, outcome):
+        """Whether the effect in ``member`` is the same function of the data; ``sets`` shrink."""
+        if self.strategy != (None if estimand is None else estimand.strategy):
+            return False
+        if self.strategy == "back-door":
+            right = [z for z in self.sets if is_adjustment_set(member, treatment, outcome, z)]
+            if right:
+                self.sets = right
+            return bool(right)
+        if self.strategy in ("front-door", "do-calculus", "instrument"):
+            return self.estimand.latex == estimand.latex
+        return True
+
+    def frozen(self, count):
+        """The `Case` of ``count`` members, its estimand by a set that is right in all of them."""
+        estimand = self.estimand
+        if self.strategy == "back-door" and self.sets[0] != estimand.adjustment:
+            estimand = estimand.by(self.sets[0])
+        return Case(estimand, self.refusal, count, self.example)
+
+
+def _case_of(cases, member, treatment, outcome, answer):
+    """The number of the case that ``member`` belongs to; a new one is added if need be."""
+    estimand = None
+    refusal = None
     try:
-        estimand, refusal = answer(member), None
+        estimand = answer(member)
     except NotIdentifiableError as error:
-        estimand, refusal = None, error.witness
-    key = None if estimand is None else estimand.strategy
-    for number, one in enumerate(found):
-        if one["key"] != key:
-            continue
-        if key == "back-door":
-            good = [z for z in one["sets"] if is_adjustment_set(member, treatment, outcome, z)]
-            if not good:
-                continue
-            one["sets"] = good
-        elif key in ("front-door", "do-calculus", "instrument") and one["estimand"].latex != estimand.latex:
-            continue
-        return number
+        refusal = error.witness
+    for number, case in enumerate(cases):
+        if case.takes(member, estimand, treatment, outcome):
+            return number
     sets = []
-    if key == "back-door":
+    if estimand is not None and estimand.strategy == "back-door":
         sets = list(dict.fromkeys([*estimand.adjustments, estimand.optimal]))
-    found.append({"key": key, "estimand": estimand, "refusal": refusal, "example": member, "sets": sets})
-    return len(found) - 1
+    cases.append(_OpenCase(estimand, refusal, member, sets))
+    return len(cases) - 1
 
 
-def _chosen(one):
-    """The estimand of a case, by a set that is right in all of it."""
-    estimand = one["estimand"]
-    if one["key"] != "back-door" or one["sets"][0] == estimand.adjustment:
-        return estimand
-    return estimand.by(one["sets"][0])
-
-
-def _deciding(graph, graphs, labels):
+def _deciding_edges(graph, graphs, labels):
     """Open edge -> share of the entropy of the labels that its marks take away, largest first."""
     whole = _entropy(labels)
     shares = {}

@@ -1,348 +1,663 @@
-"""Estimators of an average effect without a further package: each gives its value and the influence of every row on it.
+"""Estimators of an average effect: one function each, and their registry.
 
-Treatments are codes: 0 the control, 1 the treated, 2 any other level of a treatment with more than two. Rows of other levels
-are compared with nothing, but the average is over them too.
+A function takes a `Sample` and gives an `Estimate`: the value and the influence of every row on it,
+from which `effects.effect` takes errors that know clusters. To add an estimator, write the function
+here and register it: the checks, the error texts and the table in `effect` follow.
+
+Notation: y the outcome, t the treatment, x the adjustment columns, z the instrument, m the
+mediators; e(x) = P(t = 1 | x) the propensity, μ_a(x) = E[y | x, t = a] the outcome of an arm.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.model_selection import GroupKFold, KFold
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import PolynomialFeatures
 
-_FOLDS = 5
-_MIN_OVERLAP = 0.01  # a propensity beyond [0.01, 0.99] asks one row to speak for a hundred
-_MAX_OUTSIDE = 0.01
-_WEAK = 10
-ARMS = ("control", "treated")
-BOOST = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 50}
+from causal_lib.inference.nuisances import (
+    BOOST,
+    NoOverlapError,
+    arm_folds,
+    balance,
+    boosted,
+    check_moves,
+    check_overlap,
+    cross_fit,
+    dr_scores,
+    folds,
+    held_out,
+    inverse_propensities,
+    is_zero_one,
+    overlap,
+    propensities,
+)
+from causal_lib.inference.nuisances import design as design
+from causal_lib.inference.nuisances import standard_error as standard_error
+
+_WEAK = 10  # F of the first stage below which an instrument is refused
+_FOREST_TREES = 100
+ROWS_PER_TERM = 20  # fewer rows for each term of a quadratic make it linear
 
 
-class NoOverlapError(ValueError):
-    """Treated and untreated rows cannot be compared: too many have a propensity near 0 or 1."""
+@dataclass(frozen=True)
+class Sample:
+    """What estimators see of n rows.
 
-
-def design(frame: pd.DataFrame, columns: Sequence[str], *, like: pd.Index | None = None) -> pd.DataFrame:
-    """``columns`` of ``frame`` as floats, categories as indicators less one (an (n, k) frame).
-
-    ``like`` : the columns of the design that a model was trained on: new rows, which may lack some levels, are coded as those were.
-    A level that they did not have is coded as the one without an indicator.
+    Attributes
+    ----------
+    y : (n,) outcome.
+    t : (n,) treatment: 0 the control, 1 the treated, 2 other levels; or a number.
+    x : (n, k) adjustment columns as floats; for an instrument, the columns it is conditioned on.
+    groups : (n,) cluster of each row, codes from 0.
+    seed : of folds and boosted models.
+    z : (n,) instrument; None where there is none.
+    mediators : (n, m) front-door set; None where there is none.
     """
-    if not len(columns):
-        return pd.DataFrame(index=frame.index)
-    if like is None:
-        return pd.get_dummies(frame[list(columns)], drop_first=True, dtype=float).astype(float)
-    return pd.get_dummies(frame[list(columns)], dtype=float).reindex(columns=like, fill_value=0.0).astype(float)
+
+    y: np.ndarray
+    t: np.ndarray
+    x: pd.DataFrame
+    groups: np.ndarray | None = None
+    seed: int = 0
+    z: np.ndarray | None = None
+    mediators: pd.DataFrame | None = None
 
 
-def standard_error(influence: np.ndarray, groups: np.ndarray) -> float:
-    """Standard error of a mean whose rows have this ``influence`` (n,), summed within ``groups`` (codes from 0).
+class Estimate(NamedTuple):
+    """A value, the influence (n,) of every row on it, the weight (n,) of every row, diagnostics."""
 
-    √(G/(G-1) Σ_g (Σ_{i in g} influence_i)²) / n for G groups.
+    value: float
+    influence: np.ndarray
+    weights: np.ndarray
+    diagnostics: dict = {}  # noqa: RUF012
 
-    Raises ValueError for fewer than two groups.
 
-    >>> standard_error(np.array([-1.0, 1.0]), np.array([0, 1]))
-    1.0
+@dataclass(frozen=True)
+class Estimator:
+    """An estimator of an average effect and what it needs.
+
+    Attributes
+    ----------
+    name : as in ``effect(estimator=)``.
+    estimate : the effect of treatment 1 against 0.
+    strategy : of the estimands that it serves: 'back-door', 'front-door' or 'instrument'.
+    formula, right_when, prefer_when : a row of the table in `effect`.
+    of_two_levels : whether it compares two of more than two levels.
+    of_one_unit : the same estimator of the effect of one unit of a numeric treatment, or None.
+    needs_columns : whether it needs at least one column to adjust for.
     """
-    sums = np.bincount(groups, influence)
-    if len(sums) < 2:
-        raise ValueError(f"{len(sums)} row or cluster is too few for a standard error; at least 2 are needed")
-    return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(influence))
+
+    name: str
+    estimate: Callable[[Sample], Estimate]
+    strategy: str
+    formula: str
+    right_when: str
+    prefer_when: str
+    of_two_levels: bool = False
+    of_one_unit: Callable[[Sample], Estimate] | None = None
+    needs_columns: bool = False
+
+    def __call__(self, sample: Sample) -> Estimate:
+        """The estimate of the effect of 1 against 0. Raises as `effect` does."""
+        return self.estimate(sample)
 
 
-def clustered_covariance(influence: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """(k, k) covariance of k estimates whose rows have these influences (n, k); its diagonal is that of `standard_error`."""
-    sums = np.column_stack([np.bincount(groups, part) for part in influence.T])
-    return sums.T @ sums * len(sums) / (len(sums) - 1) / len(influence) ** 2
+ESTIMATORS: dict[str, Estimator] = {}
+"""Name -> `Estimator`. Among those that fit a question, the first is the default."""
 
 
-def cross_fit(
-    y: np.ndarray, t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Out-of-fold propensities of control and treated (n, 2) and E[y | x, arm] (n, 2), by gradient boosting in 5 folds.
+def _estimator(name, strategy, formula, right_when, prefer_when, **about):
+    def register(estimate):
+        entry = Estimator(name, estimate, strategy, formula, right_when, prefer_when, **about)
+        ESTIMATORS[name] = entry
+        return estimate
 
-    Raises NoOverlapError, see `effects.effect`.
+    return register
+
+
+def serving(strategy: str) -> list[str]:
+    """Names of the estimators that serve a ``strategy``, the default first."""
+    return [name for name, one in ESTIMATORS.items() if one.strategy == strategy]
+
+
+def comparing_levels() -> list[str]:
+    """Names of the estimators that compare two of more than two levels, the default first."""
+    return [name for name, one in ESTIMATORS.items() if one.of_two_levels]
+
+
+def of_one_unit() -> list[str]:
+    """Names of the estimators of the effect of one unit, the default first."""
+    return [name for name, one in ESTIMATORS.items() if one.of_one_unit]
+
+
+def estimators_table() -> str:
+    """The estimators as a Markdown table."""
+    head = ["estimator", "estimates", "right when", "prefer it", "two of more levels", "one unit"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, one in ESTIMATORS.items():
+        marks = ["yes" if one.of_two_levels else "", "yes" if one.of_one_unit else ""]
+        cells = [name, one.formula, one.right_when, one.prefer_when, *marks]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+# ---- a back-door set -----------------------------------------------------------------------------
+
+
+@_estimator(
+    "aipw",
+    "back-door",
+    "mean of μ₁ - μ₀ + (t - e) / (e (1 - e)) (y - μ_t)",
+    "e or μ is right",
+    "by default",
+    of_two_levels=True,
+)
+def augmented_inverse_propensity(sample: Sample) -> Estimate:
+    """Augmented inverse propensity weighting (doubly robust), e and μ boosted and cross-fitted.
+
+    The mean of μ₁(x) - μ₀(x) + t (y - μ₁(x)) / e(x) - (1 - t) (y - μ₀(x)) / (1 - e(x)). Consistent
+    when the propensity or the outcome model is. When both are, no estimator has a smaller error in
+    large samples. Prefer it unless there is a reason for another.
+    Source: Robins, Rotnitzky and Zhao 1994; Chernozhukov and others 2018; levels, Cattaneo 2010.
     """
-    chances = propensities(t, x, groups, seed)
-    means = np.empty((len(y), 2))
-    for train, test in folds(groups, seed):
-        for arm in (0, 1):
-            rows = train[t[train] == arm]
-            means[test, arm] = fit(y[rows], x.iloc[rows], seed)(x.iloc[test]) if x.shape[1] else y[rows].mean()
-    return chances, means
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    chances, means = cross_fit(y, t, x, sample.groups, sample.seed)
+    score, weights = dr_scores(y, t, chances, means)
+    diagnostics = overlap(chances, x, t, weights)
+    return Estimate(score.mean(), score - score.mean(), weights, diagnostics)
 
 
-def propensities(t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Out-of-fold propensities of control and treated, (n, 2); multinomial where there are other levels.
+@_estimator(
+    "ipw",
+    "back-door",
+    "Σ w t y / Σ w t - Σ w (1 - t) y / Σ w (1 - t), w = 1 / P(t | x)",
+    "e is right",
+    "when the outcome is hard to model, or to see the weights at work",
+    of_two_levels=True,
+)
+def inverse_propensity(sample: Sample) -> Estimate:
+    """Inverse propensity weighting, weights of each arm divided by their sum (Hájek).
 
-    Raises NoOverlapError where too many lie near 0 or 1, ValueError where a fold has too few rows of a level.
+    Consistent when the propensity is. It uses no model of the outcome, and pays for it in variance.
+    Its error takes the propensities as known. Source: Hirano, Imbens and Ridder 2003.
     """
-    chances, others = np.empty((len(t), 2)), t.max() > 1
-    for train, test in arm_folds(t, groups, seed):
-        if x.shape[1] == 0:
-            chances[test] = [(t[train] == arm).mean() for arm in (0, 1)]
-        elif others:
-            model = HistGradientBoostingClassifier(**BOOST, random_state=seed).fit(x.iloc[train], t[train])
-            chances[test] = model.predict_proba(x.iloc[test])[:, :2]
-        else:
-            treated = fit(t[train], x.iloc[train], seed)(x.iloc[test])
-            chances[test] = np.column_stack([1 - treated, treated])
-    check_overlap(chances, others=others)
-    return chances
-
-
-def check_overlap(chances: np.ndarray, *, others: bool = False) -> None:
-    """Raise NoOverlapError where over 1% of the rows have a propensity (n, 2) near 0; near 1 too, without ``others``."""
-    outside = (chances < _MIN_OVERLAP) | ((chances > 1 - _MIN_OVERLAP) & (not others))
-    way_out = "restrict the question to rows that could have had either treatment"
-    if not others and outside[:, 1].mean() > _MAX_OUTSIDE:
-        raise NoOverlapError(
-            f"no overlap: {outside[:, 1].sum()} of {len(chances)} rows have an estimated propensity outside "
-            f"[{_MIN_OVERLAP}, {1 - _MIN_OVERLAP}]; {way_out}"
-        )
-    for arm, rows in enumerate(outside.T if others else ()):
-        if rows.mean() > _MAX_OUTSIDE:
-            raise NoOverlapError(
-                f"no overlap: {rows.sum()} of {len(rows)} rows have an estimated propensity of the {ARMS[arm]} below "
-                f"{_MIN_OVERLAP}; {way_out}"
-            )
-
-
-def check_moves(left: np.ndarray, t: np.ndarray, spread: np.ndarray | None = None) -> dict:
-    """The share of a numeric treatment's variance that the adjustment columns leave, as diagnostics.
-
-    Raises NoOverlapError where it is below 1%, or where ``spread`` (n,), each row's own variance, is so for over 1% of the rows:
-    at the same adjustment columns there is then next to nothing to compare.
-    """
-    share, way_out = (
-        float(left.var() / t.var()),
-        "restrict the question to rows whose treatment could have been another",
-    )
-    if share < _MIN_OVERLAP:
-        raise NoOverlapError(f"no overlap: the adjustment columns explain {1 - share:.1%} of the treatment; {way_out}")
-    fixed = spread < _MIN_OVERLAP * t.var() if spread is not None else np.zeros(1, dtype=bool)
-    if fixed.mean() > _MAX_OUTSIDE:
-        raise NoOverlapError(
-            f"no overlap: for {fixed.sum()} of {len(t)} rows the adjustment columns leave the treatment under "
-            f"{_MIN_OVERLAP:.0%} of its variance; {way_out}"
-        )
-    return {"treatment_left": share}
-
-
-def dr_scores(y: np.ndarray, t: np.ndarray, chances: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Doubly robust scores (n,), whose mean is the average effect, and weights (n,) of one over the propensity of the own arm."""
-    weights = (t == 1) / chances[:, 1] + (t == 0) / chances[:, 0]
-    sign = (t == 1).astype(int) - (t == 0)
-    return means[:, 1] - means[:, 0] + sign * weights * (y - np.where(t == 1, means[:, 1], means[:, 0])), weights
-
-
-def _difference(y, t, x, groups, seed):
-    mean = [y[t == arm].mean() for arm in (0, 1)]
-    share = [(t == arm).mean() for arm in (0, 1)]
-    influence = (t == 1) * (y - mean[1]) / share[1] - (t == 0) * (y - mean[0]) / share[0]
-    return mean[1] - mean[0], influence, np.ones(len(y)), {}
-
-
-def _regression(y, t, x, groups, seed):
-    means, left = _lines(y, t, x)
-    varies = means[1] - means[0]  # each row's effect
-    weights = np.ones(len(y))
-    centred = np.column_stack([np.ones(len(y)), x.to_numpy() - x.to_numpy().mean(axis=0)])
-    influence = varies - varies.mean()
-    for arm, sign in ((0, -1), (1, 1)):
-        rows = t == arm
-        bread = np.linalg.pinv(centred[rows].T @ centred[rows] / len(y))
-        influence[rows] += sign * (centred[rows] @ bread[:, 0]) * left[rows]
-    return varies.mean(), influence, weights, {}
-
-
-def _matching(y, t, x, groups, seed):
-    if x.shape[1] == 0:
-        return _difference(y, t, x, groups, seed)
-    means, left = _lines(y, t, x)
-    scaled = x.to_numpy() / x.std(ddof=0).replace(0, 1).to_numpy()
-    used, other = np.zeros(len(y)), np.empty(len(y))
-    for arm in (0, 1):
-        near, far = np.flatnonzero(t == arm), np.flatnonzero(t != arm)
-        match = near[
-            NearestNeighbors(n_neighbors=1).fit(scaled[near]).kneighbors(scaled[far], return_distance=False)[:, 0]
-        ]
-        other[far] = y[match] + means[arm][far] - means[arm][match]
-        np.add.at(used, match, 1)
-    sign = 2 * t - 1
-    value = (sign * (y - other)).mean()
-    influence = means[1] - means[0] - (means[1] - means[0]).mean() + sign * (1 + used) * left
-    return value, influence, 1 + used, _balance(x, t, 1 + used)
-
-
-def _lines(y, t, x):
-    """((n,), (n,)) least-squares outcome without and with treatment, and (n,) what it leaves of the outcome."""
-    wide = np.column_stack([np.ones(len(y)), x.to_numpy() - x.to_numpy().mean(axis=0)])
-    fewest = min((t == arm).sum() for arm in (0, 1))
-    if fewest < wide.shape[1]:
-        raise ValueError(f"an arm of {fewest} rows is too small for {wide.shape[1]} columns of adjustment and constant")
-    slopes = [np.linalg.lstsq(wide[t == arm], y[t == arm], rcond=None)[0] for arm in (0, 1)]
-    means = [wide @ slope for slope in slopes]
-    return means, y - np.where(t == 1, means[1], means[0])
-
-
-def _ipw(y, t, x, groups, seed):
-    chances = propensities(t, x, groups, seed)
-    weights = (t == 1) / chances[:, 1] + (t == 0) / chances[:, 0]
-    value, influence = 0.0, np.zeros(len(y))
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    chances = propensities(t, x, sample.groups, sample.seed)
+    weights = inverse_propensities(t, chances)
+    value = 0.0
+    influence = np.zeros(len(y))
     for arm, sign in ((0, -1), (1, 1)):
         own = weights * (t == arm)
         mean = own @ y / own.sum()
         value += sign * mean
         influence += sign * own / own.mean() * (y - mean)
-    return value, influence, weights, overlap(chances, x, t, weights)
+    return Estimate(value, influence, weights, overlap(chances, x, t, weights))
 
 
-def _aipw(y, t, x, groups, seed):
-    chances, means = cross_fit(y, t, x, groups, seed)
-    score, weights = dr_scores(y, t, chances, means)
-    return score.mean(), score - score.mean(), weights, overlap(chances, x, t, weights)
+def linear_dml_slope(sample: Sample) -> Estimate:
+    """`linear_dml` of a treatment that is a number: the average slope τ(x)."""
+    return _linear_dml(sample, arms=False)
 
 
-def overlap(chances: np.ndarray, x: pd.DataFrame, t: np.ndarray, weights: np.ndarray) -> dict:
-    """Diagnostics of weighting: the smallest and largest propensity, and the imbalance before and after."""
-    ends = {"propensity_min": float(chances[:, 1].min()), "propensity_max": float(chances[:, 1].max())}
-    control = {"control_propensity_min": float(chances[:, 0].min())} if t.max() > 1 else {}
-    return ends | control | _balance(x, t, weights)
+@_estimator(
+    "linear_dml",
+    "back-door",
+    "mean of τ(x), least squares of y - E[y | x] on τ(x) (t - E[t | x]); EconML's LinearDML",
+    "E[y | x], E[t | x] and the quadratic τ are right",
+    "by default for one unit; when the effect varies smoothly with numeric columns",
+    of_one_unit=linear_dml_slope,
+    needs_columns=True,
+)
+def linear_dml(sample: Sample) -> Estimate:
+    """EconML's LinearDML: double machine learning with a parametric effect.
 
-
-def _balance(x, t, weights):
-    return {
-        "imbalance_before": _imbalance(x, t, np.ones(len(t))),
-        "imbalance_after": _imbalance(x, t, weights),
-    }
-
-
-PLAIN: dict[str, Callable] = {
-    "difference": _difference, "regression": _regression, "matching": _matching, "ipw": _ipw, "aipw": _aipw,
-}  # fmt: skip
-"""Estimator name -> function of y, t, x, groups, seed that gives value, influence (n,), weights (n,), diagnostics."""
-
-
-def slope(
-    y: np.ndarray, t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int
-) -> tuple[float, np.ndarray, np.ndarray, dict]:
-    """Average derivative in a numeric ``t`` by least squares on t, the centred columns and their products with t.
-
-    The coefficient of t; at a treatment of 0 and 1 the same as the regression of each arm. Arguments and value as in `PLAIN`.
+    y - E[y | x] = τ(x) (t - E[t | x]) + noise, τ quadratic in the numeric columns (linear where
+    there are fewer than 20 rows for each term). Errors of the boosted E[y | x] and E[t | x] cancel
+    to first order. Where τ is not quadratic, the average is that of its best approximation, rows
+    weighted by Var(t | x). Source: Robinson 1988; Chernozhukov and others 2018.
     """
+    return _linear_dml(sample, arms=True)
+
+
+def causal_forest_slope(sample: Sample) -> Estimate:
+    """`causal_forest` of a treatment that is a number: the average slope τ(x).
+
+    Scores τ(x) + (t - E[t | x]) (y - E[y | x] - τ(x) (t - E[t | x])) / Var(t | x); the variance is
+    boosted with a log link, since it is positive.
+    """
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    groups = sample.groups
+    seed = sample.seed
+    _need_columns(sample, "causal_forest", "regression")
+    t_left = t - held_out(t, x, groups, seed)
+    y_left = y - held_out(y, x, groups, seed)
+    tau = _forest_effects(x.to_numpy(), t_left, y_left, groups, seed)
+    wide = x.to_numpy()
+    variance = np.empty(len(y))
+    for train, test in folds(groups, seed):
+        model = HistGradientBoostingRegressor(**BOOST, loss="poisson", random_state=seed)
+        variance[test] = model.fit(wide[train], t_left[train] ** 2).predict(wide[test])
+    diagnostics = check_moves(t_left, t, variance)
+    score = tau + t_left / variance * (y_left - tau * t_left)
+    return Estimate(score.mean(), score - score.mean(), np.ones(len(y)), diagnostics)
+
+
+@_estimator(
+    "causal_forest",
+    "back-door",
+    "mean of doubly robust scores around the τ(x) of EconML's causal forest",
+    "e is right, or E[y | x] and τ are",
+    "when the effect varies in ways that no formula gives",
+    of_one_unit=causal_forest_slope,
+    needs_columns=True,
+)
+def causal_forest(sample: Sample) -> Estimate:
+    """Average of doubly robust scores around the effects τ(x) that a causal forest predicts.
+
+    The forest (honest trees on cross-fitted residuals) is grown once without each fold and predicts
+    the rows of that fold: its own out-of-bag predictions ignore clusters. The scores are those of
+    'aipw' with μ₁ = E[y | x] + (1 - e) τ and μ₀ = E[y | x] - e τ.
+    Source: Athey, Tibshirani and Wager 2019; Athey and Wager 2019 (scores).
+    """
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    groups = sample.groups
+    seed = sample.seed
+    _need_columns(sample, "causal_forest", "difference")
+    chances = propensities(t, x, groups, seed)
+    expected = held_out(y, x, groups, seed)
+    tau = _forest_effects(x.to_numpy(), t - chances[:, 1], y - expected, groups, seed)
+    means = np.column_stack([expected - chances[:, 1] * tau, expected + chances[:, 0] * tau])
+    score, weights = dr_scores(y, t, chances, means)
+    diagnostics = overlap(chances, x, t, weights)
+    return Estimate(score.mean(), score - score.mean(), weights, diagnostics)
+
+
+@_estimator(
+    "dr_learner",
+    "back-door",
+    "as aipw, one outcome model of x and t; EconML's DRLearner",
+    "as aipw",
+    "rarely; one outcome model helps when an arm is small",
+    of_two_levels=True,
+    needs_columns=True,
+)
+def dr_learner(sample: Sample) -> Estimate:
+    """Average of the scores that EconML's DRLearner regresses on the columns.
+
+    'aipw' with one boosted outcome model of the columns and the treatment instead of one for each
+    arm. The propensities are the same, so the two differ little. Source: Kennedy 2023.
+    """
+    from econml.dr import DRLearner
+
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    _need_columns(sample, "dr_learner", "difference")
+    wide = x.to_numpy()
+    splits = list(arm_folds(t, sample.groups, sample.seed))
+    model = DRLearner(
+        model_propensity=boosted(sample.seed, classes=True),
+        model_regression=boosted(sample.seed, classes=is_zero_one(y)),
+        model_final=_KeptScores(),
+        discrete_outcome=is_zero_one(y),
+        cv=splits,
+        random_state=sample.seed,
+    )
+    kept = model.fit(y, t, X=wide).model_cate(T=1)
+    _check_order(kept.rows_, wide)
+    chances = np.empty((len(y), 2))
+    for (_, test), fitted in zip(splits, model.models_propensity[0], strict=True):
+        chances[test] = fitted.predict_proba(wide[test])[:, :2]
+    check_overlap(chances, others=t.max() > 1)
+    weights = inverse_propensities(t, chances)
+    score = np.ravel(kept.scores_)
+    diagnostics = overlap(chances, x, t, weights)
+    return Estimate(score.mean(), score - score.mean(), weights, diagnostics)
+
+
+@_estimator(
+    "matching",
+    "back-door",
+    "mean of y less the y of the nearest row of the other arm, corrected by regression",
+    "near rows are alike; the lines correct what is left",
+    "with few columns, when each comparison should be one that can be looked at",
+)
+def matching(sample: Sample) -> Estimate:
+    """One nearest neighbour of the other arm (columns in standard deviations), bias-corrected.
+
+    What a row would have had is y_j + μ_a(x_i) - μ_a(x_j) of its match j, μ_a the line of that arm.
+    Consistent with a few continuous columns; in many dimensions the nearest row is far. A row used
+    k times has the weight 1 + k. Source: Abadie and Imbens 2006, 2011.
+    """
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    if x.shape[1] == 0:
+        return difference_of_means(sample)
+    means, left = _arm_lines(y, t, x)
+    scaled = x.to_numpy() / x.std(ddof=0).replace(0, 1).to_numpy()
+    used = np.zeros(len(y))
+    other = np.empty(len(y))
+    for arm in (0, 1):
+        near = np.flatnonzero(t == arm)
+        far = np.flatnonzero(t != arm)
+        index = NearestNeighbors(n_neighbors=1).fit(scaled[near])
+        match = near[index.kneighbors(scaled[far], return_distance=False)[:, 0]]
+        other[far] = y[match] + means[arm][far] - means[arm][match]
+        np.add.at(used, match, 1)
+    sign = 2 * t - 1
+    value = (sign * (y - other)).mean()
+    tau = means[1] - means[0]
+    influence = tau - tau.mean() + sign * (1 + used) * left
+    return Estimate(value, influence, 1 + used, balance(x, t, 1 + used))
+
+
+def regression_slope(sample: Sample) -> Estimate:
+    """Average derivative in a numeric t: least squares on t, the centred x and their products.
+
+    The coefficient of t. At a treatment of 0 and 1 it is the same as `regression`.
+    """
+    y = sample.y
+    t = sample.t
+    x = sample.x
     centred = x.to_numpy() - x.to_numpy().mean(axis=0)
     wide = np.column_stack([np.ones(len(y)), t, centred, centred * t[:, None]])
+    k = x.shape[1]
     if len(y) <= wide.shape[1]:
         raise ValueError(f"{len(y)} rows are too few for {wide.shape[1]} columns of treatment, adjustment and products")
-    controls = wide[:, [0, *range(2, 2 + x.shape[1])]]
-    moves = check_moves(t - controls @ np.linalg.lstsq(controls, t, rcond=None)[0], t)
-    found = np.linalg.lstsq(wide, y, rcond=None)[0]
-    varies = centred @ found[2 + x.shape[1] :]  # each row's derivative less the average
+    controls = wide[:, [0, *range(2, 2 + k)]]
+    diagnostics = check_moves(t - controls @ np.linalg.lstsq(controls, t, rcond=None)[0], t)
+    coefficients = np.linalg.lstsq(wide, y, rcond=None)[0]
+    beyond_average = centred @ coefficients[2 + k :]  # each row's derivative less the average
     bread = np.linalg.pinv(wide.T @ wide / len(y))
-    influence = (wide @ bread[:, 1]) * (y - wide @ found) + varies
-    return found[1], influence, np.ones(len(y)), moves
+    influence = (wide @ bread[:, 1]) * (y - wide @ coefficients) + beyond_average
+    return Estimate(coefficients[1], influence, np.ones(len(y)), diagnostics)
 
 
-def front_door(y: np.ndarray, t: np.ndarray, mediators: pd.DataFrame) -> tuple[float, np.ndarray, np.ndarray, dict]:
-    """Σ_m (P(m | 1) - P(m | 0)) Σ_t P(t) E[y | m, t] over the levels m of the mediators together, and its influence.
+@_estimator(
+    "regression",
+    "back-door",
+    "mean of μ₁(x) - μ₀(x), both linear",
+    "the outcome is linear in x in each arm",
+    "in an experiment, to use x for precision; when rows are few",
+    of_two_levels=True,
+    of_one_unit=regression_slope,
+)
+def regression(sample: Sample) -> Estimate:
+    """Least squares of each arm on the centred columns: the difference of the two constants.
 
-    Raises ValueError where some level is seen in one arm only. Source: Pearl 1995; Fulcher and others 2020 (influence).
+    Unbiased when each arm's outcome is linear in the columns; in a randomised experiment,
+    consistent whether it is or not, and no less precise than the difference of means.
+    Source: Lin 2013.
     """
-    codes = (
-        pd.factorize(pd.MultiIndex.from_frame(mediators))[0]
-        if mediators.shape[1] > 1
-        else pd.factorize(mediators.iloc[:, 0])[0]
-    )
-    counts = np.array([np.bincount(codes[t == arm], minlength=codes.max() + 1) for arm in (0, 1)])
-    lone = (counts == 0).any(axis=0)
-    if lone.any():
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    means, left = _arm_lines(y, t, x)
+    tau = means[1] - means[0]  # each row's effect
+    centred = np.column_stack([np.ones(len(y)), x.to_numpy() - x.to_numpy().mean(axis=0)])
+    influence = tau - tau.mean()
+    for arm, sign in ((0, -1), (1, 1)):
+        rows = t == arm
+        bread = np.linalg.pinv(centred[rows].T @ centred[rows] / len(y))
+        influence[rows] += sign * (centred[rows] @ bread[:, 0]) * left[rows]
+    return Estimate(tau.mean(), influence, np.ones(len(y)))
+
+
+@_estimator(
+    "difference",
+    "back-door",
+    "mean of y with t = 1 less mean of y with t = 0",
+    "the treatment was randomised",
+    "as the naive answer, or in an experiment without columns",
+    of_two_levels=True,
+)
+def difference_of_means(sample: Sample) -> Estimate:
+    """The difference of the two arms' mean outcomes; it ignores the adjustment columns.
+
+    Unbiased when the treatment was given at random. Anywhere else it is the naive answer, to set
+    beside the others. Source: Neyman 1923.
+    """
+    y = sample.y
+    t = sample.t
+    mean = [y[t == arm].mean() for arm in (0, 1)]
+    share = [(t == arm).mean() for arm in (0, 1)]
+    influence = (t == 1) * (y - mean[1]) / share[1] - (t == 0) * (y - mean[0]) / share[0]
+    return Estimate(mean[1] - mean[0], influence, np.ones(len(y)))
+
+
+# ---- a front-door set ----------------------------------------------------------------------------
+
+
+@_estimator(
+    "front_door",
+    "front-door",
+    "Σ_m (P(m | 1) - P(m | 0)) Σ_t P(t) E[y | m, t]",
+    "the mediators carry the whole effect and nothing confounds them",
+    "when the treatment is confounded and its whole effect passes through the mediators",
+)
+def front_door(sample: Sample) -> Estimate:
+    """The front-door formula over the levels m of the mediators together, counted.
+
+    Unbiased under the estimand's graph; every level must occur in both arms.
+    Raises NoOverlapError where some level is seen in one arm only.
+    Source: Pearl 1995; Fulcher and others 2020 (influence).
+    """
+    y = sample.y
+    t = sample.t
+    mediators = sample.mediators
+    several = mediators.shape[1] > 1
+    levels = pd.MultiIndex.from_frame(mediators) if several else mediators.iloc[:, 0]
+    codes = pd.factorize(levels)[0]
+    size = codes.max() + 1
+    counts = np.array([np.bincount(codes[t == arm], minlength=size) for arm in (0, 1)])
+    in_one_arm = (counts == 0).any(axis=0)
+    if in_one_arm.any():
         raise NoOverlapError(
-            f"mediators {', '.join(mediators.columns)}: {int(lone.sum())} of {len(lone)} levels are seen in one arm only; "
+            f"mediators {', '.join(mediators.columns)}: {int(in_one_arm.sum())} of {size} levels are seen in one arm only; "
             "merge levels (bins for numbers)"
         )
     chance = counts / counts.sum(axis=1, keepdims=True)  # (2, levels)
     share = np.array([1 - t.mean(), t.mean()])
-    mean = np.array([np.bincount(codes[t == arm], y[t == arm], minlength=len(lone)) for arm in (0, 1)]) / counts
-    of_level = share @ mean  # what a level brings, whatever the treatment
-    value, influence = 0.0, np.zeros(len(y))
+    sums = [np.bincount(codes[t == arm], y[t == arm], minlength=size) for arm in (0, 1)]
+    mean = np.array(sums) / counts
+    of_level = share @ mean  # E[y | do(m)]
+    value = 0.0
+    influence = np.zeros(len(y))
     for arm, sign in ((0, -1), (1, 1)):
         own = float(chance[arm] @ of_level)
         value += sign * own
-        first = chance[arm][codes] / chance[t, codes] * (y - mean[t, codes])
-        second = (t == arm) / share[arm] * (of_level[codes] - own)
-        third = (mean @ chance[arm])[t] - own
-        influence += sign * (first + second + third)
-    return value, influence, np.ones(len(y)), {"mediator_levels": len(lone)}
+        by_outcome = chance[arm][codes] / chance[t, codes] * (y - mean[t, codes])
+        by_mediator = (t == arm) / share[arm] * (of_level[codes] - own)
+        by_treatment = (mean @ chance[arm])[t] - own
+        influence += sign * (by_outcome + by_mediator + by_treatment)
+    return Estimate(value, influence, np.ones(len(y)), {"mediator_levels": int(size)})
 
 
-def wald(y: np.ndarray, t: np.ndarray, z: np.ndarray, x: pd.DataFrame) -> tuple[float, np.ndarray, np.ndarray, dict]:
-    """Cov(y, z | x) / Cov(t, z | x), x partialled out by least squares (two-stage least squares), and its influence.
+# ---- an instrument -------------------------------------------------------------------------------
 
-    Raises ValueError for an instrument whose first-stage F lies below 10: its interval would be worth nothing.
+
+@_estimator(
+    "wald",
+    "instrument",
+    "Cov(y, z | x) / Cov(t, z | x), x linear",
+    "z moves y through t alone, given x; the effect is linear and the same for everybody",
+    "by default for an instrument",
+)
+def wald(sample: Sample) -> Estimate:
+    """Two-stage least squares: Cov(y, z | x) / Cov(t, z | x), x partialled out by least squares.
+
+    The effect of one unit, if it is linear and the same for everybody; with a binary instrument
+    that moves nobody the other way, the mean effect on those whom it moves.
+    Raises ValueError for an instrument whose first-stage F is below 10.
     Source: Angrist and Imbens 1994; Stock, Wright and Yogo 2002 (the limit).
     """
-    wide = np.column_stack([np.ones(len(y)), x.to_numpy()])
-    outcome, treatment, instrument = (v - wide @ np.linalg.lstsq(wide, v, rcond=None)[0] for v in (y, t, z))
-    return instrumented(outcome, treatment, instrument)
+    wide = np.column_stack([np.ones(len(sample.y)), sample.x.to_numpy()])
+
+    def residual(values):
+        return values - wide @ np.linalg.lstsq(wide, values, rcond=None)[0]
+
+    return _ratio_of_residuals(residual(sample.y), residual(sample.t), residual(sample.z))
 
 
-def instrumented(
-    outcome: np.ndarray, treatment: np.ndarray, instrument: np.ndarray
-) -> tuple[float, np.ndarray, np.ndarray, dict]:
-    """Σ instrument outcome / Σ instrument treatment of what is left (n,) of the three after their controls, see `wald`."""
-    moved = instrument @ treatment
-    first = moved / (instrument @ instrument)
-    left = treatment - first * instrument
-    strength = first**2 * (instrument @ instrument) ** 2 / max(float((instrument * left) @ (instrument * left)), 1e-300)
+@_estimator(
+    "orthogonal_iv",
+    "instrument",
+    "as wald, E[y | x], E[t | x], E[z | x] boosted; EconML's OrthoIV",
+    "as wald, and the three means are right",
+    "when the columns that the instrument is conditioned on act in curves",
+    needs_columns=True,
+)
+def orthogonal_iv(sample: Sample) -> Estimate:
+    """EconML's OrthoIV with a constant effect: `wald` with boosted, cross-fitted controls.
+
+    Raises ValueError for a weak instrument, as `wald` does, and without a column to control for.
+    Source: Chernozhukov and others 2018, section 4.2.
+    """
+    from econml.iv.dml import OrthoIV
+
+    y = sample.y
+    t = sample.t
+    z = sample.z
+    wide = sample.x.to_numpy()
+    _need_columns(sample, "orthogonal_iv", "wald", kind="conditioning")
+    model = OrthoIV(
+        model_y_xw=boosted(sample.seed, classes=is_zero_one(y)),
+        model_t_xw=boosted(sample.seed, classes=is_zero_one(t)),
+        model_z_xw=boosted(sample.seed, classes=is_zero_one(z)),
+        discrete_outcome=is_zero_one(y),
+        discrete_treatment=is_zero_one(t),
+        discrete_instrument=is_zero_one(z),
+        cv=list(folds(sample.groups, sample.seed)),
+        random_state=sample.seed,
+    )
+    model.fit(y, t, Z=z, X=None, W=wide, cache_values=True)
+    y_left, t_left, z_left, _, rows, _ = model.residuals_
+    _check_order(rows, wide)
+    return _ratio_of_residuals(np.ravel(y_left), np.ravel(t_left), np.ravel(z_left))
+
+
+# ---- parts ---------------------------------------------------------------------------------------
+
+
+def _ratio_of_residuals(y, t, z):
+    """Σ z y / Σ z t of what is left (n,) of outcome, treatment and instrument after the controls."""
+    moved = z @ t
+    first = moved / (z @ z)
+    left = t - first * z
+    noise = max(float((z * left) @ (z * left)), 1e-300)
+    strength = first**2 * (z @ z) ** 2 / noise
     if not strength >= _WEAK:
         raise ValueError(
             f"the instrument is weak: first-stage F {strength:.1f}, below {_WEAK}; a ratio to nothing says nothing"
         )
-    value = (instrument @ outcome) / moved
-    influence = instrument * (outcome - value * treatment) / (moved / len(outcome))
-    return value, influence, np.ones(len(outcome)), {"first_stage_f": float(strength)}
+    value = (z @ y) / moved
+    influence = z * (y - value * t) / (moved / len(y))
+    return Estimate(value, influence, np.ones(len(y)), {"first_stage_f": float(strength)})
 
 
-def fit(y: np.ndarray, x: pd.DataFrame, seed: int) -> Callable[[pd.DataFrame], np.ndarray]:
-    """A boosted regression of ``y`` on ``x`` as a prediction function; probabilities when ``y`` is 0/1."""
-    levels = np.unique(y)
-    if len(levels) == 1:
-        return lambda rows: np.full(len(rows), levels[0], dtype=float)
-    if set(levels) <= {0, 1}:
-        model = HistGradientBoostingClassifier(**BOOST, random_state=seed).fit(x, y)
-        return lambda rows: model.predict_proba(rows)[:, 1]
-    return HistGradientBoostingRegressor(**BOOST, random_state=seed).fit(x, y).predict
+def _arm_lines(y, t, x):
+    """Least-squares outcomes (n,) without and with treatment, and (n,) what they leave of y."""
+    wide = np.column_stack([np.ones(len(y)), x.to_numpy() - x.to_numpy().mean(axis=0)])
+    fewest = min((t == arm).sum() for arm in (0, 1))
+    if fewest < wide.shape[1]:
+        raise ValueError(f"an arm of {fewest} rows is too small for {wide.shape[1]} columns of adjustment and constant")
+    lines = [np.linalg.lstsq(wide[t == arm], y[t == arm], rcond=None)[0] for arm in (0, 1)]
+    means = [wide @ line for line in lines]
+    return means, y - np.where(t == 1, means[1], means[0])
 
 
-def folds(groups: np.ndarray, seed: int):
-    """Pairs (training rows, test rows) of a cross-fit that keeps ``groups`` (codes from 0) together."""
-    clusters = int(groups.max()) + 1
-    if clusters < _FOLDS:
-        raise ValueError(f"{clusters} rows or clusters are too few for {_FOLDS} folds")
-    if clusters == len(groups):
-        return KFold(_FOLDS, shuffle=True, random_state=seed).split(groups)
-    return GroupKFold(_FOLDS, shuffle=True, random_state=seed).split(groups, groups=groups)
+def _linear_dml(sample, *, arms):
+    """`linear_dml`; without ``arms`` the treatment is a number."""
+    from econml.dml import LinearDML
+
+    y = sample.y
+    t = sample.t
+    x = sample.x
+    groups = sample.groups
+    seed = sample.seed
+    _need_columns(sample, "linear_dml", "difference" if arms else "regression")
+    # The effect may be quadratic in numbers. Indicators, whose squares say nothing new, are
+    # controls only, unless there are no numbers.
+    number = (x.nunique() > 2).to_numpy()
+    of_effect = number if number.any() else ~number
+    columns = x.loc[:, of_effect]
+    columns = ((columns - columns.mean()) / columns.std().replace(0, 1)).to_numpy()
+    controls = None if of_effect.all() else x.loc[:, ~of_effect].to_numpy()
+    square = PolynomialFeatures(2, include_bias=False)
+    terms = square.fit(columns[:1]).n_output_features_
+    quadratic = number.any() and len(y) >= ROWS_PER_TERM * terms
+    model = LinearDML(
+        model_y=boosted(seed, classes=is_zero_one(y)),
+        model_t=boosted(seed, classes=arms),
+        # The terms are those of the effect alone: the boosted models see every column once.
+        featurizer=square if quadratic else None,
+        discrete_treatment=arms,
+        discrete_outcome=is_zero_one(y),
+        cv=list(arm_folds(t, groups, seed) if arms else folds(groups, seed)),
+        random_state=seed,
+    )
+    model.fit(y, t, X=columns, W=controls, cache_values=True)
+    tau = np.ravel(model.effect(columns))
+    # Influence of the average: that of the final regression's coefficients at the mean row, plus
+    # the rows' own deviation. EconML's own interval ignores clusters.
+    y_left, t_left, rows, _ = model.residuals_
+    _check_order(rows, columns)
+    y_left = np.ravel(y_left)
+    t_left = np.ravel(t_left)
+    diagnostics = {} if arms else check_moves(t_left, t)
+    basis = np.column_stack([np.ones(len(y)), square.fit_transform(columns) if quadratic else columns])
+    bread = np.linalg.pinv((basis * t_left[:, None] ** 2).T @ basis / len(y))
+    # Residuals are too small where few rows decide the fit: divided by 1 - leverage, as HC3 does.
+    leverage = ((basis @ bread) * basis).sum(axis=1) * t_left**2 / len(y)
+    direction = basis @ bread @ basis.mean(axis=0)
+    scale = np.maximum(1 - leverage, 1e-6)
+    influence = direction * t_left * (y_left - t_left * tau) / scale
+    return Estimate(tau.mean(), influence + tau - tau.mean(), np.ones(len(y)), diagnostics)
 
 
-def arm_folds(t: np.ndarray, groups: np.ndarray, seed: int):
-    """As `folds`; ValueError where control or treated is missing among the rows to train on."""
+def _forest_effects(wide, t_left, y_left, groups, seed):
+    """(n,) effects by causal forests grown without the row's fold."""
+    from econml.grf import CausalForest
+
+    tau = np.empty(len(y_left))
     for train, test in folds(groups, seed):
-        for arm in (0, 1):
-            if not (t[train] == arm).any():
-                raise ValueError(
-                    f"all {int((t == arm).sum())} rows of the {ARMS[arm]} fall into one of {_FOLDS} folds: too few rows or clusters"
-                )
-        yield train, test
+        forest = CausalForest(n_estimators=_FOREST_TREES, inference=False, random_state=seed)
+        forest.fit(wide[train], t_left[train], y_left[train])
+        tau[test] = np.ravel(forest.predict(wide[test]))
+    return tau
 
 
-def _imbalance(x, t, weights):
-    """Largest absolute standardised mean difference over the columns, with ``weights``."""
-    if x.shape[1] == 0:
-        return 0.0
-    arms = [np.average(x[t == arm], axis=0, weights=weights[t == arm]) for arm in (0, 1)]
-    scale = np.sqrt((x[t == 1].var() + x[t == 0].var()) / 2).replace(0, 1).to_numpy()
-    return float(np.abs((arms[1] - arms[0]) / scale).max())
+class _KeptScores(BaseEstimator):
+    """Keeps what DRLearner gives to its last regression."""
+
+    def fit(self, rows, scores):
+        self.rows_ = rows
+        self.scores_ = scores
+        return self
+
+    def predict(self, rows):
+        return np.full(len(rows), np.mean(self.scores_))
+
+
+def _need_columns(sample, name, other, kind="adjustment"):
+    if sample.x.shape[1] == 0:
+        raise ValueError(f"estimator {name!r} needs at least one {kind} column; use {other!r} without any")
+
+
+def _check_order(rows, wide):
+    if not np.array_equal(rows, wide):
+        raise RuntimeError("EconML returned its residuals in another order than the rows")

@@ -1,4 +1,4 @@
-"""Identification by do-calculus (pyAgrum): an `Estimand` with its formula, or a refusal with its witness."""
+"""Identification by do-calculus (pyAgrum): an `Estimand`, or a refusal with its witness."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -7,12 +7,8 @@ import networkx as nx
 import pyagrum as gum
 
 from causal_lib.graph import CausalGraph
-from causal_lib.inference.adjustment import (
-    find_instrument,
-    minimal_adjustment_sets,
-    optimal_adjustment_set,
-    with_causes,
-)
+from causal_lib.inference.adjustment import MOST
+from causal_lib.inference.queries import Query
 
 
 class NotIdentifiableError(ValueError):
@@ -30,12 +26,15 @@ class Estimand:
     Attributes
     ----------
     strategy : 'no effect', 'back-door', 'front-door', 'do-calculus' or 'instrument'.
-    adjustment : the smallest set to adjust for; None for another strategy than back-door, as the next two.
+    adjustment : the smallest set to adjust for; None for another strategy than back-door, as the
+        next two.
     adjustments : all sets from which nothing can be left out, see `minimal_adjustment_sets`.
     optimal : the set of least asymptotic variance, often larger, see `optimal_adjustment_set`.
     mediators : the front-door set; None for another strategy than front-door.
-    instrument, given : what moves the treatment and else nothing, once ``given`` is conditioned on; None for another strategy.
-    latex : P(outcome | do(treatment)) as a formula of observational probabilities; of an instrument, the effect of one unit.
+    instrument, given : given ``given``, the instrument moves the treatment, and the outcome through
+        it alone; None for another strategy.
+    latex : P(outcome | do(treatment)) in observational probabilities; of an instrument, the effect
+        of one unit.
     hidden : variables taken as not observed.
     """
 
@@ -56,11 +55,12 @@ class Estimand:
         through = self.adjustment if self.adjustment is not None else self.mediators
         how = f" through {', '.join(through) or 'the empty set'}" if through is not None else ""
         if self.instrument is not None:
-            how = f" {self.instrument}" + f" given {', '.join(self.given)}" * bool(self.given)
+            given = f" given {', '.join(self.given)}" if self.given else ""
+            how = f" {self.instrument}{given}"
         return f"effect of {self.treatment} on {self.outcome}: identified by {self.strategy}{how}"
 
     def by(self, adjustment: Iterable[str]) -> "Estimand":
-        """The same effect by another set; one of ``adjustments`` and ``optimal``, which are known to be right, for instance."""
+        """The same effect by another set, such as ``optimal``; the set is not checked."""
         adjustment = tuple(adjustment)
         return replace(self, adjustment=adjustment, latex=_sum(self.treatment, self.outcome, adjustment))
 
@@ -73,26 +73,36 @@ class Estimand:
 
 
 def identify(
-    graph: CausalGraph, treatment: str, outcome: str, *, hidden: Iterable[str] = (), instruments: bool = False
+    graph: CausalGraph,
+    treatment: str,
+    outcome: str,
+    *,
+    hidden: Iterable[str] = (),
+    instruments: bool = False,
 ) -> Estimand:
-    """The estimand of P(outcome | do(treatment)) under ``graph``, complete: what is refused cannot be identified.
+    """The estimand of P(outcome | do(treatment)) under ``graph``.
+
+    Complete: what is refused is not identifiable.
 
     Parameters
     ----------
     graph : a DAG, or a graph with ``↔`` edges for hidden common causes.
     hidden : variables of ``graph`` that the data lack.
-    instruments : where the graph alone does not identify the effect, take an instrument if there is one. That assumes more
-        than the graph: an effect that is linear and the same for everybody, or, of a binary instrument that never acts against
-        the treatment, that the effect on those is wanted whom the instrument moves.
+    instruments : where the graph alone does not identify the effect, use an instrument if there is
+        one. This assumes more than the graph: an effect that is linear and the same for everybody;
+        or, for a binary instrument that moves nobody away from the treatment, that the effect on
+        the units it moves is wanted.
 
     Raises
     ------
     NotIdentifiableError
-        with the hedge that proves it and an open back-door path; with the instrument, if there is one.
+        with the hedge that proves it and an open back-door path; with the instrument, if there is
+        one.
     ValueError
         for an absent or hidden treatment or outcome, or a graph with cycles or undirected edges.
 
-    Source: Shpitser and Pearl 2006 (completeness), by pyAgrum; hidden variables are made exogenous first (Evans 2016).
+    Source: Shpitser and Pearl 2006 (completeness), by pyAgrum; hidden variables are made exogenous
+    first (Evans 2016).
 
     >>> graph = CausalGraph.from_edges("zxy", ["z -> x", "z -> y", "x -> y"])
     >>> identify(graph, "x", "y")
@@ -102,59 +112,75 @@ def identify(
     causal_lib.inference.identification.NotIdentifiableError: the effect of x on y is not identifiable: ...
     """
     hidden = tuple(hidden)
-    check_query(graph, treatment, outcome, hidden)
-    directed = with_causes(graph)
-    observed, latents = _exogenous(graph, directed, hidden)
-    net = CausalGraph.from_networkx(observed).to_pyagrum()
-    for node in net.nodes():
-        net.cpt(node).fillWith(1).normalizeAsCPT()  # only the formula counts, but pyAgrum also evaluates it
-    model = gum.CausalModel(net, latents, True)
-    impact, tensor, explanation = gum.causalImpact(model, on=outcome, doing=treatment)
-    impact.thisown = False  # its wrapper has no destructor and would print so; a few bytes stay until the end
-    if tensor is not None:
-        tensor.thisown = False
-    found = {"treatment": treatment, "outcome": outcome, "hidden": hidden, "latex": impact.toLatex(), "impact": impact}
+    query = Query.of(graph, treatment, outcome, hidden)
+    observed, latents = _exogenous(query)
+    model, impact, explanation = _causal_impact(query, observed, latents)
+    found = {
+        "treatment": treatment,
+        "outcome": outcome,
+        "hidden": hidden,
+        "latex": impact.toLatex(),
+        "impact": impact,
+    }
     if not impact.isIdentified():
-        moved_by = find_instrument(graph, treatment, outcome, hidden=hidden)
-        if moved_by and instruments:
-            instrument, given = moved_by
-            found["latex"] = _ratio(treatment, outcome, instrument, given)
-            return Estimand(strategy="instrument", instrument=instrument, given=given, **found)
-        hedge = explanation.split("Witness:")[-1].split(" Interpretation:")[0].strip(" .")
-        path = _open_back_door(directed, treatment, outcome, hidden)
-        witness = f"hedge: {hedge}" + (f"; open back-door path {path} through what is hidden" if path else "")
-        if moved_by:
-            given = f" given {', '.join(moved_by[1])}" if moved_by[1] else ""
-            witness += f"; {moved_by[0]} is an instrument{given}: instruments=True accepts what it assumes"
-        raise NotIdentifiableError(f"the effect of {treatment} on {outcome} is not identifiable", witness)
+        instrument = query.instrument()
+        if not instrument or not instruments:
+            raise _refusal(query, explanation, instrument)
+        name, given = instrument
+        found["latex"] = _ratio(treatment, outcome, name, given)
+        return Estimand(strategy="instrument", instrument=name, given=given, **found)
     if treatment not in nx.ancestors(observed, outcome):
         return Estimand(strategy="no effect", **found)
-    minimal = minimal_adjustment_sets(graph, treatment, outcome, hidden=hidden)
+    minimal = query.minimal_sets(MOST)
     if minimal:
-        best = optimal_adjustment_set(graph, treatment, outcome, hidden=hidden)
         found["latex"] = _sum(treatment, outcome, minimal[0])
-        return Estimand(strategy="back-door", adjustment=minimal[0], adjustments=tuple(minimal), optimal=best, **found)
+        return Estimand(
+            strategy="back-door",
+            adjustment=minimal[0],
+            adjustments=tuple(minimal),
+            optimal=query.optimal_set(),
+            **found,
+        )
     front = model.frontDoor(treatment, outcome)
-    if front is not None:
-        names = {model.observationalBN().variable(n).name() if isinstance(n, int) else n for n in front}
-        return Estimand(strategy="front-door", mediators=tuple(n for n in graph.names if n in names), **found)
-    return Estimand(strategy="do-calculus", **found)
+    if front is None:
+        return Estimand(strategy="do-calculus", **found)
+    names = {model.observationalBN().variable(n).name() if isinstance(n, int) else n for n in front}
+    return Estimand(strategy="front-door", mediators=query.in_order(names), **found)
 
 
-def check_query(graph: CausalGraph, treatment: str, outcome: str, hidden: Iterable[str] = ()) -> None:
-    """Raises ValueError for a variable that ``graph`` lacks, a treatment that is the outcome, or one of them hidden."""
-    for name in (treatment, outcome, *hidden):
-        graph.index(name)
-    if treatment == outcome:
-        raise ValueError(f"treatment and outcome are both {treatment!r}")
-    for name in (treatment, outcome):
-        if name in hidden:
-            raise ValueError(f"{name!r} is hidden: an effect needs its treatment and outcome observed")
+def _causal_impact(query, observed, latents):
+    """pyAgrum's causal model, its answer to the query and the explanation of that answer."""
+    net = CausalGraph.from_networkx(observed).to_pyagrum()
+    for node in net.nodes():
+        # only the formula counts, but pyAgrum also evaluates it
+        net.cpt(node).fillWith(1).normalizeAsCPT()
+    model = gum.CausalModel(net, latents, True)
+    impact, tensor, explanation = gum.causalImpact(model, on=query.outcome, doing=query.treatment)
+    # its wrapper has no destructor and would print so; a few bytes stay until the end
+    impact.thisown = False
+    if tensor is not None:
+        tensor.thisown = False
+    return model, impact, explanation
+
+
+def _refusal(query, explanation, instrument):
+    """The error for an effect that is not identifiable: hedge, open path, instrument."""
+    hedge = explanation.split("Witness:")[-1].split(" Interpretation:")[0].strip(" .")
+    witness = f"hedge: {hedge}"
+    if path := _open_back_door(query):
+        witness += f"; open back-door path {path} through what is hidden"
+    if instrument:
+        name, given = instrument
+        condition = f" given {', '.join(given)}" if given else ""
+        witness += f"; {name} is an instrument{condition}: instruments=True accepts what it assumes"
+    message = f"the effect of {query.treatment} on {query.outcome} is not identifiable"
+    return NotIdentifiableError(message, witness)
 
 
 def _sum(treatment, outcome, adjustment):
     """The adjustment formula in LaTeX."""
-    left, over = rf"P\left({outcome} \mid \text{{do}}({treatment})\right) = ", ", ".join(adjustment)
+    left = rf"P\left({outcome} \mid \text{{do}}({treatment})\right) = "
+    over = ", ".join(adjustment)
     if not adjustment:
         return left + rf"P\left({outcome} \mid {treatment}\right)"
     return left + rf"\sum_{{{over}}}{{P\left({outcome} \mid {treatment}, {over}\right) P\left({over}\right)}}"
@@ -163,17 +189,21 @@ def _sum(treatment, outcome, adjustment):
 def _ratio(treatment, outcome, instrument, given):
     """Wald's ratio in LaTeX."""
     given = rf" \mid {', '.join(given)}" if given else ""
-    above, below = (rf"\text{{Cov}}\left({name}, {instrument}{given}\right)" for name in (outcome, treatment))
-    return rf"\frac{{\partial}}{{\partial {treatment}}} E\left[{outcome} \mid \text{{do}}({treatment})\right] = \frac{{{above}}}{{{below}}}"
+    above = rf"\text{{Cov}}\left({outcome}, {instrument}{given}\right)"
+    below = rf"\text{{Cov}}\left({treatment}, {instrument}{given}\right)"
+    mean = rf"E\left[{outcome} \mid \text{{do}}({treatment})\right]"
+    return rf"\frac{{\partial}}{{\partial {treatment}}} {mean} = \frac{{{above}}}{{{below}}}"
 
 
-def _exogenous(graph, directed, hidden):
+def _exogenous(query):
     """The DAG over observed variables and the hidden common causes as (name, children) for pyAgrum."""
-    directed = directed.copy()
+    hidden = query.hidden
+    directed = query.directed.copy()
     unseen = [n for n in nx.topological_sort(directed) if n in hidden or isinstance(n, tuple)]
     for cause in unseen:
         for parent in list(directed.predecessors(cause)):
-            directed.add_edges_from((parent, child) for child in list(directed.successors(cause)))
+            children = list(directed.successors(cause))
+            directed.add_edges_from((parent, child) for child in children)
             directed.remove_edge(parent, cause)
     latents = []
     for number, cause in enumerate(unseen):
@@ -181,18 +211,20 @@ def _exogenous(graph, directed, hidden):
         if len(children) > 1:
             latents.append((f"hidden_{number}", children))
     observed = nx.DiGraph()
-    observed.add_nodes_from(n for n in graph.names if n not in hidden)
+    observed.add_nodes_from(n for n in query.graph.names if n not in hidden)
     observed.add_edges_from(e for e in directed.edges if not set(e) & set(unseen))
     return observed, latents
 
 
-def _open_back_door(directed, treatment, outcome, hidden):
-    """A shortest path treatment ← … ← hidden → … → outcome whose inner variables are hidden or not conditioned on."""
-    without = directed.copy()
+def _open_back_door(query):
+    """A shortest path treatment ← … ← hidden → … → outcome, in words; None without one."""
+    treatment = query.treatment
+    outcome = query.outcome
+    without = query.directed.copy()
     without.remove_edges_from(list(without.out_edges(treatment)))
     for cause in nx.topological_sort(without):
-        reaches = nx.descendants(without, cause)
-        if (cause in hidden or isinstance(cause, tuple)) and {treatment, outcome} <= reaches:
+        is_hidden = cause in query.hidden or isinstance(cause, tuple)
+        if is_hidden and {treatment, outcome} <= nx.descendants(without, cause):
             left = nx.shortest_path(without, cause, treatment)[::-1]
             right = nx.shortest_path(without, cause, outcome)[1:]
             label = [n if isinstance(n, str) else "(hidden)" for n in left]

@@ -1,11 +1,12 @@
-"""Effect of a change that some units meet on a known day: interrupted time series, difference in differences, synthetic control."""
+"""Effects of a change: interrupted time series, difference in differences, synthetic control."""
 
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
-from scipy.stats import norm, t
+from scipy.stats import norm, ttest_ind
 
 from causal_lib.checks import check_binary, check_frame, check_outcome
 
@@ -14,13 +15,14 @@ _Z = norm.ppf(0.975)
 
 @dataclass(frozen=True, repr=False)
 class PanelEffect:
-    """Average effect of a change on those who met it, over the times since, with its 95% interval; prints as a sentence.
+    """Average effect of a change on the treated units since it happened, with its 95% interval.
 
     Attributes
     ----------
     value, low, high : in units of the outcome. p_value : of no effect at all.
-    path : by time, the mean ``observed`` of the units that met the change and the ``counterfactual`` mean without it.
-    diagnostics : times and units; what speaks for or against the assumptions (each estimator says which).
+    path : by time, the mean ``observed`` of the treated units and their ``counterfactual`` mean
+        without the change.
+    diagnostics : numbers of times and units; checks of the assumptions (listed by each estimator).
     weights : of synthetic control, (treated units, donors), rows add up to 1.
     """
 
@@ -55,19 +57,22 @@ def interrupted_time_series(
 ) -> PanelEffect:
     """The mean gap, since ``start``, between a broken line and the continuation of its first part.
 
-    Model: y_t = a + b t + [t >= start] (c + d (t - start)) + noise; the effect is the mean of c + d (t - start) over the times
-    since ``start``, its errors robust to autocorrelation (Newey and West). Assumes that without the change the line would
-    have gone on straight: nothing else happened near ``start``, and no season or drift bends it.
+    Model: y_t = a + b t + [t >= start] (c + d (t - start)) + noise; the effect is the mean of c + d
+    (t - start) over the times since ``start``, with errors robust to autocorrelation (Newey and
+    West, by statsmodels). Assumes that without the change the line would have continued: nothing
+    else happened near ``start``, and there is no season or drift.
 
     Parameters
     ----------
-    frame : one row a time (of many units: their mean). time : column of numbers. start : the first time of the change.
+    frame : one row per time (of many units: their mean). time : column of numbers. start : the
+        first time of the change.
     lags : over which the noise is correlated; None: the whole part of 4 (n / 100)^(2/9).
 
     Raises
     ------
     ValueError
-        for missing values, times that repeat, fewer than 4 before or since ``start``, or lags out of range.
+        for missing values, times that repeat, fewer than 4 before or since ``start``, or lags out
+        of range.
 
     Diagnostics: lags; level and slope (c, d); autocorrelation of the residuals at one step.
 
@@ -79,61 +84,63 @@ def interrupted_time_series(
     """
     check_frame(frame, [time, outcome], key=[time], complete=True)
     ordered = frame.sort_values(time)
-    y, when = check_outcome(ordered[outcome]), ordered[time].to_numpy(dtype=float)
-    n, since = len(y), when >= start
+    y = check_outcome(ordered[outcome])
+    when = ordered[time].to_numpy(dtype=float)
+    n = len(y)
+    since = when >= start
     _enough(int((~since).sum()), int(since.sum()), 4, f"times before and since start={start:g}")
     lags = int(4 * (n / 100) ** (2 / 9)) if lags is None else lags
     if not 0 <= lags < n:
         raise ValueError(f"lags={lags}: must be from 0 to {n - 1}, below the number of times")
     x = np.column_stack([np.ones(n), when - start, since, since * (when - start)])
-    beta = np.linalg.lstsq(x, y, rcond=None)[0]
-    residuals = y - x @ beta
-    scores = x * residuals[:, None]
-    meat = scores.T @ scores
-    for lag in range(1, lags + 1):
-        crossed = scores[lag:].T @ scores[:-lag]
-        meat += (1 - lag / (lags + 1)) * (crossed + crossed.T)
-    bread = np.linalg.inv(x.T @ x)
-    covariance = n / (n - x.shape[1]) * bread @ meat @ bread
+    # slow to import, and needed here alone
+    from statsmodels.regression.linear_model import OLS
+
+    newey_west = {"maxlags": lags, "use_correction": True}
+    line = OLS(y, x).fit(cov_type="HAC", cov_kwds=newey_west)
+    residuals = line.resid
     change = np.array([0, 0, 1, (when - start)[since].mean()])
-    value, error = float(change @ beta), float(np.sqrt(max(change @ covariance @ change, 0.0)))
-    path = pd.DataFrame({"observed": y, "counterfactual": x[:, :2] @ beta[:2]}, index=ordered[time])
-    spread = residuals @ residuals
+    value = float(change @ line.params)
+    error = float(np.sqrt(max(change @ line.cov_params() @ change, 0.0)))
+    without = x[:, :2] @ line.params[:2]
+    path = pd.DataFrame({"observed": y, "counterfactual": without}, index=ordered[time])
+    variation = residuals @ residuals
     found = {
         "times before": int((~since).sum()),
         "times since": int(since.sum()),
         "lags": int(lags),
-        "level": float(beta[2]),
-        "slope": float(beta[3]),
-        "autocorrelation": float(residuals[1:] @ residuals[:-1] / spread) if spread else 0.0,
+        "level": float(line.params[2]),
+        "slope": float(line.params[3]),
+        "autocorrelation": float(residuals[1:] @ residuals[:-1] / variation) if variation else 0.0,
     }
     p = float(2 * norm.sf(abs(value) / error)) if error else float(value == 0)
-    return PanelEffect(
-        outcome, "interrupted time series", value, value - _Z * error, value + _Z * error, p, path, found
-    )
+    half = _Z * error
+    return PanelEffect(outcome, "interrupted time series", value, value - half, value + half, p, path, found)
 
 
 def difference_in_differences(frame: pd.DataFrame, outcome: str, *, treated: str, unit: str, time: str) -> PanelEffect:
-    """The change of the treated units' mean outcome less that of the others': (ȳ11 - ȳ10) - (ȳ01 - ȳ00).
+    """The mean change of the treated units less that of the others: (ȳ11 - ȳ10) - (ȳ01 - ȳ00).
 
-    In a balanced panel with one date of change this is the coefficient of ``treated`` in the regression on units and times
-    (two-way fixed effects). Assumes parallel trends: without the change the treated would have moved like the others. Errors
-    are clustered by unit: each unit's times are taken together to one change (since less before), so that their
-    autocorrelation does no harm; groups may spread differently (Welch's t).
+    In a balanced panel with one date of change this is the coefficient of ``treated`` in the
+    regression on units and times (two-way fixed effects). Assumes parallel trends: without the
+    change the treated would have moved like the others. Errors are clustered by unit: each unit's
+    times give one change (mean since less mean before), so autocorrelation is allowed for. The two
+    groups may have different variances (Welch's t, by scipy).
 
     Parameters
     ----------
-    frame : one row a unit and time, every unit at every time. treated : 0/1, 1 for the units that met the change from one
-        common time on. unit, time : columns; time of numbers.
+    frame : one row per unit and time, every unit at every time. treated : 0/1, 1 for the units that
+        met the change from one common time on. unit, time : columns; time of numbers.
 
     Raises
     ------
     ValueError
-        for missing values, a unit that lacks a time, a treatment that ends or starts at different times, fewer than 2 treated
-        units, 2 others or 2 times before.
+        for missing values, a unit that lacks a time, a treatment that ends or starts at different
+        times, fewer than 2 treated units, 2 others or 2 times before.
 
-    Diagnostics: pre_trend, the difference of the mean slopes before the change (treated less others, by step of time), and
-    pre_trend_p. A slope that is not seen is no proof of parallel trends: the test has little power (Roth 2022).
+    Diagnostics: pre_trend, the difference of the mean slopes before the change (treated less
+    others, by step of time), and pre_trend_p. A test that finds no slope does not prove parallel
+    trends: it has little power (Roth 2022).
 
     Source: Card and Krueger 1994; Bertrand, Duflo and Mullainathan 2004.
 
@@ -146,15 +153,17 @@ def difference_in_differences(frame: pd.DataFrame, outcome: str, *, treated: str
     wide, of_treated, since = _panel(frame, outcome, treated, unit, time)
     _enough(int(of_treated.sum()), int((~of_treated).sum()), 2, "treated units and others")
     _enough(int((~since).sum()), int(since.sum()), 2, "times before and since the change", since=1)
-    y, when = wide.to_numpy(), wide.columns.to_numpy(dtype=float)
+    y = wide.to_numpy()
+    when = wide.columns.to_numpy(dtype=float)
     change = y[:, since].mean(axis=1) - y[:, ~since].mean(axis=1)
     value, low, high, p = _welch(change[of_treated], change[~of_treated])
     before = when[~since] - when[~since].mean()
     slopes = y[:, ~since] @ before / (before @ before)
     trend, _, _, trend_p = _welch(slopes[of_treated], slopes[~of_treated])
-    mine, others = y[of_treated].mean(axis=0), y[~of_treated].mean(axis=0)
-    shifted = others + (mine - others)[~since].mean()
-    path = pd.DataFrame({"observed": mine, "counterfactual": shifted}, index=wide.columns)
+    of_change = y[of_treated].mean(axis=0)
+    of_others = y[~of_treated].mean(axis=0)
+    shifted = of_others + (of_change - of_others)[~since].mean()
+    path = pd.DataFrame({"observed": of_change, "counterfactual": shifted}, index=wide.columns)
     found = _sizes(of_treated, since) | {"pre_trend": trend, "pre_trend_p": trend_p}
     return PanelEffect(outcome, "difference in differences", value, low, high, p, path, found)
 
@@ -170,39 +179,48 @@ def synthetic_control(
     placebos: int = 999,
     seed: int = 0,
 ) -> PanelEffect:
-    """The mean gap, since the change, between the treated units and mixtures of the others that went like them before.
+    """The mean gap, since the change, of treated units to mixtures that matched them before.
 
-    Of each treated unit the weights w >= 0 with sum 1 of the others (donors) minimise the squared distance to its outcomes
-    before the change. Assumes that what moves the outcomes moves them through few common factors, that the mixture which
-    went along before would have gone along after, and that the donors did not feel the change.
+    Of each treated unit the weights w >= 0 with sum 1 of the others (donors) minimise the squared
+    distance to its outcomes before the change. Assumes that few common factors move the outcomes,
+    that a mixture which matches before the change would match after it, and that the change did not
+    affect the donors.
 
-    Placebos in space: every donor is taken for treated in turn, with the other donors as its own. The p-value is the share of
-    averages, over as many placebo gaps as there are treated units, that are as large as the effect; the interval is the
-    effect and the 95% quantile of their size to both sides. Both assume that the treated were drawn like the donors.
+    Placebos in space: every donor is taken for treated in turn, with the other donors as its own.
+    The p-value is the share of averages, over as many placebo gaps as there are treated units, that
+    are as large as the effect; the interval is the effect and the 95% quantile of their size to
+    both sides. Both assume that the treated units were drawn like the donors.
 
     Parameters
     ----------
     frame, treated, unit, time : as of `difference_in_differences`.
-    demeaned : match the outcomes about each unit's own mean before the change, so that levels need not be reached (Ferman
-        and Pinto 2021).
-    placebos : averages that are drawn with ``seed``, 19 or more; of one treated unit, every donor instead.
+    demeaned : match the outcomes about each unit's own mean before the change, so that levels need
+        not be reached (Ferman and Pinto 2021).
+    placebos : averages that are drawn with ``seed``, 19 or more; of one treated unit, every donor
+        instead.
 
     Raises
     ------
     ValueError
-        as `difference_in_differences`, but one treated unit will do; for fewer than 19 donors of one treated unit, 5 of more, or
-        19 placebos.
+        as `difference_in_differences`, but one treated unit is enough; for fewer than 19 donors of
+        one treated unit, 5 of more, or 19 placebos.
 
-    Diagnostics: pre_error, root mean squared distance of the treated units to their mixtures before the change;
-    placebo_pre_error, the same of the placebos (both in units of the outcome); donors, how many have weight on average.
+    Diagnostics: pre_error, root mean squared distance of the treated units to their mixtures before
+    the change; placebo_pre_error, the same of the placebos (both in units of the outcome); donors,
+    how many have positive weight on average.
 
     Source: Abadie, Diamond and Hainmueller 2010; several treated units, Cavallo and others 2013.
     """
     wide, of_treated, since = _panel(frame, outcome, treated, unit, time)
-    k, n_donors = int(of_treated.sum()), int((~of_treated).sum())
+    k = int(of_treated.sum())
+    n_donors = int((~of_treated).sum())
     _enough(int((~since).sum()), int(since.sum()), 2, "times before and since the change", since=1)
     _enough(
-        k, n_donors, 1, "treated units and donors (19 donors of one treated unit, 5 of more)", since=19 if k == 1 else 5
+        k,
+        n_donors,
+        1,
+        "treated units and donors (19 donors of one treated unit, 5 of more)",
+        since=19 if k == 1 else 5,
     )
     if placebos < 19:
         raise ValueError(f"placebos={placebos}: an interval of 95% needs 19 or more")
@@ -213,73 +231,85 @@ def synthetic_control(
     weights = np.array([_mixture(moved[i, ~since], moved[donors][:, ~since]) for i in np.flatnonzero(of_treated)])
     without = weights @ moved[donors] + level[of_treated]
     gap = y[of_treated] - without
-    placebo = np.array([moved[i] - _mixed(moved, i, donors[donors != i], since) for i in donors])
+    placebo = np.array([moved[i] - _counterfactual(moved, i, donors[donors != i], since) for i in donors])
     value = float(gap[:, since].mean())
-    rng, of_donor = np.random.default_rng(seed), placebo[:, since].mean(axis=1)
-    # one treated unit: each donor once. More: drawn with replacement, since an average of many of few distinct donors would
-    # spread less than that of as many units drawn from where the donors came from
+    rng = np.random.default_rng(seed)
+    of_donor = placebo[:, since].mean(axis=1)
+    # One treated unit: each donor once. More: drawn with replacement, since an average of many of
+    # few distinct donors would vary less than that of as many units drawn from the donors'
+    # population.
     groups = np.arange(n_donors)[:, None] if k == 1 else rng.integers(n_donors, size=(placebos, k))
     sizes = np.sort(np.abs(of_donor[groups].mean(axis=1)))
     # of the sizes and the effect's own, 95% are not above it
     half = float(sizes[int(np.ceil(0.95 * (len(sizes) + 1))) - 1])
     p = float((1 + (sizes >= abs(value)).sum()) / (1 + len(sizes)))
     path = pd.DataFrame(
-        {"observed": y[of_treated].mean(axis=0), "counterfactual": without.mean(axis=0)}, index=wide.columns
+        {"observed": y[of_treated].mean(axis=0), "counterfactual": without.mean(axis=0)},
+        index=wide.columns,
     )
     found = _sizes(of_treated, since) | {
         "pre_error": float(np.sqrt((gap[:, ~since] ** 2).mean())),
         "placebo_pre_error": float(np.sqrt((placebo[:, ~since] ** 2).mean())),
         "donors": float((weights > 1e-6).sum(axis=1).mean()),
     }
-    names = wide.index[of_treated], wide.index[donors]
     name = "synthetic control, demeaned" if demeaned else "synthetic control"
-    table = pd.DataFrame(weights, index=names[0], columns=names[1])
+    table = pd.DataFrame(weights, index=wide.index[of_treated], columns=wide.index[donors])
     return PanelEffect(outcome, name, value, value - half, value + half, p, path, found, table)
 
 
-def _mixed(moved, i, others, since):
+def _counterfactual(moved, i, others, since):
+    """(times,) outcomes of the mixture of ``others`` nearest to unit ``i`` before the change."""
     return _mixture(moved[i, ~since], moved[others][:, ~since]) @ moved[others]
 
 
 def _mixture(target, donors):
-    """Weights >= 0 with sum 1 of the rows of ``donors`` that come nearest to ``target``, exactly, by non-negative least squares."""
-    # With sum 1 the distance is ||D w||, the columns of D being donor - target. One more row asks for a sum of 1: the answer
-    # is s v with v on the simplex, and ||D s v||^2 + m^2 (s - 1)^2 is least at the same v whatever s and m.
-    apart = (donors - target).T
-    size = np.sqrt((apart**2).mean()) or 1.0
-    w, _ = nnls(np.vstack([apart / size, np.ones(len(donors))]), np.append(np.zeros(len(target)), 1.0))
+    """Weights >= 0 with sum 1 of the ``donors`` (rows) nearest to ``target``, exactly."""
+    # With sum 1 the distance is ||D w||, the columns of D being donor - target. One more row asks
+    # for a sum of 1: the answer is s v with v on the simplex, and ||D s v||^2 + m^2 (s - 1)^2 is
+    # least at the same v whatever s and m.
+    distances = (donors - target).T
+    size = np.sqrt((distances**2).mean()) or 1.0
+    stacked = np.vstack([distances / size, np.ones(len(donors))])
+    w, _ = nnls(stacked, np.append(np.zeros(len(target)), 1.0))
     return w / w.sum()
 
 
 def _welch(first, second):
     """Difference of the means, its 95% interval and p-value, by Welch's t."""
-    parts = [x.var(ddof=1) / len(x) for x in (first, second)]
-    value, error = float(first.mean() - second.mean()), float(np.sqrt(sum(parts)))
-    if error == 0:
+    value = float(first.mean() - second.mean())
+    if first.var() == 0 and second.var() == 0:
         return value, value, value, float(value == 0)
-    freedom = sum(parts) ** 2 / sum(v**2 / (len(x) - 1) for v, x in zip(parts, (first, second), strict=True))
-    half = t.ppf(0.975, freedom) * error
-    return value, float(value - half), float(value + half), float(2 * t.sf(abs(value) / error, freedom))
+    with warnings.catch_warnings():
+        # scipy warns where the values of a group are all alike; the other group's variance remains
+        warnings.simplefilter("ignore", RuntimeWarning)
+        test = ttest_ind(first, second, equal_var=False)
+        low, high = test.confidence_interval()
+    return value, float(low), float(high), float(test.pvalue)
 
 
 def _panel(frame, outcome, treated, unit, time):
-    """Outcomes (units by times, both sorted), which units are treated, which times lie since the change."""
+    """Outcomes (units by times, sorted), which units are treated, which times are since."""
     check_frame(frame, [outcome, treated, unit, time], key=[unit, time], complete=True)
     check_outcome(frame[outcome])
     check_binary(frame[treated], name=f"treated {treated!r}")
-    wide = frame.pivot_table(index=unit, columns=time, values=outcome, aggfunc="first", observed=True)
-    holes = int(wide.isna().sum().sum())
-    if holes:
+
+    def pivoted(column):
+        layout = {"index": unit, "columns": time, "aggfunc": "first", "observed": True}
+        return frame.pivot_table(values=column, **layout)
+
+    wide = pivoted(outcome)
+    missing = int(wide.isna().sum().sum())
+    if missing:
         raise ValueError(
-            f"frame: {holes} of {wide.size} pairs of {unit!r} and {time!r} have no row; every unit is needed at every time"
+            f"frame: {missing} of {wide.size} pairs of {unit!r} and {time!r} have no row; every unit is needed at every time"
         )
-    on = frame.pivot_table(index=unit, columns=time, values=treated, aggfunc="first", observed=True).to_numpy() == 1
+    on = pivoted(treated).to_numpy() == 1
     of_treated = on.any(axis=1)
     since = on[of_treated].any(axis=0)
-    odd = int((on[of_treated] != (np.maximum.accumulate(since))).any(axis=1).sum())
-    if odd:
+    late = int((on[of_treated] != np.maximum.accumulate(since)).any(axis=1).sum())
+    if late:
         raise ValueError(
-            f"treated {treated!r}: {odd} of {int(of_treated.sum())} treated units start later than the first or stop again; "
+            f"treated {treated!r}: {late} of {int(of_treated.sum())} treated units start later than the first or stop again; "
             "one common start is needed (take the units of one start at a time)"
         )
     return wide.astype(float), of_treated, since

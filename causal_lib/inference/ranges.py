@@ -1,4 +1,4 @@
-"""The effects that a class of graphs leaves possible, each with its interval, and whether a decision depends on which it is."""
+"""The effects that a class of graphs leaves possible, and whether a decision depends on it."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ LIMIT = 1000
 
 
 class Directions(Protocol):
-    """What tells how sure each direction is: `discovery.Stability` of bootstrap draws, or probabilities of the pretrained discoverer."""
+    """How sure each direction is: `discovery.Stability`, or the probabilities of a discoverer."""
 
     names: tuple[str, ...]
     directed: np.ndarray  # (d, d), [i, j] the share or probability of i → j
@@ -30,9 +30,10 @@ class EffectRange:
 
     Attributes
     ----------
-    table : one row for each different answer, the most frequent first: adjustment (None: no effect, or refused), share of the
-        graphs, value, low, high (nan where refused), why (the strategy, or the refusal).
-    graphs : members looked at.
+    table : a row for each different answer, the most frequent first: adjustment (None: no effect,
+        or refused), share of the graphs, value, low, high (nan where refused), why (the strategy,
+        or the refusal).
+    graphs : number of members examined.
     exact : whether these were all members of the class, not a sample of them.
     """
 
@@ -44,7 +45,7 @@ class EffectRange:
 
     @property
     def low(self) -> float:
-        """The smallest value, over the graphs that identify one."""
+        """The smallest value over the graphs that identify one."""
         return float(self.table["value"].min())
 
     @property
@@ -64,7 +65,7 @@ class EffectRange:
 
     @property
     def decided(self) -> bool:
-        """Whether the sign is the same, and clear of 0, under every graph."""
+        """Whether under every graph the interval excludes 0 on the same side."""
         return bool(np.isclose(max(self.positive, self.negative), 1))
 
     def __repr__(self):
@@ -89,33 +90,41 @@ def effect_range(
 ) -> EffectRange:
     """The effect under every DAG that ``graph`` stands for.
 
-    Up to ``limit`` members are all looked at; of a larger class a uniform sample of ``limit`` is, which the package
-    cliquepicking draws from the system's entropy. Members in which the same set is to be adjusted for share one estimate.
+    Up to ``limit`` members are all examined. Of a larger class, the package cliquepicking draws a
+    uniform sample of ``limit`` from the system's entropy. Members with the same adjustment set
+    share one estimate.
 
     Parameters
     ----------
     frame, estimator, how : as of `effect`.
     graph : a CPDAG; or several, for instance those of bootstrap draws: each then counts the same.
-    directions : weighs the members by how often each direction was found: a DAG counts in proportion to the product over the
-        open edges of the share of its direction among the draws that direct the edge, as if edges were drawn apart. Without it
-        all members count the same.
+    directions : weights the members by how often each direction was found. The weight of a DAG is
+        the product, over the open edges, of the share of its direction among the draws that direct
+        the edge: edges are taken as independent. Without it all members count the same.
     hidden : as of `identify`.
 
     Raises
     ------
     ValueError
-        for no graph, one that stands for no class of DAGs, a class larger than ``limit`` whose directions come from
-        knowledge (it cannot be sampled), directions of other variables, and for whatever `effect` refuses.
+        for no graph, one that stands for no class of DAGs, a class larger than ``limit`` whose
+        directions come from knowledge (it cannot be sampled), directions of other variables, and
+        for whatever `effect` refuses.
 
-    Source: Maathuis, Kalisch and Bühlmann 2009; Wienöbst, Bannach and Liśkiewicz 2023 (sampling); adjusting by the set of least
-    variance, Henckel, Perković and Maathuis 2022.
+    Source: Maathuis, Kalisch and Bühlmann 2009; Wienöbst, Bannach and Liśkiewicz 2023 (sampling);
+    adjusting by the set of least variance, Henckel, Perković and Maathuis 2022.
     """
-    dags, weights, exact = _looked_at(graph, directions, limit)
-    shares, hidden = Counter(), tuple(hidden)
+    dags, weights, exact = _weighted_members(graph, directions, limit)
+    shares = Counter()
+    hidden = tuple(hidden)
     for dag, weight in zip(dags, weights, strict=True):
-        shares[_answer(dag, treatment, outcome, hidden)] += weight
+        shares[_strategy_and_set(dag, treatment, outcome, hidden)] += weight
     rows = [
-        (adjustment, share, *_estimated(frame, treatment, outcome, strategy, adjustment, estimator, how), strategy)
+        (
+            adjustment,
+            share,
+            *_value_and_interval(frame, treatment, outcome, strategy, adjustment, estimator, how),
+            strategy,
+        )
         for (strategy, adjustment), share in shares.most_common()
     ]
     table = pd.DataFrame(rows, columns=["adjustment", "share", "value", "low", "high", "why"])
@@ -135,42 +144,48 @@ def best_treatments(
     limit: int = LIMIT,
     **how,
 ) -> pd.DataFrame:
-    """Which ``k`` of several treatments move the outcome most, and whether that depends on the graph.
+    """Which ``k`` treatments have the largest effects, and whether that depends on the graph.
 
-    As `effect_range` of each treatment, over the same members. A treatment whose effect is not identified in a member is not
-    chosen there.
+    As `effect_range` of each treatment, over the same members. A treatment whose effect is not
+    identified in a member is not chosen there.
 
     Returns
     -------
-    One row a treatment, the most often chosen first: low and high (smallest and largest value over the members), chosen (share of
-    the members, weighted, in which it is among the k largest values), refused (share in which it is not identified).
-    The choice does not depend on the graph when ``chosen`` holds only 0 and 1.
+    One row per treatment, the most often chosen first: low and high (smallest and largest value
+    over the members), chosen (share of the members, weighted, in which it is among the k largest
+    values), refused (share in which it is not identified). The choice does not depend on the graph
+    when ``chosen`` holds only 0 and 1.
     """
     if not 1 <= k < len(treatments):
         raise ValueError(f"k must lie between 1 and {len(treatments) - 1}, one less than the treatments, not {k}")
-    dags, weights, _ = _looked_at(graph, directions, limit)
-    hidden, known, values = tuple(hidden), {}, np.empty((len(dags), len(treatments)))
+    dags, weights, _ = _weighted_members(graph, directions, limit)
+    hidden = tuple(hidden)
+    known = {}
+    values = np.empty((len(dags), len(treatments)))
     for row, dag in enumerate(dags):
         for column, name in enumerate(treatments):
-            key = (name, *_answer(dag, name, outcome, hidden))
+            key = (name, *_strategy_and_set(dag, name, outcome, hidden))
             if key not in known:
-                known[key] = _estimated(frame, name, outcome, *key[1:], estimator, how)[0]
+                known[key] = _value_and_interval(frame, name, outcome, *key[1:], estimator, how)[0]
             values[row, column] = known[key]
-    rank = np.argsort(np.argsort(np.where(np.isnan(values), np.inf, -values), axis=1, kind="stable"), axis=1)
-    chosen = weights @ ((rank < k) & ~np.isnan(values))
+    refused = np.isnan(values)
+    order = np.argsort(np.where(refused, np.inf, -values), axis=1, kind="stable")
+    rank = np.argsort(order, axis=1)
+    # unlike numpy's, its min is nan without a warning where all members refuse
+    by_treatment = pd.DataFrame(values)
     table = pd.DataFrame(
         {
-            "low": pd.DataFrame(values).min().to_numpy(),  # nan, without numpy's warning, where all members refuse
-            "high": pd.DataFrame(values).max().to_numpy(),
-            "chosen": chosen,
-            "refused": weights @ np.isnan(values),
+            "low": by_treatment.min().to_numpy(),
+            "high": by_treatment.max().to_numpy(),
+            "chosen": weights @ ((rank < k) & ~refused),
+            "refused": weights @ refused,
         },
         index=pd.Index(treatments, name="treatment"),
     )
     return table.sort_values("chosen", ascending=False, kind="stable")
 
 
-def _estimated(frame, treatment, outcome, strategy, adjustment, estimator, how):
+def _value_and_interval(frame, treatment, outcome, strategy, adjustment, estimator, how):
     """Value, low, high: 0 where there is no effect, nan where it is refused."""
     if adjustment is None:
         return (0.0 if strategy == "no effect" else np.nan,) * 3
@@ -178,33 +193,42 @@ def _estimated(frame, treatment, outcome, strategy, adjustment, estimator, how):
     return found.value, found.low, found.high
 
 
-def _looked_at(graph, directions, limit):
+def _weighted_members(graph, directions, limit):
     """Member DAGs, their weights (which sum to 1), and whether they are all."""
-    graphs, exact = [graph] if isinstance(graph, CausalGraph) else list(graph), True
+    graphs = [graph] if isinstance(graph, CausalGraph) else list(graph)
+    exact = True
     if not graphs:
         raise ValueError("graph: give at least one")
-    every, weights = [], []
+    every = []
+    weights = []
     for one in graphs:
-        dags, whole = _some(one, limit)
-        exact, every = exact and whole, every + dags
-        own = np.ones(len(dags)) if directions is None else _likely(one, dags, directions)
+        dags, whole = _members_or_sample(one, limit)
+        exact = exact and whole
+        every = every + dags
+        own = np.ones(len(dags))
+        if directions is not None:
+            own = _likelihood_of_directions(one, dags, directions)
         weights.append(own / own.sum() / len(graphs))
     return every, np.concatenate(weights), exact
 
 
-def _likely(graph, dags, directions):
-    """(members,) products of the shares of their directions; half a draw is added to both ways, so that none is impossible."""
+def _likelihood_of_directions(graph, dags, directions):
+    """(members,) products of the shares of their directions.
+
+    Half a draw is added to both directions of an edge, so that none is impossible.
+    """
     if strange := sorted(set(graph.names) - set(directions.names)):
         raise ValueError(f"directions lack {', '.join(strange)}: they must be of the graph's variables")
-    place = [list(directions.names).index(name) for name in graph.names]
-    found = np.asarray(directions.directed, dtype=float)[np.ix_(place, place)] + 0.5 / getattr(directions, "draws", 100)
+    at = [list(directions.names).index(name) for name in graph.names]
+    half_a_draw = 0.5 / getattr(directions, "draws", 100)
+    found = np.asarray(directions.directed, dtype=float)[np.ix_(at, at)] + half_a_draw
     share = np.log(found / (found + found.T))
     open_edges = graph.undirected
     logs = np.array([share[dag.adjacency & open_edges].sum() for dag in dags])
     return np.exp(logs - logs.max())
 
 
-def _answer(dag, treatment, outcome, hidden):
+def _strategy_and_set(dag, treatment, outcome, hidden):
     try:
         estimand = identify(dag, treatment, outcome, hidden=hidden)
     except NotIdentifiableError:
@@ -212,7 +236,7 @@ def _answer(dag, treatment, outcome, hidden):
     return estimand.strategy, estimand.optimal
 
 
-def _some(graph, limit):
+def _members_or_sample(graph, limit):
     """At most ``limit`` members, and whether they are all."""
     found = list(islice(members(graph), limit + 1))
     if len(found) <= limit:
@@ -225,7 +249,8 @@ def _some(graph, limit):
     from cliquepicking import MecSampler
 
     edges = [(int(i), int(j)) for i, j in np.argwhere(graph.adjacency | graph.undirected)]
-    sampler, drawn = MecSampler(edges), []
+    sampler = MecSampler(edges)
+    drawn = []
     for _ in range(limit):
         adjacency = np.zeros(graph.marks.shape, dtype=bool)
         adjacency[tuple(np.array(sampler.sample_dag()).T)] = True

@@ -1,4 +1,4 @@
-"""How wrong an effect may be: what a hidden common cause would have to explain to undo it, and checks that can refute it."""
+"""How wrong an effect may be: sensitivity to a hidden common cause, E-values, refutations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,27 +9,29 @@ from scipy.stats import t as student
 
 from causal_lib.checks import check_frame
 from causal_lib.inference.effects import effect
-from causal_lib.inference.estimators import design
+from causal_lib.inference.nuisances import design
 
 CHECKS = ("placebo treatment", "random cause", "subset")
 
 
 @dataclass(frozen=True, repr=False)
 class Sensitivity:
-    """A regression's effect and what a hidden cause of treatment and outcome would do to it.
+    """A regression's effect, and how a hidden common cause would change it.
 
-    Strengths are partial R²: the share of what the adjustment (and, for the outcome, the treatment) leaves unexplained that
-    the hidden cause explains.
+    Strengths are partial R²: the share of what the adjustment (and, for the outcome, the treatment)
+    leaves unexplained that the hidden cause explains.
 
     Attributes
     ----------
     value, standard_error, freedom : of the treatment's coefficient.
-    partial_r2 : of the treatment with the outcome: an extreme hidden cause, which explains all that is left of the outcome, must
-        explain this much of the treatment to bring the effect to 0.
-    robustness : the strength that takes away ``q`` of the effect, if it is the same with treatment and outcome.
+    partial_r2 : of the treatment with the outcome: an extreme hidden cause, which explains all that
+        is left of the outcome, must explain this much of the treatment to bring the effect to 0.
+    robustness : the strength that takes away ``q`` of the effect, if it is the same with treatment
+        and outcome.
     robustness_of_sign : the same for an interval of level 1 - ``alpha`` that holds the rest.
-    bounds : one row for each adjustment column and multiple: with_treatment, with_outcome (strengths of a hidden cause that is so
-        many times as strong as the column), value, low, high (the effect then).
+    bounds : one row for each adjustment column and multiple: with_treatment, with_outcome
+        (strengths of a hidden cause that is so many times as strong as the column), value, low,
+        high (the effect then).
     """
 
     treatment: str
@@ -64,7 +66,7 @@ class Sensitivity:
         return _robustness(f - f_critical)
 
     def under(self, with_treatment: float, with_outcome: float) -> tuple[float, float, float]:
-        """Value and interval, moved towards 0, under a hidden cause of these strengths in [0, 1) and [0, 1]."""
+        """Value and interval, moved towards 0; strengths in [0, 1) and [0, 1]."""
         if not (0 <= with_treatment < 1 and 0 <= with_outcome <= 1):
             raise ValueError(f"strengths must lie in [0, 1), not {with_treatment} and {with_outcome}")
         bias = self.standard_error * np.sqrt(self.freedom * with_outcome * with_treatment / (1 - with_treatment))
@@ -101,8 +103,10 @@ def sensitivity(
 
     Parameters
     ----------
-    frame : one row a unit, independent; treatment and outcome numbers or 0/1, adjustment columns numbers or categories.
-    multiples : how many times as strong as each adjustment column the hidden cause is, in ``bounds``.
+    frame : one row per unit, independent; treatment and outcome numbers or 0/1, adjustment columns
+        numbers or categories.
+    multiples : how many times as strong as each adjustment column the hidden cause is, in
+        ``bounds``.
     q : share of the effect that counts as undone; ``alpha`` : 1 - level of the intervals.
 
     Source: Cinelli and Hazlett 2020.
@@ -111,16 +115,18 @@ def sensitivity(
     check_frame(frame, [treatment, outcome, *adjustment], complete=True)
     if not q > 0 or not 0 < alpha < 1:
         raise ValueError(f"q must be above 0 and alpha in (0, 1), not {q} and {alpha}")
-    t, y = (frame[name].to_numpy(dtype=float) for name in (treatment, outcome))
+    t = frame[treatment].to_numpy(dtype=float)
+    y = frame[outcome].to_numpy(dtype=float)
     blocks = {name: design(frame, [name]).to_numpy() for name in adjustment}
     x = np.column_stack([np.ones(len(frame)), *blocks.values()])
     freedom = len(frame) - np.linalg.matrix_rank(x) - 1
     if freedom < 2:
         raise ValueError(f"{len(frame)} rows are too few for {x.shape[1]} columns")
-    t_left, y_left = _rest(t, x), _rest(y, x)
+    t_left = _residual(t, x)
+    y_left = _residual(y, x)
     if t_left @ t_left < 1e-12 * max(t @ t, 1e-300):
         raise ValueError(
-            f"treatment {treatment!r} is a function of the adjustment columns: it has no effect of its own to see"
+            f"treatment {treatment!r} is a function of the adjustment columns: nothing of it is left whose effect could be seen"
         )
     value = float(t_left @ y_left / (t_left @ t_left))
     left = y_left - value * t_left
@@ -129,10 +135,10 @@ def sensitivity(
     rows = []
     for name in adjustment:
         others = np.column_stack([np.ones(len(frame)), *(block for other, block in blocks.items() if other != name)])
-        of_t = 1 - (t_left @ t_left) / _square(_rest(t, others))
-        of_y = 1 - (left @ left) / _square(_rest(y, np.column_stack([others, t])))
+        of_t = 1 - (t_left @ t_left) / _sum_of_squares(_residual(t, others))
+        of_y = 1 - (left @ left) / _sum_of_squares(_residual(y, np.column_stack([others, t])))
         for multiple in multiples:
-            with_treatment, with_outcome = _bound(of_t, of_y, multiple)
+            with_treatment, with_outcome = _bound_by_column(of_t, of_y, multiple)
             possible = with_treatment < 1
             ends = found.under(with_treatment, min(with_outcome, 1)) if possible else (np.nan,) * 3
             rows.append((name, multiple, with_treatment, with_outcome, *ends))
@@ -140,16 +146,16 @@ def sensitivity(
     return Sensitivity(treatment, outcome, value, error, freedom, q, alpha, pd.DataFrame(rows, columns=columns))
 
 
-def _rest(values, x):
+def _residual(values, x):
     return values - x @ np.linalg.lstsq(x, values, rcond=None)[0]
 
 
-def _square(values):
+def _sum_of_squares(values):
     return float(values @ values)
 
 
-def _bound(of_t, of_y, k):
-    """Strengths of a hidden cause ``k`` times as strong as a column of these partial R² with treatment and outcome."""
+def _bound_by_column(of_t, of_y, k):
+    """Strengths of a hidden cause ``k`` times as strong as a column with these partial R²."""
     with_treatment = k * of_t / (1 - of_t)
     if k * of_t >= 1:
         return float("inf"), float("inf")
@@ -160,9 +166,10 @@ def _bound(of_t, of_y, k):
 
 
 def e_value(ratio: float) -> float:
-    """The least risk ratio that a hidden cause must have with treatment and outcome to explain a risk ``ratio`` away.
+    """E-value: the least risk ratio, with treatment and outcome, that explains ``ratio`` away.
 
-    Give the end of an interval that is nearer to 1 for the strength that takes away its significance (1 where it holds 1).
+    Give the end of an interval that is nearer to 1 for the strength that takes away its
+    significance (1 where it holds 1).
 
     Source: VanderWeele and Ding 2017.
 
@@ -187,25 +194,29 @@ def refute(
     seed: int = 0,
     **how,
 ) -> pd.DataFrame:
-    """Effects that are known or should not change, estimated again and again; what fails counts against the method.
+    """Refutations: estimates whose true value is known, or that should not change.
 
-    'placebo treatment': the treatment shuffled among the rows, whose effect is 0. 'random cause': a column of noise added to the
-    adjustment, which should change nothing. 'subset': four fifths of the rows. ``negative_control``: an outcome that the
-    treatment cannot move but its hidden causes would, whose effect is 0. Passing proves nothing: hidden causes
-    show in the last one only.
+    'placebo treatment': the treatment shuffled among the rows, whose effect is 0. 'random cause': a
+    column of noise added to the adjustment, which should change nothing. 'subset': four fifths of
+    the rows. ``negative_control``: an outcome that the treatment cannot move but its hidden causes
+    would, whose effect is 0. Passing proves nothing: only a negative control shows hidden causes.
 
     Returns
     -------
-    One row for each check: expected value, mean and standard deviation of the estimates, z (how many standard errors of one
-    estimate the mean lies from what is expected) and passed (abs(z) < 2).
+    One row for each check: expected value, mean and standard deviation of the estimates, z (how
+    many standard errors of one estimate the mean lies from what is expected) and passed (abs(z) <
+    2).
 
-    Source: Sharma and Kıcıman 2020 (DoWhy's refuters); Lipsitch, Tchetgen Tchetgen and Cohen 2010 (negative controls).
+    Source: Sharma and Kıcıman 2020 (DoWhy's refuters); Lipsitch, Tchetgen Tchetgen and Cohen 2010
+    (negative controls).
     """
     if strange := [name for name in checks if name not in CHECKS]:
         raise ValueError(f"unknown check {strange[0]!r}; known: {', '.join(CHECKS)}")
     if repeats < 1:
         raise ValueError(f"{repeats=}: at least 1 is needed")
-    adjustment, rng, rows = list(adjustment), np.random.default_rng(seed), []
+    adjustment = list(adjustment)
+    rng = np.random.default_rng(seed)
+    rows = []
     whole = effect(frame, treatment, outcome, adjustment=adjustment, seed=seed, **how)
 
     def once(check):
@@ -214,13 +225,24 @@ def refute(
             return effect(shuffled, treatment, outcome, adjustment=adjustment, seed=seed, **how)
         if check == "random cause":
             noisy = frame.assign(**{"random cause": rng.standard_normal(len(frame))})
-            return effect(noisy, treatment, outcome, adjustment=[*adjustment, "random cause"], seed=seed, **how)
+            return effect(
+                noisy,
+                treatment,
+                outcome,
+                adjustment=[*adjustment, "random cause"],
+                seed=seed,
+                **how,
+            )
         part = frame.iloc[np.sort(rng.choice(len(frame), size=int(0.8 * len(frame)), replace=False))]
         return effect(part, treatment, outcome, adjustment=adjustment, seed=seed, **how)
 
     for check in checks:
         rows.append(
-            (check, 0.0 if check == "placebo treatment" else whole.value, [once(check) for _ in range(repeats)])
+            (
+                check,
+                0.0 if check == "placebo treatment" else whole.value,
+                [once(check) for _ in range(repeats)],
+            )
         )
     if negative_control is not None:
         control = effect(frame, treatment, negative_control, adjustment=adjustment, seed=seed, **how)
@@ -229,5 +251,14 @@ def refute(
     for check, expected, found in rows:
         values = np.array([one.value for one in found])
         z = (values.mean() - expected) / np.mean([one.standard_error for one in found])
-        made.append((check, expected, values.mean(), values.std(ddof=1) if len(values) > 1 else np.nan, z, abs(z) < 2))
+        made.append(
+            (
+                check,
+                expected,
+                values.mean(),
+                values.std(ddof=1) if len(values) > 1 else np.nan,
+                z,
+                abs(z) < 2,
+            )
+        )
     return pd.DataFrame(made, columns=["check", "expected", "mean", "deviation", "z", "passed"])

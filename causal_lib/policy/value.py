@@ -8,14 +8,15 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.checks import check_frame, check_range
-from causal_lib.inference.estimators import design, standard_error
+from causal_lib.inference.nuisances import design, standard_error
 from causal_lib.policy.estimators import ESTIMATORS, Rounds, estimators_table
 from causal_lib.policy.reward_model import FOLDS, check_actions, fit_additive
+from causal_lib.resampling import cluster_codes, percentile_ends, resampled_indices
 
 # Fewer effective rows than this carry no normal interval of a rate. It also bounds the share of one row: the effective
 # sample size is at most one over the square of the largest share, so a row with over a tenth of the weight leaves under 100.
 MIN_EFFECTIVE = 100
-INTERVALS = ("normal", "bootstrap", "bernstein")
+INTERVALS = ("normal", "bootstrap")
 _LARGEST = 10**9  # entries of a table of rounds and actions: 8 GB
 _BLOCK = 2_000_000  # entries of (rows, actions) in memory at once
 _DRAWS = 500
@@ -101,8 +102,7 @@ def policy_values(
         that meets all wider ones; it is told in ``settings``. It makes errors smaller but not intervals: since the logs do
         not show the bias, these hold the interval without a threshold.
     cluster : column whose groups are independent of each other, their rounds perhaps not (a user's rounds); else rounds are.
-    interval : 'normal'; 'bootstrap', percentiles of 500 resamples of the scores; or 'bernstein', for few rounds and rare large
-        weights: holds for any distribution of scores within the range of weights and rewards that the logs show.
+    interval : 'normal', or 'bootstrap': percentiles of 500 resamples of the scores.
     level : of the interval, in (0, 1).
 
     Raises
@@ -115,7 +115,7 @@ def policy_values(
 
     Source: Dudík, Langford and Li 2011; Swaminathan and Joachims 2015; Wang, Agarwal and Dudík 2017 (switch); Su and others
     2020, arXiv 1907.09623 (shrinkage); Su, Srinath and Krishnamurthy 2020, Tucker and Lee 2021 (SLOPE and SLOPE++); Saito and
-    Joachims 2022 (mips); Maurer and Pontil 2009 (Bernstein).
+    Joachims 2022 (mips).
     """
     if strange := [name for name in estimators or () if name not in ESTIMATORS]:
         raise ValueError(f"unknown estimator {strange[0]!r}; known: {', '.join(ESTIMATORS)}")
@@ -123,10 +123,6 @@ def policy_values(
     limits = None if threshold is None else np.atleast_1d(np.asarray(threshold, dtype=float))
     if limits is not None and (not limits.size or not (limits > 0).all()):
         raise ValueError(f"threshold must be above 0, not {threshold}")
-    if cluster and interval == "bernstein":
-        raise ValueError(
-            "interval 'bernstein' holds for independent rounds only; with cluster use 'normal' or 'bootstrap'"
-        )
     check_frame(logs, [action, reward, propensity, *context, *filter(None, [cluster])], complete=True, name="logs")
     check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
     n = len(logs)
@@ -156,7 +152,7 @@ def policy_values(
         group_w = _group_weights(policy, logging, embedding, chosen, n)
     rounds = Rounds(w, r, policy_mean, shown_mean, group_w)
     rng = np.random.default_rng(seed)
-    groups = pd.factorize(logs[cluster])[0] if cluster else None
+    groups = cluster_codes(logs, cluster) if cluster else None
     how = (interval, level, rng, groups)
     return {name: _value_by(name, rounds, limits, how) for name in estimators}
 
@@ -225,9 +221,8 @@ def slate_value(
         raise ValueError(
             "the policy gives every item logged at a position probability 0: the logs say nothing about it"
         )
-    span = float(ratio.max() * np.ptp(logs[reward].to_numpy(dtype=float))) * int(logs.groupby(round_id).size().max())
     rng = np.random.default_rng(seed)
-    return _with_verdict(estimator, score, *worst, _ends(score, span, interval, level, rng), {})
+    return _with_verdict(estimator, score, *worst, _ends(score, interval, level, rng), {})
 
 
 def _check_interval(interval, level):
@@ -317,7 +312,6 @@ def _group_weights(policy, logging, embedding, chosen, n):
 def _value_by(name, rounds, limits, how):
     """The value by one estimator; ``how`` are the options of `_ends`."""
     estimator = ESTIMATORS[name]
-    reward_span = float(np.ptp(rounds.r))
     limit = None
     settings = {}
     if estimator.free:
@@ -327,10 +321,10 @@ def _value_by(name, rounds, limits, how):
     size, share = _spread(w)
     if not estimator.interval:
         return PolicyValue(name, float(score.mean()), None, None, size, share, len(score), _NO_INTERVAL)
-    low, high = _ends(score, reward_span * (float(w.max()) + estimator.modelled), *how)
+    low, high = _ends(score, *how)
     if estimator.free:  # nothing says how large the bias is: the interval holds that of the estimator without a limit
-        free, w = ESTIMATORS[estimator.free].scores(rounds, None)
-        ends = _ends(free, reward_span * float(w.max() + 1), *how)
+        free, _ = ESTIMATORS[estimator.free].scores(rounds, None)
+        ends = _ends(free, *how)
         low = min(low, ends[0])
         high = max(high, ends[1])
     return _with_verdict(name, score, size, share, (low, high), settings)
@@ -359,20 +353,18 @@ def _spread(w):
     return (float(total**2 / (w @ w)), float(w.max() / total)) if total else (0.0, 1.0)
 
 
-def _ends(score, span, interval, level, rng, groups=None):
+def _ends(score, interval, level, rng, groups=None):
     """(low, high) of the mean of ``score``, its rows independent or, within ``groups`` (codes from 0), not."""
-    n, mean, deviation = len(score), score.mean(), score.std(ddof=1)
+    n = len(score)
     if interval == "bootstrap":
-        sums, counts = (score, np.ones(n)) if groups is None else (np.bincount(groups, score), np.bincount(groups))
-        draws = (rng.integers(len(sums), size=len(sums)) for _ in range(_DRAWS))
+        sums = score if groups is None else np.bincount(groups, score)
+        counts = np.ones(n) if groups is None else np.bincount(groups)
+        draws = (resampled_indices(len(sums), rng) for _ in range(_DRAWS))
         means = [sums[draw].sum() / counts[draw].sum() for draw in draws]
-        return tuple(np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
-    if interval == "normal":
-        error = deviation / np.sqrt(n) if groups is None else standard_error(score - mean, groups)
-        half = norm.ppf((1 + level) / 2) * error
-    else:
-        log = np.log(4 / (1 - level))
-        half = deviation * np.sqrt(2 * log / n) + 7 * span * log / (3 * (n - 1))
+        return percentile_ends(means, (1 - level) / 2)
+    mean = score.mean()
+    error = score.std(ddof=1) / np.sqrt(n) if groups is None else standard_error(score - mean, groups)
+    half = norm.ppf((1 + level) / 2) * error
     return mean - half, mean + half
 
 

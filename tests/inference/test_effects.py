@@ -11,7 +11,15 @@ from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 
 from causal_lib.checks import check_binary
 from causal_lib.graph import CausalGraph
-from causal_lib.inference import Effect, NoOverlapError, NotIdentifiableError, effect, effects, identify
+from causal_lib.inference import (
+    Effect,
+    NoOverlapError,
+    NotIdentifiableError,
+    effect,
+    effects,
+    identify,
+)
+from causal_lib.inference.estimators import ESTIMATORS, Estimate
 
 
 def _confounded(n, seed, strength=1.0):
@@ -84,7 +92,11 @@ def test_regression_is_least_squares_with_interactions():
 
 def test_matching_by_hand():
     frame = pd.DataFrame(
-        {"x": [0.0, 1.0, 2.0, 0.2, 1.1, 2.5], "t": [0, 0, 0, 1, 1, 1], "y": [1.0, 2.0, 4.0, 3.0, 4.0, 9.0]}
+        {
+            "x": [0.0, 1.0, 2.0, 0.2, 1.1, 2.5],
+            "t": [0, 0, 0, 1, 1, 1],
+            "y": [1.0, 2.0, 4.0, 3.0, 4.0, 9.0],
+        }
     )
     # The last row by itself in a place that only the second arm reaches: row 2 is used by it and by one more.
     frame = pd.concat([frame, pd.DataFrame({"x": [1.9], "t": [1], "y": [5.0]})], ignore_index=True)
@@ -114,7 +126,11 @@ def test_matching_measures_columns_in_their_standard_deviations():
     frame = pd.DataFrame({"a": rng.normal(size=80), "b": 1000 * rng.normal(size=80), "t": np.arange(80) % 2})
     frame["y"] = frame["a"] ** 2 + frame["t"] + rng.normal(size=80)
     found = effect(frame, "t", "y", adjustment=["a", "b"], estimator="matching")
-    x, t, y = np.column_stack([np.ones(80), frame[["a", "b"]]]), frame["t"].to_numpy(), frame["y"].to_numpy()
+    x, t, y = (
+        np.column_stack([np.ones(80), frame[["a", "b"]]]),
+        frame["t"].to_numpy(),
+        frame["y"].to_numpy(),
+    )
     lines = [np.linalg.lstsq(x[t == arm], y[t == arm], rcond=None)[0] for arm in (0, 1)]
     scaled, gains = frame[["a", "b"]].to_numpy() / frame[["a", "b"]].std(ddof=0).to_numpy(), []
     for row in range(80):
@@ -199,7 +215,13 @@ def test_front_door_and_instrument_are_right_where_the_confounder_is_hidden(draw
         t = (rng.random(n) < 1 / (1 + np.exp(-(u + 2 * z - 1)))).astype(int)
         m = (rng.random(n) < 0.2 + 0.5 * t).astype(int) + (rng.random(n) < 0.3)
         frame = pd.DataFrame(
-            {"z": z, "t": t, "m": m, "y": 2 * m + u + rng.normal(size=n), "w": 1.5 * t + u + rng.normal(size=n)}
+            {
+                "z": z,
+                "t": t,
+                "m": m,
+                "y": 2 * m + u + rng.normal(size=n),
+                "w": 1.5 * t + u + rng.normal(size=n),
+            }
         )
         for name, truth, found in (
             ("front_door", 2 * 0.5, effect(frame, "t", "y", estimand=front)),
@@ -240,7 +262,15 @@ def test_a_contrast_of_two_levels_is_the_binary_effect(estimator):
     binary = effect(frame, "t", "y", adjustment=["z"], estimator=estimator, cluster="user")
     named = frame.assign(t=frame["t"].map({0: "shown", 1: "hidden"}))
     both = [
-        effect(named, "t", "y", adjustment=["z"], estimator=estimator, cluster="user", contrast=contrast)
+        effect(
+            named,
+            "t",
+            "y",
+            adjustment=["z"],
+            estimator=estimator,
+            cluster="user",
+            contrast=contrast,
+        )
         for contrast in (("shown", "hidden"), ("hidden", "shown"))
     ]
     assert both[0].value == binary.value
@@ -252,7 +282,10 @@ def test_a_contrast_of_two_levels_is_the_binary_effect(estimator):
 
 
 def test_a_contrast_of_three_levels_by_hand():
-    frame, boost = _levels(600, 8), {"max_iter": 100, "max_leaf_nodes": 15, "min_samples_leaf": 50, "random_state": 0}
+    frame, boost = (
+        _levels(600, 8),
+        {"max_iter": 100, "max_leaf_nodes": 15, "min_samples_leaf": 50, "random_state": 0},
+    )
     found = {
         name: effect(frame, "t", "y", adjustment=["z"], contrast=("c", "a"), estimator=name)
         for name in ("aipw", "dr_learner", "regression", "ipw")
@@ -447,7 +480,7 @@ def test_dml_is_that_of_econml_where_there_are_no_clusters():
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.preprocessing import PolynomialFeatures
 
-    from causal_lib.inference.estimators import BOOST, arm_folds
+    from causal_lib.inference.nuisances import BOOST, arm_folds
 
     frame = _confounded(4000, 3).assign(flag=lambda f: (f["z"] > 0.3).astype(int))
     ours = effect(frame, "t", "y", adjustment=["z", "flag"], estimator="linear_dml")
@@ -484,11 +517,15 @@ def test_no_overlap_is_refused():
 def test_no_overlap_is_refused_for_the_level_that_lacks_it():
     frame = _levels(900, 0)
     frame["t"] = np.where(frame["z"] > 1, "c", frame["t"])
-    with pytest.raises(NoOverlapError, match=r"\d+ of 900 rows have an estimated propensity of the control below 0.01"):
+    with pytest.raises(
+        NoOverlapError,
+        match=r"\d+ of 900 rows have an estimated propensity of the control below 0.01",
+    ):
         effect(frame, "t", "y", adjustment=["z"], contrast=("a", "c"))
     fixed = _priced(900, 0).assign(t=lambda f: np.where(f["z"] > 0, f["t"], f["z"]))
     with pytest.raises(
-        NoOverlapError, match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%"
+        NoOverlapError,
+        match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%",
     ):
         effect(fixed, "t", "y", adjustment=["z"], estimator="causal_forest")
 
@@ -510,7 +547,7 @@ def _with(**columns):
         (
             _with(),
             {"estimator": "magic"},
-            r"unknown estimator 'magic'; known: aipw, difference, .* linear_dml, causal_forest, dr_learner, front_door, wald, orth",
+            r"unknown estimator 'magic'; known: aipw, ipw, linear_dml, .*, difference, front_door, wald, orth",
         ),
         (_with(), {"adjustment": None}, "give a graph, an estimand"),
         (_with(user=0), {"cluster": "user"}, "1 rows or clusters are too few for 5 folds"),
@@ -519,8 +556,16 @@ def _with(**columns):
             {"adjustment": [], "estimator": "linear_dml"},
             "needs at least one adjustment column; use 'difference'",
         ),
-        (_with(), {"adjustment": [], "estimator": "causal_forest"}, "needs at least one adjustment column"),
-        (_with(), {"adjustment": [], "estimator": "dr_learner"}, "needs at least one adjustment column"),
+        (
+            _with(),
+            {"adjustment": [], "estimator": "causal_forest"},
+            "needs at least one adjustment column",
+        ),
+        (
+            _with(),
+            {"adjustment": [], "estimator": "dr_learner"},
+            "needs at least one adjustment column",
+        ),
         (_with(), {"adjustment": ["y"]}, "adjustment holds y itself"),
         (_with(t=[np.nan] + [0, 1] * 29 + [1]), {}, "column 't' has 1 missing value"),
         (_with().head(0), {}, "has no rows"),
@@ -532,7 +577,11 @@ def _with(**columns):
             {"cluster": "user"},
             "rows of the treated fall into one",
         ),
-        (_with(t=[1] + [0] * 59), {}, "treatment 't': only 1 row of level 1; at least 2 are needed"),
+        (
+            _with(t=[1] + [0] * 59),
+            {},
+            "treatment 't': only 1 row of level 1; at least 2 are needed",
+        ),
         (
             _with(user=0),
             {"cluster": "user", "estimator": "difference"},
@@ -543,7 +592,11 @@ def _with(**columns):
             {"adjustment": ["z", "w"], "estimator": "regression"},
             "an arm of 2 rows is too",
         ),
-        (_with(t=list("abc") * 20), {}, r"treatment 't' has 3 levels \(a, b, c\): give contrast=\(control, treated\)$"),
+        (
+            _with(t=list("abc") * 20),
+            {},
+            r"treatment 't' has 3 levels \(a, b, c\): give contrast=\(control, treated\)$",
+        ),
         (
             _with(t=[0, 1, 2] * 20),
             {},
@@ -554,11 +607,15 @@ def _with(**columns):
             {"contrast": ("a", "q")},
             "contrast: 'q' is no level of treatment 't'; its levels: a, b",
         ),
-        (_with(t=list("ab") * 30), {"contrast": ("a", "a")}, r"contrast=\('a', 'a'\): two different levels are needed"),
+        (
+            _with(t=list("ab") * 30),
+            {"contrast": ("a", "a")},
+            r"contrast=\('a', 'a'\): two different levels are needed",
+        ),
         (
             _with(t=list("abc") * 20),
             {"contrast": ("a", "b"), "estimator": "matching"},
-            "'matching' cannot compare two of 3 levels of treatment 't'; those that can: aipw, ipw, regression, difference",
+            "'matching' cannot compare two of 3 levels of treatment 't'; those that can: aipw, ipw, dr_learner, regression, difference",
         ),
         (
             _with(t=np.arange(60.0)),
@@ -580,14 +637,16 @@ def test_bad_input(frame, arguments, message):
 def test_estimands_that_do_not_fit():
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
     with pytest.raises(
-        ValueError, match="'aipw' does not fit the estimand's strategy, front-door; those that do: front_door"
+        ValueError,
+        match="'aipw' does not fit the estimand's strategy, front-door; those that do: front_door",
     ):
         effect(_with(m=0), "t", "y", estimand=front, estimator="aipw")
     with pytest.raises(ValueError, match="mediators m: 1 of 2 levels are seen in one arm only; merge levels"):
         effect(_with(m=[0, 1] + [0] * 58), "t", "y", estimand=front)
     none = identify(CausalGraph.from_edges("ty", ["y -> t"]), "t", "y")
     with pytest.raises(
-        ValueError, match="strategy 'no effect' has no estimator; those that have: back-door, front-door"
+        ValueError,
+        match="strategy 'no effect' has no estimator; those that have: back-door, front-door",
     ):
         effect(_with(), "t", "y", estimand=none)
     moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
@@ -660,10 +719,19 @@ def test_sizes_that_are_told_by_hand():
         assert found.value == pytest.approx(means[1] - means[0])
         assert found.standard_error == pytest.approx(_error(left, frame["who"]))
     binary = effect(_confounded(90, 0), "t", "y", adjustment=[], estimator="difference")
-    assert binary.diagnostics == {"rows": 90, "clusters": 90, "treated": int(_confounded(90, 0)["t"].sum())}
+    assert binary.diagnostics == {
+        "rows": 90,
+        "clusters": 90,
+        "treated": int(_confounded(90, 0)["t"].sum()),
+    }
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
     passed = effect(_with(m=[0, 0, 1] * 20), "t", "y", estimand=front, cluster="user")
-    assert passed.diagnostics == {"rows": 60, "clusters": 30, "treated": int(_with()["t"].sum()), "mediator_levels": 2}
+    assert passed.diagnostics == {
+        "rows": 60,
+        "clusters": 30,
+        "treated": int(_with()["t"].sum()),
+        "mediator_levels": 2,
+    }
     assert (passed.estimator, passed.adjustment, passed.contrast) == ("front_door", (), None)
 
 
@@ -684,7 +752,10 @@ def test_all_diagnostics_of_weighting_by_hand():
         expected = {"rows": 500, "clusters": 500, "treated": (code == 1).sum()}
         expected |= {"propensity_min": chances[:, 1].min(), "propensity_max": chances[:, 1].max()}
         if levels == 3:
-            expected |= {"control": (code == 0).sum(), "control_propensity_min": chances[:, 0].min()}
+            expected |= {
+                "control": (code == 0).sum(),
+                "control_propensity_min": chances[:, 0].min(),
+            }
         for label, w in (("before", np.ones(500)), ("after", weights)):
             gaps = []
             for column in x:
@@ -714,21 +785,22 @@ def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
     """And which family of functions the named one is of."""
     asked = []
 
-    def fake(family, name):
-        def one(y, t, x, groups, seed):
-            asked.append((family, name, sorted(set(t.tolist())), seed))
-            return 1.0, np.tile([-1.0, 1.0], len(y) // 2), np.ones(len(y)), {}
+    def fake(name, per_unit):
+        def one(sample):
+            asked.append((name, per_unit, sorted(set(sample.t.tolist())), sample.seed))
+            n = len(sample.y)
+            return Estimate(1.0, np.tile([-1.0, 1.0], n // 2), np.ones(n), {})
 
         return one
 
-    for family in ("ESTIMATORS", "PER_UNIT"):
-        for name in getattr(effects, family):
-            monkeypatch.setitem(getattr(effects, family), name, fake(family, name))
+    for name, entry in ESTIMATORS.items():
+        of_unit = entry.of_one_unit and fake(name, True)
+        monkeypatch.setitem(ESTIMATORS, name, replace(entry, estimate=fake(name, False), of_one_unit=of_unit))
     frame = pd.DataFrame({"t": np.arange(220) % levels, "z": np.arange(220.0)}).assign(y=lambda f: f["z"])
     found = effect(frame, "t", "y", **{"adjustment": ["z"], "seed": 3} | how)
     per_unit = levels > 2 and "contrast" not in how
     codes = list(range(levels)) if per_unit else [0, 1] if levels == 2 else [0, 1, 2]
-    assert asked == [("PER_UNIT" if per_unit else "ESTIMATORS", estimator, codes, 3)]
+    assert asked == [(estimator, per_unit, codes, 3)]
     assert found.estimator == estimator
     assert found.standard_error == pytest.approx(np.sqrt(220 * 220 / 219) / 220)
 
@@ -736,27 +808,29 @@ def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
 def test_ten_levels_are_names_and_eleven_a_number():
     frame = pd.DataFrame({"t": np.arange(60) % 10, "z": 0.0, "y": np.arange(60.0)})
     with pytest.raises(
-        ValueError, match=r"has 10 levels \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9\): give contrast=\(control, tr"
+        ValueError,
+        match=r"has 10 levels \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9\): give contrast=\(control, tr",
     ):
         effect(frame, "t", "y", adjustment=["z"])
     with pytest.raises(ValueError, match=r"number with 11 \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...\)"):
         effect(frame.assign(t=np.arange(60) % 11), "t", "y", adjustment=["z"], estimator="ipw")
     named = frame.assign(t=[str(2 + k % 11) for k in range(60)])
     with pytest.raises(
-        ValueError, match=r"has 11 levels \(10, 11, 12, 2, 3, 4, 5, 6, 7, 8, ...\): give contrast=[^,]*, treated\)$"
+        ValueError,
+        match=r"has 11 levels \(10, 11, 12, 2, 3, 4, 5, 6, 7, 8, ...\): give contrast=[^,]*, treated\)$",
     ):
         effect(named, "t", "y", adjustment=["z"])
 
 
 def test_codes_of_a_contrast_by_hand():
     values = pd.Series(list("cabcbca"), name="t")
-    codes, counts, fitting = effects._coded(values, ("b", "c"), None)
-    assert codes.tolist() == [1, 2, 0, 1, 0, 1, 2]
-    assert counts == {"treated": 3, "control": 2}
-    assert fitting == effects.CONTRASTS
-    codes, counts, fitting = effects._coded(pd.Series([True, False, True, False], name="t"), None, None)
-    assert (codes.tolist(), counts) == ([1, 0, 1, 0], {"treated": 2})
-    assert "matching" in fitting
+    coded = effects._coded(values, ("b", "c"), None)
+    assert coded.codes.tolist() == [1, 2, 0, 1, 0, 1, 2]
+    assert coded.counts == {"treated": 3, "control": 2}
+    assert coded.fitting == ["aipw", "ipw", "dr_learner", "regression", "difference"]
+    coded = effects._coded(pd.Series([True, False, True, False], name="t"), None, None)
+    assert (coded.codes.tolist(), coded.counts) == ([1, 0, 1, 0], {"treated": 2})
+    assert "matching" in coded.fitting
     for contrast in (("a",), ("a", "b", "c")):
         with pytest.raises(ValueError, match="two different levels are needed"):
             effects._coded(values, contrast, None)
@@ -792,7 +866,8 @@ def test_refusals_before_anything_is_computed():
     with pytest.raises(ValueError, match="adjustment holds t, y itself"):
         effect(_with(), "t", "y", adjustment=["y", "t"])
     with pytest.raises(
-        ValueError, match="'wald' does not fit the estimand's strategy, back-door; those that do: aipw, diff"
+        ValueError,
+        match="'wald' does not fit the estimand's strategy, back-door; those that do: aipw, ipw",
     ):
         effect(_with(), "t", "y", adjustment=["z"], estimator="wald")
     moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)

@@ -129,7 +129,10 @@ def test_what_is_hidden_may_be_refused_in_some_members_only():
 def test_classes_that_are_too_large_or_none_are_refused():
     names = [f"v{k}" for k in range(7)]
     complete = CausalGraph.from_edges(names, [f"{a} -- {b}" for a, b in itertools.combinations(names, 2)])
-    with pytest.raises(ValueError, match="more than 100 members; direct some of its 21 undirected edges by knowledge"):
+    with pytest.raises(
+        ValueError,
+        match="more than 100 members; direct some of its 21 undirected edges by knowledge",
+    ):
         identify_class(complete, "v0", "v1", limit=100)
     with pytest.raises(ValueError, match="stands for no class of DAGs"):
         list(members(CausalGraph.from_edges("ab", ["a <-> b"])))
@@ -176,7 +179,11 @@ def test_members_are_of_one_case_if_their_formula_is_one(edges, treatment, outco
 def test_instruments_are_taken_when_asked_for():
     graph = CausalGraph.from_edges("zxyupq", ["z -> x", "x -> y", "u -> x", "u -> y", "p -- q"])
     taken = identify_class(graph, "x", "y", hidden=["u"], instruments=True)
-    assert (taken.verdict, taken.estimand.strategy, taken.cases[0].count) == ("identified", "instrument", 2)
+    assert (taken.verdict, taken.estimand.strategy, taken.cases[0].count) == (
+        "identified",
+        "instrument",
+        2,
+    )
     left = identify_class(graph, "x", "y", hidden=["u"])
     assert left.verdict == "refused"
     assert (left.deciding, left.among) == ({}, "DAGs")
@@ -186,9 +193,9 @@ def test_instruments_are_taken_when_asked_for():
 def test_a_case_is_told_by_a_set_that_is_right_in_all_of_it():
     dag = CausalGraph.from_edges("xyab", ["a -> x", "a -> b", "b -> y", "x -> y"])
     estimand = identify(dag, "x", "y")
-    one = {"key": "back-door", "sets": [("a",), ("b",)], "estimand": estimand}
-    assert classes._chosen(one) is estimand
-    other = classes._chosen(one | {"sets": [("b",)]})
+    case = classes._OpenCase(estimand, None, dag, [("a",), ("b",)]).frozen(7)
+    assert (case.estimand is estimand, case.count, case.example) == (True, 7, dag)
+    other = classes._OpenCase(estimand, None, dag, [("b",)]).frozen(1).estimand
     assert other.adjustment == ("b",)
     assert other.latex == estimand.by(["b"]).latex
 
@@ -200,11 +207,11 @@ def test_a_member_joins_a_case_whose_set_is_right_in_it_and_narrows_its_sets():
     found = []
 
     def place(dag):
-        return classes._place(found, dag, "x", "y", lambda one: identify(one, "x", "y"))
+        return classes._case_of(found, dag, "x", "y", lambda one: identify(one, "x", "y"))
 
     assert [place(dag) for dag in (both, both, only_b, both, neither, only_b)] == [0, 0, 0, 0, 1, 0]
-    assert found[0]["sets"] == [("b",)]
-    assert found[1]["sets"] == [("a",)]
+    assert found[0].sets == [("b",)]
+    assert found[1].sets == [("a",)]
 
 
 def test_a_class_of_just_as_many_members_as_the_limit_is_listed():

@@ -11,6 +11,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from causal_lib.graph import CausalGraph
 from causal_lib.inference import UpliftModel, dose_response, effect, identify
 from causal_lib.inference import estimators as e
+from causal_lib.inference import nuisances as n
 from causal_lib.inference.counterfactuals import probabilities_of_causation
 
 COPIES = 2000
@@ -35,15 +36,19 @@ def _known(x):
 
 
 def _plain(name, treatment):
-    return lambda f: e.PLAIN[name](f["y"].to_numpy(), f[treatment].to_numpy(), f[["x"]], None, 0)
+    return lambda f: e.ESTIMATORS[name](_sample(f, treatment))
+
+
+def _sample(f, treatment, **more):
+    return e.Sample(f["y"].to_numpy(), f[treatment].to_numpy(), f[["x"]], **more)
 
 
 SMOOTH = {
     **{name: _plain(name, "t") for name in ("difference", "regression", "ipw")},
     **{f"{name} of three levels": _plain(name, "m") for name in ("difference", "regression", "ipw")},
-    "slope": lambda f: e.slope(f["y"].to_numpy(), f["dose"].to_numpy(), f[["x"]], None, 0),
-    "front_door": lambda f: e.front_door(f["y"].to_numpy(), f["t"].to_numpy(), f[["m"]]),
-    "wald": lambda f: e.wald(f["y"].to_numpy(), f["dose"].to_numpy(), f["z"].to_numpy(), f[["x"]]),
+    "slope": lambda f: e.regression_slope(_sample(f, "dose")),
+    "front_door": lambda f: e.front_door(_sample(f, "t", mediators=f[["m"]])),
+    "wald": lambda f: e.wald(_sample(f, "dose", z=f["z"].to_numpy())),
 }
 """Estimators without neighbours or boosting, whose answer is a smooth function of the rows' weights."""
 
@@ -77,9 +82,9 @@ def test_an_instrument_is_weak_below_an_f_of_ten():
 
     for strength in (5.0, 9.9):
         with pytest.raises(ValueError, match=f"the instrument is weak: first-stage F {strength:.1f}, below 10"):
-            e.wald(y, moved(strength), z, none)
+            e.wald(e.Sample(y, moved(strength), none, z=z))
     for strength in (10.1, 15.0):
-        found = e.wald(y, moved(strength), z, none)[3]["first_stage_f"]
+        found = e.wald(e.Sample(y, moved(strength), none, z=z))[3]["first_stage_f"]
         fitted = sm.OLS(moved(strength), sm.add_constant(z)).fit(cov_type="HC0")
         assert found == pytest.approx(fitted.tvalues[1] ** 2, rel=1e-9)
         assert found == pytest.approx(strength, rel=1e-9)
@@ -88,41 +93,47 @@ def test_an_instrument_is_weak_below_an_f_of_ten():
 def test_one_row_in_a_hundred_may_lie_outside_one_to_99_percent():
     share = np.full(1000, 0.5)
     share[:6], share[6:10], share[10:30] = 0.0099, 0.9901, 0.0101
-    e.check_overlap(np.column_stack([1 - share, share]))
+    n.check_overlap(np.column_stack([1 - share, share]))
     share[30] = 0.9901
     with pytest.raises(
-        e.NoOverlapError, match=r"no overlap: 11 of 1000 rows have an estimated propensity outside \[0.01"
+        n.NoOverlapError,
+        match=r"no overlap: 11 of 1000 rows have an estimated propensity outside \[0.01",
     ):
-        e.check_overlap(np.column_stack([1 - share, share]))
+        n.check_overlap(np.column_stack([1 - share, share]))
     # With further levels each of the two must be possible; neither need be unlikely.
     three = np.column_stack([np.full(1000, 0.995), np.full(1000, 0.5)])
     three[:10, 1] = 0.0099
-    e.check_overlap(three, others=True)
+    n.check_overlap(three, others=True)
     three[10, 1] = 0.0099
     with pytest.raises(
-        e.NoOverlapError, match=r"11 of 1000 rows have an estimated propensity of the treated below 0\.01"
+        n.NoOverlapError,
+        match=r"11 of 1000 rows have an estimated propensity of the treated below 0\.01",
     ):
-        e.check_overlap(three, others=True)
+        n.check_overlap(three, others=True)
 
 
 def test_a_hundredth_of_the_variance_of_a_numeric_treatment_must_be_left():
     t, rest = np.tile([-1.0, 1.0], 500), np.full(1000, 1.0)
-    assert e.check_moves(0.11 * t, t)["treatment_left"] == pytest.approx(0.0121)
-    with pytest.raises(e.NoOverlapError, match=r"no overlap: the adjustment columns explain 99\.2% of the treatment"):
-        e.check_moves(0.09 * t, t)
+    assert n.check_moves(0.11 * t, t)["treatment_left"] == pytest.approx(0.0121)
+    with pytest.raises(
+        n.NoOverlapError,
+        match=r"no overlap: the adjustment columns explain 99\.2% of the treatment",
+    ):
+        n.check_moves(0.09 * t, t)
     rest[:10] = 0.0099
-    e.check_moves(t, t, rest)
+    n.check_moves(t, t, rest)
     rest[10] = 0.0099
     with pytest.raises(
-        e.NoOverlapError, match="for 11 of 1000 rows the adjustment columns leave the treatment under 1%"
+        n.NoOverlapError,
+        match="for 11 of 1000 rows the adjustment columns leave the treatment under 1%",
     ):
-        e.check_moves(t, t, rest)
+        n.check_moves(t, t, rest)
 
 
 def test_imbalance_is_in_units_of_the_arms_mean_deviation():
     """Arms of variance 2 and 8: a deviation of the root of 5. The means 1 and 3, or 1 and 2 with weights 3 and 1."""
     x, t = pd.DataFrame({"a": [0.0, 2.0, 1.0, 5.0], "same": 1.0}), np.array([0, 0, 1, 1])
-    found = e.overlap(np.full((4, 2), 0.5), x, t, np.array([1.0, 1.0, 3.0, 1.0]))
+    found = n.overlap(np.full((4, 2), 0.5), x, t, np.array([1.0, 1.0, 3.0, 1.0]))
     assert found["imbalance_before"] == pytest.approx(2 / np.sqrt(5))
     assert found["imbalance_after"] == pytest.approx(1 / np.sqrt(5))
 
@@ -131,13 +142,16 @@ def test_folds_are_those_of_scikit_learn_by_seed():
     alone, groups = np.arange(40), np.repeat(np.arange(20), 2)
     for seed in (0, 3):
         for found, expected in (
-            (e.folds(alone, seed), KFold(5, shuffle=True, random_state=seed).split(alone)),
-            (e.folds(groups, seed), GroupKFold(5, shuffle=True, random_state=seed).split(groups, groups=groups)),
+            (n.folds(alone, seed), KFold(5, shuffle=True, random_state=seed).split(alone)),
+            (
+                n.folds(groups, seed),
+                GroupKFold(5, shuffle=True, random_state=seed).split(groups, groups=groups),
+            ),
         ):
             for (train, test), (theirs, others) in zip(found, expected, strict=True):
                 assert train.tolist() == theirs.tolist()
                 assert test.tolist() == others.tolist()
-    parts = [[test.tolist() for _, test in e.folds(groups, seed)] for seed in (0, 3)]
+    parts = [[test.tolist() for _, test in n.folds(groups, seed)] for seed in (0, 3)]
     assert parts[0] != parts[1]
 
 
@@ -168,7 +182,12 @@ CROSS_FITTED = {
         for name in ("linear_dml", "causal_forest")
     },
     "several levels": lambda f: effect(
-        f.assign(t=np.where(f["z"] > 1, 2, f["t"])), "t", "y", adjustment=["who"], contrast=(0, 1), cluster="who"
+        f.assign(t=np.where(f["z"] > 1, 2, f["t"])),
+        "t",
+        "y",
+        adjustment=["who"],
+        contrast=(0, 1),
+        cluster="who",
     ),
     "orthogonal_iv": lambda f: effect(f, "dose", "y", estimand=_moved(), estimator="orthogonal_iv", cluster="who"),
     "uplift": lambda f: UpliftModel.train(f, "t", "y", ["who"], cluster="who"),
@@ -212,15 +231,15 @@ def test_no_model_predicts_for_a_cluster_that_it_was_trained_on(name, monkeypatc
 
 def test_categories_of_new_rows_are_coded_as_those_of_training():
     old = pd.DataFrame({"n": [1, 2, 3, 4], "kind": list("abca"), "flag": [True, False, True, True]})
-    wide = e.design(old, ["n", "kind", "flag"])
+    wide = n.design(old, ["n", "kind", "flag"])
     assert wide.columns.tolist() == ["n", "flag", "kind_b", "kind_c"]
     assert wide["kind_b"].tolist() == [0, 1, 0, 0]
     new = pd.DataFrame({"n": [7, 8, 9], "kind": list("ccd"), "flag": False})  # no a, and a level that is new
-    found = e.design(new, ["n", "kind", "flag"], like=wide.columns)
+    found = n.design(new, ["n", "kind", "flag"], like=wide.columns)
     assert found.columns.tolist() == wide.columns.tolist()
     assert found.to_numpy().tolist() == [[7, 0, 0, 1], [8, 0, 0, 1], [9, 0, 0, 0]]
-    assert e.design(old, ["n", "kind", "flag"], like=wide.columns).equals(wide)
-    assert e.design(old, []).shape == (4, 0)
+    assert n.design(old, ["n", "kind", "flag"], like=wide.columns).equals(wide)
+    assert n.design(old, []).shape == (4, 0)
 
 
 def test_errors_and_covariances_of_unequal_clusters_by_hand():
@@ -230,19 +249,19 @@ def test_errors_and_covariances_of_unequal_clusters_by_hand():
     )
     sums = np.array([[0.0, 3.0], [4.0, -5.0], [-4.0, 2.0]])
     by_hand = sums.T @ sums * 3 / 2 / 25
-    assert e.clustered_covariance(influence, groups) == pytest.approx(by_hand)
+    assert n.clustered_covariance(influence, groups) == pytest.approx(by_hand)
     for column in (0, 1):
-        assert e.standard_error(influence[:, column], groups) == pytest.approx(np.sqrt(by_hand[column, column]))
-    assert e.standard_error(np.array([3.0, -1.0]), np.array([0, 1])) == pytest.approx(np.sqrt(10 * 2) / 2)
+        assert n.standard_error(influence[:, column], groups) == pytest.approx(np.sqrt(by_hand[column, column]))
+    assert n.standard_error(np.array([3.0, -1.0]), np.array([0, 1])) == pytest.approx(np.sqrt(10 * 2) / 2)
     with pytest.raises(ValueError, match="1 row or cluster is too few for a standard error; at least 2 are needed"):
-        e.standard_error(np.array([1.0, 2.0]), np.array([0, 0]))
+        n.standard_error(np.array([1.0, 2.0]), np.array([0, 0]))
 
 
 def test_scores_by_hand():
     y, t = np.array([3.0, 1.0, 2.0, 5.0]), np.array([1, 0, 2, 1])
     chances = np.array([[0.3, 0.5], [0.2, 0.4], [0.1, 0.6], [0.4, 0.25]])
     means = np.array([[1.0, 2.0], [0.5, 4.0], [1.0, 1.5], [2.0, 3.0]])
-    score, weights = e.dr_scores(y, t, chances, means)
+    score, weights = n.dr_scores(y, t, chances, means)
     assert weights.tolist() == pytest.approx([2.0, 5.0, 0.0, 4.0])
     assert score.tolist() == pytest.approx([1 + 2 * (3 - 2), 3.5 - 5 * (1 - 0.5), 0.5, 1 + 4 * (5 - 3)])
 
@@ -251,7 +270,7 @@ def test_diagnostics_of_arms_by_hand():
     x = pd.DataFrame({"a": [0.0, 2.0, 1.0, 5.0, 9.0], "b": [3.0, 1.0, 0.0, -2.0, 9.0]})
     t, weights = np.array([0, 0, 1, 1, 2]), np.array([1.0, 3.0, 1.0, 1.0, 0.0])
     chances = np.array([[0.2, 0.3], [0.4, 0.5], [0.1, 0.7], [0.3, 0.6], [0.5, 0.25]])
-    found = e.overlap(chances, x, t, weights)
+    found = n.overlap(chances, x, t, weights)
     # Arms of b: 3, 1 and 0, -2: means 2 and -1, variances 2 and 2; with the weights 1.5 and -1.
     assert found == pytest.approx(
         {
@@ -262,17 +281,17 @@ def test_diagnostics_of_arms_by_hand():
             "imbalance_after": 2.5 / np.sqrt(2),
         }
     )
-    assert list(e.overlap(chances[:4], x[:4], t[:4], weights[:4])) == [
+    assert list(n.overlap(chances[:4], x[:4], t[:4], weights[:4])) == [
         "propensity_min", "propensity_max", "imbalance_before", "imbalance_after",
     ]  # fmt: skip
-    none = e.overlap(chances, x[[]], t, weights)
+    none = n.overlap(chances, x[[]], t, weights)
     assert (none["imbalance_before"], none["imbalance_after"]) == (0.0, 0.0)
 
 
 def test_without_columns_shares_and_means_are_those_of_the_other_folds():
     rng = np.random.default_rng(1)
     t, y, groups = rng.integers(3, size=60), rng.normal(size=60), np.repeat(np.arange(20), 3)
-    chances, means = e.cross_fit(y, t, pd.DataFrame(index=range(60)), groups, 4)
+    chances, means = n.cross_fit(y, t, pd.DataFrame(index=range(60)), groups, 4)
     for train, test in GroupKFold(5, shuffle=True, random_state=4).split(groups, groups=groups):
         for arm in (0, 1):
             assert chances[test, arm] == pytest.approx(np.full(len(test), (t[train] == arm).mean()))
@@ -281,32 +300,38 @@ def test_without_columns_shares_and_means_are_those_of_the_other_folds():
 
 def test_a_model_of_one_level_says_that_level():
     x = pd.DataFrame({"a": np.arange(80.0)})
-    assert e.fit(np.full(80, 3.5), x, 0)(x[:2]).tolist() == [3.5, 3.5]
-    two = e.fit(np.arange(80) // 40, x, 5)(x)
+    assert n.fit(np.full(80, 3.5), x, 0)(x[:2]).tolist() == [3.5, 3.5]
+    two = n.fit(np.arange(80) // 40, x, 5)(x)
     assert two == pytest.approx(
-        HistGradientBoostingClassifier(**e.BOOST, random_state=5).fit(x, np.arange(80) // 40).predict_proba(x)[:, 1]
+        HistGradientBoostingClassifier(**n.BOOST, random_state=5).fit(x, np.arange(80) // 40).predict_proba(x)[:, 1]
     )
-    numbers = e.fit(1 + np.arange(80) // 40, x, 5)(x)  # 1 and 2 are numbers
+    numbers = n.fit(1 + np.arange(80) // 40, x, 5)(x)  # 1 and 2 are numbers
     assert numbers == pytest.approx(
-        HistGradientBoostingRegressor(**e.BOOST, random_state=5).fit(x, 1 + np.arange(80) // 40).predict(x)
+        HistGradientBoostingRegressor(**n.BOOST, random_state=5).fit(x, 1 + np.arange(80) // 40).predict(x)
     )
 
 
 def test_the_settings_of_the_boosted_models():
-    assert e.BOOST == {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 50}
+    assert n.BOOST == {
+        "max_iter": 100,
+        "learning_rate": 0.1,
+        "max_leaf_nodes": 15,
+        "min_samples_leaf": 50,
+    }
     with pytest.raises(ValueError, match="4 rows or clusters are too few for 5 folds"):
-        e.folds(np.arange(4), 0)
-    assert len(list(e.folds(np.arange(5), 0))) == 5
+        n.folds(np.arange(4), 0)
+    assert len(list(n.folds(np.arange(5), 0))) == 5
 
 
 def test_both_arms_must_be_among_the_rows_to_train_on():
     t, groups = np.array([0, 0, 0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4, 5, 5])
     with pytest.raises(
-        ValueError, match="all 2 rows of the treated fall into one of 5 folds: too few rows or clusters"
+        ValueError,
+        match="all 2 rows of the treated fall into one of 5 folds: too few rows or clusters",
     ):
-        list(e.arm_folds(t, groups, 0))
+        list(n.arm_folds(t, groups, 0))
     with pytest.raises(ValueError, match="all 2 rows of the control fall into one of 5 folds"):
-        list(e.arm_folds(1 - t, groups, 0))
+        list(n.arm_folds(1 - t, groups, 0))
 
 
 def test_front_doors_of_two_mediators_by_hand():
@@ -317,7 +342,7 @@ def test_front_doors_of_two_mediators_by_hand():
     k = rng.choice(3, p=[0.5, 0.3, 0.2], size=300)
     y = m * (1 + t) + k * m + 0.5 * t + rng.normal(size=300)
     frame = pd.DataFrame({"t": t, "m": m, "k": k, "y": y})
-    value, _, weights, diagnostics = e.front_door(y, t, frame[["m", "k"]])
+    value, _, weights, diagnostics = e.front_door(e.Sample(y, t, frame[[]], mediators=frame[["m", "k"]]))
     by_hand = 0.0
     for _, part in frame.groupby(["m", "k"]):
         shares = [(part["t"] == arm).sum() / (t == arm).sum() for arm in (0, 1)]
@@ -327,36 +352,39 @@ def test_front_doors_of_two_mediators_by_hand():
     assert diagnostics == {"mediator_levels": 6}
     assert weights.tolist() == [1.0] * 300
     keep = (m != 1) | (k != 2) | (t == 1)
-    with pytest.raises(e.NoOverlapError, match="mediators m, k: 1 of 6 levels are seen in one arm only; merge levels"):
-        e.front_door(y[keep], t[keep], frame.loc[keep, ["m", "k"]])
+    with pytest.raises(
+        n.NoOverlapError,
+        match="mediators m, k: 1 of 6 levels are seen in one arm only; merge levels",
+    ):
+        e.front_door(e.Sample(y[keep], t[keep], frame[[]][keep], mediators=frame.loc[keep, ["m", "k"]]))
 
 
 def test_arms_and_tables_that_are_just_large_enough():
     rng = np.random.default_rng(4)
     x, y = pd.DataFrame(rng.normal(size=(9, 2)), columns=["a", "b"]), rng.normal(size=9)
     t = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0])
-    assert np.isfinite(e.PLAIN["regression"](y, t, x, None, 0)[0])
+    assert np.isfinite(e.ESTIMATORS["regression"](e.Sample(y, t, x))[0])
     with pytest.raises(ValueError, match="an arm of 2 rows is too small for 3 columns of adjustment and constant"):
-        e.PLAIN["regression"](y[1:], t[1:], x[1:], None, 0)
+        e.ESTIMATORS["regression"](e.Sample(y[1:], t[1:], x[1:]))
     dose = rng.normal(size=9)
-    assert np.isfinite(e.slope(y[:7], dose[:7], x[:7], None, 0)[0])
+    assert np.isfinite(e.regression_slope(e.Sample(y[:7], dose[:7], x[:7]))[0])
     with pytest.raises(ValueError, match="6 rows are too few for 6 columns of treatment, adjustment and products"):
-        e.slope(y[:6], dose[:6], x[:6], None, 0)
+        e.regression_slope(e.Sample(y[:6], dose[:6], x[:6]))
     controls = np.column_stack([np.ones(9), x - x.mean()])
     left = dose - controls @ np.linalg.lstsq(controls, dose, rcond=None)[0]
-    assert e.slope(y, dose, x, None, 0)[3]["treatment_left"] == pytest.approx(left.var() / dose.var())
+    assert e.regression_slope(e.Sample(y, dose, x))[3]["treatment_left"] == pytest.approx(left.var() / dose.var())
 
 
 def test_matching_without_columns_is_the_difference_and_a_constant_column_does_not_count():
     frame = small(1)
     y, t = frame["y"].to_numpy(), frame["t"].to_numpy()
-    none = e.PLAIN["matching"](y, t, frame[[]], None, 0)
+    none = e.ESTIMATORS["matching"](e.Sample(y, t, frame[[]]))
     assert none[0] == pytest.approx(y[t == 1].mean() - y[t == 0].mean())
-    plain, more = (e.PLAIN["matching"](y, t, x, None, 0) for x in (frame[["x"]], frame[["x"]].assign(c=5.0)))
+    plain, more = (e.ESTIMATORS["matching"](e.Sample(y, t, x)) for x in (frame[["x"]], frame[["x"]].assign(c=5.0)))
     assert more[0] == pytest.approx(plain[0])
     used = plain[2]
     assert used.sum() == 2 * len(y)
-    assert plain[3]["imbalance_after"] == pytest.approx(e._imbalance(frame[["x"]], t, used))
+    assert plain[3]["imbalance_after"] == pytest.approx(n._imbalance(frame[["x"]], t, used))
 
 
 def test_what_is_left_of_a_treatment_is_measured_in_its_own_units():
@@ -364,34 +392,91 @@ def test_what_is_left_of_a_treatment_is_measured_in_its_own_units():
     t = np.tile([-5.0, 5.0], 500)
     rest = np.full(1000, 25.0)
     rest[:10], rest[10:20] = 0.249, 0.251
-    assert e.check_moves(0.5 * t, t, rest) == {"treatment_left": pytest.approx(0.25)}
+    assert n.check_moves(0.5 * t, t, rest) == {"treatment_left": pytest.approx(0.25)}
     rest[20] = 0.249
     with pytest.raises(
-        e.NoOverlapError, match=r"for 11 of 1000 rows .* under 1% of its variance; restrict the question"
+        n.NoOverlapError, match=r"for 11 of 1000 rows .* under 1% of its variance; restrict the question"
     ):
-        e.check_moves(0.5 * t, t, rest)
-    assert e.check_moves(0.1 * t, t)["treatment_left"] == pytest.approx(0.01)
+        n.check_moves(0.5 * t, t, rest)
+    assert n.check_moves(0.1 * t, t)["treatment_left"] == pytest.approx(0.01)
     with pytest.raises(
-        e.NoOverlapError, match=r"explain 99\.1% of the treatment; restrict the question to rows whose tre"
+        n.NoOverlapError, match=r"explain 99\.1% of the treatment; restrict the question to rows whose tre"
     ):
-        e.check_moves(0.0949 * t, t)
+        n.check_moves(0.0949 * t, t)
 
 
 def test_overlap_is_asked_of_both_levels_and_of_both_ends():
     """Beyond 0.01 and 0.99; of more levels the lower end alone, the control first."""
     chance = np.full(200, 0.5)
     chance[:2] = 0.001
-    e.check_overlap(np.column_stack([1 - chance, chance]))
+    n.check_overlap(np.column_stack([1 - chance, chance]))
     for beyond in (0.001, 0.999):
         chance[2] = beyond
         with pytest.raises(
-            e.NoOverlapError, match=r"3 of 200 rows have an estimated propensity outside \[0.01, 0.99\]; re"
+            n.NoOverlapError, match=r"3 of 200 rows have an estimated propensity outside \[0.01, 0.99\]; re"
         ):
-            e.check_overlap(np.column_stack([1 - chance, chance]))
+            n.check_overlap(np.column_stack([1 - chance, chance]))
     for arm, name in enumerate(("control", "treated")):
         three = np.full((200, 2), 0.3)
         three[:3, arm] = 0.001
         with pytest.raises(
-            e.NoOverlapError, match=rf"3 of 200 rows .* of the {name} below 0\.01; restrict the question"
+            n.NoOverlapError, match=rf"3 of 200 rows .* of the {name} below 0\.01; restrict the question"
         ):
-            e.check_overlap(three, others=True)
+            n.check_overlap(three, others=True)
+
+
+# ---- the registry --------------------------------------------------------------------------------
+
+
+def test_what_serves_what_with_the_default_first():
+    assert e.serving("back-door")[0] == "aipw"
+    assert e.serving("front-door") == ["front_door"]
+    assert e.serving("instrument") == ["wald", "orthogonal_iv"]
+    assert e.serving("no effect") == []
+    assert e.comparing_levels() == ["aipw", "ipw", "dr_learner", "regression", "difference"]
+    assert e.of_one_unit() == ["linear_dml", "causal_forest", "regression"]
+
+
+def test_of_one_unit_some_estimator_needs_no_columns():
+    assert any(not e.ESTIMATORS[name].needs_columns for name in e.of_one_unit())
+
+
+@pytest.mark.parametrize("name", e.ESTIMATORS)
+def test_an_entry_is_whole_and_says_when_it_is_right_and_where_it_comes_from(name):
+    entry = e.ESTIMATORS[name]
+    assert entry.name == name
+    assert all([entry.formula, entry.right_when, entry.prefer_when])
+    assert "Source: " in entry.estimate.__doc__
+    assert f"| {name} | {entry.formula} | " in e.estimators_table()
+    assert f"| {name} | {entry.formula} | " in effect.__doc__
+
+
+@pytest.mark.parametrize("name", [name for name, one in e.ESTIMATORS.items() if one.needs_columns])
+def test_what_needs_columns_says_what_to_use_without(name):
+    frame = small(2)
+    sample = e.Sample(frame["y"].to_numpy(), frame["t"].to_numpy(), frame[[]], z=frame["z"].to_numpy())
+    message = f"estimator '{name}' needs at least one .* column; use '(\\w+)' without any"
+    with pytest.raises(ValueError, match=message) as refusal:
+        e.ESTIMATORS[name](sample)
+    instead = e.ESTIMATORS[str(refusal.value).split("use '")[1].split("'")[0]]
+    assert not instead.needs_columns
+    assert instead.strategy == e.ESTIMATORS[name].strategy
+
+
+def test_an_estimator_that_is_registered_is_offered_by_effect(monkeypatch):
+    """One entry is all that it takes: the choice, the checks and the error texts follow."""
+    entry = e.Estimator(
+        "constant",
+        lambda sample: e.Estimate(3.0, np.tile([-1.0, 1.0], len(sample.y) // 2), np.ones(len(sample.y))),
+        "back-door",
+        "3",
+        "never",
+        "never",
+    )
+    monkeypatch.setitem(e.ESTIMATORS, "constant", entry)
+    found = effect(small(), "t", "y", adjustment=["x"], estimator="constant")
+    assert (found.value, found.estimator, found.effective_sample_size) == (3.0, "constant", 24)
+    with pytest.raises(ValueError, match=r"known: .*, constant"):
+        effect(small(), "t", "y", adjustment=["x"], estimator="magic")
+    with pytest.raises(ValueError, match="'constant' cannot compare two of 3 levels of treatment 'm'"):
+        effect(small(), "m", "y", adjustment=[], contrast=(0, 1), estimator="constant")

@@ -9,7 +9,13 @@ import statsmodels.api as sm
 from scipy.stats import t as student
 
 from causal_lib.inference.effects import Effect
-from causal_lib.inference.robustness import Sensitivity, _bound, e_value, refute, sensitivity
+from causal_lib.inference.robustness import (
+    Sensitivity,
+    _bound_by_column,
+    e_value,
+    refute,
+    sensitivity,
+)
 
 
 def test_the_numbers_of_the_paper():
@@ -27,7 +33,13 @@ def hidden():
     x, u = rng.normal(size=(2, 4000))
     t = 0.5 * x + 0.5 * u + rng.normal(size=4000)
     return pd.DataFrame(
-        {"x": x, "u": u, "t": t, "y": t + x + 0.8 * u + rng.normal(size=4000), "other": x + u + rng.normal(size=4000)}
+        {
+            "x": x,
+            "u": u,
+            "t": t,
+            "y": t + x + 0.8 * u + rng.normal(size=4000),
+            "other": x + u + rng.normal(size=4000),
+        }
     )
 
 
@@ -97,7 +109,12 @@ def test_refutations_pass_for_a_right_method_and_fail_for_a_wrong_one(hidden):
     assert right.loc["placebo treatment", "expected"] == 0
     assert right.loc["placebo treatment", "deviation"] > 0
     wrong = refute(frame, "t", "y", ["x"], **how).set_index("check")
-    assert wrong["passed"].tolist() == [True, True, True, False]  # only the negative control sees the hidden cause
+    assert wrong["passed"].tolist() == [
+        True,
+        True,
+        True,
+        False,
+    ]  # only the negative control sees the hidden cause
 
 
 def test_the_random_cause_is_adjusted_for_and_the_subset_is_one(hidden):
@@ -145,9 +162,18 @@ def test_z_is_in_standard_errors_of_one_estimate(hidden):
         (lambda f: sensitivity(f, "t", "y", ["q"]), "no column 'q'"),
         (lambda f: sensitivity(f, "t", "y", ["x"], alpha=5), "q must be above 0 and alpha in"),
         (lambda f: sensitivity(f[:3], "t", "y", ["x", "u"]), "3 rows are too few for 3 columns"),
-        (lambda f: sensitivity(f.assign(t=2 * f["x"]), "t", "y", ["x"]), "'t' is a function of the adjustment columns"),
-        (lambda f: sensitivity(f, "t", "y", ["x"]).under(1, 0.5), r"strengths must lie in \[0, 1\), not 1 and 0.5"),
-        (lambda f: refute(f, "t", "y", ["x"], checks=["luck"]), "unknown check 'luck'; known: placebo treatment"),
+        (
+            lambda f: sensitivity(f.assign(t=2 * f["x"]), "t", "y", ["x"]),
+            "'t' is a function of the adjustment columns",
+        ),
+        (
+            lambda f: sensitivity(f, "t", "y", ["x"]).under(1, 0.5),
+            r"strengths must lie in \[0, 1\), not 1 and 0.5",
+        ),
+        (
+            lambda f: refute(f, "t", "y", ["x"], checks=["luck"]),
+            "unknown check 'luck'; known: placebo treatment",
+        ),
         (lambda f: refute(f, "t", "y", ["x"], repeats=0), "repeats=0: at least 1 is needed"),
     ],
 )
@@ -158,7 +184,13 @@ def test_bad_input(hidden, call, message):
 
 @pytest.mark.parametrize(
     ("t", "freedom", "q", "alpha"),
-    [(2.9, 12, 1.0, 0.05), (-2.9, 12, 0.8, 0.2), (4.5, 5, 1.0, 0.05), (-4.0, 5, 0.9, 0.1), (6.0, 40, 0.5, 0.01)],
+    [
+        (2.9, 12, 1.0, 0.05),
+        (-2.9, 12, 0.8, 0.2),
+        (4.5, 5, 1.0, 0.05),
+        (-4.0, 5, 0.9, 0.1),
+        (6.0, 40, 0.5, 0.01),
+    ],
 )
 def test_the_robustness_of_the_sign_is_the_least_that_some_cause_of_this_strength_needs(t, freedom, q, alpha):
     """Against every strength with the outcome up to it: the end of the interval comes to what ``q`` leaves, not beyond."""
@@ -231,9 +263,9 @@ def test_bounds_of_every_column_and_multiple_by_hand(hidden):
     assert default.bounds["low"].iloc[2] == default.under(default.bounds["with_treatment"].iloc[2], 1)[1]
 
 
-def test_causes_stronger_than_can_be_have_no_bound():
-    assert _bound(0.3, 0.2, 4) == (np.inf, np.inf)  # 4 times 0.3 of the treatment
-    with_treatment, with_outcome = _bound(0.45, 0.2, 2)  # 2 * 0.45² > (1 - 0.9) (1 - 0.45)
+def test_causes_stronger_than_can_be_have_no_bound_by_column():
+    assert _bound_by_column(0.3, 0.2, 4) == (np.inf, np.inf)  # 4 times 0.3 of the treatment
+    with_treatment, with_outcome = _bound_by_column(0.45, 0.2, 2)  # 2 * 0.45² > (1 - 0.9) (1 - 0.45)
     assert with_treatment == pytest.approx(0.9 / 0.55)
     assert with_outcome == np.inf
 
@@ -260,7 +292,10 @@ def test_all_refutations_by_hand(hidden):
     t, y, other = (frame[name].to_numpy() for name in ("t", "y", "other"))
     rng, made = np.random.default_rng(7), {}
     made["placebo treatment"] = 0.0, [difference(rng.permutation(t), y) for _ in range(4)]
-    made["random cause"] = difference(t, y)[0], [(rng.standard_normal(301), difference(t, y))[1] for _ in range(4)]
+    made["random cause"] = (
+        difference(t, y)[0],
+        [(rng.standard_normal(301), difference(t, y))[1] for _ in range(4)],
+    )
     parts = [np.sort(rng.choice(301, size=240, replace=False)) for _ in range(4)]
     made["subset"] = difference(t, y)[0], [difference(t[part], y[part]) for part in parts]
     made["negative control other"] = 0.0, [difference(t, other)]

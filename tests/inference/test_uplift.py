@@ -11,7 +11,7 @@ from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
-from causal_lib.inference import UpliftModel, estimators, incremental_outcomes
+from causal_lib.inference import UpliftModel, incremental_outcomes, nuisances
 from causal_lib.inference.learners import LEARNERS, Learned, final_model
 
 
@@ -23,7 +23,16 @@ def shoppers(n, seed):
     t = (rng.random(n) < chance).astype(int)
     effect = np.clip(0.15 + 0.1 * (need - loyal), 0, 0.5)
     y = (rng.random(n) < np.clip(0.25 + 0.2 * loyal, 0, 0.5) + effect * t).astype(int)
-    frame = pd.DataFrame({"user_id": np.arange(n) // 2, "need": need, "loyal": loyal, "t": t, "y": y, "effect": effect})
+    frame = pd.DataFrame(
+        {
+            "user_id": np.arange(n) // 2,
+            "need": need,
+            "loyal": loyal,
+            "t": t,
+            "y": y,
+            "effect": effect,
+        }
+    )
     return frame.assign(price=rng.uniform(1, 10, n).round(2))
 
 
@@ -47,7 +56,7 @@ def test_predictions_rank_the_effect_not_the_outcome(model, new):
 
 def test_relevance_is_the_outcome_of_the_treated(model, new):
     treated, columns = shoppers(8000, 0).query("t == 1"), ["need", "loyal"]
-    boosted = HistGradientBoostingClassifier(**estimators.BOOST, random_state=0).fit(treated[columns], treated["y"])
+    boosted = HistGradientBoostingClassifier(**nuisances.BOOST, random_state=0).fit(treated[columns], treated["y"])
     assert model.relevance(new) == pytest.approx(boosted.predict_proba(new[columns])[:, 1])
 
 
@@ -111,7 +120,10 @@ def test_intervals_by_hand_with_clusters(model):
         mean = shared[inside].mean()
         assert tuple(row[["value", "low", "high"]]) == ends(mean, inside * (shared - mean), inside.sum())
     ranks = pd.Series(-model.predicted).rank().to_numpy() / (n + 1)
-    for found, gain in ((model.qini(), shared * (0.5 - ranks)), (model.auuc(), shared * (1 - ranks))):
+    for found, gain in (
+        (model.qini(), shared * (0.5 - ranks)),
+        (model.auuc(), shared * (1 - ranks)),
+    ):
         assert found == ends(gain.mean(), gain - gain.mean())
 
 
@@ -123,7 +135,14 @@ def test_copies_of_a_cluster_count_once(model):
     blind = replace(twice, groups=np.arange(800))
 
     def width(of):
-        ends = np.vstack([of.calibration().to_numpy(), of.grouped()[["value", "low", "high"]], of.qini(), of.auuc()])
+        ends = np.vstack(
+            [
+                of.calibration().to_numpy(),
+                of.grouped()[["value", "low", "high"]],
+                of.qini(),
+                of.auuc(),
+            ]
+        )
         return ends[:, 2] - ends[:, 1]
 
     assert width(twice) == pytest.approx(width(once), rel=5e-3)  # the places of copies differ a little
@@ -139,7 +158,8 @@ def test_another_learner_is_judged_by_the_same_scores():
     assert np.corrcoef(found.predicted, frame["effect"])[0, 1] > 0.2
     assert (found.learner, default.learner) == ("uplift_tree", "dr")
     with pytest.raises(
-        ValueError, match="learner 'uplift_tree' has no intervals; train with learner 'dr' or 'causal_f"
+        ValueError,
+        match="learner 'uplift_tree' has no intervals; train with learner 'dr' or 'causal_f",
     ):
         found.intervals(frame)
 
@@ -154,7 +174,7 @@ def test_predictions_do_not_know_the_row():
 
 
 def test_intervals_of_the_projection(model, new):
-    ends, at_once = model.intervals(new), model.intervals(new, simultaneous=True)
+    ends = model.intervals(new)
     assert ends.index.equals(new.index)
     inside = (ends["low"] <= new["effect"]) & (new["effect"] <= ends["high"])
     assert inside.mean() > 0.8  # the effect is clipped, which a quadratic is not
@@ -165,9 +185,6 @@ def test_intervals_of_the_projection(model, new):
     error = np.sqrt(np.einsum("ij,jk,ik->i", terms[1], fitted.cov_params(), terms[1]) * 4000 / 3999)
     assert ends["value"].to_numpy() == pytest.approx(terms[1] @ fitted.params)
     assert ((ends["high"] - ends["low"]) / 2).to_numpy() == pytest.approx(1.959964 * error, rel=1e-6)
-    ratio = (at_once["high"] - at_once["low"]) / (ends["high"] - ends["low"])
-    assert ratio.min() == pytest.approx(ratio.max())
-    assert 1.2 < ratio.min() < 3
     assert np.corrcoef(ends["value"], new["effect"])[0, 1] > 0.75
 
 
@@ -178,7 +195,10 @@ def test_intervals_of_the_projection(model, new):
             {"learner": "magic"},
             "unknown learner 'magic'; known: dr, s, t, x, r, uplift_tree, uplift_forest, causal_forest",
         ),
-        ({"learner": "uplift_tree", "outcome": "price"}, "need an outcome of 0 and 1; take another learner"),
+        (
+            {"learner": "uplift_tree", "outcome": "price"},
+            "need an outcome of 0 and 1; take another learner",
+        ),
         ({"adjustment": []}, "adjustment is empty: effects can vary only with columns"),
         ({"adjustment": ["need", "t"]}, "adjustment holds t itself"),
         ({"adjustment": ["need", "y"]}, "adjustment holds y itself"),
@@ -195,8 +215,6 @@ def test_bad_intervals(model, new):
     with pytest.raises(ValueError, match=r"level must lie in \(0, 1\), not 95"):
         model.intervals(new, 95)
     forest = replace(model, learner="causal_forest")
-    with pytest.raises(ValueError, match="intervals for single rows only; simultaneous needs 'dr'"):
-        forest.intervals(new, simultaneous=True)
     with pytest.raises(ValueError, match="no intervals with clusters, which its trees ignore; use 'dr'"):
         forest.intervals(new)
     few = replace(model, score=model.score[:50], x=model.x[:50], groups=np.arange(50))
@@ -258,10 +276,13 @@ def test_the_intervals_of_a_choice_are_those_of_the_line(model, new):
 # On 80 data sets of 2,000 rows and as many new ones 68 of the intervals held the truth (85%), and all 12 others lay below it.
 # About half of the bias is that effects are no line in the predictions: the straight line of `calibration` lies below the
 # effects of the largest. The other half is that the slope and the average of the scores come out a little too small.
-@pytest.mark.xfail(strict=True, reason="recommend's total is too low: its interval covers about 85%, see its docstring")
+@pytest.mark.xfail(
+    strict=True,
+    reason="recommend's total is too low: its interval covers about 85%, see its docstring",
+)
 def test_totals_are_unbiased(monkeypatch):
     """Distances from the truth average 0 within 3 of their errors; today the mean is about -0.9."""
-    monkeypatch.setitem(estimators.BOOST, "max_iter", 20)  # cheap draws, whose bias is that of full ones
+    monkeypatch.setitem(nuisances.BOOST, "max_iter", 20)  # cheap draws, whose bias is that of full ones
     runs, distances = 40, []
     for seed in range(runs):
         trained = UpliftModel.train(
@@ -287,7 +308,15 @@ def _told(uplift):
     rng = np.random.default_rng(0)
     x = pd.DataFrame({"gain": rng.random(60)})
     score = x["gain"].to_numpy() + rng.normal(size=60)
-    parts = score, x["gain"].to_numpy(), np.arange(60), x, "dr", _Column("gain"), _Column("gain").predict
+    parts = (
+        score,
+        x["gain"].to_numpy(),
+        np.arange(60),
+        x,
+        "dr",
+        _Column("gain"),
+        _Column("gain").predict,
+    )
     return UpliftModel("t", "y", ("gain",), *parts), pd.DataFrame({"gain": uplift})
 
 
@@ -299,7 +328,10 @@ def test_a_budget_buys_most_by_gain_a_unit_of_cost(objective):
     chosen, _ = model.recommend(rows, objective=objective, price="price", budget=10.0, cost="cost")
     worth = rows["gain"] * (rows["price"] if objective == "revenue" else 1)
     sets = chain.from_iterable(combinations(range(5), count) for count in range(6))
-    best = max((one for one in map(list, sets) if rows["cost"][one].sum() <= 10), key=lambda one: worth[one].sum())
+    best = max(
+        (one for one in map(list, sets) if rows["cost"][one].sum() <= 10),
+        key=lambda one: worth[one].sum(),
+    )
     assert sorted(chosen["item"]) == rows["item"][best].tolist() == ["b", "c"]
     assert chosen["cost"].sum() <= 10
     one, _ = model.recommend(rows, objective=objective, price="price", budget=4.5, cost="cost")
@@ -323,7 +355,11 @@ def test_bad_choices(model, new, how, message):
 
 
 def test_incremental_outcomes_by_hand():
-    score, uplift, users = np.array([3, 1, 2, 0]), np.array([0.3, 0.1, 0.2, 0.0]), np.array([1, 1, 2, 2])
+    score, uplift, users = (
+        np.array([3, 1, 2, 0]),
+        np.array([0.3, 0.1, 0.2, 0.0]),
+        np.array([1, 1, 2, 2]),
+    )
     value, low, high = incremental_outcomes(score, uplift, users, share=0.5)
     assert value == pytest.approx(250)
     assert (low, high) == pytest.approx((200, 300))  # a draw holds one of the two users, or both
@@ -474,8 +510,8 @@ def test_training_by_hand():
     model = UpliftModel.train(frame, "t", "y", columns, cluster="user_id", seed=seed)
     x, t, y = frame[columns], frame["t"].to_numpy(), frame["y"].to_numpy(dtype=float)
     groups = pd.factorize(frame["user_id"])[0]
-    chances, means = estimators.cross_fit(y, t, x, groups, seed)
-    score = estimators.dr_scores(y, t, chances, means)[0]
+    chances, means = nuisances.cross_fit(y, t, x, groups, seed)
+    score = nuisances.dr_scores(y, t, chances, means)[0]
     assert model.score == pytest.approx(score)
     predicted = np.empty(400)
     for train, test in GroupKFold(5, shuffle=True, random_state=seed + 1).split(x, groups=groups):
@@ -483,7 +519,12 @@ def test_training_by_hand():
     assert model.predicted == pytest.approx(predicted)
     assert model.predict(frame) == pytest.approx(final_model(seed).fit(x, score).predict(x))
     assert model.groups.tolist() == groups.tolist()
-    assert (model.treatment, model.outcome, model.adjustment, model.learner) == ("t", "y", ("need", "loyal"), "dr")
+    assert (model.treatment, model.outcome, model.adjustment, model.learner) == (
+        "t",
+        "y",
+        ("need", "loyal"),
+        "dr",
+    )
     assert model.x.equals(x.astype(float))
     apart = UpliftModel.train(frame, "t", "y", columns, seed=seed)
     assert apart.groups.tolist() == list(range(400))
@@ -509,7 +550,8 @@ def test_intervals_of_a_causal_forest_are_its_own():
     rng = np.random.default_rng(1)
     x = pd.DataFrame({"gain": rng.random(30), "seen": 0.0})
     forest = Learned(
-        lambda rows: rows["gain"].to_numpy(), lambda rows, level: (rows["gain"] - level, rows["gain"] + 2 * level)
+        lambda rows: rows["gain"].to_numpy(),
+        lambda rows, level: (rows["gain"] - level, rows["gain"] + 2 * level),
     )
     model = replace(_tiny(np.arange(30.0), x["gain"]), learner="causal_forest", model=forest)
     for level in (0.95, 0.5):

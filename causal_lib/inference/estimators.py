@@ -36,8 +36,9 @@ from causal_lib.inference.nuisances import (
     overlap,
     propensities,
 )
+
+# experiments still import it from here
 from causal_lib.inference.nuisances import design as design
-from causal_lib.inference.nuisances import standard_error as standard_error
 
 _WEAK = 10  # F of the first stage below which an instrument is refused
 _FOREST_TREES = 100
@@ -53,7 +54,7 @@ class Sample:
     y : (n,) outcome.
     t : (n,) treatment: 0 the control, 1 the treated, 2 other levels; or a number.
     x : (n, k) adjustment columns as floats; for an instrument, the columns it is conditioned on.
-    groups : (n,) cluster of each row, codes from 0.
+    groups : (n,) cluster of each row, codes from 0; None for estimators without cross-fitting.
     seed : of folds and boosted models.
     z : (n,) instrument; None where there is none.
     mediators : (n, m) front-door set; None where there is none.
@@ -74,7 +75,7 @@ class Estimate(NamedTuple):
     value: float
     influence: np.ndarray
     weights: np.ndarray
-    diagnostics: dict = {}  # noqa: RUF012
+    diagnostics: dict
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def estimators_table() -> str:
     for name, one in ESTIMATORS.items():
         marks = ["yes" if one.of_two_levels else "", "yes" if one.of_one_unit else ""]
         cells = [name, one.formula, one.right_when, one.prefer_when, *marks]
-        lines.append("| " + " | ".join(cells) + " |")
+        escaped = [cell.replace("|", r"\|") for cell in cells]
+        lines.append("| " + " | ".join(escaped) + " |")
     return "\n".join(lines)
 
 
@@ -414,7 +416,7 @@ def regression(sample: Sample) -> Estimate:
         rows = t == arm
         bread = np.linalg.pinv(centred[rows].T @ centred[rows] / len(y))
         influence[rows] += sign * (centred[rows] @ bread[:, 0]) * left[rows]
-    return Estimate(tau.mean(), influence, np.ones(len(y)))
+    return Estimate(tau.mean(), influence, np.ones(len(y)), {})
 
 
 @_estimator(
@@ -436,7 +438,7 @@ def difference_of_means(sample: Sample) -> Estimate:
     mean = [y[t == arm].mean() for arm in (0, 1)]
     share = [(t == arm).mean() for arm in (0, 1)]
     influence = (t == 1) * (y - mean[1]) / share[1] - (t == 0) * (y - mean[0]) / share[0]
-    return Estimate(mean[1] - mean[0], influence, np.ones(len(y)))
+    return Estimate(mean[1] - mean[0], influence, np.ones(len(y)), {})
 
 
 # ---- a front-door set ----------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from causal_lib.models.methods import (
 )
 from causal_lib.models.training import fit
 
-METHODS = RECOMMENDERS  # the former name, which the experiments use
 _K = 10  # of the NDCG that chooses the epoch
 _SCORES = 4_000_000  # scores in memory at once
 

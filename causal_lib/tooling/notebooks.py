@@ -344,7 +344,7 @@ class Answered:
     cells: tuple[tuple[Path, int, str], ...]
 
 
-def coverage(notebooks: Path = paths.NOTEBOOKS) -> list[Answered]:
+def article_answers(notebooks: Path = paths.NOTEBOOKS) -> list[Answered]:
     """Where each heading of the article is answered, by ``coverage.yaml`` beside the notebooks.
 
     ValueError for a heading without an answer, and for an answer that is not the heading of one markdown cell.

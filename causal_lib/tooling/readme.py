@@ -5,16 +5,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from causal_lib import paths
-from causal_lib.tooling.notebooks import coverage, find, opening
+from causal_lib.tooling.notebooks import article_answers, find, opening
 from causal_lib.tooling.results import OUTCOMES, count
 from causal_lib.tooling.runner import headline
 
-READMES = {  # heads of the tables: headline, predictions, notebooks, the article's headings; the word above the failed ones
+READMES = {  # heads of the tables: headline, predictions, notebooks, the article's headings, choices; the words above the failed
     "README.md": (
         ["Stage", "Metric", "Value", "95% interval", "Truth", "Unit"],
         ["Notebook", "Held", "Failed", "Changed after seeing results"],
         ["Notebook", "Question", "Runtime"],
         ["Article", "Answered in"],
+        ["Registry", "Names"],
         "The failed ones, as they were first written",
     ),
     "README.zh-CN.md": (
@@ -22,6 +23,7 @@ READMES = {  # heads of the tables: headline, predictions, notebooks, the articl
         ["笔记本", "应验", "落空", "见到结果后改过"],
         ["笔记本", "摘要", "运行时间"],
         ["文章", "答在何处"],
+        ["登记表", "名称"],
         "落空的预测（最初的原话）",
     ),
 }
@@ -31,10 +33,10 @@ def updated(text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports:
     """The README ``text`` with its generated blocks made anew from the committed results and the notebooks.
 
     ``text`` holds the comments ``<!-- headline:start -->``, ``<!-- headline:end -->`` and the same for ``predictions``,
-    ``notebooks`` and ``coverage``, each once (ValueError otherwise); ``name``, "README.md" or "README.zh-CN.md", decides the
+    ``notebooks``, ``coverage`` and ``choices``, each once (ValueError otherwise); ``name``, "README.md" or "README.zh-CN.md", decides the
     language.
     """
-    metrics, predicted, books, answers, failures = READMES[name]
+    metrics, predicted, books, answers, registries, failures = READMES[name]
     rows = []
     for path in find(notebooks).values():
         said = opening(path)
@@ -44,7 +46,7 @@ def updated(text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports:
             title, about = f"{path.name[:2]} {said['chinese']}", said["summary"]
         rows.append([f"[{title}](notebooks/{path.name})", about, said["runtime"]])
     answered = []
-    for entry in coverage(notebooks):
+    for entry in article_answers(notebooks):
         heading = f"{entry.heading} ({entry.english})" if name == "README.md" else entry.heading
         cells = [f"[{path.stem[:2]}, {index}](notebooks/{path.name}) {title}" for path, index, title in entry.cells]
         answered.append([heading, "<br>".join(cells)])
@@ -60,6 +62,7 @@ def updated(text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports:
         ],
         "notebooks": _table([books, *rows]),
         "coverage": _table([answers, *answered]),
+        "choices": _table([registries, *_choices()]),
     }
     for block, lines in blocks.items():
         start, end = f"<!-- {block}:start -->", f"<!-- {block}:end -->"
@@ -106,6 +109,26 @@ def benchmark_claims(reports: Path = paths.COMMITTED) -> list[tuple[str, dict]]:
     files = sorted((Path(reports) / "benchmarks").glob("*.json"))
     stored = [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in files]
     return [(name, claim) for name, content in stored for claim in content.get("claims", ())]
+
+
+def _choices():
+    """Rows of the README's table of registries: what is chosen from, and the names."""
+    from causal_lib import worlds
+    from causal_lib.data.loaders import KINDS
+    from causal_lib.discovery.methods import METHODS
+    from causal_lib.inference.estimators import ESTIMATORS
+    from causal_lib.models.recommender import RECOMMENDERS
+    from causal_lib.policy.estimators import ESTIMATORS as POLICY_ESTIMATORS
+
+    registries = {
+        "`discover(method=)`": METHODS,
+        "`effect(estimator=)`": ESTIMATORS,
+        "`policy_value(estimator=)`": POLICY_ESTIMATORS,
+        "`train_recommender(method=)`": RECOMMENDERS,
+        "`causal_lib.worlds`": worlds.listing().index,
+        "`kind` of a source": KINDS,
+    }
+    return [[what, ", ".join(f"`{name}`" for name in names)] for what, names in registries.items()]
 
 
 def _contents(reports):

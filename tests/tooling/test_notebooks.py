@@ -11,7 +11,7 @@ import nbval.kernel
 import pytest
 
 from causal_lib import paths
-from causal_lib.tooling.notebooks import UsageError, coverage, defaults, hygiene, limits, opening, plan
+from causal_lib.tooling.notebooks import UsageError, article_answers, defaults, hygiene, limits, opening, plan
 
 BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
@@ -133,7 +133,7 @@ def test_only_a_lesson_defines_functions_and_nothing_is_silenced(path):
 
 
 def test_every_heading_of_the_article_is_answered_and_the_readmes_say_where():
-    covered = coverage()
+    covered = article_answers()
     answered = [entry.heading for entry in covered]
     assert all(entry.cells for entry in covered)
     for name in ("README.md", "README.zh-CN.md"):
@@ -164,7 +164,7 @@ def test_an_answer_that_is_not_there_is_refused(tmp_path, answers, says):
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_effects.ipynb")
     (tmp_path / "coverage.yaml").write_text(answers)
     with pytest.raises(ValueError, match=re.escape(says)):
-        coverage(tmp_path)
+        article_answers(tmp_path)
 
 
 @pytest.mark.parametrize(("deaths", "starts"), [(0, 1), (2, 3), (3, 3)])

@@ -5,7 +5,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from causal_lib import cli, paths
-from causal_lib.tooling import readme as report
+from causal_lib.tooling import readme
 
 FIRST = """# 01 Effects · 因果推断
 
@@ -14,7 +14,7 @@ FIRST = """# 01 Effects · 因果推断
 Runtime: quick 1 s, full 2 s.
 
 **摘要。** 曝光的效应。更多。"""
-BLOCKS = ("headline", "predictions", "notebooks", "coverage")
+BLOCKS = ("headline", "predictions", "notebooks", "coverage", "choices")
 README = "# T\n<!-- headline:start -->\nold\n<!-- headline:end -->\nmiddle\n" + "".join(
     f"<!-- {block}:start --><!-- {block}:end -->\n" for block in BLOCKS[1:]
 )
@@ -47,7 +47,7 @@ def house(tmp_path):
 
 
 def updated(text, house, name="README.md"):
-    return report.updated(text, name, notebooks=house / "notebooks", reports=house)
+    return readme.updated(text, name, notebooks=house / "notebooks", reports=house)
 
 
 def test_readme_blocks_are_made_from_results_and_notebooks(house):
@@ -56,9 +56,11 @@ def test_readme_blocks_are_made_from_results_and_notebooks(house):
     assert "| 01 | P(a\\|b) | 0.50 | [0.40, 0.60] |  |  |" in text
     question = "What does exposing an item do to purchases?"
     assert f"| [01 Effects](notebooks/01_effects.ipynb) | {question} | quick 1 s, full 2 s |" in text
+    assert "| `effect(estimator=)` | `aipw`, " in text
+    assert "`shop`" in text
     assert "old" not in text
     assert text.startswith("# T\n<!-- headline:start -->\n| Stage |")
-    assert text.endswith("<!-- coverage:end -->\n")
+    assert text.endswith("<!-- choices:end -->\n")
     assert "| 6.1 推荐 (Recommendation) | [01, 2](notebooks/01_effects.ipynb) 2 What exposure adds |" in text
     chinese = updated(README, house, "README.zh-CN.md")
     assert "| [01 因果推断](notebooks/01_effects.ipynb) | 曝光的效应。 | quick 1 s, full 2 s |" in chinese
@@ -66,7 +68,7 @@ def test_readme_blocks_are_made_from_results_and_notebooks(house):
     assert "| 6.1 推荐 | [01, 2](notebooks/01_effects.ipynb) 2 What exposure adds |" in chinese
 
 
-@pytest.mark.parametrize("name", list(report.READMES))
+@pytest.mark.parametrize("name", list(readme.READMES))
 def test_the_readmes_count_failed_predictions_and_list_them(house, name):
     text = updated(README, house, name)
     assert "| 01 | 1 | 2 | 1 |\n| **00-16** | **1** | **2** | **1** |" in text
@@ -76,7 +78,7 @@ def test_the_readmes_count_failed_predictions_and_list_them(house, name):
 
 
 def test_the_page_of_results_lists_what_failed_and_what_was_changed(house):
-    page = report.results_page(house)
+    page = readme.results_page(house)
     _, failed, changed = page.split("## Claims of benchmarks")[0].split("\n### ")
     assert "It rises" in failed
     assert "It moves" in failed
@@ -89,11 +91,11 @@ def test_the_page_of_results_lists_what_failed_and_what_was_changed(house):
 
 
 def test_the_generated_pages_are_up_to_date():
-    for name in report.READMES:
+    for name in readme.READMES:
         text = (paths.ROOT / name).read_text(encoding="utf-8")
-        assert report.updated(text, name) == text, "run `causal-lib report`"
+        assert readme.updated(text, name) == text, "run `causal-lib report`"
     page = (paths.COMMITTED / "RESULTS.md").read_text(encoding="utf-8")
-    assert report.results_page() == page, "run `causal-lib report`"
+    assert readme.results_page() == page, "run `causal-lib report`"
 
 
 @pytest.mark.parametrize(
@@ -116,9 +118,9 @@ def test_report_says_when_the_readme_is_not_there_and_writes_it_when_it_is(house
     monkeypatch.setattr(paths, "is_checkout", lambda: True)
     assert cli.main(["report"]) == 1
     assert "README.md" in capsys.readouterr().err
-    monkeypatch.setattr(report, "updated", lambda text, name: text + name)
-    monkeypatch.setattr(report, "results_page", lambda: "a page")
-    for name in report.READMES:
+    monkeypatch.setattr(readme, "updated", lambda text, name: text + name)
+    monkeypatch.setattr(readme, "results_page", lambda: "a page")
+    for name in readme.READMES:
         (house / name).write_text("text of ")
     assert cli.main(["report"]) == 0
     assert (house / "README.zh-CN.md").read_text() == "text of README.zh-CN.md"

@@ -21,7 +21,7 @@ from causal_lib.experiments.claims import Claim, report
 from causal_lib.metric import Metric
 from causal_lib.models.debiased import RATINGS
 from causal_lib.models.interactions import Interactions, clicks_of
-from causal_lib.models.recommender import METHODS, train_recommender
+from causal_lib.models.recommender import RECOMMENDERS, train_recommender
 from causal_lib.worlds.online_shop import shop
 from causal_lib.worlds.ratings import semi_synthetic
 
@@ -86,7 +86,7 @@ def ratings_study(
 def clicks_study(
     seeds: int = 5,
     *,
-    methods: Sequence[str] = tuple(name for name in METHODS if name not in RATINGS),
+    methods: Sequence[str] = tuple(name for name in RECOMMENDERS if name not in RATINGS),
     trials: int = TRIALS,
     first: int = 0,
     size: Mapping[str, int] | None = None,

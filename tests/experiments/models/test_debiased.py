@@ -10,13 +10,13 @@ from causal_lib.evaluation.rankings import evaluate_ranking, top_items
 from causal_lib.experiments.models import debiased as study
 from causal_lib.models.debiased import RATINGS
 from causal_lib.models.interactions import clicks_of
-from causal_lib.models.recommender import METHODS
+from causal_lib.models.recommender import RECOMMENDERS
 from causal_lib.worlds.online_shop import shop
 
 SMALL = {"n_users": 150, "n_items": 40, "days": 30}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RECOMMENDERS)
 def test_every_method_has_as_many_different_trials(method):
     tried = study.settings(method)
     assert len(tried) == study.TRIALS == len({str(sorted(one.items())) for one in tried})

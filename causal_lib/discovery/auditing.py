@@ -14,7 +14,7 @@ from causal_lib.discovery.table import Table
 from causal_lib.knowledge import Knowledge
 
 SEVERITIES = ("error", "warning", "note")
-KINDS = ("numeric", "binary", "categorical")
+COLUMN_KINDS = ("numeric", "binary", "categorical")
 _EXACT = 1e-9  # share of variance left by an exact linear function: rounding of the covariances stays below it
 _MANY_LEVELS = 1_000  # `Statistics` takes no more
 _FEW_CODES = 10  # an integer column with so few distinct values may be codes
@@ -110,9 +110,9 @@ def audit(
     names = table.names
     kinds = dict(kinds or {})
     for name, kind in kinds.items():
-        if name not in names or kind not in KINDS:
+        if name not in names or kind not in COLUMN_KINDS:
             what = f"no column {name!r}" if name not in names else f"unknown kind {kind!r} of column {name!r}"
-            raise ValueError(f"kinds: {what}; columns: {', '.join(names)}; kinds: {', '.join(KINDS)}")
+            raise ValueError(f"kinds: {what}; columns: {', '.join(names)}; kinds: {', '.join(COLUMN_KINDS)}")
     if knowledge is not None:
         knowledge.allowed(names)  # says at once which variable is absent
     found, usable = [], list(names)

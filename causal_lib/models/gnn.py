@@ -23,7 +23,7 @@ from causal_lib.checks import check_binary, check_frame, check_range
 from causal_lib.data import schema
 from causal_lib.models.training import fit
 
-KINDS = ("gcn", "gat")
+ENCODERS = ("gcn", "gat")
 
 
 def convert_to_graph(
@@ -119,8 +119,8 @@ class EdgePredictor(torch.nn.Module):
 
     def __init__(self, in_channels: int, hidden: int, kind: str = "gcn"):
         super().__init__()
-        if kind not in KINDS:
-            raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+        if kind not in ENCODERS:
+            raise ValueError(f"unknown kind {kind!r}; known: {', '.join(ENCODERS)}")
         self.kind = kind
         if kind == "gcn":
             self.encoder = GCN(in_channels, hidden, num_layers=2, normalize=False)

@@ -19,7 +19,7 @@ from causal_lib.models.factors import Negatives
 from causal_lib.models.interactions import Interactions
 from causal_lib.models.methods import Given, Parts, recommender_method
 
-KINDS = ("lightgcn", "gcn", "gat")
+CONVOLUTIONS = ("lightgcn", "gcn", "gat")
 
 
 class _Product(torch.autograd.Function):
@@ -65,8 +65,8 @@ class GraphFactors(nn.Module):
 
     def __init__(self, data: Interactions, dim: int, *, kind: str = "lightgcn", layers: int = 2):
         super().__init__()
-        if kind not in KINDS:
-            raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+        if kind not in CONVOLUTIONS:
+            raise ValueError(f"unknown kind {kind!r}; known: {', '.join(CONVOLUTIONS)}")
         self.shape = data.shape
         self.kind = kind
         n = sum(data.shape)

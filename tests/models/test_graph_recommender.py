@@ -7,7 +7,7 @@ import torch
 from torch_geometric.nn import LightGCN
 
 from causal_lib.models.factors import Negatives
-from causal_lib.models.graph_recommender import KINDS, GraphFactors
+from causal_lib.models.graph_recommender import CONVOLUTIONS, GraphFactors
 from causal_lib.models.interactions import Interactions
 from causal_lib.models.methods import RECOMMENDERS, Given
 from causal_lib.models.recommender import train_recommender
@@ -74,7 +74,7 @@ def test_attention_is_a_weighted_mean_of_the_neighbours():
     assert found == pytest.approx((x + x + np.where(z > 0, z, 0.01 * z)) / 2)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_gradients_are_those_of_differences(kind):
     model, weight = _model(kind), torch.randn(6, 4, dtype=torch.double, generator=torch.Generator().manual_seed(1))
 
@@ -102,7 +102,7 @@ def test_a_node_without_a_neighbour_keeps_its_own_factors():
     assert torch.allclose(torch.cat(model.factors())[[2, 4]], model.node.weight[[2, 4]] / 3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_every_kind_learns_taste(kind):
     rng = np.random.default_rng(0)
     taste = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 50))
@@ -139,7 +139,7 @@ def test_unknown_kinds_are_refused():
         GraphFactors(_data(), 4, kind="sage")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_the_loss_and_the_scores_by_hand(kind, monkeypatch):
     """BPR of products of the factors after two rounds, and the squared lengths of the nodes' own factors."""
     monkeypatch.setattr(Negatives, "draw", lambda self, users, generator: (users + 2) % 3)

@@ -1,4 +1,5 @@
-"""Causal discovery and causal inference in recommender systems, as a thin library under the notebooks.
+"""Causal discovery and causal inference in recommender systems, as a thin library under the
+notebooks.
 
 Its verbs are loaded when they are first used, so that ``import causal_lib`` is quick.
 """

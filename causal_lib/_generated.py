@@ -1,7 +1,8 @@
 """Removes the source files that torch_geometric leaves in the temporary folder.
 
-Each of its layers, when a process first uses it, writes a generated module there and loads it (``module_from_template``). The
-file stays, one for every layer and process. TensorFlow, which does the same, removes its files at exit; so do we here.
+Each of its layers, when a process first uses it, writes a generated module there and loads it
+(``module_from_template``). The file stays, one for every layer and process. TensorFlow, which does
+the same, removes its files at exit; so do we here.
 """
 
 import atexit
@@ -25,7 +26,9 @@ def _remove():
     places = tempfile.gettempdir(), os.path.join(tempfile.gettempdir(), "__pycache__")
     for name in names:
         module = sys.modules[name]
-        for path in filter(None, (getattr(module, "__file__", None), getattr(module, "__cached__", None))):
+        for path in filter(
+            None, (getattr(module, "__file__", None), getattr(module, "__cached__", None))
+        ):
             if os.path.dirname(path) in places and os.path.basename(path).startswith(f"{name}_"):
                 with contextlib.suppress(OSError):  # it is gone, or was never written
                     os.unlink(path)

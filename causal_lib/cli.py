@@ -1,4 +1,6 @@
-"""The command ``causal-lib``; heavy modules are imported by the sub-command that needs them: --help is quick."""
+"""The command ``causal-lib``; heavy modules are imported by the sub-command that needs them: --help
+is quick.
+"""
 
 import argparse
 import os
@@ -18,44 +20,84 @@ _OF_THE_CHECKOUT = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 something failed, 2 the request itself is wrong."""
-    parser = argparse.ArgumentParser(prog="causal-lib", description="Causal learning in recommender systems.")
+    """Run one command and return its exit status: 0 done, 1 something failed, 2 the request itself
+    is wrong.
+    """
+    parser = argparse.ArgumentParser(
+        prog="causal-lib", description="Causal learning in recommender systems."
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     run = commands.add_parser("run", help="execute notebooks, write reports/runs/<run-id>")
-    run.add_argument("numbers", nargs="*", metavar="NN", help="notebooks by number; all when left out")
-    given = {"action": "append", "default": [], "metavar": "name=value", "help": "a parameter; may be repeated"}
+    run.add_argument(
+        "numbers", nargs="*", metavar="NN", help="notebooks by number; all when left out"
+    )
+    given = {
+        "action": "append",
+        "default": [],
+        "metavar": "name=value",
+        "help": "a parameter; may be repeated",
+    }
     run.add_argument("-p", dest="given", **given)
     profile = "full: the article's sizes, of notebooks/full.yaml"
     run.add_argument("--profile", choices=["quick", "full"], default="quick", help=profile)
-    run.add_argument("--jobs", type=int, default=1, metavar="K", help="notebooks at a time (default 1)")
-    run.add_argument("--resume", action="store_true", help="finish the newest unfinished run with the same parameters")
-    run.add_argument("--in-place", action="store_true", help="write the outputs back into notebooks/")
+    run.add_argument(
+        "--jobs", type=int, default=1, metavar="K", help="notebooks at a time (default 1)"
+    )
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="finish the newest unfinished run with the same parameters",
+    )
+    run.add_argument(
+        "--in-place", action="store_true", help="write the outputs back into notebooks/"
+    )
 
     data = commands.add_parser("data", help="real data: list, fetch, check")
     data.add_argument("action", choices=["list", "fetch", "check"])
     data.add_argument("names", nargs="*", metavar="NAME", help="data sets; all when left out")
 
-    commands.add_parser("report", help="make the generated blocks of both READMEs and reports/RESULTS.md anew")
+    commands.add_parser(
+        "report", help="make the generated blocks of both READMEs and reports/RESULTS.md anew"
+    )
 
-    bench = commands.add_parser("bench", help="measure speed and memory into reports/benchmarks/NAME.json")
+    bench = commands.add_parser(
+        "bench", help="measure speed and memory into reports/benchmarks/NAME.json"
+    )
     bench.add_argument(
-        "names", nargs="*", metavar="NAME", help="benchmarks, e.g. discovery or discovery.speed; all when left out"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="benchmarks, e.g. discovery or discovery.speed; all when left out",
     )
 
     reproduce = commands.add_parser(
-        "reproduce", help="run experiments of papers anew and keep ours beside theirs in reports/reproductions.toml"
+        "reproduce",
+        help="run experiments of papers anew and keep ours beside theirs in "
+        "reports/reproductions.toml",
     )
-    reproduce.add_argument("names", nargs="*", metavar="NAME", help="experiments; all when left out (an hour)")
-    reproduce.add_argument("--jobs", type=int, default=2, metavar="K", help="processes at a time (default 2)")
+    reproduce.add_argument(
+        "names", nargs="*", metavar="NAME", help="experiments; all when left out (an hour)"
+    )
+    reproduce.add_argument(
+        "--jobs", type=int, default=2, metavar="K", help="processes at a time (default 2)"
+    )
 
     pretrain = commands.add_parser(
         "pretrain", help="make the weights of the pretrained discoverer anew (an hour on 2 cores)"
     )
-    pretrain.add_argument("--quick", action="store_true", help="all of it in two minutes; the weights are of no use")
-    pretrain.add_argument("--seed", type=int, default=0, metavar="S", help="of examples and networks (default 0)")
-    pretrain.add_argument("--jobs", type=int, default=2, metavar="K", help="processes at a time (default 2)")
-    pretrain.add_argument("--output", type=Path, metavar="FILE", help="default: the package's file; quick: data/cache")
+    pretrain.add_argument(
+        "--quick", action="store_true", help="all of it in two minutes; the weights are of no use"
+    )
+    pretrain.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of examples and networks (default 0)"
+    )
+    pretrain.add_argument(
+        "--jobs", type=int, default=2, metavar="K", help="processes at a time (default 2)"
+    )
+    pretrain.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: the package's file; quick: data/cache"
+    )
 
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -63,7 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.command in _OF_THE_CHECKOUT and not paths.is_checkout():
         what = "needs a checkout of the repository, with its notebooks and reports"
-        return _fail(f"`{options.command}` {what}: name its folder in the environment variable CAUSAL_LIB_ROOT", 2)
+        return _fail(
+            f"`{options.command}` {what}: name its folder in the environment variable "
+            "CAUSAL_LIB_ROOT",
+            2,
+        )
     verbs = {
         "run": _run,
         "data": _data,
@@ -83,11 +129,14 @@ def _run(options):
         for text in options.given:
             name, equals, value = text.partition("=")
             if not equals:
-                raise UsageError("-p takes name=value")  # the text itself may be a secret in the wrong place
+                # the text itself may be a secret in the wrong place
+                raise UsageError("-p takes name=value")
             if name in given:
                 raise UsageError(f"parameter {name!r} is given twice")
             given[name] = value
-        chosen = {name: getattr(options, name) for name in ("profile", "jobs", "resume", "in_place")}
+        chosen = {
+            name: getattr(options, name) for name in ("profile", "jobs", "resume", "in_place")
+        }
         folder = run(options.numbers, given, **chosen)
     except UsageError as error:
         return _fail(error, 2)
@@ -105,7 +154,10 @@ def _data(options):
         if options.action == "list":
             print(sources.listing().to_string())
         elif options.action == "fetch":
-            print("fetched:", " ".join(sources.fetch(options.names or None)) or "nothing, all is there")
+            print(
+                "fetched:",
+                " ".join(sources.fetch(options.names or None)) or "nothing, all is there",
+            )
         else:
             states = sources.check(options.names or None)
             print(states.to_string())
@@ -136,7 +188,9 @@ def _bench(options):
 
     unknown = [name for name in options.names if not bench.known(name)]
     if unknown:
-        return _fail(f"unknown benchmark {', '.join(unknown)}; known: {', '.join(bench.known())}", 2)
+        return _fail(
+            f"unknown benchmark {', '.join(unknown)}; known: {', '.join(bench.known())}", 2
+        )
     parts = [part for name in options.names for part in bench.known(name)]
     for name in parts or bench.known():
         print(os.path.relpath(bench.write(name)), flush=True)
@@ -163,10 +217,15 @@ def _pretrain(options):
     from causal_lib.experiments.pretrained.recipe import QUICK, Recipe, pretrain
 
     recipe = replace(QUICK if options.quick else Recipe(), seed=options.seed)
-    path = options.output or (paths.ROOT / "data" / "cache" / "quick.safetensors" if options.quick else PATH)
+    path = options.output or (
+        paths.ROOT / "data" / "cache" / "quick.safetensors" if options.quick else PATH
+    )
     about = pretrain(recipe, path, n_jobs=options.jobs).about
     loss = ", ".join(f"{value:.4f}" for value in about["validation"]["loss"])
-    print(f"{os.path.relpath(path)}: {about['networks']} networks, validation loss {loss}, {about['minutes']} minutes")
+    print(
+        f"{os.path.relpath(path)}: {about['networks']} networks, validation loss {loss}, "
+        f"{about['minutes']} minutes"
+    )
     return 0
 
 

@@ -1,4 +1,6 @@
-"""Packages that only a part of the library needs: which extra of the distribution brings them, and the error that names it."""
+"""Packages that only a part of the library needs: which extra of the distribution brings them, and
+the error that names it.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,9 +11,20 @@ EXTRAS = {
     "networks": ("tensorflow", "torch", "torch_geometric", "safetensors"),
     "uplift": ("causalml",),
     "language": ("transformers", "accelerate", "gguf"),
-    "tutorials": ("bs4", "jinja2", "nbconvert", "nbformat", "papermill", "pydot", "pymysql", "sympy"),
+    "tutorials": (
+        "bs4",
+        "jinja2",
+        "nbconvert",
+        "nbformat",
+        "papermill",
+        "pydot",
+        "pymysql",
+        "sympy",
+    ),
 }
-"""Extra -> the packages that it brings, by the names under which they are imported; 'tutorials' brings all but 'language'."""
+"""Extra -> the packages that it brings, by the names under which they are imported; 'tutorials'
+brings all but 'language'.
+"""
 
 
 @contextmanager
@@ -28,8 +41,12 @@ def naming_extra() -> Iterator[None]:
         raise ModuleNotFoundError(message, name=error.name, path=error.path) from error
 
 
-def attach(package: str, file: str) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
-    """``__getattr__``, ``__dir__`` and ``__all__`` of a package whose names, listed in its stub, are loaded at their first use."""
+def attach(
+    package: str, file: str
+) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+    """``__getattr__``, ``__dir__`` and ``__all__`` of a package whose names, listed in its stub,
+    are loaded at their first use.
+    """
     load, list_names, names = lazy_loader.attach_stub(package, file)
 
     def load_or_name_extra(name):

@@ -1,8 +1,8 @@
 """`CausalGraph`: one type and one edge convention for DAGs, CPDAGs and PAGs, with conversions.
 
-The convention: ``marks[i, j]`` is the mark at the end **at j** of the edge between i and j, so that i → j is
-``marks[i, j] == ARROW and marks[j, i] == TAIL``; ``adjacency[i, j]`` is true exactly then. Every package's own
-convention is converted in this module and nowhere else.
+The convention: ``marks[i, j]`` is the mark at the end **at j** of the edge between i and j, so that
+i → j is ``marks[i, j] == ARROW and marks[j, i] == TAIL``; ``adjacency[i, j]`` is true exactly then.
+Every package's own convention is converted in this module and nowhere else.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,10 @@ from dataclasses import dataclass, field, replace
 import networkx as nx
 import numpy as np
 
-NONE, TAIL, ARROW, CIRCLE = 0, 1, 2, 3
+NONE = 0
+TAIL = 1
+ARROW = 2
+CIRCLE = 3
 _LEFT = {TAIL: "-", ARROW: "<", CIRCLE: "o"}
 _RIGHT = {TAIL: "-", ARROW: ">", CIRCLE: "o"}
 _READ_LEFT = {v: k for k, v in _LEFT.items()}
@@ -20,23 +23,25 @@ _READ_RIGHT = {v: k for k, v in _RIGHT.items()}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CausalGraph:
-    """A graph of named variables with endpoint marks: DAG (``→``), CPDAG (``→``, ``—``), PAG (``→``, ``↔``, ``o→``, ``o–o``).
+    """A graph of named variables with endpoint marks: DAG (``→``), CPDAG (``→``, ``—``), PAG
+    (``→``, ``↔``, ``o→``, ``o–o``).
 
     Parameters
     ----------
     names : the d variables.
     marks : (d, d) int8, see the module's convention; both ends of an edge must be marked.
     info : how the graph came about (method, settings, seconds, edge probabilities); never compared.
-    kind : what the marks say: 'DAG', 'ADMG' (→ and ↔), 'CPDAG' (→ and —, a class of DAGs), 'PAG' (a class of ancestral
-        graphs: an edge tells who is an ancestor of whom, and a hidden common cause may be behind it) or 'cyclic'. By default
-        read off the marks. Only 'PAG' need be given, since a PAG may be left without a circle; it is compared, and every
-        conversion keeps it.
+    kind : what the marks say: 'DAG', 'ADMG' (→ and ↔), 'CPDAG' (→ and —, a class of DAGs), 'PAG' (a
+        class of ancestral graphs: an edge tells who is an ancestor of whom, and a hidden common
+        cause may be behind it) or 'cyclic'. By default read off the marks. Only 'PAG' need be
+        given, since a PAG may be left without a circle; it is compared, and every conversion keeps
+        it.
 
     Raises
     ------
     ValueError
-        for names given twice, a marks matrix of another shape, a self-loop, an edge with one end, or a ``kind`` that the
-        marks are not.
+        for names given twice, a marks matrix of another shape, a self-loop, an edge with one end,
+        or a ``kind`` that the marks are not.
 
     >>> g = CausalGraph.from_edges(["a", "b", "c"], ["a -> b", "b -- c"])
     >>> g.adjacency.astype(int).tolist(), g.kind
@@ -57,23 +62,33 @@ class CausalGraph:
         if marks.shape != (len(names), len(names)):
             raise ValueError(f"marks of shape {marks.shape} do not fit {len(names)} names")
         if marks.diagonal().any():
-            raise ValueError(f"variable {names[int(marks.diagonal().nonzero()[0][0])]!r} has an edge to itself")
+            raise ValueError(
+                f"variable {names[int(marks.diagonal().nonzero()[0][0])]!r} has an edge to itself"
+            )
         half = np.argwhere((marks == NONE) != (marks.T == NONE))
         if len(half):
-            raise ValueError(f"edge {names[half[0][0]]} ? {names[half[0][1]]} has a mark at one end only")
+            raise ValueError(
+                f"edge {names[half[0][0]]} ? {names[half[0][1]]} has a mark at one end only"
+            )
         marks.setflags(write=False)
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "marks", marks)
         read = _kind_of(marks)
         if self.kind not in (None, read, "PAG"):
-            raise ValueError(f"kind={self.kind!r}: these marks are a {read}; give that, 'PAG' or nothing")
+            raise ValueError(
+                f"kind={self.kind!r}: these marks are a {read}; give that, 'PAG' or nothing"
+            )
         object.__setattr__(self, "kind", self.kind or read)
 
-    # ---- building -------------------------------------------------------------------------------------------
+    # ---- building --------------------------------------------------------------------------------
 
     @classmethod
-    def from_edges(cls, names: Iterable[str], edges: Iterable[str | tuple[str, str]] = (), **info) -> "CausalGraph":
-        """A graph from edges written ``"a -> b"``, ``"a -- b"``, ``"a <-> b"``, ``"a o-> b"``, ``"a o-o b"`` or ``("a", "b")``."""
+    def from_edges(
+        cls, names: Iterable[str], edges: Iterable[str | tuple[str, str]] = (), **info
+    ) -> "CausalGraph":
+        """A graph from edges written ``"a -> b"``, ``"a -- b"``, ``"a <-> b"``, ``"a o-> b"``, ``"a
+        o-o b"`` or ``("a", "b")``.
+        """
         names = tuple(names)
         position = {name: i for i, name in enumerate(names)}
         marks = np.zeros((len(names), len(names)), dtype=np.int8)
@@ -82,10 +97,15 @@ class CausalGraph:
             sign = {"--": "--", "-": "--", "->": "->", "<-": "<-"}.get(sign, sign)
             for name in (left, right):
                 if name not in position:
-                    raise ValueError(f"edge {edge!r}: no variable {name!r}; variables: {', '.join(names)}")
+                    raise ValueError(
+                        f"edge {edge!r}: no variable {name!r}; variables: {', '.join(names)}"
+                    )
             if sign[0] not in _READ_LEFT or sign[-1] not in _READ_RIGHT:
-                raise ValueError(f"edge {edge!r}: sign {sign!r} is not one of -> <- -- <-> o-> <-o o-o")
-            i, j = position[left], position[right]
+                raise ValueError(
+                    f"edge {edge!r}: sign {sign!r} is not one of -> <- -- <-> o-> <-o o-o"
+                )
+            i = position[left]
+            j = position[right]
             if marks[i, j]:
                 raise ValueError(f"edge between {left!r} and {right!r} given twice")
             marks[i, j], marks[j, i] = _READ_RIGHT[sign[-1]], _READ_LEFT[sign[0]]
@@ -93,7 +113,9 @@ class CausalGraph:
 
     @classmethod
     def from_adjacency(cls, adjacency, names: Iterable[str] | None = None, **info) -> "CausalGraph":
-        """A graph from a (d, d) matrix whose entry [i, j] is non-zero for i → j; both [i, j] and [j, i] mean i — j."""
+        """A graph from a (d, d) matrix whose entry [i, j] is non-zero for i → j; both [i, j] and
+        [j, i] mean i — j.
+        """
         directed = np.asarray(adjacency) != 0
         if directed.ndim != 2 or directed.shape[0] != directed.shape[1]:
             raise ValueError(f"adjacency must be square, not {directed.shape}")
@@ -104,15 +126,19 @@ class CausalGraph:
     @classmethod
     def from_networkx(cls, graph: nx.DiGraph, **info) -> "CausalGraph":
         """A DAG from a networkx ``DiGraph`` (nodes in the graph's own order)."""
-        return cls.from_edges(map(str, graph.nodes), [(str(a), str(b)) for a, b in graph.edges], **info)
+        return cls.from_edges(
+            map(str, graph.nodes), [(str(a), str(b)) for a, b in graph.edges], **info
+        )
 
     @classmethod
     def from_causallearn(
         cls, graph, names: Iterable[str] | None = None, *, kind: str | None = None, **info
     ) -> "CausalGraph":
-        """A graph from causal-learn's ``GeneralGraph``; give ``kind='PAG'`` for an answer of FCI, which does not say so.
+        """A graph from causal-learn's ``GeneralGraph``; give ``kind='PAG'`` for an answer of FCI,
+        which does not say so.
 
-        In its matrix [i, j] holds -1 for a tail, 1 for an arrow and 2 for a circle at the end **at i**.
+        In its matrix [i, j] holds -1 for a tail, 1 for an arrow and 2 for a circle at the end **at
+        i**.
         """
         theirs = np.asarray(graph.graph).astype(int)
         names = names if names is not None else [n.get_name() for n in graph.get_nodes()]
@@ -120,15 +146,19 @@ class CausalGraph:
         unknown = set(np.unique(theirs)) - translate.keys()
         if unknown:
             raise ValueError(f"causal-learn endpoint codes not understood: {sorted(unknown)}")
-        return cls(tuple(names), np.vectorize(translate.get, otypes=[np.int8])(theirs.T), info, kind)
+        return cls(
+            tuple(names), np.vectorize(translate.get, otypes=[np.int8])(theirs.T), info, kind
+        )
 
     @classmethod
     def from_pyagrum(cls, net, **info) -> "CausalGraph":
         """A DAG from the structure of a pyAgrum Bayesian network."""
         names = [net.variable(n).name() for n in sorted(net.nodes())]
-        return cls.from_edges(names, [(net.variable(a).name(), net.variable(b).name()) for a, b in net.arcs()], **info)
+        return cls.from_edges(
+            names, [(net.variable(a).name(), net.variable(b).name()) for a, b in net.arcs()], **info
+        )
 
-    # ---- reading --------------------------------------------------------------------------------------------
+    # ---- reading ---------------------------------------------------------------------------------
 
     @property
     def adjacency(self) -> np.ndarray:
@@ -157,14 +187,19 @@ class CausalGraph:
         for i, j in np.argwhere(np.triu(self.skeleton)):
             if self.marks[i, j] == TAIL and self.marks[j, i] != TAIL:
                 i, j = j, i
-            left, right = _LEFT[self.marks[j, i]], _RIGHT[self.marks[i, j]]
-            found.append(f"{self.names[i]} {left}{'' if left == '-' else '-'}{right} {self.names[j]}")
+            left = _LEFT[self.marks[j, i]]
+            right = _RIGHT[self.marks[i, j]]
+            found.append(
+                f"{self.names[i]} {left}{'' if left == '-' else '-'}{right} {self.names[j]}"
+            )
         return found
 
     def index(self, name: str) -> int:
         """Position of a variable, or a ValueError that lists the variables."""
         if name not in self.names:
-            raise ValueError(f"no variable {name!r} in the graph; variables: {', '.join(self.names)}")
+            raise ValueError(
+                f"no variable {name!r} in the graph; variables: {', '.join(self.names)}"
+            )
         return self.names.index(name)
 
     def parents(self, name: str) -> set[str]:
@@ -196,8 +231,13 @@ class CausalGraph:
             raise ValueError(f"{purpose} needs an acyclic graph; cycle: {path}")
         loose = next((e for e in self.edges if " -> " not in e), None)
         if loose is None:
-            raise ValueError(f"{purpose} needs a DAG; this is a PAG, behind whose edges hidden common causes may be")
-        raise ValueError(f"{purpose} needs a DAG; edge {loose!r} of this {self.kind} has no direction")
+            raise ValueError(
+                f"{purpose} needs a DAG; this is a PAG, behind whose edges hidden "
+                "common causes may be"
+            )
+        raise ValueError(
+            f"{purpose} needs a DAG; edge {loose!r} of this {self.kind} has no direction"
+        )
 
     def order(self) -> list[str]:
         """A topological order of a DAG's variables, ties in the order of ``names``."""
@@ -212,24 +252,30 @@ class CausalGraph:
             self.index(name)
         return nx.is_d_separator(self.directed_part(), {first}, {second}, given)
 
-    # ---- changing (always into a new graph) -----------------------------------------------------------------
+    # ---- changing (always into a new graph) ------------------------------------------------------
 
     def subgraph(self, names: Iterable[str]) -> "CausalGraph":
-        """The graph on ``names`` only, edges to others cut (no projection: see `latent_projection`)."""
+        """The graph on ``names`` only, edges to others cut (no projection: see
+        `latent_projection`).
+        """
         names = list(names)
         keep = [self.index(n) for n in names]
         kind = "PAG" if self.kind == "PAG" else None
         return CausalGraph(names, self.marks[np.ix_(keep, keep)], self.info, kind)
 
     def as_pag(self) -> "CausalGraph":
-        """The same marks read as a PAG: behind every edge that is not visible a hidden common cause may be."""
+        """The same marks read as a PAG: behind every edge that is not visible a hidden common cause
+        may be.
+        """
         return replace(self, kind="PAG")
 
     def latent_projection(self, hidden: Iterable[str]) -> "CausalGraph":
-        """The graph over the other variables when ``hidden`` are not observed (Verma and Pearl 1990).
+        """The graph over the other variables when ``hidden`` are not observed (Verma and Pearl
+        1990).
 
-        A → B where a directed path has only hidden variables inside; A ↔ B where a hidden variable reaches both
-        through hidden ones. Where both hold, the result has to say both, which marks cannot: that pair is refused.
+        A → B where a directed path has only hidden variables inside; A ↔ B where a hidden variable
+        reaches both through hidden ones. Where both hold, the result has to say both, which marks
+        cannot: that pair is refused.
         """
         hidden = set(hidden)
         for name in hidden:
@@ -248,15 +294,18 @@ class CausalGraph:
                 if any(a in inside[h] and b in inside[h] for h in hidden):
                     if marks[i, j]:
                         raise ValueError(
-                            f"{a} and {b} have both a direct effect and a hidden common cause; keep the cause in the graph"
+                            f"{a} and {b} have both a direct effect and a hidden common cause; "
+                            "keep the cause in the graph"
                         )
                     marks[i, j] = marks[j, i] = ARROW
         return CausalGraph(kept, marks)
 
     def cpdag(self, knowledge=None) -> "CausalGraph":
-        """The Markov equivalence class of a DAG as a CPDAG; with ``knowledge``, the orientations that it adds too.
+        """The Markov equivalence class of a DAG as a CPDAG; with ``knowledge``, the orientations
+        that it adds too.
 
-        Raises ValueError for a graph that is no DAG, or has an edge the way that ``knowledge`` forbids.
+        Raises ValueError for a graph that is no DAG, or has an edge the way that ``knowledge``
+        forbids.
         """
         self.require_dag("a CPDAG")
         directed = self.adjacency
@@ -271,18 +320,27 @@ class CausalGraph:
             if (must & directed.T).any():
                 i, j = np.argwhere(must & directed.T)[0]
                 edge = f"{self.names[j]} -> {self.names[i]}"
-                raise ValueError(f"knowledge forbids {edge}, an edge of this DAG; drop one or the other")
+                raise ValueError(
+                    f"knowledge forbids {edge}, an edge of this DAG; drop one or the other"
+                )
             marks[must] = ARROW
         return CausalGraph(self.names, meek(marks))
 
     def extension(self) -> "CausalGraph":
-        """A DAG of the class that a CPDAG stands for, with its directed edges and v-structures (Dor and Tarsi 1992)."""
+        """A DAG of the class that a CPDAG stands for, with its directed edges and v-structures (Dor
+        and Tarsi 1992).
+        """
         if self.kind not in ("DAG", "CPDAG"):
-            raise ValueError(f"a {self.kind} graph has no extension to a DAG; give a DAG or a CPDAG")
-        directed, open_, result = self.adjacency.copy(), self.undirected.copy(), self.adjacency.copy()
+            raise ValueError(
+                f"a {self.kind} graph has no extension to a DAG; give a DAG or a CPDAG"
+            )
+        directed = self.adjacency.copy()
+        open_ = self.undirected.copy()
+        result = self.adjacency.copy()
         left = list(range(len(self.names)))
         while left:
-            for x in left:  # a sink whose undirected neighbours are adjacent to all its other neighbours
+            # a sink whose undirected neighbours are adjacent to all its other neighbours
+            for x in left:
                 around = directed[:, x] | open_[x]
                 near = open_[x].nonzero()[0]
                 joined = self.skeleton[near] | (np.arange(len(around)) == near[:, None])
@@ -290,24 +348,33 @@ class CausalGraph:
                     break
             else:
                 stuck = ", ".join(self.names[x] for x in left)
-                raise ValueError(f"no DAG has the directions and v-structures of this graph; look at {stuck}")
+                raise ValueError(
+                    f"no DAG has the directions and v-structures of this graph; look at {stuck}"
+                )
             result[near, x] = True
             directed[:, x] = open_[:, x] = open_[x] = False
             left.remove(x)
         return CausalGraph.from_adjacency(result, self.names)
 
-    # ---- other packages -------------------------------------------------------------------------------------
+    # ---- other packages --------------------------------------------------------------------------
 
     def to_networkx(self) -> nx.DiGraph:
         """A DAG, or a graph with directed cycles, as a networkx ``DiGraph``.
 
-        Raises ValueError where an edge has no direction, which a ``DiGraph`` cannot say: see `to_causallearn`, `to_dict`,
-        or take the `directed_part`.
+        Raises ValueError where an edge has no direction, which a ``DiGraph`` cannot say: see
+        `to_causallearn`, `to_dict`, or take the `directed_part`.
         """
         loose = [edge for edge in self.edges if " -> " not in edge]
         if loose or self.kind == "PAG":
-            what = f"{len(loose)} edges of this {self.kind} have no direction, first {loose[0]!r}" if loose else "a PAG"
-            raise ValueError(f"to_networkx: a DiGraph cannot keep {what}; use directed_part() for the others alone")
+            what = (
+                f"{len(loose)} edges of this {self.kind} have no direction, first {loose[0]!r}"
+                if loose
+                else "a PAG"
+            )
+            raise ValueError(
+                f"to_networkx: a DiGraph cannot keep {what}; use directed_part() for "
+                "the others alone"
+            )
         return self.directed_part()
 
     def directed_part(self) -> nx.DiGraph:
@@ -318,13 +385,19 @@ class CausalGraph:
         return graph
 
     def to_pyagrum(self, levels: Mapping[str, int] | int = 2):
-        """A pyAgrum Bayesian network with this DAG's arcs and ``levels`` states a variable (tables not filled)."""
+        """A pyAgrum Bayesian network with this DAG's arcs and ``levels`` states a variable (tables
+        not filled).
+        """
         import pyagrum as gum
 
         self.require_dag("a Bayesian network")
         net = gum.BayesNet()
         for name in self.names:
-            net.add(gum.RangeVariable(name, name, 0, (levels if isinstance(levels, int) else levels[name]) - 1))
+            net.add(
+                gum.RangeVariable(
+                    name, name, 0, (levels if isinstance(levels, int) else levels[name]) - 1
+                )
+            )
         for i, j in np.argwhere(self.adjacency):
             net.addArc(self.names[i], self.names[j])
         return net
@@ -340,7 +413,9 @@ class CausalGraph:
         nodes = [GraphNode(name) for name in self.names]
         theirs = GeneralGraph(nodes)
         for i, j in np.argwhere(np.triu(self.skeleton)):
-            theirs.add_edge(Edge(nodes[i], nodes[j], ends[int(self.marks[j, i])], ends[int(self.marks[i, j])]))
+            theirs.add_edge(
+                Edge(nodes[i], nodes[j], ends[int(self.marks[j, i])], ends[int(self.marks[i, j])])
+            )
         return theirs
 
     def to_dict(self) -> dict:
@@ -350,14 +425,23 @@ class CausalGraph:
     def __eq__(self, other):
         if not isinstance(other, CausalGraph) or set(self.names) != set(other.names):
             return NotImplemented if not isinstance(other, CausalGraph) else False
-        return self.kind == other.kind and bool((other.subgraph(self.names).marks == self.marks).all())
+        return self.kind == other.kind and bool(
+            (other.subgraph(self.names).marks == self.marks).all()
+        )
 
     __hash__ = None
 
     def __repr__(self):
         how = f" by {self.info['method']}" if "method" in self.info else ""
-        how += f" ({self.info['fallback']} instead: unfamiliar table)" if "fallback" in self.info else ""
-        return f"{self.kind}{how} of {len(self.names)} variables, {len(self.edges)} edges: {', '.join(self.edges)}"
+        how += (
+            f" ({self.info['fallback']} instead: unfamiliar table)"
+            if "fallback" in self.info
+            else ""
+        )
+        return (
+            f"{self.kind}{how} of {len(self.names)} variables, {len(self.edges)} edges: "
+            f"{', '.join(self.edges)}"
+        )
 
 
 def _kind_of(marks):
@@ -379,9 +463,11 @@ def _kind_of(marks):
 
 
 def meek(marks: np.ndarray) -> np.ndarray:
-    """``marks`` with every undirected edge directed that Meek's rules 1-4 direct (Meek 1995), as a new array.
+    """``marks`` with every undirected edge directed that Meek's rules 1-4 direct (Meek 1995), as a
+    new array.
 
-    A CPDAG stays a CPDAG; with orientations from background knowledge the result is the maximally oriented graph.
+    A CPDAG stays a CPDAG; with orientations from background knowledge the result is the maximally
+    oriented graph.
     """
     marks = marks.copy()
     while True:
@@ -393,12 +479,15 @@ def meek(marks: np.ndarray) -> np.ndarray:
         new = open_ & (rule_1 | rule_2)
         if not new.any():  # the more expensive rules only for what the others leave
             for i, j in np.argwhere(open_):
-                spouses = (open_[i] & directed[:, j]).nonzero()[0]  # i — k → j, i — l → j, k and l apart
-                middle = directed[:, j] & marks[i].astype(bool)  # i — k → l → j with k and j apart, i and l adjacent
+                # i — k → j, i — l → j, k and l apart
+                spouses = (open_[i] & directed[:, j]).nonzero()[0]
+                # i — k → l → j with k and j apart, i and l adjacent
+                middle = directed[:, j] & marks[i].astype(bool)
                 new[i, j] = apart[np.ix_(spouses, spouses)].any() or any(
                     (open_[i] & directed[:, m] & apart[:, j]).any() for m in middle.nonzero()[0]
                 )
-        # contradictory knowledge may imply both directions: one of them stands, so that the loop ends
+        # contradictory knowledge may imply both directions: one of them stands, so that the loop
+        # ends
         new &= ~np.tril(new.T)
         if not new.any():
             return marks
@@ -406,8 +495,11 @@ def meek(marks: np.ndarray) -> np.ndarray:
 
 
 def _reach(graph, start, through):
-    """Variables reached from ``start`` by directed paths whose inner variables all lie in ``through``."""
-    found, todo = set(), [start]
+    """Variables reached from ``start`` by directed paths whose inner variables all lie in
+    ``through``.
+    """
+    found = set()
+    todo = [start]
     while todo:
         for child in graph.successors(todo.pop()):
             if child not in found:

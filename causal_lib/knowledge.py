@@ -14,8 +14,8 @@ class Knowledge:
 
     Parameters
     ----------
-    tiers : groups of variables, earliest first; no variable of a later tier causes one of an earlier tier.
-        Variables that stand in no tier are free.
+    tiers : groups of variables, earliest first; no variable of a later tier causes one of an
+        earlier tier. Variables that stand in no tier are free.
     forbidden : pairs (cause, effect) that are no edge.
     required : pairs (cause, effect) that are an edge.
     within_tiers : whether variables of one tier may cause each other.
@@ -23,8 +23,8 @@ class Knowledge:
     Raises
     ------
     ValueError
-        when the pieces contradict each other: a variable in two tiers, a required edge that is also forbidden or runs
-        against the tiers, required edges in a cycle.
+        when the pieces contradict each other: a variable in two tiers, a required edge that is also
+        forbidden or runs against the tiers, required edges in a cycle.
 
     >>> Knowledge(tiers=[["price"], ["clicked"]], required=[("clicked", "price")])
     Traceback (most recent call last):
@@ -52,10 +52,13 @@ class Knowledge:
                 raise ValueError(f"edge {cause} -> {effect} is both required and forbidden")
             if not self.allows(cause, effect):
                 raise ValueError(
-                    f"required edge {cause} -> {effect} runs against the tiers ({self.tier(cause)} -> {self.tier(effect)})"
+                    f"required edge {cause} -> {effect} runs against the tiers "
+                    f"({self.tier(cause)} -> {self.tier(effect)})"
                 )
         names = sorted({n for edge in self.required for n in edge})
-        CausalGraph.from_edges(names, sorted(self.required)).require_dag("knowledge: required edges")
+        CausalGraph.from_edges(names, sorted(self.required)).require_dag(
+            "knowledge: required edges"
+        )
 
     def tier(self, name: str) -> int | None:
         """Number of the variable's tier, None if it stands in none."""
@@ -63,7 +66,8 @@ class Knowledge:
 
     def allows(self, cause: str, effect: str) -> bool:
         """Whether cause → effect is compatible with the tiers and not forbidden."""
-        a, b = self.tier(cause), self.tier(effect)
+        a = self.tier(cause)
+        b = self.tier(effect)
         if a is not None and b is not None and (a > b or (a == b and not self.within_tiers)):
             return False
         return (cause, effect) not in self.forbidden
@@ -73,10 +77,15 @@ class Knowledge:
 
         Raises ValueError for knowledge about a variable that is not in ``names``.
         """
-        named = {n for tier in self.tiers for n in tier} | {n for e in self.forbidden | self.required for n in e}
+        named = {n for tier in self.tiers for n in tier} | {
+            n for e in self.forbidden | self.required for n in e
+        }
         unknown = sorted(named - set(names))
         if unknown:
-            raise ValueError(f"knowledge names {', '.join(unknown)}, which the data lack; columns: {', '.join(names)}")
+            raise ValueError(
+                f"knowledge names {', '.join(unknown)}, which the data lack; "
+                f"columns: {', '.join(names)}"
+            )
         number = {name: i for i, tier in enumerate(self.tiers) for name in tier}
         tiers = np.array([number.get(name, -1) for name in names])
         later = tiers[:, None] > tiers if self.within_tiers else tiers[:, None] >= tiers
@@ -104,24 +113,38 @@ class Knowledge:
         )
 
     def fixing(self, graph: CausalGraph) -> "Knowledge":
-        """The same knowledge and ``graph``: its directed edges required, every pair it leaves apart forbidden.
+        """The same knowledge and ``graph``: its directed edges required, every pair it leaves apart
+        forbidden.
 
-        For two-stage discovery: the graph of user attributes is learnt from one row a user, then fixed on the log.
+        For two-stage discovery: the graph of user attributes is learnt from one row a user, then
+        fixed on the log.
         """
         pairs = [(a, b) for a in graph.names for b in graph.names if a != b]
         apart = [(a, b) for a, b in pairs if not graph.skeleton[graph.index(a), graph.index(b)]]
         directed = [(a, b) for a, b in pairs if graph.adjacency[graph.index(a), graph.index(b)]]
-        return Knowledge(self.tiers, self.forbidden | set(apart), self.required | set(directed), self.within_tiers)
+        return Knowledge(
+            self.tiers,
+            self.forbidden | set(apart),
+            self.required | set(directed),
+            self.within_tiers,
+        )
 
     def violations(self, graph: CausalGraph) -> list[str]:
         """Edges of ``graph`` that contradict the knowledge, and required edges it lacks."""
         allowed = self.allowed(graph.names)
-        wrong = [f"{graph.names[i]} -> {graph.names[j]}" for i, j in np.argwhere(graph.adjacency & ~allowed)]
-        lacking = [f"{a} -> {b} (required)" for a, b in sorted(self.required) if b not in graph.children(a)]
+        wrong = [
+            f"{graph.names[i]} -> {graph.names[j]}"
+            for i, j in np.argwhere(graph.adjacency & ~allowed)
+        ]
+        lacking = [
+            f"{a} -> {b} (required)" for a, b in sorted(self.required) if b not in graph.children(a)
+        ]
         return wrong + lacking
 
     def to_causallearn(self, names: Sequence[str]):
-        """causal-learn's ``BackgroundKnowledge`` over ``names`` (forbidden pairs spelled out, so that tiers mean the same)."""
+        """causal-learn's ``BackgroundKnowledge`` over ``names`` (forbidden pairs spelled out, so
+        that tiers mean the same).
+        """
         from causallearn.graph.GraphNode import GraphNode
         from causallearn.utils.PCUtils.BackgroundKnowledge import BackgroundKnowledge
 

@@ -14,7 +14,9 @@ def _user_folder():
 
     try:
         folder = platformdirs.user_data_path("causal-lib", appauthor=False)
-    except RuntimeError:  # HOME is not set and the user is not in the password file, as in some containers
+    except (
+        RuntimeError
+    ):  # HOME is not set and the user is not in the password file, as in some containers
         folder = Path()
     return folder if folder.is_absolute() else Path.cwd() / "causal-lib"
 
@@ -27,9 +29,9 @@ def _root():
 
 
 ROOT = _root()
-"""The folder that the environment variable ``CAUSAL_LIB_ROOT`` names. Without it, the repository that the package lies in.
-Without either, the user's data folder (``~/.local/share/causal-lib`` on Linux), or ``causal-lib`` in the working folder if
-the user has no home."""
+"""The folder that the environment variable ``CAUSAL_LIB_ROOT`` names. Without it, the repository
+that the package lies in. Without either, the user's data folder (``~/.local/share/causal-lib`` on
+Linux), or ``causal-lib`` in the working folder if the user has no home."""
 
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"
@@ -38,14 +40,17 @@ COMMITTED = ROOT / "reports"
 
 
 def is_checkout() -> bool:
-    """Whether `ROOT` is a checkout of the repository; the package alone has no notebooks and no committed reports."""
+    """Whether `ROOT` is a checkout of the repository; the package alone has no notebooks and no
+    committed reports.
+    """
     return _holds_checkout(ROOT)
 
 
 def own_sources() -> Path:
     """The user's own list of data sets, which may be absent: ``data/sources.toml``.
 
-    It lies under `ROOT` if that is a checkout or named by ``CAUSAL_LIB_ROOT``, else in the working folder.
+    It lies under `ROOT` if that is a checkout or named by ``CAUSAL_LIB_ROOT``, else in the working
+    folder.
     """
     folder = ROOT if is_checkout() or os.environ.get("CAUSAL_LIB_ROOT") else Path.cwd()
     return folder / "data" / "sources.toml"
@@ -54,19 +59,24 @@ def own_sources() -> Path:
 def reports() -> Path:
     """Folder that a notebook's results and figures are written to.
 
-    The runner names it by ``CAUSAL_LIB_REPORTS``: the run's own folder. A notebook that is executed by hand, in JupyterLab or by
-    papermill, writes into ``reports/runs/by-hand``, so that the committed reports change only by a run of the runner.
+    The runner names it by ``CAUSAL_LIB_REPORTS``: the run's own folder. A notebook that is executed
+    by hand, in JupyterLab or by papermill, writes into ``reports/runs/by-hand``, so that the
+    committed reports change only by a run of the runner.
     """
     return Path(os.environ.get("CAUSAL_LIB_REPORTS") or COMMITTED / "runs" / "by-hand")
 
 
 def run_by_runner() -> bool:
-    """Whether ``CAUSAL_LIB_REPORTS`` names the folder of results, as in a run of the runner and in the notebooks' checks."""
+    """Whether ``CAUSAL_LIB_REPORTS`` names the folder of results, as in a run of the runner and in
+    the notebooks' checks.
+    """
     return bool(os.environ.get("CAUSAL_LIB_REPORTS"))
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write ``text`` to ``path`` through a temporary file and a rename, so that a kill leaves the old file or the new."""
+    """Write ``text`` to ``path`` through a temporary file and a rename, so that a kill leaves the
+    old file or the new.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -1,12 +1,14 @@
-"""Resampling of rows and clusters, and the intervals that come from it: the only place of the package that does it.
+"""Resampling of rows and clusters, and the intervals that come from it: the only place of the
+package that does it.
 
-A bootstrap draws n rows (or n clusters, each with all its rows) from n with replacement. The three schemes below draw
-one replicate each; callers repeat them with one generator, so that a seed fixes all replicates.
+A bootstrap draws n rows (or n clusters, each with all its rows) from n with replacement. The three
+schemes below draw one replicate each; callers repeat them with one generator, so that a seed fixes
+all replicates.
 
 - `resampled_indices`: which rows are drawn, for statistics that need the rows themselves;
 - `resampled_counts`: how often each row is drawn, for statistics that are sums of weighted rows;
-- `poisson_counts`: independent counts of mean 1, whose sum is n on average only. They can be drawn for one chunk of
-  rows after another, without knowing n.
+- `poisson_counts`: independent counts of mean 1, whose sum is n on average only. They can be drawn
+  for one chunk of rows after another, without knowing n.
 """
 
 import numpy as np
@@ -15,7 +17,8 @@ from scipy.stats import t
 
 
 def cluster_codes(frame: pd.DataFrame, column: str | None) -> np.ndarray:
-    """(n,) number of each row's cluster, from 0 in the order of appearance; without a ``column``, of the row itself.
+    """(n,) number of each row's cluster, from 0 in the order of appearance; without a ``column``,
+    of the row itself.
 
     >>> cluster_codes(pd.DataFrame({"user": ["b", "a", "b"]}), "user").tolist()
     [0, 1, 0]
@@ -31,7 +34,8 @@ def resampled_indices(n: int, rng: np.random.Generator) -> np.ndarray:
 def subsampled_indices(n: int, rng: np.random.Generator) -> np.ndarray:
     """(n // 2,) different indices, drawn from 0..n-1 without replacement.
 
-    Source: half-sampling, Bühlmann and Yu 2002; in stability selection, Meinshausen and Bühlmann 2010.
+    Source: half-sampling, Bühlmann and Yu 2002; in stability selection, Meinshausen and Bühlmann
+    2010.
     """
     return rng.permutation(n)[: n // 2]
 
@@ -42,17 +46,22 @@ def index_counts(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def resampled_counts(n: int, rng: np.random.Generator) -> np.ndarray:
-    """(n,) how often each row is drawn in one bootstrap replicate: multinomial counts, whose sum is n."""
+    """(n,) how often each row is drawn in one bootstrap replicate: multinomial counts, whose sum is
+    n.
+    """
     return rng.multinomial(n, np.full(n, 1 / n))
 
 
 def poisson_counts(n: int, rng: np.random.Generator) -> np.ndarray:
-    """(n,) independent Poisson(1) counts: a bootstrap replicate of n rows on average. Source: Oza and Russell 2001."""
+    """(n,) independent Poisson(1) counts: a bootstrap replicate of n rows on average. Source: Oza
+    and Russell 2001.
+    """
     return rng.poisson(1.0, n)
 
 
 def percentile_ends(replicates: np.ndarray, tail: float = 0.025) -> tuple[np.ndarray, np.ndarray]:
-    """The percentiles ``tail`` and 1 - ``tail`` of ``replicates`` (draws, ...), each of the shape of one replicate.
+    """The percentiles ``tail`` and 1 - ``tail`` of ``replicates`` (draws, ...), each of the shape
+    of one replicate.
 
     Undefined replicates (nan) are left out; where all are undefined, the ends are so too.
 
@@ -66,8 +75,11 @@ def percentile_ends(replicates: np.ndarray, tail: float = 0.025) -> tuple[np.nda
     return low.reshape(shape)[()], high.reshape(shape)[()]
 
 
-def mean_with_interval(repeats: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, low and high of independent ``repeats`` (m, ...) over the first axis: Student's t-interval.
+def mean_with_interval(
+    repeats: np.ndarray, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, low and high of independent ``repeats`` (m, ...) over the first axis: Student's
+    t-interval.
 
     Source: mean ± t_{m-1} s / √m.
 

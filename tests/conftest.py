@@ -3,7 +3,8 @@
 import os
 
 os.environ.setdefault("MPLBACKEND", "agg")
-os.environ["TQDM_DISABLE"] = "1"  # a bar appears after some seconds, so only on a busy machine: see causal_lib.progress
+# a bar appears after some seconds, so only on a busy machine: see causal_lib.progress
+os.environ["TQDM_DISABLE"] = "1"
 
 import numpy as np
 import pandas as pd
@@ -14,18 +15,27 @@ from scipy.stats import chi2
 from causal_lib import progress
 from causal_lib.worlds.online_shop import shop
 
-# Derandomised, so that a red run is red again. Neither a deadline nor a check of how long drawing takes: the machine may be busy.
+# Derandomised, so that a red run is red again. Neither a deadline nor a check of how long drawing
+# takes: the machine may be busy.
 settings.register_profile(
-    "house", deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+    "house",
+    deadline=None,
+    derandomize=True,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("house")
 
 
 @pytest.fixture
 def bars_at_once(monkeypatch):
-    """A bar that is not hidden appears with the first step, not after seconds: who is silent now is so on a busy machine, too."""
+    """A bar that is not hidden appears with the first step, not after seconds: who is silent now is
+    so on a busy machine, too.
+    """
     shown = progress.tqdm
-    monkeypatch.setattr(progress, "tqdm", lambda *given, **options: shown(*given, **options | {"delay": 0}))
+    monkeypatch.setattr(
+        progress, "tqdm", lambda *given, **options: shown(*given, **options | {"delay": 0})
+    )
 
 
 @pytest.fixture(scope="session")
@@ -39,23 +49,29 @@ def log(world):
     return world.log()
 
 
-# ---- standard errors ------------------------------------------------------------------------------------------
+# ---- standard errors -----------------------------------------------------------------------------
 
 DRAWS = 1000
 _MISSED = 2e-4  # chance that right standard errors are called wrong, on either side
 
 
 def check_pivot(z):
-    """Fail unless the distances ``z`` = (estimate - truth) / standard error of independent draws are standard normal.
+    """Fail unless the distances ``z`` = (estimate - truth) / standard error of independent draws
+    are standard normal.
 
-    The mean may be 4 of its standard errors from 0. The standard deviation must lie between two quantiles of its sampling
-    distribution, which are so close together that errors 15% too small cannot pass where right ones do.
+    The mean may be 4 of its standard errors from 0. The standard deviation must lie between two
+    quantiles of its sampling distribution, which are so close together that errors 15% too small
+    cannot pass where right ones do.
     """
     z = np.asarray(z, dtype=float)
     low, high = np.sqrt(chi2.ppf([_MISSED, 1 - _MISSED], len(z) - 1) / (len(z) - 1))
     assert low / 0.85 > high, f"{len(z)} draws are too few to tell an error that is 15% too small"
-    assert abs(z.mean()) < 4 / np.sqrt(len(z)), f"mean distance {z.mean():.3f}: the estimates are biased"
-    assert low < z.std(ddof=1) < high, f"distances have the deviation {z.std(ddof=1):.3f}: the errors are wrong"
+    assert abs(z.mean()) < 4 / np.sqrt(len(z)), (
+        f"mean distance {z.mean():.3f}: the estimates are biased"
+    )
+    assert low < z.std(ddof=1) < high, (
+        f"distances have the deviation {z.std(ddof=1):.3f}: the errors are wrong"
+    )
 
 
 @pytest.fixture(name="check_pivot", scope="session")
@@ -71,13 +87,17 @@ def draws():
 
 @pytest.fixture(scope="session")
 def fingerprint():
-    """One number of tables or arrays, in which every value has a weight of its own: equal tables have equal ones."""
+    """One number of tables or arrays, in which every value has a weight of its own: equal tables
+    have equal ones.
+    """
 
     def weighed(values, k):
         values = np.asarray(values)
         there = ~pd.isna(values)
         codes = (
-            pd.factorize(values, sort=True)[0] if values.dtype == object else np.where(there, values, 0).astype(float)
+            pd.factorize(values, sort=True)[0]
+            if values.dtype == object
+            else np.where(there, values, 0).astype(float)
         )
         weight = 1 + np.sin((k + 1) * (1 + np.arange(len(values))))
         return float((weight * (codes + 0.37 * ~there)).sum() / len(values))
@@ -85,11 +105,21 @@ def fingerprint():
     def of(*tables):
         columns = []
         for table in tables:
-            table = pd.DataFrame(np.reshape(table, (len(table), -1))) if isinstance(table, np.ndarray) else table
+            table = (
+                pd.DataFrame(np.reshape(table, (len(table), -1)))
+                if isinstance(table, np.ndarray)
+                else table
+            )
             for name in table:
                 column = table[name]
-                column = column.cat.codes if isinstance(column.dtype, pd.CategoricalDtype) else column
-                columns.append(column.to_numpy(dtype=object if column.dtype == "str" else float, na_value=np.nan))
+                column = (
+                    column.cat.codes if isinstance(column.dtype, pd.CategoricalDtype) else column
+                )
+                columns.append(
+                    column.to_numpy(
+                        dtype=object if column.dtype == "str" else float, na_value=np.nan
+                    )
+                )
         return sum(weighed(values, k) for k, values in enumerate(columns))
 
     return of

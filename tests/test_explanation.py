@@ -127,7 +127,8 @@ def test_edges_add_up_to_the_log_odds_without_messages(kind):
 
 
 def test_the_edge_that_counts_is_found():
-    """A linear network on one feature: an edge's share is what goes along it, worked out by hand."""
+    """A linear network on one feature: an edge's share is what goes along it, worked out by hand.
+    """
     graph = tiny()
     model = made("gcn", graph)
     with torch.no_grad():

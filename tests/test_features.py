@@ -296,7 +296,7 @@ def test_sequences_are_the_last_events_before_the_day(seed, length, n_events, n_
         assert (one == expected).all()
 
 
-# ---- sound --------------------------------------------------------------------------------------------------------
+# ---- sound ---------------------------------------------------------------------------------------
 
 RATE = 4000.0
 
@@ -359,7 +359,7 @@ def test_wrong_sounds_are_refused(change, message):
         log_mel(**({"waves": np.zeros((1, 300)), "rate": RATE} | change))
 
 
-# ---- what importance is measured on -------------------------------------------------------------------------------
+# ---- what importance is measured on --------------------------------------------------------------
 
 
 def test_falls_of_the_auc_by_hand():

@@ -34,7 +34,12 @@ spec.loader.exec_module(sys.modules["wave_propagate"])
 def test_the_modules_that_layers_generate_are_removed_at_exit_and_nothing_else(tmp_path, bytecode):
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": bytecode}
     done = subprocess.run(
-        [sys.executable, "-c", LAYERS], capture_output=True, text=True, env=environment, cwd=paths.ROOT, check=False
+        [sys.executable, "-c", LAYERS],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=paths.ROOT,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 3  # two layers, one of which computes on edges too

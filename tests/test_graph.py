@@ -1,4 +1,6 @@
-"""The edge convention, conversions on an asymmetric 3-node graph, classes and projections against brute force."""
+"""The edge convention, conversions on an asymmetric 3-node graph, classes and projections against
+brute force.
+"""
 
 import itertools
 
@@ -54,13 +56,21 @@ def test_networkx_and_pyagrum_keep_directions():
 
 @pytest.mark.parametrize(
     ("edges", "what"),
-    [(["a -> b", "b -- c"], "'b -- c'"), (["a <-> b"], "'a <-> b'"), (["a o-> b", "b -> c"], "'a o-> b'")],
+    [
+        (["a -> b", "b -- c"], "'b -- c'"),
+        (["a <-> b"], "'a <-> b'"),
+        (["a o-> b", "b -> c"], "'a o-> b'"),
+    ],
 )
 def test_networkx_refuses_marks_that_it_cannot_keep(edges, what):
     graph = CausalGraph.from_edges("abc", edges)
-    with pytest.raises(ValueError, match=f"1 edges of this {graph.kind} have no direction, first {what}"):
+    with pytest.raises(
+        ValueError, match=f"1 edges of this {graph.kind} have no direction, first {what}"
+    ):
         graph.to_networkx()
-    assert set(graph.directed_part().edges) == {tuple(e.split(" -> ")) for e in edges if " -> " in e}
+    assert set(graph.directed_part().edges) == {
+        tuple(e.split(" -> ")) for e in edges if " -> " in e
+    }
     with pytest.raises(ValueError, match="cannot keep a PAG"):
         CausalGraph.from_edges("ab", ["a -> b"]).as_pag().to_networkx()
 
@@ -101,7 +111,9 @@ def test_causallearn_keeps_directions():
 
 def test_causallearn_and_back_keeps_every_mark():
     theirs = ASYMMETRIC.to_causallearn()
-    parents = {n.get_name(): {p.get_name() for p in theirs.get_parents(n)} for n in theirs.get_nodes()}
+    parents = {
+        n.get_name(): {p.get_name() for p in theirs.get_parents(n)} for n in theirs.get_nodes()
+    }
     assert parents == {"x": set(), "y": {"x"}, "z": {"x", "y"}}  # as causal-learn itself reads it
     edges = ["b -> a", "b -- c", "c <-> d", "a o-> d", "e o-> a", "d o-o e", "e o-- b"]
     for graph in (ASYMMETRIC, ASYMMETRIC.cpdag(), CausalGraph.from_edges("abcdef", edges)):
@@ -136,8 +148,14 @@ def test_equality_ignores_the_order_of_names():
         (lambda: CausalGraph("ab", [[0, 2], [0, 0]]), "one end only"),
         (lambda: CausalGraph("ab", np.zeros((3, 3))), r"shape \(3, 3\)"),
         (lambda: CausalGraph.from_adjacency(np.zeros((2, 3))), "must be square"),
-        (lambda: CausalGraph.from_edges("abc", ["a -> b", "b -> c", "c -> a"]).order(), "cycle: a -> b -> c -> a"),
-        (lambda: CausalGraph.from_edges("ab", ["a -- b"]).d_separated("a", "b"), "edge 'a -- b' of this CPDAG"),
+        (
+            lambda: CausalGraph.from_edges("abc", ["a -> b", "b -> c", "c -> a"]).order(),
+            "cycle: a -> b -> c -> a",
+        ),
+        (
+            lambda: CausalGraph.from_edges("ab", ["a -- b"]).d_separated("a", "b"),
+            "edge 'a -- b' of this CPDAG",
+        ),
         (lambda: ASYMMETRIC.parents("w"), "no variable 'w' in the graph; variables: x, y, z"),
     ],
 )
@@ -153,7 +171,11 @@ def test_marks_cannot_be_changed():
 
 def _class_of(graph):
     """Every DAG with the same skeleton and v-structures, by trying all orientations."""
-    pairs = [(a, b) for a, b in itertools.combinations(range(len(graph.names)), 2) if graph.skeleton[a, b]]
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(range(len(graph.names)), 2)
+        if graph.skeleton[a, b]
+    ]
     members = []
     for flips in itertools.product([0, 1], repeat=len(pairs)):
         adjacency = np.zeros(graph.marks.shape, dtype=int)
@@ -198,19 +220,25 @@ def test_cpdag_refuses_knowledge_that_the_dag_contradicts():
 
 @pytest.fixture(scope="module")
 def classes_of_five():
-    """Every Markov equivalence class of DAGs over five variables: the (members, 5, 5) adjacencies of each."""
+    """Every Markov equivalence class of DAGs over five variables: the (members, 5, 5) adjacencies
+    of each.
+    """
     pairs = list(itertools.combinations(range(5), 2))
-    every = np.array(list(itertools.product([0, 1, 2], repeat=len(pairs))))  # apart, first to second, second to first
+    # apart, first to second, second to first
+    every = np.array(list(itertools.product([0, 1, 2], repeat=len(pairs))))
     adjacency = np.zeros((len(every), 5, 5), dtype=np.int64)
     for k, (a, b) in enumerate(pairs):
         adjacency[:, a, b], adjacency[:, b, a] = every[:, k] == 1, every[:, k] == 2
     walks = adjacency @ adjacency @ adjacency
-    adjacency = adjacency[~(walks @ adjacency @ adjacency).any(axis=(1, 2))]  # no walk of five steps: no cycle
+    # no walk of five steps: no cycle
+    adjacency = adjacency[~(walks @ adjacency @ adjacency).any(axis=(1, 2))]
     joined = adjacency | adjacency.transpose(0, 2, 1)
     features = [joined[:, a, b] for a, b in pairs]
     for c in range(5):
         features += [
-            adjacency[:, a, c] & adjacency[:, b, c] & (1 - joined[:, a, b]) for a, b in pairs if c not in (a, b)
+            adjacency[:, a, c] & adjacency[:, b, c] & (1 - joined[:, a, b])
+            for a, b in pairs
+            if c not in (a, b)
         ]
     _, number = np.unique(np.stack(features, axis=1), axis=0, return_inverse=True)
     order = np.argsort(number, kind="stable")
@@ -227,7 +255,8 @@ def test_all_graphs_of_five_variables_against_enumeration(classes_of_five):
         assert (found.adjacency == members.all(axis=0)).all()
         assert (found.skeleton == dag.skeleton).all()
         assert (found.extension().adjacency == members).all(axis=(1, 2)).any()
-        # one or two edges known beforehand: Meek's rules direct what the members that agree with them share
+        # one or two edges known beforehand: Meek's rules direct what the members that agree with
+        # them share
         loose = np.argwhere(dag.adjacency & found.undirected)
         if len(loose):
             known = loose[rng.choice(len(loose), size=min(2, len(loose)), replace=False)]
@@ -236,12 +265,14 @@ def test_all_graphs_of_five_variables_against_enumeration(classes_of_five):
             agreeing = members[members[:, known[:, 0], known[:, 1]].all(axis=1)]
             closed = CausalGraph(dag.names, meek(marks))
             assert (closed.adjacency == agreeing.all(axis=0)).all()
-            for one in (closed, CausalGraph(dag.names, marks)):  # also before Meek's rules have said what follows
+            # also before Meek's rules have said what follows
+            for one in (closed, CausalGraph(dag.names, marks)):
                 assert (one.extension().adjacency == agreeing).all(axis=(1, 2)).any()
 
 
 def test_a_graph_without_extension_names_what_is_stuck():
-    square = CausalGraph.from_edges("abcd", ["a -- b", "b -- c", "c -- d", "a -- d"])  # any DAG has a new v-structure
+    # any DAG has a new v-structure
+    square = CausalGraph.from_edges("abcd", ["a -- b", "b -- c", "c -- d", "a -- d"])
     with pytest.raises(ValueError, match="look at a, b, c, d"):
         square.extension()
     with pytest.raises(ValueError, match="PAG graph has no extension"):
@@ -282,9 +313,12 @@ def test_latent_projection_keeps_separations(dag, data):
 
 def test_a_hidden_cause_acts_through_hidden_ones():
     """The root a reaches x only through b and y only through c and d; all four are hidden."""
-    dag = CausalGraph.from_edges("abcdxyz", ["a -> b", "b -> x", "a -> c", "c -> d", "d -> y", "y -> z"])
+    dag = CausalGraph.from_edges(
+        "abcdxyz", ["a -> b", "b -> x", "a -> c", "c -> d", "d -> y", "y -> z"]
+    )
     assert dag.latent_projection("abcd").edges == ["x <-> y", "y -> z"]
-    assert dag.latent_projection("bcd").edges == ["a -> x", "a -> y", "y -> z"]  # a is seen: no hidden cause is left
+    # a is seen: no hidden cause is left
+    assert dag.latent_projection("bcd").edges == ["a -> x", "a -> y", "y -> z"]
 
 
 @given(dags())
@@ -307,7 +341,9 @@ def test_graphs_keep_their_names_and_how_they_came_about():
     assert CausalGraph.from_pyagrum(gum.fastBN("a->b"), n=2).info["n"] == 2
     assert repr(made) == "DAG by order of 2 variables, 1 edges: a -> b"
     fallen = CausalGraph.from_edges("ab", ["a -- b"], method="pretrained", fallback="order")
-    assert repr(fallen) == "CPDAG by pretrained (order instead: unfamiliar table) of 2 variables, 1 edges: a -- b"
+    assert repr(fallen) == (
+        "CPDAG by pretrained (order instead: unfamiliar table) of 2 variables, 1 edges: a -- b"
+    )
     assert fallen.to_dict() == {"kind": "CPDAG", "names": ["a", "b"], "edges": ["a -- b"]}
     assert made != "a -> b"
     assert made != CausalGraph.from_edges("ac", ["a -> c"])
@@ -343,7 +379,9 @@ def test_relatives_by_hand():
 
 
 def test_separation_of_a_chain_a_fork_and_a_collider_by_hand():
-    g = CausalGraph.from_edges("abcdef", ["a -> b", "b -> c", "b -> d", "a -> e", "d -> e", "e -> f"])
+    g = CausalGraph.from_edges(
+        "abcdef", ["a -> b", "b -> c", "b -> d", "a -> e", "d -> e", "e -> f"]
+    )
     assert not g.d_separated("a", "c")
     assert g.d_separated("a", "c", "b")
     assert not g.d_separated("c", "d")
@@ -373,8 +411,14 @@ def test_levels_of_a_network():
     [
         (["a -> b", "b -- c"], ["a -> b", "b -> c"]),  # else a collider
         (["a -> b", "b -> c", "a -- c"], ["a -> b", "a -> c", "b -> c"]),  # else a cycle
-        (["a -- b", "a -- c", "a -- d", "b -> d", "c -> d"], ["a -- b", "a -- c", "a -> d", "b -> d", "c -> d"]),
-        (["a -- b", "a -- c", "a -- d", "b -> c", "c -> d"], ["a -- b", "a -- c", "a -> d", "b -> c", "c -> d"]),
+        (
+            ["a -- b", "a -- c", "a -- d", "b -> d", "c -> d"],
+            ["a -- b", "a -- c", "a -> d", "b -> d", "c -> d"],
+        ),
+        (
+            ["a -- b", "a -- c", "a -- d", "b -> c", "c -> d"],
+            ["a -- b", "a -- c", "a -> d", "b -> c", "c -> d"],
+        ),
         (["a -- b", "b -- c", "a -- c"], ["a -- b", "a -- c", "b -- c"]),
     ],
 )

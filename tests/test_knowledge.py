@@ -13,24 +13,42 @@ pairs = st.sampled_from([(a, b) for a in "abcde" for b in "abcde" if a != b])
 
 def test_allowed_follows_tiers_and_pairs():
     k = Knowledge(tiers=[["a", "b"], ["c"]], forbidden=[("a", "c")], required=[("b", "a")])
-    expected = np.array([[0, 0, 0], [1, 0, 1], [0, 0, 0]], dtype=bool)  # a -> b falls to the required b -> a
+    # a -> b falls to the required b -> a
+    expected = np.array([[0, 0, 0], [1, 0, 1], [0, 0, 0]], dtype=bool)
     assert (k.allowed(("a", "b", "c")) == expected).all()
     assert (k.orientations(("a", "b", "c")) == expected).all()
 
 
-@given(st.permutations("abcde"), st.integers(0, 5), st.integers(0, 5), st.booleans(), st.sets(pairs), st.sets(pairs))
-def test_allowed_is_allows_less_the_reverses_of_required_edges(order, first, second, within, forbidden, wanted):
+@given(
+    st.permutations("abcde"),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.booleans(),
+    st.sets(pairs),
+    st.sets(pairs),
+)
+def test_allowed_is_allows_less_the_reverses_of_required_edges(
+    order, first, second, within, forbidden, wanted
+):
     low, high = sorted((first, second))
     tiers = [order[:low], order[low:high]]  # the rest stands in no tier
     known = Knowledge(tiers, forbidden, within_tiers=within)
     at = order.index
     required = {(a, b) for a, b in wanted if known.allows(a, b) and at(a) < at(b)}
     known = Knowledge(tiers, forbidden, required, within)
-    expected = [[a != b and known.allows(a, b) and (b, a) not in required for b in "abcde"] for a in "abcde"]
+    expected = [
+        [a != b and known.allows(a, b) and (b, a) not in required for b in "abcde"] for a in "abcde"
+    ]
     assert known.allowed("abcde").tolist() == expected
 
 
-@given(st.permutations("abcde"), st.integers(0, 5), st.booleans(), st.sets(pairs), st.sets(st.sampled_from("abcde")))
+@given(
+    st.permutations("abcde"),
+    st.integers(0, 5),
+    st.booleans(),
+    st.sets(pairs),
+    st.sets(st.sampled_from("abcde")),
+)
 def test_restricted_knowledge_says_the_same_of_what_is_left(order, size, within, forbidden, left):
     known = Knowledge([order[:size], order[size:]], forbidden, within_tiers=within)
     required = {(a, b) for a, b in itertools.pairwise(order) if known.allows(a, b)}
@@ -46,7 +64,9 @@ def test_tiers_can_forbid_edges_inside():
 
 
 def test_fixing_a_graph_leaves_no_other_edge_inside():
-    k = Knowledge(tiers=[["a", "b", "c"], ["y"]]).fixing(CausalGraph.from_edges("abc", ["a -> b", "b -- c"]))
+    k = Knowledge(tiers=[["a", "b", "c"], ["y"]]).fixing(
+        CausalGraph.from_edges("abc", ["a -> b", "b -- c"])
+    )
     assert k.required == {("a", "b")}
     assert not k.allows("a", "c")
     assert not k.allows("c", "a")
@@ -56,7 +76,9 @@ def test_fixing_a_graph_leaves_no_other_edge_inside():
 
 
 def test_fixing_a_graph_keeps_what_was_known():
-    known = Knowledge([["a", "b"], ["y"]], [("a", "y"), ("b", "z")], [("b", "y")], within_tiers=False)
+    known = Knowledge(
+        [["a", "b"], ["y"]], [("a", "y"), ("b", "z")], [("b", "y")], within_tiers=False
+    )
     k = known.fixing(CausalGraph.from_edges("cd", []))
     assert k.forbidden == {("a", "y"), ("b", "z"), ("c", "d"), ("d", "c")}
     assert k.required == {("b", "y")}
@@ -89,8 +111,14 @@ def test_causallearn_gets_the_same_directions():
     ("arguments", "message"),
     [
         ({"tiers": [["a"], ["a"]]}, "'a' stands in two tiers"),
-        ({"tiers": [["a"], ["b"]], "required": [("b", "a")]}, r"b -> a runs against the tiers \(1 -> 0\)"),
-        ({"required": [("a", "b")], "forbidden": [("a", "b")]}, "a -> b is both required and forbidden"),
+        (
+            {"tiers": [["a"], ["b"]], "required": [("b", "a")]},
+            r"b -> a runs against the tiers \(1 -> 0\)",
+        ),
+        (
+            {"required": [("a", "b")], "forbidden": [("a", "b")]},
+            "a -> b is both required and forbidden",
+        ),
         ({"required": [("a", "b"), ("b", "a")]}, "given twice|cycle"),
         ({"required": [("a", "b"), ("b", "c"), ("c", "a")]}, "cycle: a -> b -> c -> a"),
     ],
@@ -132,7 +160,9 @@ def test_every_piece_may_name_an_unknown_variable(known):
 
 
 def test_violations_of_tiers_of_pairs_and_of_what_is_required():
-    k = Knowledge(tiers=[["a"], ["b", "c"]], forbidden=[("b", "c")], required=[("a", "c")], within_tiers=True)
+    k = Knowledge(
+        tiers=[["a"], ["b", "c"]], forbidden=[("b", "c")], required=[("a", "c")], within_tiers=True
+    )
     graph = CausalGraph.from_edges("abc", ["b -> a", "b -> c", "a -- c"])
     assert k.violations(graph) == ["b -> a", "b -> c", "a -> c (required)"]
     within = Knowledge(tiers=[["a"], ["b", "c"]], within_tiers=False)

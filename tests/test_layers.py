@@ -1,4 +1,6 @@
-"""The house: rooms import downwards only, nothing but the command imports experiments, and the face is quick and whole."""
+"""The house: rooms import downwards only, nothing but the command imports experiments, and the face
+is quick and whole.
+"""
 
 import ast
 import importlib
@@ -13,7 +15,8 @@ import pytest
 import causal_lib
 
 PACKAGE = Path(causal_lib.__file__).parent
-# A room imports only from rooms above it in this list; the modules of one line may not import each other.
+# A room imports only from rooms above it in this list; the modules of one line may not import each
+# other.
 ROOMS = [
     {"_generated", "_triton", "extras", "paths", "progress", "metric", "checks", "graph"},
     {"knowledge", "resampling"},
@@ -43,7 +46,9 @@ def modules(package=PACKAGE):
 
 
 def imports(package=PACKAGE):
-    """(module, module that it imports) of the package, also inside functions; a name of a room counts where it is defined."""
+    """(module, module that it imports) of the package, also inside functions; a name of a room
+    counts where it is defined.
+    """
     known = modules(package)
     found = set()
     for name, path in known.items():
@@ -70,7 +75,10 @@ def wrong_way(pairs):
     return sorted(
         f"{module} imports {other}"
         for module, other in pairs
-        if room(module) and room(other) and room(module) != room(other) and FLOOR[room(other)] >= FLOOR[room(module)]
+        if room(module)
+        and room(other)
+        and room(module) != room(other)
+        and FLOOR[room(other)] >= FLOOR[room(module)]
     )
 
 
@@ -92,7 +100,11 @@ def test_no_circle():
 
 
 def test_nothing_but_the_command_imports_experiments():
-    found = {module for module, other in imports() if room(other) == "experiments" and room(module) != "experiments"}
+    found = {
+        module
+        for module, other in imports()
+        if room(other) == "experiments" and room(module) != "experiments"
+    }
     assert found <= {"causal_lib.cli"}
 
 
@@ -117,9 +129,13 @@ def test_a_planted_import_is_found(file, line, found, tmp_path):
     assert found(imports(copy)) != []
 
 
-# ---- the face -----------------------------------------------------------------------------------------------
+# ---- the face ------------------------------------------------------------------------------------
 
-FACES = [name for name, path in modules().items() if path.with_suffix(".pyi").exists() and path.stem == "__init__"]
+FACES = [
+    name
+    for name, path in modules().items()
+    if path.with_suffix(".pyi").exists() and path.stem == "__init__"
+]
 
 
 @pytest.mark.parametrize("face", FACES)
@@ -130,13 +146,17 @@ def test_every_name_of_a_face_is_there_and_hides_no_module(face):
     for name in package.__all__:
         value = getattr(package, name)
         if f"{face}.{name}" in modules():
-            assert value is sys.modules[f"{face}.{name}"], f"{face}.{name} is a module and something else"
+            assert value is sys.modules[f"{face}.{name}"], (
+                f"{face}.{name} is a module and something else"
+            )
 
 
 @pytest.mark.parametrize("face", FACES)
 def test_the_stub_lists_what_it_imports(face):
     stub = ast.parse(modules()[face].with_suffix(".pyi").read_text(encoding="utf-8"))
-    imported = [alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    imported = [
+        alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
     (listed,) = [node.value for node in stub.body if isinstance(node, ast.Assign)]
     assert sorted(imported) == sorted(ast.literal_eval(listed))
 
@@ -158,7 +178,7 @@ def test_the_face_loads_nothing_heavy():
     }
 
 
-# ---- notebooks ----------------------------------------------------------------------------------------------
+# ---- notebooks -----------------------------------------------------------------------------------
 
 NOTEBOOKS = sorted((PACKAGE.parent / "notebooks").glob("*.ipynb"))
 ABOUT_EXPERIMENTS = {"10", "16"}

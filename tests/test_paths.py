@@ -7,7 +7,9 @@ from causal_lib import paths
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """The package as if installed in site-packages, with no variable set; the folder that holds it, a home and a working folder."""
+    """The package as if installed in site-packages, with no variable set; the folder that holds it,
+    a home and a working folder.
+    """
     for name in ("site", "home", "work"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr(paths, "__file__", str(tmp_path / "site" / "causal_lib" / "paths.py"))

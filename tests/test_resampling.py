@@ -1,4 +1,6 @@
-"""Draws against a generator asked by hand, frequencies against their distributions, intervals against scipy."""
+"""Draws against a generator asked by hand, frequencies against their distributions, intervals
+against scipy.
+"""
 
 import ast
 from pathlib import Path
@@ -22,7 +24,9 @@ def test_each_scheme_takes_the_generators_own_draws_in_their_order():
     drawn = rng()
     by_hand = rng()
     for _ in range(3):
-        assert resampling.resampled_indices(N, drawn).tolist() == by_hand.integers(N, size=N).tolist()
+        assert (
+            resampling.resampled_indices(N, drawn).tolist() == by_hand.integers(N, size=N).tolist()
+        )
     for _ in range(3):
         expected = by_hand.multinomial(N, np.full(N, 1 / N)).tolist()
         assert resampling.resampled_counts(N, drawn).tolist() == expected
@@ -37,11 +41,14 @@ def test_counts_of_indices_count_the_indices():
     assert counts.dtype == float
 
 
-@pytest.mark.parametrize("scheme", [resampling.index_counts, resampling.resampled_counts, resampling.poisson_counts])
+@pytest.mark.parametrize(
+    "scheme", [resampling.index_counts, resampling.resampled_counts, resampling.poisson_counts]
+)
 def test_every_row_is_drawn_once_on_average(scheme):
     generator = rng()
     counts = np.array([scheme(N, generator) for _ in range(2000)])
-    assert np.abs(counts.mean(axis=0) - 1).max() < 5 / np.sqrt(2000)  # the variance of a count is 1 or less
+    # the variance of a count is 1 or less
+    assert np.abs(counts.mean(axis=0) - 1).max() < 5 / np.sqrt(2000)
     if scheme is not resampling.poisson_counts:
         assert (counts.sum(axis=1) == N).all()
 
@@ -83,7 +90,9 @@ def test_the_interval_of_a_mean_is_that_of_scipy():
 
 
 def test_no_other_module_of_the_library_draws_counts():
-    """Bootstrap counts are drawn in `resampling` alone; simulated worlds and experiments draw what they need."""
+    """Bootstrap counts are drawn in `resampling` alone; simulated worlds and experiments draw what
+    they need.
+    """
     package = Path(causal_lib.__file__).parent
     for path in package.rglob("*.py"):
         place = path.relative_to(package).parts

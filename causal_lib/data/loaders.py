@@ -60,14 +60,18 @@ def _read(source, root, rules=None, local="", key=()):
             f"folder, which needs {KINDS[source.kind].needs}"
         )
     if path.suffix not in _READERS:
-        raise SourceError(f"{name}: cannot read {path.suffix!r} files; known: {', '.join(_READERS)}")
+        raise SourceError(
+            f"{name}: cannot read {path.suffix!r} files; known: {', '.join(_READERS)}"
+        )
     try:
         frame = _READERS[path.suffix](path)
     except (ValueError, OSError) as error:
         raise ValueError(f"{name} cannot be read as {path.suffix}: {error}") from error
     check_frame(frame, rules or (), name=name, complete=True)
     if rules:
-        frame = pd.DataFrame({c: _converted(frame[c], rule, f"{name}: column {c!r}") for c, rule in rules.items()})
+        frame = pd.DataFrame(
+            {c: _converted(frame[c], rule, f"{name}: column {c!r}") for c, rule in rules.items()}
+        )
         check_frame(frame, key=key, name=name)
     return frame
 
@@ -85,7 +89,8 @@ def _converted(values, rule, name):
     noun = "whole numbers" if kind is int else "numbers"
     converted = _complete(numbers, f"{name} has %d values that are not {noun}")
     check_range(converted, low, high, name=name, open_low=bool(open_low))
-    return converted.astype(kind)  # also widens the one-byte integers of Stata files, in which squares overflow
+    # also widens the one-byte integers of Stata files, in which squares overflow
+    return converted.astype(kind)
 
 
 def _complete(values, message):
@@ -134,7 +139,9 @@ def _bandit(source, root):
         # the items alike, so one table serves both logs.
         frames.setdefault(("items", campaign), items)
     if not frames:
-        raise SourceError(f"{source.name}: no POLICY/CAMPAIGN/CAMPAIGN.csv under the folder named by `path =`")
+        raise SourceError(
+            f"{source.name}: no POLICY/CAMPAIGN/CAMPAIGN.csv under the folder named by `path =`"
+        )
     return frames
 
 
@@ -142,14 +149,19 @@ def _prior(source, root):
     path = file_path(source, root)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        frames = {name: pd.DataFrame(part, columns=["alpha", "beta"], dtype=float) for name, part in content.items()}
+        frames = {
+            name: pd.DataFrame(part, columns=["alpha", "beta"], dtype=float)
+            for name, part in content.items()
+        }
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f"{source.name}: {path.name} does not hold alpha and beta of each campaign: {error}"
         ) from error
     for name, frame in frames.items():
         if frame.empty or not (frame > 0).all(axis=None):
-            raise ValueError(f"{source.name}: campaign {name!r}: a Beta prior needs alpha and beta above 0")
+            raise ValueError(
+                f"{source.name}: campaign {name!r}: a Beta prior needs alpha and beta above 0"
+            )
     return frames
 
 
@@ -196,7 +208,8 @@ def _experiment(source, root):
 
 def _cytometry(source, root):
     frame = _read(source, root, dict.fromkeys(SACHS_NAMES, (float, 0, inf)))
-    return frame.iloc[:853].rename(columns=SACHS_NAMES)  # the rows after these were measured under interventions
+    # the rows after these were measured under interventions
+    return frame.iloc[:853].rename(columns=SACHS_NAMES)
 
 
 def _network(source, root):
@@ -211,7 +224,10 @@ def _potential_outcomes(source, root):
     for number in range(1, 1 + len(list(root.glob("zymu_*.csv")))):
         frame = _read(source, root, rules, f"zymu_{number}.csv")
         if len(frame) != len(covariates):
-            raise ValueError(f"{source.name}: zymu_{number}.csv has {len(frame)} rows, x.csv has {len(covariates)}")
+            raise ValueError(
+                f"{source.name}: zymu_{number}.csv has {len(frame)} rows, x.csv has "
+                f"{len(covariates)}"
+            )
         frames[number] = frame
     return frames
 

@@ -55,7 +55,9 @@ def read_entries(manifest: Path, kinds: Iterable[str]) -> dict[str, Source]:
 
 def _entry(name, table, folder, kinds):
     if not re.fullmatch(_NAME, name) or not isinstance(table, dict):
-        raise ValueError(f"entry {name!r}: must be a table, its name made of letters, digits, '-', '_' and '.'")
+        raise ValueError(
+            f"entry {name!r}: must be a table, its name made of letters, digits, '-', '_' and '.'"
+        )
     try:
         return _source(name, table, folder, kinds)
     except ValueError as error:
@@ -75,7 +77,9 @@ def _source(name, table, folder, kinds):
             raise ValueError(f"{key} {texts[key]!r} is unknown; known: {', '.join(choices)}")
     for key in ("package", "version"):
         if key in texts and not re.fullmatch(_PLAIN, texts[key]):
-            raise ValueError(f"{key} {texts[key]!r} is refused: pip might read an option or address")
+            raise ValueError(
+                f"{key} {texts[key]!r} is refused: pip might read an option or address"
+            )
     given = {key for key in ("kind", "path", "package", "version", "members") if table.get(key)}
     if given == {"kind", "path"}:  # relative to the manifest
         return Source(name, **texts | {"path": folder / Path(table["path"]).expanduser()})
@@ -89,7 +93,9 @@ def _source(name, table, folder, kinds):
 
 def _member(path, about):
     if re.search(_UNSAFE_PATH, path):
-        raise ValueError(f"member {path!r} is refused: write a path inside the package, without '..'")
+        raise ValueError(
+            f"member {path!r} is refused: write a path inside the package, without '..'"
+        )
     try:
         return Member(path, **about)
     except TypeError as error:

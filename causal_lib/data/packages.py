@@ -95,7 +95,9 @@ def _state(source, raw):
     return "ok", ""
 
 
-def locate(name: str, *, manifest: Path | None = None, raw: Path = paths.RAW) -> tuple[Source, Path]:
+def locate(
+    name: str, *, manifest: Path | None = None, raw: Path = paths.RAW
+) -> tuple[Source, Path]:
     """Entry and folder (a user's own data: file or folder) of ``name``, its checksums verified.
 
     Nothing is downloaded. Raises SourceError for an unknown name, and for files that are absent or
@@ -115,7 +117,9 @@ def locate(name: str, *, manifest: Path | None = None, raw: Path = paths.RAW) ->
     raise SourceError(f"{name}{problem}")
 
 
-def check(names: Iterable[str] | None = None, *, manifest: Path | None = None, raw: Path = paths.RAW) -> pd.DataFrame:
+def check(
+    names: Iterable[str] | None = None, *, manifest: Path | None = None, raw: Path = paths.RAW
+) -> pd.DataFrame:
     """By name: state (ok, absent, wrong checksum), file (the first not ok) and size in bytes."""
     rows = {}
     for source in _find(names, manifest):

@@ -151,7 +151,9 @@ def _check_arguments(features, outcome, split, impute, validation, test):
             known = ", ".join(map(repr, known))
             raise ValueError(f"preprocess_data: {name}={value!r} is unknown; choose from {known}")
     if not (validation > 0 and test > 0 and validation + test < 1):
-        raise ValueError(f"preprocess_data: {validation=} and {test=} must be above 0 and together below 1")
+        raise ValueError(
+            f"preprocess_data: {validation=} and {test=} must be above 0 and together below 1"
+        )
 
 
 def _check_columns(data, features, numeric, outcome):
@@ -175,7 +177,9 @@ def _split(frame, split, validation, test, seed):
         users = np.random.default_rng(seed).permutation(np.unique(frame["user_id"]))
         order = pd.Series(range(len(users)), index=users).loc[frame["user_id"]].to_numpy()
         shares = pd.Series(np.arange(1, len(users) + 1) / len(users))
-    first, second = (shares.index[np.abs(shares - share).argmin()] for share in (1 - validation - test, 1 - test))
+    first, second = (
+        shares.index[np.abs(shares - share).argmin()] for share in (1 - validation - test, 1 - test)
+    )
     part = np.select([order <= first, order <= second], PARTS[:2], PARTS[2])
     for name in PARTS:
         if name not in part:

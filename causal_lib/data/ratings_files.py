@@ -44,7 +44,10 @@ def coat(source: Source, root: Path) -> dict[str, pd.DataFrame]:
     test = _integers(source, root, "test.ascii")
     if train.shape != test.shape:
         sizes = [" x ".join(map(str, matrix.shape)) for matrix in (train, test)]
-        raise ValueError(f"{source.name}: train.ascii is {sizes[0]}, test.ascii {sizes[1]}; both are users x items")
+        raise ValueError(
+            f"{source.name}: train.ascii is {sizes[0]}, test.ascii {sizes[1]}; both "
+            "are users x items"
+        )
     frames = {}
     for part, matrix in (("train", train), ("test", test)):
         name = f"{source.name}: {part}.ascii"
@@ -99,7 +102,9 @@ def _features(source, root, local, one, n):
     name = f"{source.name}: {local}"
     check_range(features, 0, 1, name=name)
     if len(features) != n:
-        raise ValueError(f"{name} has {len(features)} rows, the matrices of ratings have {n} {one}s")
+        raise ValueError(
+            f"{name} has {len(features)} rows, the matrices of ratings have {n} {one}s"
+        )
     frame = pd.DataFrame(features).add_prefix("feature_")
     frame.insert(0, f"{one}_id", np.arange(n))
     return frame
@@ -110,14 +115,20 @@ def _integers(source, root, local, width=None):
     name = f"{source.name}: {local}"
     path = root / local
     if not path.is_file():
-        raise SourceError(f"{name} is not there; `path =` must name the folder of kind {source.kind!r} that holds it")
+        raise SourceError(
+            f"{name} is not there; `path =` must name the folder of kind "
+            f"{source.kind!r} that holds it"
+        )
     # A byte that is not ASCII becomes a character that is no digit: it is refused below.
     text = path.read_text(encoding="ascii", errors="replace").rstrip()
     if not text:
         raise ValueError(f"{name} is empty")
     if wrong := list(_NO_INTEGER.finditer(text)):
         line = text.count("\n", 0, wrong[0].start()) + 1
-        raise ValueError(f"{name}: line {line}: {wrong[0][0]!r} is no integer of 18 digits at most ({len(wrong)} such)")
+        raise ValueError(
+            f"{name}: line {line}: {wrong[0][0]!r} is no integer of 18 digits at "
+            f"most ({len(wrong)} such)"
+        )
     rows = [line.split() for line in text.split("\n")]
     width = width or len(rows[0])
     if odd := [k for k, row in enumerate(rows) if len(row) != width]:

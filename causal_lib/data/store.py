@@ -47,7 +47,10 @@ _ADVICE = {  # parts of the drivers' texts, and what to do
     ): "no SQLite file there; make its folder or name another",
 }
 
-_FORM = "write mysql+pymysql://user:password@host:port/database or sqlite:///file, special characters percent-encoded"
+_FORM = (
+    "write mysql+pymysql://user:password@host:port/database or sqlite:///file, special "
+    "characters percent-encoded"
+)
 
 
 class StoreError(RuntimeError):
@@ -83,7 +86,10 @@ def _table(name, *columns):
 def _event(name, parents, *columns):
     """A table keyed by user, item and day, with an index for look-ups by item and one by day."""
     key = [_id("user_id"), _id("item_id"), _number("day", sa.Integer, primary_key=True)]
-    links = [sa.ForeignKeyConstraint(ids, [f"{parent}.{column}" for column in ids]) for parent, ids in parents.items()]
+    links = [
+        sa.ForeignKeyConstraint(ids, [f"{parent}.{column}" for column in ids])
+        for parent, ids in parents.items()
+    ]
     indexes = [sa.Index(f"{name}_{column}", column) for column in ("item_id", "day")]
     return _table(name, *key, *columns, *links, *indexes)
 
@@ -221,7 +227,10 @@ class Store:
         there = source.columns.keys()
         unknown = [column for column in columns or () if column not in there]
         if unknown:
-            raise ValueError(f"{table}: no column {', '.join(map(repr, unknown))}; columns there: {', '.join(there)}")
+            raise ValueError(
+                f"{table}: no column {', '.join(map(repr, unknown))}; columns there: "
+                f"{', '.join(there)}"
+            )
         if chunk_rows < 1:
             raise ValueError(f"chunk_rows: {chunk_rows} is below 1")
         selected = [source.columns[column] for column in columns or there]
@@ -241,7 +250,10 @@ class Store:
         """Number of rows of each table."""
         count = sa.select(sa.func.count())
         with self._explained(), self._engine.connect() as connection:
-            return {name: connection.scalar(count.select_from(table)) for name, table in metadata.tables.items()}
+            return {
+                name: connection.scalar(count.select_from(table))
+                for name, table in metadata.tables.items()
+            }
 
     def checksum(self, table: str) -> str:
         """`frame_checksum` of the table's content, computed in one streaming pass."""
@@ -276,7 +288,9 @@ class Store:
             url = self._engine.url
             text = _redacted(error, url)
             if isinstance(error, DBAPIError) and error.connection_invalidated:
-                advice = "the connection was lost, what was being written is rolled back: run it again"
+                advice = (
+                    "the connection was lost, what was being written is rolled back: run it again"
+                )
             elif isinstance(error, IntegrityError):
                 advice = "it refused the rows, nothing was written; drop them or use replace=True"
             else:
@@ -302,7 +316,8 @@ def _row_sum(frame):
         if pd.api.types.is_numeric_dtype(values.dtype):
             numbers = values.to_numpy(dtype=float, na_value=np.nan)
             numbers = numbers + 0.0  # -0.0 and 0.0 are one number
-            plain[name] = np.where(np.isnan(numbers), np.nan, numbers)  # and so are all kinds of NaN
+            # and so are all kinds of NaN
+            plain[name] = np.where(np.isnan(numbers), np.nan, numbers)
         else:
             plain[name] = values.astype(object).to_numpy()
     hashes = pd.util.hash_pandas_object(pd.DataFrame(plain), index=False)

@@ -32,23 +32,27 @@ def edge_stability(
 ) -> Stability:
     """How often each edge is found in ``n_boot`` draws of the rows.
 
-    A frequency is not the probability that an edge is true: it says how far sampling noise moves this method's answer,
-    and a method that errs does so in every draw. Measure what it is worth in simulation: `calibration`. The bootstrap
-    also favours denser graphs: n rows drawn with repetition carry the information of about n / 2 (a spurious squared
-    correlation is 2 / n on average, not 1 / n), while the penalty is that of n. ``sampling='effective'`` scores each
-    draw as n / 2 rows, ``'subsample'`` takes half of the rows without repetition; both lose power instead.
+    A frequency is not the probability that an edge is true: it says how far sampling noise moves
+    this method's answer, and a method that errs does so in every draw. Measure what it is worth in
+    simulation: `calibration`. The bootstrap also favours denser graphs: n rows drawn with
+    repetition carry the information of about n / 2 (a spurious squared correlation is 2 / n on
+    average, not 1 / n), while the penalty is that of n. ``sampling='effective'`` scores each draw
+    as n / 2 rows, ``'subsample'`` takes half of the rows without repetition; both lose power
+    instead.
 
     Parameters
     ----------
-    data : `Statistics` with draws, or a frame, whose draws are made here: bootstrap covariances for methods that need no
-        rows, else rows (a whole number of times each).
+    data : `Statistics` with draws, or a frame, whose draws are made here: bootstrap covariances for
+        methods that need no rows, else rows (a whole number of times each).
     method, knowledge, settings : as in `discover`, which also gets ``seed`` for each draw.
     n_boot : number of draws: of a frame 100, of `Statistics` all it has.
     seed : of the draws of a frame's rows.
-    sampling : one of `SAMPLINGS`; 'subsample' needs a frame, 'effective' a method that needs no rows.
+    sampling : one of `SAMPLINGS`; 'subsample' needs a frame, 'effective' a method that needs no
+        rows.
     n_jobs : joblib's; `joblib.parallel_config` moves the work to another backend.
-    resume : a folder. Each graph is kept there, under a hash of all it came from, once it is found; what is there is not
-        searched again. With a ``search`` of your own, empty the folder when you change it: its name is all that counts.
+    resume : a folder. Each graph is kept there, under a hash of all it came from, once it is found;
+        what is there is not searched again. With a ``search`` of your own, empty the folder when
+        you change it: its name is all that counts.
     progress : whether bars are shown, of the statistics and of the draws. A single draw shows none.
     search : a function of one draw that gives its graph, instead of `discover`.
 
@@ -59,7 +63,8 @@ def edge_stability(
     ValueError
         for an unknown sampling, `Statistics` without enough draws, or where `discover` raises one.
 
-    Source: Friedman, Goldszmidt and Wyner 1999; Steck and Jaakkola 2003 (the bias); Meinshausen and Bühlmann 2010.
+    Source: Friedman, Goldszmidt and Wyner 1999; Steck and Jaakkola 2003 (the bias); Meinshausen and
+    Bühlmann 2010.
 
     >>> rng = np.random.default_rng(0)
     >>> x, y, u = rng.normal(size=(3, 200))
@@ -70,11 +75,14 @@ def edge_stability(
     if sampling not in SAMPLINGS:
         raise ValueError(f"sampling: {sampling!r} is not one of {', '.join(SAMPLINGS)}")
     given = isinstance(data, Statistics)
-    rows = sampling == "subsample" or (search is None and method in METHODS and METHODS[method].rows)
+    rows = sampling == "subsample" or (
+        search is None and method in METHODS and METHODS[method].rows
+    )
     if rows and (given or sampling == "effective"):
         able = [name for name, other in METHODS.items() if not other.rows]
         raise ValueError(
-            f"sampling={sampling!r} by method {method!r} needs {'a frame' if given else 'no rows'}; "
+            f"sampling={sampling!r} by method {method!r} needs "
+            f"{'a frame' if given else 'no rows'}; "
             f"methods for Statistics, by 'bootstrap' or 'effective': {', '.join(able)}"
         )
     draws = (data.n_draws if given else 100) if n_boot is None else n_boot
@@ -85,7 +93,9 @@ def edge_stability(
     if knowledge is not None:
         knowledge.allowed(names)  # says at once which variable is absent
     if search is None:
-        search = partial(_discovered, method=method, knowledge=knowledge, seed=seed, settings=settings)
+        search = partial(
+            _discovered, method=method, knowledge=knowledge, seed=seed, settings=settings
+        )
         what = method
     else:
         what = f"{search.__module__}.{search.__qualname__}"
@@ -94,7 +104,12 @@ def edge_stability(
             data = Statistics.from_frame(data, n_boot=draws, seed=seed)
     known = None
     if knowledge is not None:
-        known = (knowledge.tiers, sorted(knowledge.forbidden), sorted(knowledge.required), knowledge.within_tiers)
+        known = (
+            knowledge.tiers,
+            sorted(knowledge.forbidden),
+            sorted(knowledge.required),
+            knowledge.within_tiers,
+        )
     content = pd.util.hash_pandas_object(data, index=False).to_numpy() if rows else None
     return frequencies(
         data,

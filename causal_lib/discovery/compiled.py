@@ -6,10 +6,12 @@ import numba
 
 
 def njit(**options: bool) -> Callable[[Callable], Callable]:
-    """``numba.njit(**options)`` whose machine code is kept on disk, beside the source file or in the user's cache folder.
+    """``numba.njit(**options)`` whose machine code is kept on disk, beside the source file or in
+    the user's cache folder.
 
-    Where neither can be written (a read-only installation and no home, as in some containers), ``numba.njit(cache=True)``
-    fails at import. There the function compiles anew in each process instead.
+    Where neither can be written (a read-only installation and no home, as in some containers),
+    ``numba.njit(cache=True)`` fails at import. There the function compiles anew in each process
+    instead.
 
     >>> @njit()
     ... def double(x):

@@ -1,16 +1,23 @@
-"""A frame as numbers, one column a variable: what methods for numbers see of booleans and categories."""
+"""A frame as numbers, one column a variable: what methods for numbers see of booleans and
+categories.
+"""
 
 import numpy as np
 import pandas as pd
 
 
 def encode(frame: pd.DataFrame, *, standardise: bool = True) -> tuple[np.ndarray, dict[str, str]]:
-    """``frame`` as (n, d) centred columns, one a variable, and how each category was turned into numbers.
+    """``frame`` as (n, d) centred columns, one a variable, and how each category was turned into
+    numbers.
 
-    Ordered categories enter by rank; unordered ones by the scores of their levels that correlate most with the other
-    columns (optimal scaling). Every column has unit variance, or numbers keep their own where ``standardise`` is false.
+    Ordered categories enter by rank; unordered ones by the scores of their levels that correlate
+    most with the other columns (optimal scaling). Every column has unit variance, or numbers keep
+    their own where ``standardise`` is false.
     """
-    columns, nominal, encoding, scale = [], [], {}, np.ones(frame.shape[1])
+    columns = []
+    nominal = []
+    encoding = {}
+    scale = np.ones(frame.shape[1])
     for position, name in enumerate(frame.columns):
         column = frame[name]
         if pd.api.types.is_numeric_dtype(column.dtype):  # booleans too
@@ -25,11 +32,16 @@ def encode(frame: pd.DataFrame, *, standardise: bool = True) -> tuple[np.ndarray
     values = _standardise(np.column_stack(columns))
     others = np.delete(values, nominal, axis=1)
     for position in nominal if others.shape[1] else ():
-        levels, inverse, counts = np.unique(values[:, position], return_inverse=True, return_counts=True)
+        levels, inverse, counts = np.unique(
+            values[:, position], return_inverse=True, return_counts=True
+        )
         sums = np.zeros((len(levels), others.shape[1]))
         np.add.at(sums, inverse, others)
-        # Leading left singular vector of the weighted level means: the scores of largest squared correlation in sum.
-        scores = np.linalg.svd(sums / np.sqrt(counts)[:, None], full_matrices=False)[0][:, 0] / np.sqrt(counts)
+        # Leading left singular vector of the weighted level means: the scores of largest squared
+        # correlation in sum.
+        scores = np.linalg.svd(sums / np.sqrt(counts)[:, None], full_matrices=False)[0][
+            :, 0
+        ] / np.sqrt(counts)
         scores *= np.sign(scores[np.abs(scores).argmax()])
         values[:, position] = scores[inverse]
     return _standardise(values) * scale, encoding

@@ -1,9 +1,11 @@
-"""The search methods behind `discover`: each converts at its own border and is described by a `Method`.
+"""The search methods behind `discover`: each converts at its own border and is described by a
+`Method`.
 
-Kinds of variables: 'numeric' methods take numbers and booleans; 'scored' ones also categories, turned into one column
-each by optimal scaling (`encode`); 'mixed' ones take categories as blocks of indicators; 'discrete' ones take levels, and
-numbers only cut into quantile bins. Gaussian methods see the data through count and correlations alone, so that
-`Statistics` are enough. A ``score`` is smaller for a better graph.
+Kinds of variables: 'numeric' methods take numbers and booleans; 'scored' ones also categories,
+turned into one column each by optimal scaling (`encode`); 'mixed' ones take categories as blocks of
+indicators; 'discrete' ones take levels, and numbers only cut into quantile bins. Gaussian methods
+see the data through count and correlations alone, so that `Statistics` are enough. A ``score`` is
+smaller for a better graph.
 """
 
 import random
@@ -29,8 +31,8 @@ from causal_lib.knowledge import Knowledge
 class Setting:
     """An option of a method: its default and the values it may have.
 
-    choices : what may be chosen, the default first; empty where any number from ``low`` to ``high`` will do (a whole one
-        where ``low`` is an int), or, without these, anything.
+    choices : what may be chosen, the default first; empty where any number from ``low`` to ``high``
+        will do (a whole one where ``low`` is an int), or, without these, anything.
     """
 
     default: object = None
@@ -41,7 +43,9 @@ class Setting:
     def checked(self, name: str, value):
         """``value`` as the method takes it; ValueError where it may not be chosen."""
         if self.choices and value not in self.choices:
-            raise ValueError(f"{name}={value!r}: choose one of {', '.join(map(repr, self.choices))}")
+            raise ValueError(
+                f"{name}={value!r}: choose one of {', '.join(map(repr, self.choices))}"
+            )
         if self.low is None or value is None:
             return value
         kind = type(self.low)
@@ -59,15 +63,18 @@ def _choice(*choices):
 class Method:
     """A search method and what it asks for.
 
-    search : (table, knowledge, seed, **settings) -> `CausalGraph` whose marks say what the method claims, neither more
-        nor less; its ``info`` may hold encoding, score and overruled.
+    search : (table, knowledge, seed, **settings) -> `CausalGraph` whose marks say what the method
+        claims, neither more nor less; its ``info`` may hold encoding, score and overruled.
     graph : what it finds: 'CPDAG', 'DAG' or 'PAG'.
     assumes : one line: what must hold beside independent rows.
     settings : name -> `Setting`.
-    knowledge : 'search' (used while searching), 'after' (imposed on the answer) or 'none' (refused).
-    rows : whether the rows are needed; else `Statistics` are enough, at least under the default settings.
+    knowledge : 'search' (used while searching), 'after' (imposed on the answer) or 'none'
+        (refused).
+    rows : whether the rows are needed; else `Statistics` are enough, at least under the default
+        settings.
     variables : 'numeric', 'scored', 'mixed' or 'discrete', as in the module's first lines.
-    functions : whether columns may be functions of others; discrete methods and tests on tables take them anyway.
+    functions : whether columns may be functions of others; discrete methods and tests on tables
+        take them anyway.
     missing : whether values may be missing.
     """
 
@@ -87,41 +94,52 @@ class Method:
         return {name: setting.default for name, setting in self.settings.items()}
 
 
-# ---- what a method sees of the data -------------------------------------------------------------------------
+# ---- what a method sees of the data --------------------------------------------------------------
 
 
 def discretise(frame: pd.DataFrame, bins: int | None) -> tuple[pd.DataFrame, dict[str, str]]:
-    """``frame`` as integer codes of levels, and how each number was cut; numbers of over two values need ``bins``."""
-    codes, encoding = {}, {}
+    """``frame`` as integer codes of levels, and how each number was cut; numbers of over two values
+    need ``bins``.
+    """
+    codes = {}
+    encoding = {}
     for name, column in frame.items():
         distinct = column.nunique()
         if pd.api.types.is_numeric_dtype(column.dtype) and distinct > max(2, bins or 2):
             if bins is None:
                 raise ValueError(
-                    f"column {name!r} is a number of {distinct} values; set bins=k to cut it into k quantile bins, make it a "
-                    f"category (astype('category')), or use a method for numbers: {method_names(lambda m: m.variables != 'discrete')}"
+                    f"column {name!r} is a number of {distinct} values; set bins=k to cut it into "
+                    "k quantile bins, make it a "
+                    "category (astype('category')), or use a method for numbers: "
+                    f"{method_names(lambda m: m.variables != 'discrete')}"
                 )
             column = pd.qcut(column.astype(float), bins, labels=False, duplicates="drop")
             encoding[str(name)] = f"{column.nunique()} quantile bins"
             if column.nunique() < 2:
                 raise ValueError(
-                    f"column {name!r}: {bins} quantile bins fall into one; raise bins, or cut it with pd.cut"
+                    f"column {name!r}: {bins} quantile bins fall into one; raise bins, or cut it "
+                    "with pd.cut"
                 )
         codes[name] = pd.factorize(column, sort=True)[0]
     return pd.DataFrame(codes), encoding
 
 
 def _correlations(table, standardise=True):
-    """(d, d) correlations (or covariances) of one column a variable, the count of rows, names, encoding."""
+    """(d, d) correlations (or covariances) of one column a variable, the count of rows, names,
+    encoding.
+    """
     if table.frame is not None:
         values, encoding = table.encoded(standardise)
         return values.T @ values / len(values), len(values), table.names, encoding
     statistics = table.statistics
-    for name, levels, width in zip(statistics.names, statistics.levels, statistics.widths, strict=True):
+    for name, levels, width in zip(
+        statistics.names, statistics.levels, statistics.widths, strict=True
+    ):
         if width > 1:
             mixed = method_names(lambda m: m.variables == "mixed" and not m.rows)
             raise ValueError(
-                f"variable {name!r} has {len(levels)} levels in these Statistics and one column is needed; pass the rows, or "
+                f"variable {name!r} has {len(levels)} levels in these Statistics and one column "
+                "is needed; pass the rows, or "
                 f"use a method for mixed data: {mixed} (PC and FCI with test='mixed')"
             )
     matrix = statistics.correlation if standardise else statistics.cov
@@ -132,7 +150,9 @@ def _blocks(table):
     """`Statistics` of ``table`` and the encoding of its categories."""
     statistics = table.statistics
     levels = zip(statistics.names, statistics.levels, strict=True)
-    return statistics, {name: f"{len(own) - 1} indicators" for name, own in levels if own is not None}
+    return statistics, {
+        name: f"{len(own) - 1} indicators" for name, own in levels if own is not None
+    }
 
 
 def _with_info(graph, encoding, **info):
@@ -140,9 +160,13 @@ def _with_info(graph, encoding, **info):
 
 
 def need_rows(table: Table, what: str) -> pd.DataFrame:
-    """The frame of ``table``; ValueError that names methods for which `Statistics` are enough where it has none."""
+    """The frame of ``table``; ValueError that names methods for which `Statistics` are enough where
+    it has none.
+    """
     if table.frame is None:
-        raise ValueError(f"{what} needs rows; Statistics are enough for: {method_names(lambda m: not m.rows)}")
+        raise ValueError(
+            f"{what} needs rows; Statistics are enough for: {method_names(lambda m: not m.rows)}"
+        )
     return table.frame
 
 
@@ -151,17 +175,19 @@ def method_names(which: Callable[[Method], bool]) -> str:
     return ", ".join(name for name, method in METHODS.items() if which(method))
 
 
-# ---- scores over Gaussian correlations ----------------------------------------------------------------------
+# ---- scores over Gaussian correlations -----------------------------------------------------------
 
 
 def _few_rows(correlation, count, penalty):
-    """A few rows with these correlations, and the penalty that gives the same search at a cost that n does not change.
+    """A few rows with these correlations, and the penalty that gives the same search at a cost that
+    n does not change.
 
     For engines that read rows although their score sees nothing but covariances.
     """
     d = len(correlation)
     few = int(min(count, max(2 * d, 50)))
-    waves = np.cos(np.outer(np.arange(few) + 0.5, np.arange(1, d + 1)) * np.pi / few)  # mean 0, orthogonal
+    # mean 0, orthogonal
+    waves = np.cos(np.outer(np.arange(few) + 0.5, np.arange(1, d + 1)) * np.pi / few)
     rows = np.sqrt(few) * qr(waves, mode="economic")[0] @ cholesky(correlation)
     return rows, penalty * few / count * np.log(count) / np.log(few)
 
@@ -170,8 +196,11 @@ def _flop(table, knowledge, seed, *, penalty, restarts):
     from flopsearch import flop
 
     correlation, count, names, encoding = _correlations(table)
-    theirs = np.asarray(flop(*_few_rows(correlation, count, penalty), restarts=restarts))  # [i, j]: 1 i -> j, 2 i - j
-    graph = CausalGraph(names, np.select([theirs == 1, theirs.T == 1, theirs == 2], [ARROW, TAIL, TAIL], NONE))
+    # [i, j]: 1 i -> j, 2 i - j
+    theirs = np.asarray(flop(*_few_rows(correlation, count, penalty), restarts=restarts))
+    graph = CausalGraph(
+        names, np.select([theirs == 1, theirs.T == 1, theirs == 2], [ARROW, TAIL, TAIL], NONE)
+    )
     return _with_info(graph, encoding, score=gaussian_bic(graph, correlation, count, penalty))
 
 
@@ -186,16 +215,21 @@ def _ges(table, knowledge, seed, *, penalty):
 
 
 def _permutations(table, knowledge, seed, *, penalty, restarts, **settings):
-    """BOSS or GRaSP from the columns' order and from random ones; causal-learn's BOSS lacks the backward step.
+    """BOSS or GRaSP from the columns' order and from random ones; causal-learn's BOSS lacks the
+    backward step.
 
-    From the given order alone it would miss a collider and its effect in 10 of the 24 orders of the four columns.
+    From the given order alone it would miss a collider and its effect in 10 of the 24 orders of the
+    four columns.
     """
     from causallearn.search.PermutationBased import BOSS, GRaSP
 
     correlation, count, names, encoding = _correlations(table)
     rows, weight = _few_rows(correlation, count, penalty)
-    engine, settings = GRaSP.grasp if settings else BOSS.boss, {"verbose": False, **settings}
-    best, state, rng = (np.inf, None), random.getstate(), np.random.default_rng(seed)
+    engine = GRaSP.grasp if settings else BOSS.boss
+    settings = {"verbose": False, **settings}
+    best = (np.inf, None)
+    state = random.getstate()
+    rng = np.random.default_rng(seed)
     random.seed(seed)  # they draw from Python's global random numbers
     try:
         for attempt in range(restarts + 1):
@@ -215,20 +249,23 @@ def _order(table, knowledge, seed, **settings):
     return _with_info(found, encoding)
 
 
-# ---- conditional independence -------------------------------------------------------------------------------
+# ---- conditional independence --------------------------------------------------------------------
 
 
 def _constraint(table, knowledge, seed, *, test, bins, alpha, max_condition, search=constraint.pc):
     if bins is not None and test not in ("chisq", "gsq"):
         raise ValueError(
-            f"bins has no use with test={test!r}, which takes numbers as they are; choose 'chisq' or 'gsq'"
+            f"bins has no use with test={test!r}, which takes numbers as they are; choose 'chisq' "
+            "or 'gsq'"
         )
     if test in ("chisq", "gsq"):
         codes, encoding = discretise(need_rows(table, f"test={test!r}"), bins)
-        names, how = tuple(codes.columns), (codes.to_numpy(), test, {})
+        names = tuple(codes.columns)
+        how = (codes.to_numpy(), test, {})
     elif test == "mixed":
         blocks, encoding = _blocks(table)
-        names, how = blocks.names, constraint.covariance_test(blocks.correlation, blocks.widths, blocks.count, False)
+        names = blocks.names
+        how = constraint.covariance_test(blocks.correlation, blocks.widths, blocks.count, False)
     else:
         correlation, count, names, encoding = _correlations(table)
         how = constraint.covariance_test(correlation, np.ones(len(names), dtype=int), count, True)
@@ -240,13 +277,22 @@ def _fci(table, knowledge, seed, **settings):
 
 
 def _cdnod(table, knowledge, seed, *, context, test, bins, **settings):
-    """PC on the table with ``context`` as a root: its neighbours are the variables whose mechanism changes with it."""
+    """PC on the table with ``context`` as a root: its neighbours are the variables whose mechanism
+    changes with it.
+    """
     names = table.names
     if context not in names:
-        raise ValueError(f"context={context!r}: name the column that tells time or domain; columns: {', '.join(names)}")
-    known, cut = knowledge or Knowledge(), {}
+        raise ValueError(
+            f"context={context!r}: name the column that tells time or domain; "
+            f"columns: {', '.join(names)}"
+        )
+    known = knowledge or Knowledge()
+    cut = {}
     if known.tier(context):
-        raise ValueError(f"context {context!r} stands in tier {known.tier(context)}; nothing causes it: put it first")
+        raise ValueError(
+            f"context {context!r} stands in tier {known.tier(context)}; nothing "
+            "causes it: put it first"
+        )
     into = {(name, context) for name in names if name != context}
     known = Knowledge(known.tiers, known.forbidden | into, known.required, known.within_tiers)
     if bins is not None and test in ("mixed", "fisherz"):
@@ -257,7 +303,7 @@ def _cdnod(table, knowledge, seed, *, context, test, bins, **settings):
     return _with_info(found, {**found.info["encoding"], **cut})
 
 
-# ---- functional models --------------------------------------------------------------------------------------
+# ---- functional models ---------------------------------------------------------------------------
 
 
 def _lingam(table, knowledge, seed):
@@ -266,19 +312,26 @@ def _lingam(table, knowledge, seed):
 
     values, _ = table.encoded()
     names = table.names
-    if np.abs(values).max() > 700:  # the entropy approximation overflows, and the order would be arbitrary
+    # the entropy approximation overflows, and the order would be arbitrary
+    if np.abs(values).max() > 700:
         worst = names[np.abs(values).max(axis=0).argmax()]
-        raise ValueError(f"column {worst!r} has a value over 700 standard deviations off; check or transform it")
+        raise ValueError(
+            f"column {worst!r} has a value over 700 standard deviations off; check or transform it"
+        )
     allowed, required = _pairs(knowledge, names)
     never = constraint.never_causes(knowledge, names)
     before = (never.T & ~never) | required
     if not nx.is_directed_acyclic_graph(nx.DiGraph(before)):
-        raise ValueError("knowledge: the required edges lead from a later tier back into an earlier one")
-    # theirs[i, j] is about a path from j to i, whatever their docstring says: 1 puts j before i, -1 is unknown
+        raise ValueError(
+            "knowledge: the required edges lead from a later tier back into an earlier one"
+        )
+    # theirs[i, j] is about a path from j to i, whatever their docstring says: 1 puts j before i, -1
+    # is unknown
     order = DirectLiNGAM(prior_knowledge=np.where(before.T, 1, -1)).fit(values).causal_order_
     adjacency = required.copy()
     for k, target in enumerate(order):
-        # their own regressions know paths only, so they are run again on the predecessors that may be parents
+        # their own regressions know paths only, so they are run again on the predecessors that may
+        # be parents
         if candidates := [cause for cause in order[:k] if allowed[cause, target]]:
             adjacency[candidates, target] |= predict_adaptive_lasso(values, candidates, target) != 0
     return CausalGraph.from_adjacency(adjacency, names)
@@ -296,7 +349,9 @@ def _dagma(table, knowledge, seed, *, model, standardise, threshold, hidden, **s
         values, encoding = table.encoded(standardise)
         names = table.names
         allowed, required = _pairs(knowledge, names)
-        strength, objective = fit_mlp(values, allowed, required, hidden=hidden, seed=seed, **settings)
+        strength, objective = fit_mlp(
+            values, allowed, required, hidden=hidden, seed=seed, **settings
+        )
     adjacency = keep_acyclic(strength, threshold, required)
     return CausalGraph.from_adjacency(adjacency, names, encoding=encoding, score=objective)
 
@@ -306,7 +361,9 @@ def _graph_network(table, knowledge, seed, **settings):
 
     names = table.names
     found = fit(table.frame, *_pairs(knowledge, names), seed=seed, **settings)
-    encoding = {name: "levels" for name, numeric in zip(names, table.numeric, strict=True) if not numeric}
+    encoding = {
+        name: "levels" for name, numeric in zip(names, table.numeric, strict=True) if not numeric
+    }
     edges = np.argwhere(found.adjacency)
     strengths = {f"{names[i]} -> {names[j]}": float(found.strength[i, j]) for i, j in edges}
     told = {"encoding": encoding, "score": found.loss, "l1": found.l1, "strengths": strengths}
@@ -315,7 +372,8 @@ def _graph_network(table, knowledge, seed, **settings):
 
 def _pairs(knowledge, names):
     """Where an edge may be and where one must be, (d, d) bool each."""
-    known, required = knowledge or Knowledge(), np.zeros((len(names), len(names)), dtype=bool)
+    known = knowledge or Knowledge()
+    required = np.zeros((len(names), len(names)), dtype=bool)
     for cause, effect in known.required:
         required[names.index(cause), names.index(effect)] = True
     return known.allowed(names), required
@@ -326,7 +384,9 @@ def _additive(table, knowledge, seed, *, penalty):
 
     values, encoding = table.encoded()
     nominal = ~np.array(table.numeric)
-    found, _, score = additive.search(values, additive.bases(values, nominal), *_pairs(knowledge, table.names), penalty)
+    found, _, score = additive.search(
+        values, additive.bases(values, nominal), *_pairs(knowledge, table.names), penalty
+    )
     return CausalGraph.from_adjacency(found, table.names, encoding=encoding, score=score)
 
 
@@ -336,23 +396,28 @@ def _pretrained(table, knowledge, seed, **settings):
     return search(table.frame, knowledge, seed, **settings)
 
 
-# ---- discrete data ------------------------------------------------------------------------------------------
+# ---- discrete data -------------------------------------------------------------------------------
 
 
 def _learner(table, knowledge, bins):
-    """pyAgrum's learner on codes, under names that its files take, with the knowledge; names and encoding."""
+    """pyAgrum's learner on codes, under names that its files take, with the knowledge; names and
+    encoding.
+    """
     import pyagrum as gum
 
     codes, encoding = discretise(table.frame, bins)
     names = tuple(codes.columns)
-    # given a frame it would write the table to a file that nobody removes; it reads the file at once and whole
+    # given a frame it would write the table to a file that nobody removes; it reads the file at
+    # once and whole
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "codes.csv")
         codes.set_axis([f"v{i}" for i in range(len(names))], axis=1).to_csv(path, index=False)
         learner = gum.BNLearner(str(path))
-    learner.setNumberOfThreads(1)  # more wait for each other at every score: slower on a few cores, worse on busy ones
+    # more wait for each other at every score: slower on a few cores, worse on busy ones
+    learner.setNumberOfThreads(1)
     allowed, required = _pairs(knowledge, names)
-    for i, j in np.argwhere(~(allowed | required.T | np.eye(len(names), dtype=bool))):  # no reverse of a required arc
+    # no reverse of a required arc
+    for i, j in np.argwhere(~(allowed | required.T | np.eye(len(names), dtype=bool))):
         learner.addForbiddenArc(int(i), int(j))
     for i, j in np.argwhere(required):
         learner.addMandatoryArc(int(i), int(j))
@@ -362,8 +427,13 @@ def _learner(table, knowledge, bins):
 def _miic(table, knowledge, seed, *, correction, bins):
     learner, names, encoding = _learner(table, knowledge, bins)
     learner.useMIIC()
-    {"nml": learner.useNMLCorrection, "mdl": learner.useMDLCorrection, "none": learner.useNoCorrection}[correction]()
-    found, marks = learner.learnPDAG(), np.zeros((len(names), len(names)), dtype=np.int8)
+    {
+        "nml": learner.useNMLCorrection,
+        "mdl": learner.useMDLCorrection,
+        "none": learner.useNoCorrection,
+    }[correction]()
+    found = learner.learnPDAG()
+    marks = np.zeros((len(names), len(names)), dtype=np.int8)
     for i, j in found.edges():
         marks[i, j] = marks[j, i] = TAIL
     for i, j in found.arcs():
@@ -375,15 +445,22 @@ def _miic(table, knowledge, seed, *, correction, bins):
 
 
 def _greedy(table, knowledge, seed, *, score, restarts, bins):
-    """Hill climbing from the empty graph and from ``restarts`` random ones: one start often ends at a shielded collider."""
+    """Hill climbing from the empty graph and from ``restarts`` random ones: one start often ends at
+    a shielded collider.
+    """
     import pyagrum as gum
 
     learner, names, encoding = _learner(table, knowledge, bins)
     learner.useGreedyHillClimbing()
     {"bic": learner.useScoreBIC, "bdeu": learner.useScoreBDeu}[score]()
-    (allowed, required), rng, best = _pairs(knowledge, names), np.random.default_rng(seed), (np.inf, None)
+    (allowed, required), rng, best = (
+        _pairs(knowledge, names),
+        np.random.default_rng(seed),
+        (np.inf, None),
+    )
     for attempt in range(restarts + 1):
-        start, drawn = gum.DAG(), rng.permutation(np.argwhere(allowed & ~required))[: len(names) if attempt else 0]
+        start = gum.DAG()
+        drawn = rng.permutation(np.argwhere(allowed & ~required))[: len(names) if attempt else 0]
         start.addNodes(len(names))
         for i, j in [*np.argwhere(required), *drawn]:
             if not start.hasDirectedPath(int(j), int(i)):
@@ -427,7 +504,9 @@ METHODS: dict[str, Method] = {
         {"penalty": _PENALTY, "restarts": _restarts(200)},
         knowledge="after",
     ),
-    "pc": Method(_constraint, "CPDAG", "faithfulness; no hidden cause", _TESTING, variables="mixed"),
+    "pc": Method(
+        _constraint, "CPDAG", "faithfulness; no hidden cause", _TESTING, variables="mixed"
+    ),
     "fci": Method(_fci, "PAG", "faithfulness; no selection", _TESTING, variables="mixed"),
     "cdnod": Method(
         _cdnod,
@@ -436,7 +515,13 @@ METHODS: dict[str, Method] = {
         {"context": Setting(), **_TESTING, "test": _choice("mixed", "fisherz", "chisq", "gsq")},
         variables="mixed",
     ),
-    "ges": Method(_ges, "CPDAG", "linear Gaussian relations; no hidden cause", {"penalty": _PENALTY}, knowledge="none"),
+    "ges": Method(
+        _ges,
+        "CPDAG",
+        "linear Gaussian relations; no hidden cause",
+        {"penalty": _PENALTY},
+        knowledge="none",
+    ),
     "boss": Method(
         _permutations,
         "CPDAG",
@@ -452,7 +537,12 @@ METHODS: dict[str, Method] = {
         knowledge="none",
     ),
     "lingam": Method(
-        _lingam, "DAG", "linear relations, non-Gaussian noise; no hidden cause", {}, rows=True, variables="numeric"
+        _lingam,
+        "DAG",
+        "linear relations, non-Gaussian noise; no hidden cause",
+        {},
+        rows=True,
+        variables="numeric",
     ),
     "dagma": Method(
         _dagma,
@@ -468,7 +558,11 @@ METHODS: dict[str, Method] = {
         },
     ),
     "additive": Method(
-        _additive, "DAG", "sums of curves, Gaussian noise; no hidden cause", {"penalty": _PENALTY}, rows=True
+        _additive,
+        "DAG",
+        "sums of curves, Gaussian noise; no hidden cause",
+        {"penalty": _PENALTY},
+        rows=True,
     ),
     "graph_network": Method(
         _graph_network,
@@ -515,7 +609,10 @@ METHODS: dict[str, Method] = {
 
 def methods_table() -> str:
     """The methods as a Markdown table: graph, assumptions, settings with their defaults."""
-    lines = ["| method | graph | assumes, beside independent rows | settings and defaults |", "|---|---|---|---|"]
+    lines = [
+        "| method | graph | assumes, beside independent rows | settings and defaults |",
+        "|---|---|---|---|",
+    ]
     for name, method in METHODS.items():
         shown = (f"{key}={setting.default!r}" for key, setting in method.settings.items())
         lines.append(f"| {name} | {method.graph} | {method.assumes} | {', '.join(shown)} |")

@@ -1,7 +1,9 @@
-"""Moments of mixed columns: counting for categories, matrix products for numbers, EM where values are missing.
+"""Moments of mixed columns: counting for categories, matrix products for numbers, EM where values
+are missing.
 
-A stack is the moments of the data and of B bootstrap draws: counts (1 + B,), means (1 + B, D), covariances (1 + B, D, D).
-A column is (float64 values, None, gaps) for numbers or (codes, levels, gaps); gaps are True where missing, None for nowhere.
+A stack is the moments of the data and of B bootstrap draws: counts (1 + B,), means (1 + B, D),
+covariances (1 + B, D, D). A column is (float64 values, None, gaps) for numbers or (codes, levels,
+gaps); gaps are True where missing, None for nowhere.
 """
 
 from math import inf, prod
@@ -15,7 +17,8 @@ from causal_lib.discovery.compiled import njit
 from causal_lib.resampling import poisson_counts
 
 BOOLEAN = (False, True)
-_CACHED = 4_096  # rows whose numbers stay in the processor's cache while they are laid out and multiplied
+# rows whose numbers stay in the processor's cache while they are laid out and multiplied
+_CACHED = 4_096
 _CELLS = 64  # cells of a joint table of categories: larger ones are fewer, but leave the cache
 _LEVELS = 1_000  # a category of more levels is an identifier, and its block would not fit memory
 _EM_STEPS = 2_000
@@ -23,7 +26,9 @@ _EM_STEPS = 2_000
 
 def is_text(kind) -> bool:
     """Whether an Arrow type is text."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return (
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
 
 
 def row_weights(values, n):
@@ -31,27 +36,40 @@ def row_weights(values, n):
     w = pd.Series(values).to_numpy(dtype=np.float64, na_value=np.nan)
     bad = ~(np.isfinite(w) & (w >= 0))
     if len(w) != n or bad.any():
-        raise ValueError(f"weights: {len(w)} for {n} rows, {int(bad.sum())} of them negative, missing or infinite")
+        raise ValueError(
+            f"weights: {len(w)} for {n} rows, {int(bad.sum())} of them negative, "
+            "missing or infinite"
+        )
     return w
 
 
 def arrow_batch(frame):
     """``frame`` as one Arrow record batch; ValueError for columns that Arrow cannot hold."""
     arrays = []
-    for name, values in frame.items():  # quicker than Table.from_pandas, which looks at types and index first
+    # quicker than Table.from_pandas, which looks at types and index first
+    for name, values in frame.items():
         plain = isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf"
         try:
             array = pa.array(values.to_numpy() if plain else values, from_pandas=True)
         except (pa.ArrowException, TypeError) as error:
-            raise ValueError(f"column {name!r}: {error}: make it numbers, text or a category") from None
+            raise ValueError(
+                f"column {name!r}: {error}: make it numbers, text or a category"
+            ) from None
         arrays.append(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array)
     return pa.RecordBatch.from_arrays(arrays, [str(name) for name in frame.columns])
 
 
 def read_column(name, column):
-    """An Arrow array as a column; ValueError for infinite values, over 1000 levels or a type that is no variable's."""
+    """An Arrow array as a column; ValueError for infinite values, over 1000 levels or a type that
+    is no variable's.
+    """
     kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
+    if (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+    ):
         values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         if np.isfinite(values.sum()):
             return values, None, None
@@ -60,20 +78,27 @@ def read_column(name, column):
             raise ValueError(f"column {name!r} has {infinite} infinite values; replace them first")
         return values, None, np.isnan(values)
     if pa.types.is_boolean(kind):
-        codes, levels = column.cast(pa.int8()), BOOLEAN
+        codes = column.cast(pa.int8())
+        levels = BOOLEAN
     elif is_text(kind) or pa.types.is_dictionary(kind):
         column = column.dictionary_encode()
         if column.dictionary.null_count:  # a null may also stand among the levels
             column = column.cast(column.type.value_type).dictionary_encode()
-        codes, levels = column.indices.cast(pa.int32()), tuple(column.dictionary.to_pylist())
+        codes = column.indices.cast(pa.int32())
+        levels = tuple(column.dictionary.to_pylist())
     else:
-        raise ValueError(f"column {name!r} is of type {kind}; make it a number or a category, or leave it out")
+        raise ValueError(
+            f"column {name!r} is of type {kind}; make it a number or a category, or leave it out"
+        )
     gaps = codes.is_null().to_numpy(zero_copy_only=False) if codes.null_count else None
     codes = codes.fill_null(0).to_numpy()
     if len(levels) > _LEVELS:  # few of a dictionary's levels may occur
         used, codes = np.unique(codes, return_inverse=True)
         if len(used) > _LEVELS:
-            raise ValueError(f"column {name!r} has {len(used)} levels; leave an identifier out, group other levels")
+            raise ValueError(
+                f"column {name!r} has {len(used)} levels; leave an identifier out, "
+                "group other levels"
+            )
         levels = tuple(levels[k] for k in used)
     return codes, levels, gaps
 
@@ -89,7 +114,9 @@ def sorted_levels(name, levels):
 
 
 def _order(name, levels, occurs):
-    """Positions of the levels that occur, sorted by level, and the levels as `Statistics` names them."""
+    """Positions of the levels that occur, sorted by level, and the levels as `Statistics` names
+    them.
+    """
     if levels is BOOLEAN:
         return [0, 1], None
     there = sorted_levels(name, [level for level, some in zip(levels, occurs, strict=True) if some])
@@ -102,15 +129,21 @@ def chunk_moments(names, columns, w, n_boot, rng, origin):
     Rows are weighted by ``w`` (None: alike), in draws by Poisson(1) counts too.
     """
     numeric = [k for k, (_, levels, _) in enumerate(columns) if levels is None]
-    numbers, n, p = [columns[k][0] for k in numeric], len(columns[0][0]), len(numeric)
+    numbers = [columns[k][0] for k in numeric]
+    n = len(columns[0][0])
+    p = len(numeric)
     shift = [values[:_CACHED].mean() for values in numbers]
     cells, back = _cells([column for column in columns if column[1] is not None], n)
     draws = (poisson_counts(n, rng) * (1.0 if w is None else w) for _ in range(n_boot))
     moments = (_moments(numbers, shift, cells, back, v) for v in (w, *draws))
     counts, means, covs = (np.array(each) for each in zip(*moments, strict=True))
     means[:, :p] += np.subtract(shift, np.asarray(origin)[numeric])
-    # `_moments` puts the numbers first and then all levels: back to the order of the variables, without references
-    number_at, level_at, keep, kept_levels = 0, p, [], []
+    # `_moments` puts the numbers first and then all levels: back to the order of the variables,
+    # without references
+    number_at = 0
+    level_at = p
+    keep = []
+    kept_levels = []
     for name, (_, levels, _) in zip(names, columns, strict=True):
         if levels is None:
             keep.append(number_at)
@@ -125,11 +158,13 @@ def chunk_moments(names, columns, w, n_boot, rng, origin):
 
 
 def _cells(coded, n):
-    """Joint codes (n, g) of g groups of categories, and the 0-1 matrix that sums their cells to levels.
+    """Joint codes (n, g) of g groups of categories, and the 0-1 matrix that sums their cells to
+    levels.
 
     A pass over a few joint tables costs less than one over every pair of categories.
     """
-    groups, size = [], inf
+    groups = []
+    size = inf
     for k, (_, levels, _) in enumerate(coded):
         if size * len(levels) > _CELLS:
             groups.append([])
@@ -137,8 +172,10 @@ def _cells(coded, n):
         groups[-1].append(k)
         size *= len(levels)
     sizes = [len(levels) for _, levels, _ in coded]
-    starts, first = np.cumsum([0, *sizes]), 0
-    cells, back = np.zeros((n, len(groups)), dtype=np.int32), np.zeros((0, sum(sizes)))
+    starts = np.cumsum([0, *sizes])
+    first = 0
+    cells = np.zeros((n, len(groups)), dtype=np.int32)
+    back = np.zeros((0, sum(sizes)))
     for g, group in enumerate(groups):
         joint = np.zeros(n, dtype=np.int32)
         for k in group:
@@ -149,34 +186,44 @@ def _cells(coded, n):
         block = np.zeros((prod(shape), sum(sizes)))
         for k, level in zip(group, np.unravel_index(np.arange(len(block)), shape), strict=True):
             block[np.arange(len(block)), starts[k] + level] = 1
-        back, first = np.vstack([back, block]), first + len(block)
+        back = np.vstack([back, block])
+        first = first + len(block)
     return cells, back
 
 
 def _moments(numbers, shift, cells, back, w):
     """Count, mean and covariance of the shifted numbers and of the indicators of all levels."""
-    n, p = len(cells), len(numbers)
-    square, buffer = np.zeros((p + 1, p + 1)), np.ones((_CACHED, p + 1))
-    sums, counts = np.zeros((len(back), p + 1)), np.zeros((len(back), len(back)))
-    root, w = None if w is None else np.sqrt(w)[:, None], np.ones(n) if w is None else w
+    n = len(cells)
+    p = len(numbers)
+    square = np.zeros((p + 1, p + 1))
+    buffer = np.ones((_CACHED, p + 1))
+    sums = np.zeros((len(back), p + 1))
+    counts = np.zeros((len(back), len(back)))
+    root = None if w is None else np.sqrt(w)[:, None]
+    w = np.ones(n) if w is None else w
     for s in range(0, n, _CACHED):
-        e, x = s + _CACHED, buffer[: n - s]  # the last column stays 1 and counts
+        e = s + _CACHED
+        x = buffer[: n - s]  # the last column stays 1 and counts
         for j, values in enumerate(numbers):
             np.subtract(values[s:e], shift[j], out=x[:, j])
         if cells.shape[1]:
             _tabulate(x, cells[s:e], w[s:e], sums, counts)
         weighted = x if root is None else x * root[s:e]
         square += weighted.T @ weighted
-    sums, counts = back.T @ sums, back.T @ (counts + np.triu(counts, 1).T) @ back
+    sums = back.T @ sums
+    counts = back.T @ (counts + np.triu(counts, 1).T) @ back
     count = square[p, p]
-    mean = np.concatenate([square[p, :p], sums[:, p]]) / (count or 1)  # a draw may have left out every row
+    # a draw may have left out every row
+    mean = np.concatenate([square[p, :p], sums[:, p]]) / (count or 1)
     second = np.block([[square[:p, :p], sums[:, :p].T], [sums[:, :p], counts]]) / (count or 1)
     return count, mean, (second + second.T) / 2 - np.outer(mean, mean)
 
 
 @njit(nogil=True)
 def _tabulate(x, cells, w, sums, counts):
-    """Add the weighted rows of ``x`` to the ``sums`` of their cells, and their weight to the ``counts`` of pairs of cells."""
+    """Add the weighted rows of ``x`` to the ``sums`` of their cells, and their weight to the
+    ``counts`` of pairs of cells.
+    """
     for r in range(len(x)):
         if w[r] > 0:
             for a in range(cells.shape[1]):
@@ -188,27 +235,43 @@ def _tabulate(x, cells, w, sums, counts):
 
 
 def em_moments(names, columns, w, n_boot, rng):
-    """As `chunk_moments`, of incomplete columns: maximum likelihood under a Gaussian; draws start at the data's."""
+    """As `chunk_moments`, of incomplete columns: maximum likelihood under a Gaussian; draws start
+    at the data's.
+    """
     w = np.ones(len(columns[0][0])) if w is None else w
-    blocks, kept_levels = [], []
+    blocks = []
+    kept_levels = []
     for name, (values, levels, gaps) in zip(names, columns, strict=True):
         kept = None
         if levels is not None:
-            there = np.bincount(values[w > 0 if gaps is None else (w > 0) & ~gaps], minlength=len(levels)) > 0
+            there = (
+                np.bincount(
+                    values[w > 0 if gaps is None else (w > 0) & ~gaps], minlength=len(levels)
+                )
+                > 0
+            )
             order, kept = _order(name, levels, there)
             values = (values[:, None] == order[1:]).astype(float)
             values[gaps if gaps is not None else []] = np.nan
         blocks.append(values.reshape(len(w), -1))
         kept_levels.append(kept)
-    x, owner = np.hstack(blocks)[w > 0], np.repeat(names, [block.shape[1] for block in blocks])
-    w, known = w[w > 0], ~np.isnan(x)
+    x = np.hstack(blocks)[w > 0]
+    owner = np.repeat(names, [block.shape[1] for block in blocks])
+    w = w[w > 0]
+    known = ~np.isnan(x)
     together = known.T.astype(float) @ known
     if not known.any(axis=0).all():
-        raise ValueError(f"column {str(owner[known.any(axis=0).argmin()])!r} holds only missing values; leave it out")
+        raise ValueError(
+            f"column {str(owner[known.any(axis=0).argmin()])!r} holds only missing "
+            "values; leave it out"
+        )
     if (together == 0).any():
         a, b = (str(owner[k]) for k in np.argwhere(together == 0)[0])
-        raise ValueError(f"columns {a!r} and {b!r} are never observed in the same row; leave one of them out")
-    shift, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
+        raise ValueError(
+            f"columns {a!r} and {b!r} are never observed in the same row; leave one of them out"
+        )
+    shift = np.nanmean(x, axis=0)
+    scale = np.nanstd(x, axis=0)
     scale[scale == 0] = 1
     patterns, which = np.unique(known, axis=0, return_inverse=True)
     groups = [(seen, np.flatnonzero(which == k)) for k, seen in enumerate(patterns)]
@@ -220,21 +283,30 @@ def em_moments(names, columns, w, n_boot, rng):
 
 
 def _em(x, groups, w, mean, cov):
-    """Count, mean and covariance at which expectation and maximisation agree; ``groups`` are rows with the same gaps."""
+    """Count, mean and covariance at which expectation and maximisation agree; ``groups`` are rows
+    with the same gaps.
+    """
     filled = np.where(np.isnan(x), 0.0, x)
     for _ in range(_EM_STEPS):
-        noise, before = np.zeros_like(cov), (mean, cov)
+        noise = np.zeros_like(cov)
+        before = (mean, cov)
         for seen, rows in groups:
             gone = ~seen
-            slope = np.linalg.pinv(cov[np.ix_(seen, seen)], rcond=1e-10, hermitian=True) @ cov[np.ix_(seen, gone)]
+            slope = (
+                np.linalg.pinv(cov[np.ix_(seen, seen)], rcond=1e-10, hermitian=True)
+                @ cov[np.ix_(seen, gone)]
+            )
             filled[np.ix_(rows, gone)] = mean[gone] + (x[np.ix_(rows, seen)] - mean[seen]) @ slope
-            noise[np.ix_(gone, gone)] += w[rows].sum() * (cov[np.ix_(gone, gone)] - cov[np.ix_(gone, seen)] @ slope)
+            noise[np.ix_(gone, gone)] += w[rows].sum() * (
+                cov[np.ix_(gone, gone)] - cov[np.ix_(gone, seen)] @ slope
+            )
         mean = w @ filled / w.sum()
         cov = ((filled - mean).T * w @ (filled - mean) + noise) / w.sum()
         if max(np.abs(mean - before[0]).max(), np.abs(cov - before[1]).max()) < 1e-9:
             return w.sum(), mean, (cov + cov.T) / 2
     raise ValueError(
-        f"EM has not converged in {_EM_STEPS} steps, too much is missing; use fewer columns or missing='complete'"
+        f"EM has not converged in {_EM_STEPS} steps, too much is missing; use fewer columns or "
+        "missing='complete'"
     )
 
 
@@ -250,21 +322,29 @@ def pool(first, second):
     share = more / np.where(count + more > 0, count + more, 1)
     step = other_mean - mean
     between = (share * (1 - share))[:, None, None] * step[:, :, None] * step[:, None, :]
-    return count + more, mean + share[:, None] * step, cov + share[:, None, None] * (other_cov - cov) + between
+    return (
+        count + more,
+        mean + share[:, None] * step,
+        cov + share[:, None, None] * (other_cov - cov) + between,
+    )
 
 
 def along(stack, levels, wanted):
-    """The stack of columns coded by ``levels`` as coded by the levels ``wanted``, which include them: a linear map."""
-    maps, start = [], []
+    """The stack of columns coded by ``levels`` as coded by the levels ``wanted``, which include
+    them: a linear map.
+    """
+    maps = []
+    start = []
     for own, new in zip(levels, wanted, strict=True):
         if own is None:
             maps.append(np.ones((1, 1)))
             start.append(0.0)
         else:
-            place = np.array([[level == other for other in own] for level in new[1:]], dtype=float).reshape(
-                -1, len(own)
-            )
-            maps.append(place[:, 1:] - place[:, :1])  # the reference's indicator is 1 less all the others
+            place = np.array(
+                [[level == other for other in own] for level in new[1:]], dtype=float
+            ).reshape(-1, len(own))
+            # the reference's indicator is 1 less all the others
+            maps.append(place[:, 1:] - place[:, :1])
             start += place[:, 0].tolist()
     weights = block_diag(*maps)
     cov = weights @ stack[2] @ weights.T

@@ -25,46 +25,55 @@ def discover(
     seed: int = 0,
     **settings,
 ) -> CausalGraph:
-    """The causal graph of ``data``'s columns that ``method`` finds, with every orientation that ``knowledge`` implies.
+    """The causal graph of ``data``'s columns that ``method`` finds, with every orientation that
+    ``knowledge`` implies.
 
     METHODS_TABLE
 
-    A column that is a function of others is refused by all but chisq, gsq, miic, greedy and pretrained; order, pc and fci (both with
-    test='mixed') run on ``Statistics.from_frame(frame).shrunk(0.001)`` there. Columns are standardised; `encode` says how
-    flop, ges, boss, grasp, dagma and Fisher's z read categories. ``bins=k`` cuts numbers into k quantile bins where levels
-    are needed (chisq, gsq, miic, greedy; cdnod: the context, whose influence is seen in means only). Equal variances hold
-    on a raw scale if at all, so standardised DAGMA turns edges.
+    A column that is a function of others is refused by all but chisq, gsq, miic, greedy and
+    pretrained; order, pc and fci (both with test='mixed') run on
+    ``Statistics.from_frame(frame).shrunk(0.001)`` there. Columns are standardised; `encode` says
+    how flop, ges, boss, grasp, dagma and Fisher's z read categories. ``bins=k`` cuts numbers into k
+    quantile bins where levels are needed (chisq, gsq, miic, greedy; cdnod: the context, whose
+    influence is seen in means only). Equal variances hold on a raw scale if at all, so standardised
+    DAGMA turns edges.
 
     Parameters
     ----------
-    data : rows are observations, columns variables (numbers, booleans, categories or text), nothing missing (but for
-        pretrained); or `Statistics`, for all but lingam, additive, graph_network, pretrained, miic, greedy, model='mlp', chisq, gsq.
+    data : rows are observations, columns variables (numbers, booleans, categories or text), nothing
+        missing (but for pretrained); or `Statistics`, for all but lingam, additive, graph_network,
+        pretrained, miic, greedy, model='mlp', chisq, gsq.
     method : a key of `METHODS`.
-    knowledge : honoured exactly in the result: edges that contradict it are turned or removed, required ones are added.
-        FLOP cannot use it while it searches, the others do. ges, boss and grasp refuse it, and fci forbidden edges.
-    seed : of boss, grasp, order, greedy, graph_network, pretrained, dagma's mlp; the others draw nothing, but flopsearch
-        draws from the system's entropy: it gives the same graph again because it restarts until it finds the same best
-        score (checked up to 12 columns); for many more columns raise ``restarts``.
+    knowledge : honoured exactly in the result: edges that contradict it are turned or removed,
+        required ones are added. FLOP cannot use it while it searches, the others do. ges, boss and
+        grasp refuse it, and fci forbidden edges.
+    seed : of boss, grasp, order, greedy, graph_network, pretrained, dagma's mlp; the others draw
+        nothing, but flopsearch draws from the system's entropy: it gives the same graph again
+        because it restarts until it finds the same best score (checked up to 12 columns); for many
+        more columns raise ``restarts``.
 
-    Statistics of many rows and the graph network show a progress bar; TQDM_DISABLE=1 in the environment hides it.
+    Statistics of many rows and the graph network show a progress bar; TQDM_DISABLE=1 in the
+    environment hides it.
 
     Returns
-    -------
-    `CausalGraph` with ``info``: method, settings, rows, seed, seconds, encoding, score (the method's own, smaller is
-    better; None where it tells none), and overruled: what had to be changed in the method's own answer, against
-    ``knowledge`` or because its directions ran in a circle (PC on finite data).
+    ------- `CausalGraph` with ``info``: method, settings, rows, seed, seconds, encoding, score (the
+    method's own, smaller is better; None where it tells none), and overruled: what had to be
+    changed in the method's own answer, against ``knowledge`` or because its directions ran in a
+    circle (PC on finite data).
 
     Raises
     ------
     ValueError
-        for an unknown method, setting or choice, a setting out of range, data that `audit` finds an error in (missing,
-        infinite, constant, collinear, identifiers, too few rows, ...), columns of a kind that the method does not take,
-        rows or knowledge that it needs or cannot honour; the message names what can.
+        for an unknown method, setting or choice, a setting out of range, data that `audit` finds an
+        error in (missing, infinite, constant, collinear, identifiers, too few rows, ...), columns
+        of a kind that the method does not take, rows or knowledge that it needs or cannot honour;
+        the message names what can.
 
-    Source: the order search, see its module; FLOP, arXiv 2510.04970; PC, Spirtes, Glymour and Scheines 2000,
-    order-independent by Colombo and Maathuis 2014; FCI, Zhang 2008; CD-NOD, Huang and others 2020; GES, Chickering 2002;
-    BOSS, arXiv 2310.17679; GRaSP, Lam and others 2022; DirectLiNGAM, Shimizu and others 2011; DAGMA, arXiv 2209.08037;
-    MIIC, Verny and others 2017; the graph network, after DAG-GNN, arXiv 1904.10098, see its module.
+    Source: the order search, see its module; FLOP, arXiv 2510.04970; PC, Spirtes, Glymour and
+    Scheines 2000, order-independent by Colombo and Maathuis 2014; FCI, Zhang 2008; CD-NOD, Huang
+    and others 2020; GES, Chickering 2002; BOSS, arXiv 2310.17679; GRaSP, Lam and others 2022;
+    DirectLiNGAM, Shimizu and others 2011; DAGMA, arXiv 2209.08037; MIIC, Verny and others 2017; the
+    graph network, after DAG-GNN, arXiv 1904.10098, see its module.
 
     >>> rng = np.random.default_rng(0)
     >>> x, y = rng.normal(size=(2, 500))
@@ -101,12 +110,16 @@ def discover(
 
 
 def impose(graph: CausalGraph, knowledge: Knowledge) -> tuple[CausalGraph, list[str]]:
-    """``graph`` made to agree with ``knowledge`` and closed under Meek's rules, and the edges that had to change.
+    """``graph`` made to agree with ``knowledge`` and closed under Meek's rules, and the edges that
+    had to change.
 
-    Orienting an undirected edge is not a change; turning or removing an edge, or adding a required one, is.
+    Orienting an undirected edge is not a change; turning or removing an edge, or adding a required
+    one, is.
     """
-    marks, names = graph.marks.copy(), graph.names
-    allowed, overruled = knowledge.allowed(names), []
+    marks = graph.marks.copy()
+    names = graph.names
+    allowed = knowledge.allowed(names)
+    overruled = []
     for i, j in np.argwhere(np.triu(graph.adjacency | graph.adjacency.T | graph.undirected)):
         if graph.adjacency[j, i]:
             i, j = j, i
@@ -120,9 +133,12 @@ def impose(graph: CausalGraph, knowledge: Knowledge) -> tuple[CausalGraph, list[
     for i, j in np.argwhere((marks == TAIL) & (marks.T == TAIL) & ~allowed.T):
         marks[i, j] = ARROW
     for cause, effect in sorted(knowledge.required):
-        i, j = names.index(cause), names.index(effect)
+        i = names.index(cause)
+        j = names.index(effect)
         if not (marks[i, j] == ARROW and marks[j, i] == TAIL):
-            overruled += [] if marks[i, j] == marks[j, i] == TAIL else [f"{cause} -> {effect} added"]
+            overruled += (
+                [] if marks[i, j] == marks[j, i] == TAIL else [f"{cause} -> {effect} added"]
+            )
             marks[i, j], marks[j, i] = ARROW, TAIL
     return CausalGraph(names, meek(marks), kind=_pag(graph)), overruled
 
@@ -130,12 +146,20 @@ def impose(graph: CausalGraph, knowledge: Knowledge) -> tuple[CausalGraph, list[
 def without_cycles(
     graph: CausalGraph, knowledge: Knowledge | None = None, mark: int = TAIL
 ) -> tuple[CausalGraph, list[str]]:
-    """``graph`` with a ``mark`` at both ends of the edges inside a directed cycle, but for those ``knowledge`` directs."""
-    marks, dropped = graph.marks.copy(), []
-    known = knowledge.orientations(graph.names) if knowledge is not None else np.zeros(marks.shape, dtype=bool)
+    """``graph`` with a ``mark`` at both ends of the edges inside a directed cycle, but for those
+    ``knowledge`` directs.
+    """
+    marks = graph.marks.copy()
+    dropped = []
+    known = (
+        knowledge.orientations(graph.names)
+        if knowledge is not None
+        else np.zeros(marks.shape, dtype=bool)
+    )
     for component in nx.strongly_connected_components(graph.directed_part()):
         for cause, effect in itertools.permutations(sorted(component), 2):
-            i, j = graph.index(cause), graph.index(effect)
+            i = graph.index(cause)
+            j = graph.index(effect)
             if graph.adjacency[i, j] and not known[i, j]:
                 dropped.append(f"{cause} -> {effect} undirected, it stood in a cycle")
                 marks[i, j] = marks[j, i] = mark
@@ -149,7 +173,11 @@ def _pag(graph):
 
 def _check_table(table, chosen, method, settings, knowledge):
     """Raise ValueError where ``chosen``, named ``method``, cannot run on ``table``."""
-    able = chosen.functions or chosen.variables == "discrete" or settings.get("test") in ("chisq", "gsq")
+    able = (
+        chosen.functions
+        or chosen.variables == "discrete"
+        or settings.get("test") in ("chisq", "gsq")
+    )
     allow = ("function", "collinear") if able else ()
     if chosen.missing and table.frame is not None and table.frame.isna().any(axis=None):
         allow = (*allow, "missing", "too-few-rows")  # that count complete rows
@@ -159,7 +187,10 @@ def _check_table(table, chosen, method, settings, knowledge):
     if chosen.variables == "numeric" and not all(table.numeric):
         name = table.names[table.numeric.index(False)]
         able = method_names(lambda other: other.variables != "numeric")
-        raise ValueError(f"method {method!r} takes numbers, column {name!r} is a category; others take it: {able}")
+        raise ValueError(
+            f"method {method!r} takes numbers, column {name!r} is a category; others "
+            f"take it: {able}"
+        )
     if knowledge is not None and chosen.knowledge == "none":
         able = method_names(lambda other: other.knowledge != "none")
         raise ValueError(f"method {method!r} cannot honour knowledge; methods that can: {able}")
@@ -170,9 +201,13 @@ def _settings(method, given):
     known = METHODS[method].settings
     unknown = sorted(given.keys() - known.keys())
     if unknown:
-        raise ValueError(f"method {method!r} has no setting {unknown[0]!r}; settings: {', '.join(known)}")
+        raise ValueError(
+            f"method {method!r} has no setting {unknown[0]!r}; settings: {', '.join(known)}"
+        )
     checked = {name: known[name].checked(name, value) for name, value in given.items()}
     return METHODS[method].defaults | checked
 
 
-discover.__doc__ = discover.__doc__.replace("METHODS_TABLE", methods_table().replace("\n", "\n    "))
+discover.__doc__ = discover.__doc__.replace(
+    "METHODS_TABLE", methods_table().replace("\n", "\n    ")
+)

@@ -1,7 +1,8 @@
-"""Scale audit: how far the true order can be read off variances or R², and the baselines that read nothing else.
+"""Scale audit: how far the true order can be read off variances or R², and the baselines that read
+nothing else.
 
-Raw simulated data often give their causal order away by their scale, and standardised ones by their R². A method is
-worth something on a benchmark by what it does beyond `sort_and_regress`.
+Raw simulated data often give their causal order away by their scale, and standardised ones by their
+R². A method is worth something on a benchmark by what it does beyond `sort_and_regress`.
 """
 
 import numpy as np
@@ -14,10 +15,12 @@ from causal_lib.graph import CausalGraph
 
 
 def varsortability(frame: pd.DataFrame, graph: CausalGraph) -> float:
-    """Share of the directed paths of the true ``graph`` that start at a variable of smaller variance than they end at.
+    """Share of the directed paths of the true ``graph`` that start at a variable of smaller
+    variance than they end at.
 
-    1: sorting by variance gives the causal order; 0.5: variance tells nothing. Paths of one length between the same two
-    variables count once, equal variances (to 1e-9) count half, as in the source; nan for a graph without edges.
+    1: sorting by variance gives the causal order; 0.5: variance tells nothing. Paths of one length
+    between the same two variables count once, equal variances (to 1e-9) count half, as in the
+    source; nan for a graph without edges.
 
     Parameters
     ----------
@@ -38,9 +41,11 @@ def varsortability(frame: pd.DataFrame, graph: CausalGraph) -> float:
 
 
 def r2_sortability(frame: pd.DataFrame, graph: CausalGraph) -> float:
-    """As `varsortability`, of the R² of each variable regressed on all others, which no rescaling changes.
+    """As `varsortability`, of the R² of each variable regressed on all others, which no rescaling
+    changes.
 
-    Raises ValueError, beside that, for columns that determine each other and for too few rows (see `audit`).
+    Raises ValueError, beside that, for columns that determine each other and for too few rows (see
+    `audit`).
 
     Source: Reisach and others 2023, arXiv 2303.18211, equation 3.
     """
@@ -50,15 +55,18 @@ def r2_sortability(frame: pd.DataFrame, graph: CausalGraph) -> float:
 
 
 def sort_and_regress(frame: pd.DataFrame, by: str = "r2", *, seed: int = 0) -> CausalGraph:
-    """The DAG of the baseline "sortnregress": sort the columns, then regress each on those before it.
+    """The DAG of the baseline "sortnregress": sort the columns, then regress each on those before
+    it.
 
-    The regression is an adaptive lasso whose penalty the BIC picks (`LassoLarsIC` on columns scaled by their ordinary
-    least-squares coefficients). It knows nothing of causes: a method has to beat it.
+    The regression is an adaptive lasso whose penalty the BIC picks (`LassoLarsIC` on columns scaled
+    by their ordinary least-squares coefficients). It knows nothing of causes: a method has to beat
+    it.
 
     Parameters
     ----------
     frame : numeric or boolean columns.
-    by : 'variance' (wins on raw simulations, arbitrary on standardised data), 'r2' or 'random' (an order by ``seed``).
+    by : 'variance' (wins on raw simulations, arbitrary on standardised data), 'r2' or 'random' (an
+        order by ``seed``).
 
     Returns
     -------
@@ -79,23 +87,34 @@ def sort_and_regress(frame: pd.DataFrame, by: str = "r2", *, seed: int = 0) -> C
     values = _values(frame, frame.columns)
     audit(frame).raise_errors()
     order = np.argsort(criteria[by](values), kind="stable")
-    values, weights = values - values.mean(axis=0), np.zeros((len(names), len(names)))
+    values = values - values.mean(axis=0)
+    weights = np.zeros((len(names), len(names)))
     for k in range(1, len(order)):
-        before, target = order[:k], order[k]
+        before = order[:k]
+        target = order[k]
         scale = np.abs(LinearRegression().fit(values[:, before], values[:, target]).coef_)
         sparse = LassoLarsIC(criterion="bic").fit(values[:, before] * scale, values[:, target])
         weights[before, target] = sparse.coef_ * scale
-    info = {"method": f"sort-and-regress by {by}", "order": [names[i] for i in order], "weights": weights}
+    info = {
+        "method": f"sort-and-regress by {by}",
+        "order": [names[i] for i in order],
+        "weights": weights,
+    }
     return CausalGraph.from_adjacency(weights, names, **info)
 
 
 def _values(frame, names):
-    """The columns ``names`` as an (n, d) float array, or a ValueError that names the first that will not do."""
+    """The columns ``names`` as an (n, d) float array, or a ValueError that names the first that
+    will not do.
+    """
     check_frame(frame, names, complete=True, varying=True)
     for name in names:
         dtype = frame[name].dtype
         if not (pd.api.types.is_any_real_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)):
-            raise ValueError(f"frame: column {name!r} is {dtype}; sorting needs numbers, leave it out or encode it")
+            raise ValueError(
+                f"frame: column {name!r} is {dtype}; sorting needs numbers, leave it "
+                "out or encode it"
+            )
     return frame[list(names)].to_numpy(dtype=float)
 
 
@@ -104,12 +123,18 @@ def _r2(values):
 
 
 def _order_agreement(graph, criterion):
-    """Share of (pair, path length) joined by a directed path whose end has the larger criterion; ties count half."""
+    """Share of (pair, path length) joined by a directed path whose end has the larger criterion;
+    ties count half.
+    """
     edges = graph.require_dag("sortability").adjacency.astype(float)
     rise = criterion[None, :] - criterion[:, None]
     tie = np.abs(rise) <= 1e-9 * np.maximum(np.abs(criterion[None, :]), np.abs(criterion[:, None]))
-    score, paths, right, reach = np.where(tie, 0.5, rise > 0), 0, 0.0, edges
+    score = np.where(tie, 0.5, rise > 0)
+    paths = 0
+    right = 0.0
+    reach = edges
     while reach.any():
-        paths, right = paths + int(reach.sum()), right + float((score * reach).sum())
+        paths = paths + int(reach.sum())
+        right = right + float((score * reach).sum())
         reach = (reach @ edges > 0).astype(float)
     return right / paths if paths else float("nan")

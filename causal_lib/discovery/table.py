@@ -11,7 +11,8 @@ from causal_lib.discovery.statistics import Statistics
 
 
 class Table:
-    """A frame, or `Statistics` without rows, and what methods see of it; every view is made at its first use and kept.
+    """A frame, or `Statistics` without rows, and what methods see of it; every view is made at its
+    first use and kept.
 
     Parameters
     ----------
@@ -23,7 +24,8 @@ class Table:
     names : the d variables.
     rows : number of rows.
 
-    Raises TypeError for other data and ValueError for a frame without rows or with a column named twice.
+    Raises TypeError for other data and ValueError for a frame without rows or with a column named
+    twice.
     """
 
     def __init__(self, data: pd.DataFrame | Statistics):

@@ -70,7 +70,9 @@ def known(name: str = "") -> list[str]:
             module = import_module(room.name)
             for part in pkgutil.walk_packages(getattr(module, "__path__", []), room.name + "."):
                 import_module(part.name)
-    return sorted(other for other in _REGISTERED if name in ("", other) or other.startswith(f"{name}."))
+    return sorted(
+        other for other in _REGISTERED if name in ("", other) or other.startswith(f"{name}.")
+    )
 
 
 def find(name: str) -> Benchmark:
@@ -93,7 +95,9 @@ def write(name: str, *, reports: Path | None = None) -> Path:
         "benchmark": name,
         "description": found.description,
         "peer": found.peer,
-        **peers.run(f"{__name__}.measured", {"name": name}, environment=environment, show_progress=True),
+        **peers.run(
+            f"{__name__}.measured", {"name": name}, environment=environment, show_progress=True
+        ),
         "machine": {
             "processor": _processor(),
             "cores": os.cpu_count(),
@@ -139,10 +143,15 @@ def compare(
             for _ in range(pairs)
         ]
     costs = [key for key in runs[0]["own"] if key != "rows"]
-    values = {f"ratio of {key}": [run["own"][key] / run["peer"][key] for run in runs] for key in costs}
+    values = {
+        f"ratio of {key}": [run["own"][key] / run["peer"][key] for run in runs] for key in costs
+    }
     values |= {f"own {key}": [run["own"][key] for run in runs] for key in costs}
     return report(
-        [Claim.of(what, values[what], f"at most {most}", statistic="median") for what, most in (targets or {}).items()],
+        [
+            Claim.of(what, values[what], f"at most {most}", statistic="median")
+            for what, most in (targets or {}).items()
+        ],
         pairs=runs,
         own={key: statistics.median(run["own"][key] for run in runs) for key in runs[0]["own"]},
         ratio={key: statistics.median(values[f"ratio of {key}"]) for key in costs},

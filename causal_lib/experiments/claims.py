@@ -13,7 +13,12 @@ import pandas as pd
 
 from causal_lib.metric import Metric
 
-_COMPARISONS = {"at most": operator.le, "at least": operator.ge, "below": operator.lt, "above": operator.gt}
+_COMPARISONS = {
+    "at most": operator.le,
+    "at least": operator.ge,
+    "below": operator.lt,
+    "above": operator.gt,
+}
 _TARGET = re.compile(rf"({'|'.join(_COMPARISONS)}) (-?\d+(\.\d+)?(e[+-]?\d+)?)")
 
 
@@ -56,7 +61,9 @@ class Claim:
     target: str
 
     @classmethod
-    def of(cls, name: str, values: Iterable[float], target: str, *, statistic: str = "mean") -> "Claim":
+    def of(
+        cls, name: str, values: Iterable[float], target: str, *, statistic: str = "mean"
+    ) -> "Claim":
         """The claim about the ``statistic`` of ``values``.
 
         >>> Claim.of("time", [0.2, 0.1, 0.5], "at most 0.25", statistic="median").held
@@ -117,7 +124,12 @@ class Measurements:
     def of(self, setting: str, method: str, what: str) -> np.ndarray:
         """The values of one method, in the order of the data sets."""
         return np.array(
-            [row[what] for row in self.rows if (row["setting"], row["method"]) == (setting, method)], dtype=float
+            [
+                row[what]
+                for row in self.rows
+                if (row["setting"], row["method"]) == (setting, method)
+            ],
+            dtype=float,
         )
 
     def difference(self, setting: str, what: str, first: str, second: str) -> np.ndarray:

@@ -65,12 +65,25 @@ def run(
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
     if python is None:
-        environment["PYTHONPATH"] = os.pathsep.join([str(paths.ROOT), environment.get("PYTHONPATH", "")])
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(paths.ROOT), environment.get("PYTHONPATH", "")]
+        )
     elif not Path(python).exists():
         raise PeerError(NO_ENVIRONMENT)
-    command = [python or sys.executable, PROGRAMS / "call.py", function, json.dumps(arguments or {})]
+    command = [
+        python or sys.executable,
+        PROGRAMS / "call.py",
+        function,
+        json.dumps(arguments or {}),
+    ]
     stderr = None if show_progress else subprocess.PIPE
-    how = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True, "cwd": folder, "env": environment}
+    how = {
+        "stdout": subprocess.PIPE,
+        "stderr": stderr,
+        "text": True,
+        "cwd": folder,
+        "env": environment,
+    }
     try:
         child = subprocess.run(command, timeout=limit, check=False, **how)
     except subprocess.TimeoutExpired:
@@ -83,7 +96,9 @@ def run(
     return json.loads(child.stdout.splitlines()[-1])
 
 
-def measure(function: str, sizes: Mapping[str, object], *, folder: str | Path | None = None) -> dict:
+def measure(
+    function: str, sizes: Mapping[str, object], *, folder: str | Path | None = None
+) -> dict:
     """`programs.measuring.measure` in a fresh process: seconds, CPU seconds and peak memory of what
     ``function`` returns.
     """

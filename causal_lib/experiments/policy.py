@@ -67,7 +67,9 @@ def off_policy(*, n: int = 1_000_000, k: int = 100, repeats: int = 3) -> dict:
 
 
 @benchmark("policy.open_bandit", peer="the package obp (Open Bandit Pipeline 0.4.1)")
-def open_bandit(*, n: int = 10_000, k: int = 10, tables: int = 5, folder: Path | None = None) -> dict:
+def open_bandit(
+    *, n: int = 10_000, k: int = 10, tables: int = 5, folder: Path | None = None
+) -> dict:
     """Values by each estimator on the same logs, policy and reward model, 5 tables of 10,000
     rounds.
 
@@ -85,7 +87,9 @@ def open_bandit(*, n: int = 10_000, k: int = 10, tables: int = 5, folder: Path |
         logs = pd.DataFrame(x, columns=list("abc"))
         logs = logs.assign(item_id=action, propensity_score=logging[np.arange(n), action])
         logs["click"] = (rng.random(n) < 0.1 + 0.5 * (action % 2)).astype(int)
-        own = policy_values(logs, policy, estimators=tuple(OBP), context=list("abc"), threshold=THRESHOLD, seed=seed)
+        own = policy_values(
+            logs, policy, estimators=tuple(OBP), context=list("abc"), threshold=THRESHOLD, seed=seed
+        )
         wide = design(logs, list("abc")).to_numpy()
         model = fit_additive(wide, action, logs["click"].to_numpy(dtype=float), k, seed=seed)
         given = {

@@ -12,7 +12,9 @@ from causal_lib.inference.queries import Query
 MOST = 1000
 
 
-def is_adjustment_set(graph: CausalGraph, treatment: str, outcome: str, given: Iterable[str] = ()) -> bool:
+def is_adjustment_set(
+    graph: CausalGraph, treatment: str, outcome: str, given: Iterable[str] = ()
+) -> bool:
     """Whether adjusting for ``given`` identifies the effect in all models of the graph.
 
     That is, whether P(outcome | do(treatment)) is the mean over ``given`` of P(outcome | treatment,
@@ -28,7 +30,9 @@ def is_adjustment_set(graph: CausalGraph, treatment: str, outcome: str, given: I
     return Query.of(graph, treatment, outcome).is_adjustment_set(given)
 
 
-def why_no_adjustment_set(graph: CausalGraph, treatment: str, outcome: str, given: Iterable[str] = ()) -> str | None:
+def why_no_adjustment_set(
+    graph: CausalGraph, treatment: str, outcome: str, given: Iterable[str] = ()
+) -> str | None:
     """Why ``given`` is no adjustment set: a forbidden variable, or a path that stays open.
 
     None where it is an adjustment set.

@@ -61,7 +61,8 @@ class CausalNetwork:
         graph.require_dag("a causal Bayesian network")
         if not prior > 0:
             raise ValueError(
-                f"prior must be above 0, not {prior}: what was never seen would have no probability at all"
+                f"prior must be above 0, not {prior}: what was never seen would have no "
+                "probability at all"
             )
         check_frame(frame, [*graph.names, *([cluster] if cluster else [])], complete=True)
         codes = {}
@@ -74,7 +75,8 @@ class CausalNetwork:
             sizes = [len(levels[other]) for other in (*parents, name)]
             if np.prod(sizes[:-1], dtype=float) > 1e6:
                 raise ValueError(
-                    f"{name!r} has {len(parents)} parents with {np.prod(sizes[:-1], dtype=float):.0g} combinations; lower bins"
+                    f"{name!r} has {len(parents)} parents with "
+                    f"{np.prod(sizes[:-1], dtype=float):.0g} combinations; lower bins"
                 )
             tables[name] = (
                 parents,
@@ -117,7 +119,9 @@ class CausalNetwork:
             raise ValueError(f"{sorted(both)[0]!r} is named twice: as outcome, in do or in given")
         at = {name: self._level(name, value) for name, value in (do | given).items()}
         answers = np.array([_posterior(net, outcome, do, at) for net in self.nets])
-        table = pd.DataFrame({"probability": answers[0]}, index=self.levels[outcome].rename(outcome))
+        table = pd.DataFrame(
+            {"probability": answers[0]}, index=self.levels[outcome].rename(outcome)
+        )
         if len(answers) > 1:
             table["low"], table["high"] = percentile_ends(answers[1:])
         return table
@@ -130,17 +134,24 @@ class CausalNetwork:
             if not isinstance(value, pd.Interval):
                 return int(np.searchsorted(edges, float(value), side="left"))
         if value not in levels:
-            raise ValueError(f"{name!r} has no level {value!r}; levels: {', '.join(map(str, levels))}")
+            raise ValueError(
+                f"{name!r} has no level {value!r}; levels: {', '.join(map(str, levels))}"
+            )
         return int(levels.get_loc(value))
 
     def __repr__(self):
         count = len(self.nets) - 1
-        return f"CausalNetwork of {len(self.levels)} variables from {self.rows:,} rows, {count} bootstrap draws"
+        return (
+            f"CausalNetwork of {len(self.levels)} variables from {self.rows:,} rows, {count} "
+            "bootstrap draws"
+        )
 
 
 def cut(column: pd.Series, bins: int) -> tuple[np.ndarray, pd.Index]:
     """(n,) codes and the levels of a column; numbers of over ``bins`` values in quantile bins."""
-    numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
+    numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(
+        column.dtype
+    )
     if numeric and column.nunique() > bins:
         found = pd.qcut(column.astype(float), bins, duplicates="drop")
         return found.cat.codes.to_numpy().astype(np.intp), pd.IntervalIndex(found.cat.categories)
@@ -151,7 +162,10 @@ def cut(column: pd.Series, bins: int) -> tuple[np.ndarray, pd.Index]:
 def _net(graph, levels, tables, weights, prior):
     net = graph.to_pyagrum({name: len(values) for name, values in levels.items()})
     for name, (parents, cell, sizes) in tables.items():
-        counts = np.bincount(cell, weights, minlength=int(np.prod(sizes))).reshape(sizes) + prior / sizes[-1]
+        counts = (
+            np.bincount(cell, weights, minlength=int(np.prod(sizes))).reshape(sizes)
+            + prior / sizes[-1]
+        )
         # pyAgrum's own order of the parents; its arrays have the child last and the first parent
         # next to it
         order = list(net.cpt(name).names[1:])[::-1]

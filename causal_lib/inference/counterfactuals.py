@@ -62,7 +62,9 @@ def probabilities_of_causation(
     scores, Robins, Rotnitzky and Zhao 1994.
     """
     adjustment = list(adjustment)
-    check_frame(frame, [treatment, outcome, *adjustment, *([cluster] if cluster else [])], complete=True)
+    check_frame(
+        frame, [treatment, outcome, *adjustment, *([cluster] if cluster else [])], complete=True
+    )
     if strata < 1:
         raise ValueError(f"{strata=}: at least 1 is needed")
     t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
@@ -75,7 +77,9 @@ def probabilities_of_causation(
     treated = (1 - t) * means[:, 1] + t / odds * (y - means[:, 1])
     parts = np.column_stack([t, t * y, without, (1 - t) * (1 - y), treated, (1 - t) * y])
     predicted = means[:, 1] - means[:, 0]
-    stratum = np.searchsorted(np.quantile(predicted, np.linspace(0, 1, strata + 1)[1:-1]), predicted, side="right")
+    stratum = np.searchsorted(
+        np.quantile(predicted, np.linspace(0, 1, strata + 1)[1:-1]), predicted, side="right"
+    )
     sums = _sums_by_cluster(parts, groups, stratum, strata)
     if monotone:
         _check_monotone(parts, stratum, groups, treatment)
@@ -133,6 +137,7 @@ def _check_monotone(parts, stratum, groups, treatment):
     limit = -np.sqrt(2 * np.log(20 * len(values)))  # below it in any: less than once in 20
     if z.min() < limit:
         raise ValueError(
-            f"monotone: in {int((z < limit).sum())} of {len(z)} strata {treatment!r} lowers the outcome (z = {z.min():.1f}); "
+            f"monotone: in {int((z < limit).sum())} of {len(z)} strata {treatment!r} lowers the "
+            f"outcome (z = {z.min():.1f}); "
             "give monotone=False"
         )

@@ -90,7 +90,10 @@ def dose_response(
         at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS)
     at = np.asarray(at, dtype=float).ravel()
     if not len(at) or not ((at >= t.min()) & (at <= t.max())).all():
-        raise ValueError(f"at: levels must lie within those seen, [{t.min():g}, {t.max():g}]; found {at.tolist()}")
+        raise ValueError(
+            f"at: levels must lie within those seen, [{t.min():g}, {t.max():g}]; "
+            f"found {at.tolist()}"
+        )
     if bandwidth is not None and not bandwidth > 0:
         raise ValueError(f"{bandwidth=} must be above 0")
     grid, mass = _quantiles(t)
@@ -112,7 +115,8 @@ def _continuous(values):
     distinct = values.nunique()
     if not pd.api.types.is_numeric_dtype(values) or distinct <= _FEW:
         raise ValueError(
-            f"treatment {values.name!r} has {distinct} levels of type {values.dtype}: a curve needs a number with over {_FEW}; "
+            f"treatment {values.name!r} has {distinct} levels of type {values.dtype}: a curve "
+            f"needs a number with over {_FEW}; "
             "compare levels by effect with contrast=(control, treated)"
         )
     return values.to_numpy(dtype=float)
@@ -138,7 +142,9 @@ def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
     left = t - centre
     check_moves(left, t)
     for train, test in splits:
-        model = HistGradientBoostingRegressor(**_SPREAD, random_state=seed).fit(wide[train], left[train] ** 2)
+        model = HistGradientBoostingRegressor(**_SPREAD, random_state=seed).fit(
+            wide[train], left[train] ** 2
+        )
         spread[test] = np.sqrt(model.predict(wide[test]))
     check_moves(left, t, spread**2)
     # a kernel density in one dimension with n rows needs no folds
@@ -158,7 +164,9 @@ def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
     for train, test in splits:
         model = fit(y[train], np.column_stack([wide[train], t[train]]), seed)
         own[test] = model(np.column_stack([wide[test], t[test]]))
-        every = np.column_stack([np.repeat(wide[test], len(grid), axis=0), np.tile(grid, len(test))])
+        every = np.column_stack(
+            [np.repeat(wide[test], len(grid), axis=0), np.tile(grid, len(test))]
+        )
         predicted[test] = model(every).reshape(len(test), len(grid))
     curve = predicted.mean(axis=0)
     return (y - own) * weights + np.interp(t, grid, curve), predicted - curve
@@ -169,8 +177,10 @@ def _check_reach(at, density, t):
     if (out > _MOST_OUT).any():
         bad = ", ".join(f"{level:.4g}" for level in at[out > _MOST_OUT])
         raise NoOverlapError(
-            f"no overlap: {out.max():.0%} of {len(t)} rows are out of reach of level {at[out.argmax()]:.4g} (density there under "
-            f"{_LEAST:.0%} of the average row's; {_MOST_OUT:.0%} are allowed); leave out of at: {bad}"
+            f"no overlap: {out.max():.0%} of {len(t)} rows are out of reach of level "
+            f"{at[out.argmax()]:.4g} (density there under "
+            f"{_LEAST:.0%} of the average row's; {_MOST_OUT:.0%} are allowed); leave out of at: "
+            f"{bad}"
         )
 
 
@@ -198,10 +208,18 @@ def _cross_validated(pseudo, t, grid):
         own = np.interp(t[inside], grid, s2 / size)
         losses[width] = ((pseudo[inside] - np.interp(t[inside], grid, fitted)) / (1 - own)) ** 2
     if not losses:
-        raise ValueError(f"{len(t)} rows are too few or too uneven to choose a bandwidth; give bandwidth")
+        raise ValueError(
+            f"{len(t)} rows are too few or too uneven to choose a bandwidth; give bandwidth"
+        )
     best = min(losses.values(), key=np.mean)
     excess = {width: loss - best for width, loss in losses.items()}
-    return float(min(width for width, more in excess.items() if more.mean() <= more.std() / np.sqrt(len(more))))
+    return float(
+        min(
+            width
+            for width, more in excess.items()
+            if more.mean() <= more.std() / np.sqrt(len(more))
+        )
+    )
 
 
 def _local_quadratic(pseudo, t, level, width, grid, mass, deviation):
@@ -215,7 +233,8 @@ def _local_quadratic(pseudo, t, level, width, grid, mass, deviation):
     near = float(kernel.sum() ** 2 / max((kernel**2).sum(), 1e-300))
     if near < _NEAR:
         raise ValueError(
-            f"level {level:g}: {near:.0f} rows near it are too few (bandwidth {width:.3g}); give at, or a wider bandwidth"
+            f"level {level:g}: {near:.0f} rows near it are too few (bandwidth {width:.3g}); give "
+            "at, or a wider bandwidth"
         )
     weighted = basis * kernel[:, None]
     bread = np.linalg.pinv(weighted.T @ basis)

@@ -86,8 +86,10 @@ class Effect:
         given = f" given {', '.join(self.adjustment)}" if self.adjustment else ""
         levels = f" ({self.contrast[0]} -> {self.contrast[1]})" if self.contrast else ""
         return (
-            f"effect of {self.treatment}{levels} on {self.outcome}{given} ({self.estimator}): {self.value:.4f} "
-            f"[{self.low:.4f}, {self.high:.4f}], effective sample size {self.effective_sample_size:,.0f}"
+            f"effect of {self.treatment}{levels} on {self.outcome}{given} ({self.estimator}): "
+            f"{self.value:.4f} "
+            f"[{self.low:.4f}, {self.high:.4f}], effective sample size "
+            f"{self.effective_sample_size:,.0f}"
         )
 
 
@@ -155,7 +157,9 @@ def effect(
     if estimator is not None:
         _check_estimator(estimator, route.strategy)
     if contrast is not None and route.strategy != "back-door":
-        raise ValueError(f"contrast is for back-door sets; the estimand's strategy is {route.strategy}")
+        raise ValueError(
+            f"contrast is for back-door sets; the estimand's strategy is {route.strategy}"
+        )
     if treatment == outcome:
         raise ValueError(f"treatment and outcome are both {treatment!r}")
     if own := sorted({treatment, outcome} & set(route.adjustment)):
@@ -195,7 +199,9 @@ def effect(
     )
 
 
-effect.__doc__ = effect.__doc__.replace("ESTIMATORS_TABLE", estimators_table().replace("\n", "\n    "))
+effect.__doc__ = effect.__doc__.replace(
+    "ESTIMATORS_TABLE", estimators_table().replace("\n", "\n    ")
+)
 
 
 @dataclass(frozen=True)
@@ -220,21 +226,26 @@ def _route(frame, treatment, outcome, graph, estimand, adjustment):
             of_kind = {"PAG": why_no_common_adjustment_set}.get(graph.kind, why_no_adjustment_set)
             if reason := of_kind(graph, treatment, outcome, adjustment):
                 raise ValueError(
-                    f"adjustment {list(adjustment)} does not identify the effect under the graph: {reason}"
+                    f"adjustment {list(adjustment)} does not identify the effect under the graph: "
+                    f"{reason}"
                 )
     if (estimand is None) == (adjustment is None):
         raise ValueError(
-            "give a graph, an estimand (from identify) or an adjustment set (a list of columns, [] for none), and only one of the latter"
+            "give a graph, an estimand (from identify) or an adjustment set (a list of columns, "
+            "[] for none), and only one of the latter"
         )
     if estimand is None:
         return _Route("back-door", tuple(adjustment))
     if (estimand.treatment, estimand.outcome) != (treatment, outcome):
         raise ValueError(
-            f"the estimand is of {estimand.treatment} on {estimand.outcome}, not of {treatment} on {outcome}"
+            f"the estimand is of {estimand.treatment} on {estimand.outcome}, not of {treatment} "
+            f"on {outcome}"
         )
     if not serving(estimand.strategy):
         known = dict.fromkeys(one.strategy for one in ESTIMATORS.values())
-        raise ValueError(f"strategy {estimand.strategy!r} has no estimator; those that have: {', '.join(known)}")
+        raise ValueError(
+            f"strategy {estimand.strategy!r} has no estimator; those that have: {', '.join(known)}"
+        )
     columns = estimand.adjustment or estimand.given or ()
     return _Route(estimand.strategy, columns, estimand.mediators or (), estimand.instrument)
 
@@ -255,7 +266,8 @@ def _check_estimator(name, strategy):
     if name not in ESTIMATORS:
         raise ValueError(f"unknown estimator {name!r}; known: {', '.join(ESTIMATORS)}")
     raise ValueError(
-        f"estimator {name!r} does not fit the estimand's strategy, {strategy}; those that do: {', '.join(fitting)}"
+        f"estimator {name!r} does not fit the estimand's strategy, {strategy}; those that do: "
+        f"{', '.join(fitting)}"
     )
 
 
@@ -278,7 +290,9 @@ class _Treatment:
 
     def default(self, *, has_columns):
         """The first estimator that fits, with columns to adjust for or without."""
-        return next(name for name in self.fitting if has_columns or not ESTIMATORS[name].needs_columns)
+        return next(
+            name for name in self.fitting if has_columns or not ESTIMATORS[name].needs_columns
+        )
 
 
 def _coded(values, contrast, estimator):
@@ -290,7 +304,10 @@ def _coded(values, contrast, estimator):
     if len(levels) > _MOST_LEVELS:
         shown += ", ..."
     if len(levels) == 1:
-        raise ValueError(f"{label}: only the value {levels[0]} occurs in {len(values)} rows; an effect compares two")
+        raise ValueError(
+            f"{label}: only the value {levels[0]} occurs in {len(values)} rows; an "
+            "effect compares two"
+        )
     if contrast is None:
         if set(levels) != {0, 1}:
             _check_one_unit(label, levels, shown, is_number, estimator)
@@ -301,12 +318,15 @@ def _coded(values, contrast, estimator):
     fitting = comparing_levels() if len(levels) > 2 else serving("back-door")
     if estimator is not None and estimator not in fitting:
         raise ValueError(
-            f"estimator {estimator!r} cannot compare two of {len(levels)} levels of {label}; those that can: {', '.join(fitting)}"
+            f"estimator {estimator!r} cannot compare two of {len(levels)} levels of {label}; "
+            f"those that can: {', '.join(fitting)}"
         )
     arms = [(values == level).to_numpy() for level in contrast]
     for rows, level in zip(arms, contrast, strict=True):
         if rows.sum() < 2:
-            raise ValueError(f"{label}: only {int(rows.sum())} row of level {level!r}; at least 2 are needed")
+            raise ValueError(
+                f"{label}: only {int(rows.sum())} row of level {level!r}; at least 2 are needed"
+            )
     counts = {"treated": int(arms[1].sum())}
     if len(levels) > 2:
         counts["control"] = int(arms[0].sum())
@@ -317,12 +337,18 @@ def _check_one_unit(label, levels, shown, is_number, estimator):
     """Raise ValueError where a treatment without ``contrast`` is not one of units."""
     able = of_one_unit()
     if not is_number or (len(levels) <= _MOST_LEVELS and estimator not in able):
-        way_out = f", or an estimator of the effect of one unit: {', '.join(able)}" if is_number else ""
-        raise ValueError(f"{label} has {len(levels)} levels ({shown}): give contrast=(control, treated){way_out}")
+        way_out = (
+            f", or an estimator of the effect of one unit: {', '.join(able)}" if is_number else ""
+        )
+        raise ValueError(
+            f"{label} has {len(levels)} levels ({shown}): give contrast=(control, treated){way_out}"
+        )
     if estimator is not None and estimator not in able:
         raise ValueError(
-            f"estimator {estimator!r} compares two levels and {label} is a number with {len(levels)} ({shown}): give "
-            f"contrast=(control, treated), or an estimator of the effect of one unit: {', '.join(able)}"
+            f"estimator {estimator!r} compares two levels and {label} is a number with "
+            f"{len(levels)} ({shown}): give "
+            "contrast=(control, treated), or an estimator of the effect of one unit: "
+            f"{', '.join(able)}"
         )
 
 

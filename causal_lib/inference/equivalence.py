@@ -67,18 +67,21 @@ class ClassEstimand:
         if self.verdict == "refused":
             how = " by adjustment" if self.among == "MAGs" else ""
             raise NotIdentifiableError(
-                f"the effect of {self.treatment} on {self.outcome} is identifiable{how} in no member of the class",
+                f"the effect of {self.treatment} on {self.outcome} is identifiable{how} in no "
+                "member of the class",
                 self.cases[0].refusal,
             )
         raise NotIdentifiableError(
-            f"the effect of {self.treatment} on {self.outcome} is not the same in all members of the class",
+            f"the effect of {self.treatment} on {self.outcome} is not the same in all members of "
+            "the class",
             str(self),
         )
 
     def __str__(self):
         members = sum(case.count or 0 for case in self.cases)
         by_case = [
-            (f"{case.count} of {members}: " if case.count else "") + str(case.estimand or "not identifiable")
+            (f"{case.count} of {members}: " if case.count else "")
+            + str(case.estimand or "not identifiable")
             for case in self.cases
         ]
         edge = next(iter(self.deciding), None)
@@ -94,7 +97,8 @@ class ClassEstimand:
 
 
 def members(graph: CausalGraph) -> Iterator[CausalGraph]:
-    """Every DAG of a CPDAG's class, once; also with further orientations, closed under Meek's rules.
+    """Every DAG of a CPDAG's class, once; also with further orientations, closed under Meek's
+    rules.
 
     >>> chain = CausalGraph.from_edges("abc", ["a -- b", "b -- c"])
     >>> [str(dag.edges) for dag in members(chain)]
@@ -160,7 +164,8 @@ def identify_class(
     for dag in members(graph):
         if len(dags) == limit:
             raise ValueError(
-                f"graph: its class has more than {limit} members; direct some of its {int(graph.undirected.sum()) // 2} "
+                f"graph: its class has more than {limit} members; direct some of its "
+                f"{int(graph.undirected.sum()) // 2} "
                 "undirected edges by knowledge, or raise limit"
             )
         dags.append(dag)
@@ -174,10 +179,14 @@ def identify_class(
 def _identify_pag(graph, treatment, outcome, hidden, instruments, limit):
     """As `identify_class`, of a PAG: by the criterion, else member by member."""
     if instruments:
-        raise ValueError("instruments: a PAG shows none, since any of its edges may hide a common cause")
+        raise ValueError(
+            "instruments: a PAG shows none, since any of its edges may hide a common cause"
+        )
     try:
         found = identify_by_adjustment(graph, treatment, outcome, hidden=hidden)
-        return ClassEstimand(treatment, outcome, (Case(found, None, None, some_mag(graph)),), {}, "MAGs")
+        return ClassEstimand(
+            treatment, outcome, (Case(found, None, None, some_mag(graph)),), {}, "MAGs"
+        )
     except NotIdentifiableError as error:
         reason = error.witness
     try:
@@ -259,7 +268,9 @@ def _deciding_edges(graph, graphs, labels):
     whole = _entropy(labels)
     shares = {}
     for edge, (i, j) in zip(graph.edges, np.argwhere(np.triu(graph.skeleton)), strict=True):
-        if not whole or not (graph.undirected[i, j] or CIRCLE in (graph.marks[i, j], graph.marks[j, i])):
+        if not whole or not (
+            graph.undirected[i, j] or CIRCLE in (graph.marks[i, j], graph.marks[j, i])
+        ):
             continue
         parts = {}
         for label, one in zip(labels, graphs, strict=True):
@@ -271,4 +282,6 @@ def _deciding_edges(graph, graphs, labels):
 
 
 def _entropy(labels):
-    return -sum(count / len(labels) * math.log(count / len(labels)) for count in Counter(labels).values())
+    return -sum(
+        count / len(labels) * math.log(count / len(labels)) for count in Counter(labels).values()
+    )

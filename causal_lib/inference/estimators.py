@@ -379,7 +379,10 @@ def regression_slope(sample: Sample) -> Estimate:
     wide = np.column_stack([np.ones(len(y)), t, centred, centred * t[:, None]])
     k = x.shape[1]
     if len(y) <= wide.shape[1]:
-        raise ValueError(f"{len(y)} rows are too few for {wide.shape[1]} columns of treatment, adjustment and products")
+        raise ValueError(
+            f"{len(y)} rows are too few for {wide.shape[1]} columns of treatment, "
+            "adjustment and products"
+        )
     controls = wide[:, [0, *range(2, 2 + k)]]
     diagnostics = check_moves(t - controls @ np.linalg.lstsq(controls, t, rcond=None)[0], t)
     coefficients = np.linalg.lstsq(wide, y, rcond=None)[0]
@@ -469,7 +472,8 @@ def front_door(sample: Sample) -> Estimate:
     in_one_arm = (counts == 0).any(axis=0)
     if in_one_arm.any():
         raise NoOverlapError(
-            f"mediators {', '.join(mediators.columns)}: {int(in_one_arm.sum())} of {size} levels are seen in one arm only; "
+            f"mediators {', '.join(mediators.columns)}: {int(in_one_arm.sum())} of {size} levels "
+            "are seen in one arm only; "
             "merge levels (bins for numbers)"
         )
     chance = counts / counts.sum(axis=1, keepdims=True)  # (2, levels)
@@ -564,7 +568,8 @@ def _ratio_of_residuals(y, t, z):
     strength = first**2 * (z @ z) ** 2 / noise
     if not strength >= _WEAK:
         raise ValueError(
-            f"the instrument is weak: first-stage F {strength:.1f}, below {_WEAK}; a ratio to nothing says nothing"
+            f"the instrument is weak: first-stage F {strength:.1f}, below {_WEAK}; a ratio to "
+            "nothing says nothing"
         )
     value = (z @ y) / moved
     influence = z * (y - value * t) / (moved / len(y))
@@ -576,7 +581,10 @@ def _arm_lines(y, t, x):
     wide = np.column_stack([np.ones(len(y)), x.to_numpy() - x.to_numpy().mean(axis=0)])
     fewest = min((t == arm).sum() for arm in (0, 1))
     if fewest < wide.shape[1]:
-        raise ValueError(f"an arm of {fewest} rows is too small for {wide.shape[1]} columns of adjustment and constant")
+        raise ValueError(
+            f"an arm of {fewest} rows is too small for {wide.shape[1]} columns of "
+            "adjustment and constant"
+        )
     lines = [np.linalg.lstsq(wide[t == arm], y[t == arm], rcond=None)[0] for arm in (0, 1)]
     means = [wide @ line for line in lines]
     return means, y - np.where(t == 1, means[1], means[0])
@@ -621,7 +629,9 @@ def _linear_dml(sample, *, arms):
     y_left = np.ravel(y_left)
     t_left = np.ravel(t_left)
     diagnostics = {} if arms else check_moves(t_left, t)
-    basis = np.column_stack([np.ones(len(y)), square.fit_transform(columns) if quadratic else columns])
+    basis = np.column_stack(
+        [np.ones(len(y)), square.fit_transform(columns) if quadratic else columns]
+    )
     bread = np.linalg.pinv((basis * t_left[:, None] ** 2).T @ basis / len(y))
     # Residuals are too small where few rows decide the fit: divided by 1 - leverage, as HC3 does.
     leverage = ((basis @ bread) * basis).sum(axis=1) * t_left**2 / len(y)
@@ -657,7 +667,9 @@ class _KeptScores(BaseEstimator):
 
 def _need_columns(sample, name, other, kind="adjustment"):
     if sample.x.shape[1] == 0:
-        raise ValueError(f"estimator {name!r} needs at least one {kind} column; use {other!r} without any")
+        raise ValueError(
+            f"estimator {name!r} needs at least one {kind} column; use {other!r} without any"
+        )
 
 
 def _check_order(rows, wide):

@@ -62,7 +62,9 @@ class Estimand:
     def by(self, adjustment: Iterable[str]) -> "Estimand":
         """The same effect by another set, such as ``optimal``; the set is not checked."""
         adjustment = tuple(adjustment)
-        return replace(self, adjustment=adjustment, latex=_sum(self.treatment, self.outcome, adjustment))
+        return replace(
+            self, adjustment=adjustment, latex=_sum(self.treatment, self.outcome, adjustment)
+        )
 
     def _repr_latex_(self):
         return f"${self.latex}$"
@@ -183,7 +185,10 @@ def _sum(treatment, outcome, adjustment):
     over = ", ".join(adjustment)
     if not adjustment:
         return left + rf"P\left({outcome} \mid {treatment}\right)"
-    return left + rf"\sum_{{{over}}}{{P\left({outcome} \mid {treatment}, {over}\right) P\left({over}\right)}}"
+    return (
+        left
+        + rf"\sum_{{{over}}}{{P\left({outcome} \mid {treatment}, {over}\right) P\left({over}\right)}}"
+    )
 
 
 def _ratio(treatment, outcome, instrument, given):

@@ -77,7 +77,10 @@ class Projection:
         square = PolynomialFeatures(2).fit(np.zeros((1, x.shape[1])))
         linear = PolynomialFeatures(1).fit(np.zeros((1, x.shape[1])))
         if clusters < ROWS_PER_TERM * linear.n_output_features_:
-            raise ValueError(f"{clusters} rows or clusters are too few to project effects on {x.shape[1]} columns")
+            raise ValueError(
+                f"{clusters} rows or clusters are too few to project effects on "
+                f"{x.shape[1]} columns"
+            )
         terms = square if clusters >= ROWS_PER_TERM * square.n_output_features_ else linear
 
         def expand(rows):
@@ -131,7 +134,10 @@ def _meta(kind, y, t, x, groups, seed):
 def _uplift_trees(forest, y, t, x, groups, seed):
     """CausalML's honest uplift tree or forest, split by the arms' Kullback-Leibler divergence."""
     if not is_zero_one(y):
-        raise ValueError("learners 'uplift_tree' and 'uplift_forest' need an outcome of 0 and 1; take another learner")
+        raise ValueError(
+            "learners 'uplift_tree' and 'uplift_forest' need an outcome of 0 and 1; "
+            "take another learner"
+        )
     tree = causalml_part("tree")
     how = {
         "control_name": "control",
@@ -165,7 +171,9 @@ def _forest(y, t, x, groups, seed):
     ).fit(y, t, X=x.to_numpy())
 
     def interval(rows, level):
-        return tuple(np.ravel(end) for end in model.effect_interval(rows.to_numpy(), alpha=1 - level))
+        return tuple(
+            np.ravel(end) for end in model.effect_interval(rows.to_numpy(), alpha=1 - level)
+        )
 
     return Learned(lambda rows: np.ravel(model.effect(rows.to_numpy())), interval)
 

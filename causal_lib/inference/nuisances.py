@@ -22,7 +22,9 @@ class NoOverlapError(ValueError):
     """Treated and untreated rows cannot be compared: too many have a propensity near 0 or 1."""
 
 
-def design(frame: pd.DataFrame, columns: Sequence[str], *, like: pd.Index | None = None) -> pd.DataFrame:
+def design(
+    frame: pd.DataFrame, columns: Sequence[str], *, like: pd.Index | None = None
+) -> pd.DataFrame:
     """``columns`` of ``frame`` as floats, categories as indicators less one (an (n, k) frame).
 
     ``like`` : the columns of the design that a model was trained on. New rows, which may lack some
@@ -33,7 +35,11 @@ def design(frame: pd.DataFrame, columns: Sequence[str], *, like: pd.Index | None
         return pd.DataFrame(index=frame.index)
     if like is None:
         return pd.get_dummies(frame[list(columns)], drop_first=True, dtype=float).astype(float)
-    return pd.get_dummies(frame[list(columns)], dtype=float).reindex(columns=like, fill_value=0.0).astype(float)
+    return (
+        pd.get_dummies(frame[list(columns)], dtype=float)
+        .reindex(columns=like, fill_value=0.0)
+        .astype(float)
+    )
 
 
 def standard_error(influence: np.ndarray, groups: np.ndarray) -> float:
@@ -48,7 +54,9 @@ def standard_error(influence: np.ndarray, groups: np.ndarray) -> float:
     """
     sums = np.bincount(groups, influence)
     if len(sums) < 2:
-        raise ValueError(f"{len(sums)} row or cluster is too few for a standard error; at least 2 are needed")
+        raise ValueError(
+            f"{len(sums)} row or cluster is too few for a standard error; at least 2 are needed"
+        )
     return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(influence))
 
 
@@ -70,7 +78,9 @@ def cross_fit(
     for train, test in folds(groups, seed):
         for arm in (0, 1):
             rows = train[t[train] == arm]
-            means[test, arm] = fit(y[rows], x.iloc[rows], seed)(x.iloc[test]) if x.shape[1] else y[rows].mean()
+            means[test, arm] = (
+                fit(y[rows], x.iloc[rows], seed)(x.iloc[test]) if x.shape[1] else y[rows].mean()
+            )
     return chances, means
 
 
@@ -86,7 +96,9 @@ def propensities(t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int) 
         if x.shape[1] == 0:
             chances[test] = [(t[train] == arm).mean() for arm in (0, 1)]
         elif others:
-            model = HistGradientBoostingClassifier(**BOOST, random_state=seed).fit(x.iloc[train], t[train])
+            model = HistGradientBoostingClassifier(**BOOST, random_state=seed).fit(
+                x.iloc[train], t[train]
+            )
             chances[test] = model.predict_proba(x.iloc[test])[:, :2]
         else:
             treated = fit(t[train], x.iloc[train], seed)(x.iloc[test])
@@ -101,13 +113,15 @@ def check_overlap(chances: np.ndarray, *, others: bool = False) -> None:
     way_out = "restrict the question to rows that could have had either treatment"
     if not others and outside[:, 1].mean() > _MAX_OUTSIDE:
         raise NoOverlapError(
-            f"no overlap: {outside[:, 1].sum()} of {len(chances)} rows have an estimated propensity outside "
+            f"no overlap: {outside[:, 1].sum()} of {len(chances)} rows have an estimated "
+            "propensity outside "
             f"[{_MIN_OVERLAP}, {1 - _MIN_OVERLAP}]; {way_out}"
         )
     for arm, rows in enumerate(outside.T if others else ()):
         if rows.mean() > _MAX_OUTSIDE:
             raise NoOverlapError(
-                f"no overlap: {rows.sum()} of {len(rows)} rows have an estimated propensity of the {ARMS[arm]} below "
+                f"no overlap: {rows.sum()} of {len(rows)} rows have an estimated propensity of "
+                f"the {ARMS[arm]} below "
                 f"{_MIN_OVERLAP}; {way_out}"
             )
 
@@ -122,11 +136,15 @@ def check_moves(left: np.ndarray, t: np.ndarray, variance: np.ndarray | None = N
     share = float(left.var() / t.var())
     way_out = "restrict the question to rows whose treatment could have been another"
     if share < _MIN_OVERLAP:
-        raise NoOverlapError(f"no overlap: the adjustment columns explain {1 - share:.1%} of the treatment; {way_out}")
+        raise NoOverlapError(
+            f"no overlap: the adjustment columns explain {1 - share:.1%} of the "
+            f"treatment; {way_out}"
+        )
     fixed = np.zeros(1, dtype=bool) if variance is None else variance < _MIN_OVERLAP * t.var()
     if fixed.mean() > _MAX_OUTSIDE:
         raise NoOverlapError(
-            f"no overlap: for {fixed.sum()} of {len(t)} rows the adjustment columns leave the treatment under "
+            f"no overlap: for {fixed.sum()} of {len(t)} rows the adjustment columns leave the "
+            "treatment under "
             f"{_MIN_OVERLAP:.0%} of its variance; {way_out}"
         )
     return {"treatment_left": share}
@@ -137,11 +155,15 @@ def inverse_propensities(t: np.ndarray, chances: np.ndarray) -> np.ndarray:
     return (t == 1) / chances[:, 1] + (t == 0) / chances[:, 0]
 
 
-def dr_scores(y: np.ndarray, t: np.ndarray, chances: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def dr_scores(
+    y: np.ndarray, t: np.ndarray, chances: np.ndarray, means: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Doubly robust scores (n,), whose mean is the average effect, and weights (n,)."""
     weights = inverse_propensities(t, chances)
     sign = (t == 1).astype(int) - (t == 0)
-    return means[:, 1] - means[:, 0] + sign * weights * (y - np.where(t == 1, means[:, 1], means[:, 0])), weights
+    return means[:, 1] - means[:, 0] + sign * weights * (
+        y - np.where(t == 1, means[:, 1], means[:, 0])
+    ), weights
 
 
 def overlap(chances: np.ndarray, x: pd.DataFrame, t: np.ndarray, weights: np.ndarray) -> dict:
@@ -172,7 +194,9 @@ class _ColumnClassifier(HistGradientBoostingClassifier):
         return super().fit(x, np.ravel(y), **how)
 
 
-def boosted(seed: int, *, classes: bool) -> HistGradientBoostingClassifier | HistGradientBoostingRegressor:
+def boosted(
+    seed: int, *, classes: bool
+) -> HistGradientBoostingClassifier | HistGradientBoostingRegressor:
     """The model of `fit`, not yet fitted: for packages that fit it themselves."""
     kind = _ColumnClassifier if classes else HistGradientBoostingRegressor
     return kind(**BOOST, random_state=seed)
@@ -207,7 +231,8 @@ def arm_folds(t: np.ndarray, groups: np.ndarray, seed: int):
         for arm in (0, 1):
             if not (t[train] == arm).any():
                 raise ValueError(
-                    f"all {int((t == arm).sum())} rows of the {ARMS[arm]} fall into one of {_FOLDS} folds: too few rows or clusters"
+                    f"all {int((t == arm).sum())} rows of the {ARMS[arm]} fall into one of "
+                    f"{_FOLDS} folds: too few rows or clusters"
                 )
         yield train, test
 

@@ -45,7 +45,8 @@ def possible_steps(graph: CausalGraph) -> nx.DiGraph:
     steps = nx.DiGraph()
     steps.add_nodes_from(graph.names)
     steps.add_edges_from(
-        (graph.names[i], graph.names[j]) for i, j in np.argwhere(graph.skeleton & (graph.marks.T != ARROW))
+        (graph.names[i], graph.names[j])
+        for i, j in np.argwhere(graph.skeleton & (graph.marks.T != ARROW))
     )
     return steps
 
@@ -65,12 +66,17 @@ def some_mag(graph: CausalGraph) -> CausalGraph:
     marks = graph.marks
     for edge, (i, j) in zip(graph.edges, np.argwhere(np.triu(graph.skeleton)), strict=True):
         if marks[i, j] != ARROW and marks[j, i] != ARROW and TAIL in (marks[i, j], marks[j, i]):
-            raise ValueError(f"edge {edge!r} says selection on a common effect, which adjustment does not correct")
+            raise ValueError(
+                f"edge {edge!r} says selection on a common effect, which adjustment "
+                "does not correct"
+            )
     both_open = (marks == CIRCLE) & (marks.T == CIRCLE)
     try:
         directed = CausalGraph(graph.names, np.where(both_open, TAIL, NONE)).extension()
     except ValueError as error:
-        raise ValueError(f"the marks are not those of a PAG: its o-o edges have no directions ({error})") from error
+        raise ValueError(
+            f"the marks are not those of a PAG: its o-o edges have no directions ({error})"
+        ) from error
     half_open_settled = np.where(marks == CIRCLE, TAIL, marks)
     mag = CausalGraph(graph.names, np.where(both_open, directed.marks, half_open_settled))
     if problem := _no_mag(mag) or _new_collider(graph, mag):
@@ -104,7 +110,8 @@ def mags(graph: CausalGraph, limit: int = LIMIT) -> Iterator[CausalGraph]:
     for marks in queue:
         if len(seen) > limit:
             raise ValueError(
-                f"graph: its class has more than {limit} members; settle some of its {int((~fixed).sum())} circles by "
+                f"graph: its class has more than {limit} members; settle some of its "
+                f"{int((~fixed).sum())} circles by "
                 "knowledge, or raise limit"
             )
         if (marks == graph.marks)[fixed].all():
@@ -112,7 +119,9 @@ def mags(graph: CausalGraph, limit: int = LIMIT) -> Iterator[CausalGraph]:
         for i, j in np.argwhere(marks == ARROW):
             other = marks.copy()
             other[j, i] = ARROW if marks[j, i] == TAIL else TAIL
-            if other.tobytes() not in seen and _may_be_both(marks if marks[j, i] == TAIL else other, i, j):
+            if other.tobytes() not in seen and _may_be_both(
+                marks if marks[j, i] == TAIL else other, i, j
+            ):
                 seen.add(other.tobytes())
                 queue.append(other)
 
@@ -139,7 +148,10 @@ def why_no_common_adjustment_set(
         return reason
     for name in sorted(query.forbidden & given, key=graph.index):
         path = _path_in_words(graph, nx.shortest_path(query.steps, treatment, name))
-        return f"{name} may be an effect of {treatment} on its way to {outcome}, or an effect of one ({path})"
+        return (
+            f"{name} may be an effect of {treatment} on its way to {outcome}, or an effect "
+            f"of one ({path})"
+        )
     trail = why_no_adjustment_set(some_mag(graph), treatment, outcome, given)
     return trail and trail.replace(" is open", " is open in a member of the class")
 
@@ -182,7 +194,9 @@ def identify_by_adjustment(
     query = _PossiblePaths(graph, treatment, outcome, frozenset(hidden))
     mag = member or some_mag(graph)
     if not nx.has_path(query.steps, treatment, outcome):
-        formula = rf"P\left({outcome} \mid \text{{do}}({treatment})\right) = P\left({outcome}\right)"
+        formula = (
+            rf"P\left({outcome} \mid \text{{do}}({treatment})\right) = P\left({outcome}\right)"
+        )
         return Estimand(treatment, outcome, "no effect", formula, hidden=hidden)
     refused = f"the effect of {treatment} on {outcome} is not identifiable by adjustment"
     if reason := query.invisible_path():
@@ -196,9 +210,13 @@ def identify_by_adjustment(
         largest = (mag.ancestors(treatment) | mag.ancestors(outcome)) - unusable - ends
         trail = in_mag.why_not(largest)
         within = "" if (graph.marks != CIRCLE).all() else " (in a member of the class)"
-        raise NotIdentifiableError(refused, f"no set closes every path that is not causal: {trail}{within}")
+        raise NotIdentifiableError(
+            refused, f"no set closes every path that is not causal: {trail}{within}"
+        )
     best = in_mag.optimal_set()
-    found = Estimand(treatment, outcome, "back-door", "", adjustments=tuple(sets), optimal=best, hidden=hidden)
+    found = Estimand(
+        treatment, outcome, "back-door", "", adjustments=tuple(sets), optimal=best, hidden=hidden
+    )
     return found.by(sets[0])
 
 
@@ -230,7 +248,9 @@ class _PossiblePaths(QueryNames):
         graph = self.graph
         treatment = self.treatment
         steps = self.steps.copy()
-        visible = [(treatment, n) for n in list(steps[treatment]) if is_visible(graph, treatment, n)]
+        visible = [
+            (treatment, n) for n in list(steps[treatment]) if is_visible(graph, treatment, n)
+        ]
         steps.remove_edges_from(visible)
         if not nx.has_path(steps, treatment, self.outcome):
             return None
@@ -257,7 +277,10 @@ def _no_mag(graph):
     above = {name: graph.ancestors(name) for name in graph.names}
     for i, j in np.argwhere(graph.bidirected):
         if graph.names[i] in above[graph.names[j]]:
-            return f"{graph.names[i]} <-> {graph.names[j]}, but {graph.names[i]} is an ancestor of {graph.names[j]}"
+            return (
+                f"{graph.names[i]} <-> {graph.names[j]}, but {graph.names[i]} is an ancestor "
+                f"of {graph.names[j]}"
+            )
     directed = with_causes(graph)
     for i, j in np.argwhere(np.triu(~graph.skeleton, 1)):
         one = graph.names[i]

@@ -47,7 +47,8 @@ class PanelEffect:
 
     def __repr__(self):
         return (
-            f"effect of the change on {self.outcome} ({self.estimator}): {self.value:.4f} [{self.low:.4f}, {self.high:.4f}], "
+            f"effect of the change on {self.outcome} ({self.estimator}): {self.value:.4f} "
+            f"[{self.low:.4f}, {self.high:.4f}], "
             f"p = {self.p_value:.3f}"
         )
 
@@ -115,10 +116,14 @@ def interrupted_time_series(
     }
     p = float(2 * norm.sf(abs(value) / error)) if error else float(value == 0)
     half = _Z * error
-    return PanelEffect(outcome, "interrupted time series", value, value - half, value + half, p, path, found)
+    return PanelEffect(
+        outcome, "interrupted time series", value, value - half, value + half, p, path, found
+    )
 
 
-def difference_in_differences(frame: pd.DataFrame, outcome: str, *, treated: str, unit: str, time: str) -> PanelEffect:
+def difference_in_differences(
+    frame: pd.DataFrame, outcome: str, *, treated: str, unit: str, time: str
+) -> PanelEffect:
     """The mean change of the treated units less that of the others: (ȳ11 - ȳ10) - (ȳ01 - ȳ00).
 
     In a balanced panel with one date of change this is the coefficient of ``treated`` in the
@@ -228,10 +233,14 @@ def synthetic_control(
     level = y[:, ~since].mean(axis=1, keepdims=True) if demeaned else np.zeros((len(y), 1))
     moved = y - level
     donors = np.flatnonzero(~of_treated)
-    weights = np.array([_mixture(moved[i, ~since], moved[donors][:, ~since]) for i in np.flatnonzero(of_treated)])
+    weights = np.array(
+        [_mixture(moved[i, ~since], moved[donors][:, ~since]) for i in np.flatnonzero(of_treated)]
+    )
     without = weights @ moved[donors] + level[of_treated]
     gap = y[of_treated] - without
-    placebo = np.array([moved[i] - _counterfactual(moved, i, donors[donors != i], since) for i in donors])
+    placebo = np.array(
+        [moved[i] - _counterfactual(moved, i, donors[donors != i], since) for i in donors]
+    )
     value = float(gap[:, since].mean())
     rng = np.random.default_rng(seed)
     of_donor = placebo[:, since].mean(axis=1)
@@ -301,7 +310,8 @@ def _panel(frame, outcome, treated, unit, time):
     missing = int(wide.isna().sum().sum())
     if missing:
         raise ValueError(
-            f"frame: {missing} of {wide.size} pairs of {unit!r} and {time!r} have no row; every unit is needed at every time"
+            f"frame: {missing} of {wide.size} pairs of {unit!r} and {time!r} have no row; every "
+            "unit is needed at every time"
         )
     on = pivoted(treated).to_numpy() == 1
     of_treated = on.any(axis=1)
@@ -309,7 +319,8 @@ def _panel(frame, outcome, treated, unit, time):
     late = int((on[of_treated] != np.maximum.accumulate(since)).any(axis=1).sum())
     if late:
         raise ValueError(
-            f"treated {treated!r}: {late} of {int(of_treated.sum())} treated units start later than the first or stop again; "
+            f"treated {treated!r}: {late} of {int(of_treated.sum())} treated units start later "
+            "than the first or stop again; "
             "one common start is needed (take the units of one start at a time)"
         )
     return wide.astype(float), of_treated, since
@@ -317,7 +328,9 @@ def _panel(frame, outcome, treated, unit, time):
 
 def _enough(first, second, least, what, *, since=None):
     if first < least or second < (since or least):
-        raise ValueError(f"{first} and {second} {what}: at least {least} and {since or least} are needed")
+        raise ValueError(
+            f"{first} and {second} {what}: at least {least} and {since or least} are needed"
+        )
 
 
 def _sizes(of_treated, since):

@@ -54,7 +54,9 @@ class QueryNames:
             raise ValueError(f"treatment and outcome are both {self.treatment!r}")
         for name in (self.treatment, self.outcome):
             if name in self.hidden:
-                raise ValueError(f"{name!r} is hidden: an effect needs its treatment and outcome observed")
+                raise ValueError(
+                    f"{name!r} is hidden: an effect needs its treatment and outcome observed"
+                )
 
 
 class Query(QueryNames):
@@ -64,7 +66,9 @@ class Query(QueryNames):
     """
 
     @classmethod
-    def of(cls, graph: CausalGraph, treatment: str, outcome: str, hidden: Iterable[str] = ()) -> "Query":
+    def of(
+        cls, graph: CausalGraph, treatment: str, outcome: str, hidden: Iterable[str] = ()
+    ) -> "Query":
         """The query, ``hidden`` in any form."""
         return cls(graph, treatment, outcome, frozenset(hidden))
 
@@ -131,7 +135,8 @@ class Query(QueryNames):
             self.graph.index(name)
         if both := {self.treatment, self.outcome} & given:
             raise ValueError(
-                f"{sorted(both)[0]!r} is the treatment or the outcome: it cannot be adjusted for or hidden"
+                f"{sorted(both)[0]!r} is the treatment or the outcome: it cannot be adjusted for "
+                "or hidden"
             )
         return given
 
@@ -147,7 +152,10 @@ class Query(QueryNames):
         given = self.check_given(given)
         for name in self.in_order(self.forbidden & given):
             path = " -> ".join(nx.shortest_path(self.directed, self.treatment, name))
-            return f"{name} is an effect of {self.treatment} on its way to {self.outcome}, or an effect of one ({path})"
+            return (
+                f"{name} is an effect of {self.treatment} on its way to {self.outcome}, or "
+                f"an effect of one ({path})"
+            )
         trail = open_trail(self.back_door, self.treatment, self.outcome, given)
         return None if trail is None else _trail_in_words(self.back_door, trail, given)
 
@@ -189,7 +197,8 @@ class Query(QueryNames):
                 continue
             near_outcome = nearest_separator(moral, self.outcome, name)
             near_instrument = nearest_separator(moral, name, self.outcome)
-            for given in dict.fromkeys((near_outcome, near_instrument)):  # in this order, if two tie
+            # in this order, if two tie
+            for given in dict.fromkeys((near_outcome, near_instrument)):
                 if not nx.is_d_separator(self.directed, {name}, {self.treatment}, set(given)):
                     found.append((name, self.in_order(given)))
         index = self.graph.index

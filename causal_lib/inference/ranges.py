@@ -69,9 +69,12 @@ class EffectRange:
         return bool(np.isclose(max(self.positive, self.negative), 1))
 
     def __repr__(self):
-        what = f"{self.graphs} graph{'s' * (self.graphs != 1)}" + ("" if self.exact else " (a sample)")
+        what = f"{self.graphs} graph{'s' * (self.graphs != 1)}" + (
+            "" if self.exact else " (a sample)"
+        )
         return (
-            f"effect of {self.treatment} on {self.outcome} over {what}: {self.low:.4f} to {self.high:.4f}; above 0 in "
+            f"effect of {self.treatment} on {self.outcome} over {what}: {self.low:.4f} to "
+            f"{self.high:.4f}; above 0 in "
             f"{self.positive:.0%}, below 0 in {self.negative:.0%} of them"
         )
 
@@ -157,7 +160,9 @@ def best_treatments(
     when ``chosen`` holds only 0 and 1.
     """
     if not 1 <= k < len(treatments):
-        raise ValueError(f"k must lie between 1 and {len(treatments) - 1}, one less than the treatments, not {k}")
+        raise ValueError(
+            f"k must lie between 1 and {len(treatments) - 1}, one less than the treatments, not {k}"
+        )
     dags, weights, _ = _weighted_members(graph, directions, limit)
     hidden = tuple(hidden)
     known = {}
@@ -189,7 +194,9 @@ def _value_and_interval(frame, treatment, outcome, strategy, adjustment, estimat
     """Value, low, high: 0 where there is no effect, nan where it is refused."""
     if adjustment is None:
         return (0.0 if strategy == "no effect" else np.nan,) * 3
-    found: Effect = effect(frame, treatment, outcome, adjustment=adjustment, estimator=estimator, **how)
+    found: Effect = effect(
+        frame, treatment, outcome, adjustment=adjustment, estimator=estimator, **how
+    )
     return found.value, found.low, found.high
 
 
@@ -218,7 +225,9 @@ def _likelihood_of_directions(graph, dags, directions):
     Half a draw is added to both directions of an edge, so that none is impossible.
     """
     if strange := sorted(set(graph.names) - set(directions.names)):
-        raise ValueError(f"directions lack {', '.join(strange)}: they must be of the graph's variables")
+        raise ValueError(
+            f"directions lack {', '.join(strange)}: they must be of the graph's variables"
+        )
     at = [list(directions.names).index(name) for name in graph.names]
     half_a_draw = 0.5 / getattr(directions, "draws", 100)
     found = np.asarray(directions.directed, dtype=float)[np.ix_(at, at)] + half_a_draw
@@ -243,7 +252,8 @@ def _members_or_sample(graph, limit):
         return found, True
     if graph.extension().cpdag() != graph:
         raise ValueError(
-            f"graph: its class has more than {limit} members, and with directions from knowledge it cannot be sampled; "
+            f"graph: its class has more than {limit} members, and with directions from knowledge "
+            "it cannot be sampled; "
             "raise limit, or direct more edges"
         )
     from cliquepicking import MecSampler

@@ -61,15 +61,20 @@ class Sensitivity:
         f_critical = abs(student.ppf(self.alpha / 2, self.freedom - 1)) / np.sqrt(self.freedom - 1)
         if f <= f_critical:
             return 0.0
-        if f_critical > 0 and f > 1 / f_critical:  # the extreme cause binds (Cinelli and Hazlett 2022)
+        # the extreme cause binds (Cinelli and Hazlett 2022)
+        if f_critical > 0 and f > 1 / f_critical:
             return float((f**2 - f_critical**2) / (1 + f**2))
         return _robustness(f - f_critical)
 
     def under(self, with_treatment: float, with_outcome: float) -> tuple[float, float, float]:
         """Value and interval, moved towards 0; strengths in [0, 1) and [0, 1]."""
         if not (0 <= with_treatment < 1 and 0 <= with_outcome <= 1):
-            raise ValueError(f"strengths must lie in [0, 1), not {with_treatment} and {with_outcome}")
-        bias = self.standard_error * np.sqrt(self.freedom * with_outcome * with_treatment / (1 - with_treatment))
+            raise ValueError(
+                f"strengths must lie in [0, 1), not {with_treatment} and {with_outcome}"
+            )
+        bias = self.standard_error * np.sqrt(
+            self.freedom * with_outcome * with_treatment / (1 - with_treatment)
+        )
         error = self.standard_error * np.sqrt(
             (1 - with_outcome) / (1 - with_treatment) * self.freedom / (self.freedom - 1)
         )
@@ -79,8 +84,10 @@ class Sensitivity:
 
     def __repr__(self):
         return (
-            f"effect of {self.treatment} on {self.outcome}: {self.value:.4f} (standard error {self.standard_error:.4f}); a hidden "
-            f"cause that explains {self.robustness:.1%} of what is left of both takes it away, {self.robustness_of_sign:.1%} its "
+            f"effect of {self.treatment} on {self.outcome}: {self.value:.4f} (standard error "
+            f"{self.standard_error:.4f}); a hidden "
+            f"cause that explains {self.robustness:.1%} of what is left of both takes it away, "
+            f"{self.robustness_of_sign:.1%} its "
             f"significance at {self.alpha:g}"
         )
 
@@ -126,7 +133,8 @@ def sensitivity(
     y_left = _residual(y, x)
     if t_left @ t_left < 1e-12 * max(t @ t, 1e-300):
         raise ValueError(
-            f"treatment {treatment!r} is a function of the adjustment columns: nothing of it is left whose effect could be seen"
+            f"treatment {treatment!r} is a function of the adjustment columns: nothing of it is "
+            "left whose effect could be seen"
         )
     value = float(t_left @ y_left / (t_left @ t_left))
     left = y_left - value * t_left
@@ -134,7 +142,9 @@ def sensitivity(
     found = Sensitivity(treatment, outcome, value, error, freedom, q, alpha, pd.DataFrame())
     rows = []
     for name in adjustment:
-        others = np.column_stack([np.ones(len(frame)), *(block for other, block in blocks.items() if other != name)])
+        others = np.column_stack(
+            [np.ones(len(frame)), *(block for other, block in blocks.items() if other != name)]
+        )
         of_t = 1 - (t_left @ t_left) / _sum_of_squares(_residual(t, others))
         of_y = 1 - (left @ left) / _sum_of_squares(_residual(y, np.column_stack([others, t])))
         for multiple in multiples:
@@ -143,7 +153,9 @@ def sensitivity(
             ends = found.under(with_treatment, min(with_outcome, 1)) if possible else (np.nan,) * 3
             rows.append((name, multiple, with_treatment, with_outcome, *ends))
     columns = ["as strong as", "times", "with_treatment", "with_outcome", "value", "low", "high"]
-    return Sensitivity(treatment, outcome, value, error, freedom, q, alpha, pd.DataFrame(rows, columns=columns))
+    return Sensitivity(
+        treatment, outcome, value, error, freedom, q, alpha, pd.DataFrame(rows, columns=columns)
+    )
 
 
 def _residual(values, x):
@@ -162,7 +174,9 @@ def _bound_by_column(of_t, of_y, k):
     shared = k * of_t**2 / ((1 - k * of_t) * (1 - of_t))
     if shared >= 1:
         return float(with_treatment), float("inf")
-    return float(with_treatment), float(((np.sqrt(k) + np.sqrt(shared)) / np.sqrt(1 - shared)) ** 2 * of_y / (1 - of_y))
+    return float(with_treatment), float(
+        ((np.sqrt(k) + np.sqrt(shared)) / np.sqrt(1 - shared)) ** 2 * of_y / (1 - of_y)
+    )
 
 
 def e_value(ratio: float) -> float:
@@ -233,7 +247,9 @@ def refute(
                 seed=seed,
                 **how,
             )
-        part = frame.iloc[np.sort(rng.choice(len(frame), size=int(0.8 * len(frame)), replace=False))]
+        part = frame.iloc[
+            np.sort(rng.choice(len(frame), size=int(0.8 * len(frame)), replace=False))
+        ]
         return effect(part, treatment, outcome, adjustment=adjustment, seed=seed, **how)
 
     for check in checks:
@@ -245,7 +261,9 @@ def refute(
             )
         )
     if negative_control is not None:
-        control = effect(frame, treatment, negative_control, adjustment=adjustment, seed=seed, **how)
+        control = effect(
+            frame, treatment, negative_control, adjustment=adjustment, seed=seed, **how
+        )
         rows.append((f"negative control {negative_control}", 0.0, [control]))
     made = []
     for check, expected, found in rows:

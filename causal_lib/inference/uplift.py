@@ -95,7 +95,9 @@ class UpliftModel:
         )
         x = design(frame, adjustment)
         if x.shape[1] == 0:
-            raise ValueError("adjustment is empty: effects can vary only with columns; give some, or use effect")
+            raise ValueError(
+                "adjustment is empty: effects can vary only with columns; give some, or use effect"
+            )
         t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
         y = check_outcome(frame[outcome])
         groups = cluster_codes(frame, cluster)
@@ -105,7 +107,9 @@ class UpliftModel:
         def learned(rows):
             if learner == "dr":
                 return final_model(seed).fit(x.iloc[rows], score[rows])
-            return LEARNERS[learner](y[rows], t[rows], x.iloc[rows], pd.factorize(groups[rows])[0], seed)
+            return LEARNERS[learner](
+                y[rows], t[rows], x.iloc[rows], pd.factorize(groups[rows])[0], seed
+            )
 
         predicted = np.empty(len(y))
         for learn, rest in folds(groups, seed + 1):
@@ -132,14 +136,22 @@ class UpliftModel:
         if not 0 < level < 1:
             raise ValueError(f"level must lie in (0, 1), not {level}")
         if self.learner not in ("dr", "causal_forest"):
-            raise ValueError(f"learner {self.learner!r} has no intervals; train with learner 'dr' or 'causal_forest'")
+            raise ValueError(
+                f"learner {self.learner!r} has no intervals; train with learner 'dr' "
+                "or 'causal_forest'"
+            )
         x = self._design(frame)
         if self.learner == "dr":
             return Projection.of(self.score, self.x, self.groups).interval(x, level)
         if self.groups.max() + 1 < len(self.groups):
-            raise ValueError("learner 'causal_forest' has no intervals with clusters, which its trees ignore; use 'dr'")
+            raise ValueError(
+                "learner 'causal_forest' has no intervals with clusters, which its "
+                "trees ignore; use 'dr'"
+            )
         low, high = self.model.interval(x, level)
-        return pd.DataFrame({"value": self.model.predict(x), "low": low, "high": high}, index=x.index)
+        return pd.DataFrame(
+            {"value": self.model.predict(x), "low": low, "high": high}, index=x.index
+        )
 
     def relevance(self, frame: pd.DataFrame) -> np.ndarray:
         """(n,) expected outcome when treated: what a recommender without causality ranks by."""
@@ -153,7 +165,10 @@ class UpliftModel:
         Source: Chernozhukov and others 2018, arXiv 1712.04802.
         """
         found, influence = self._calibration_line()
-        rows = [_interval(value, part, self.groups) for value, part in zip(found, influence.T, strict=True)]
+        rows = [
+            _interval(value, part, self.groups)
+            for value, part in zip(found, influence.T, strict=True)
+        ]
         return pd.DataFrame(rows, index=["average", "slope"], columns=["value", "low", "high"])
 
     def grouped(self, count: int = GROUPS) -> pd.DataFrame:
@@ -166,7 +181,9 @@ class UpliftModel:
             share = inside.mean()
             influence = inside / share * (self.score - value)
             rows.append((self.predicted[inside].mean(), *_interval(value, influence, self.groups)))
-        return pd.DataFrame(rows, columns=["predicted", "value", "low", "high"]).rename_axis("group")
+        return pd.DataFrame(rows, columns=["predicted", "value", "low", "high"]).rename_axis(
+            "group"
+        )
 
     def qini(self) -> tuple[float, float, float]:
         """Area between the curve of gains, largest predicted effects first, and a random order.
@@ -237,12 +254,15 @@ class UpliftModel:
         costs = _amounts(candidates, cost)
         if (costs <= 0).any():
             raise ValueError(
-                f"cost: {int((costs <= 0).sum())} rows cost nothing or less; leave cost out where nothing is limited"
+                f"cost: {int((costs <= 0).sum())} rows cost nothing or less; leave cost out where "
+                "nothing is limited"
             )
         uplift = self.predict(candidates)
         relevance = self.relevance(candidates)
         aim = (relevance if objective == "relevance" else uplift) * value
-        table = candidates.assign(uplift=uplift, relevance=relevance, objective=aim, cost_of_row=costs)
+        table = candidates.assign(
+            uplift=uplift, relevance=relevance, objective=aim, cost_of_row=costs
+        )
         table = table[aim > 0].sort_values("objective", ascending=False, kind="stable")
         if k is not None:
             table = table[table.groupby(per).cumcount() < k]
@@ -295,7 +315,8 @@ class UpliftModel:
     def __repr__(self):
         slope = self.calibration().loc["slope"]
         return (
-            f"UpliftModel of {self.treatment} on {self.outcome} from {len(self.score):,} rows; slope of effects on predictions "
+            f"UpliftModel of {self.treatment} on {self.outcome} from {len(self.score):,} rows; "
+            "slope of effects on predictions "
             f"{slope['value']:.2f} [{slope['low']:.2f}, {slope['high']:.2f}]"
         )
 

@@ -1,7 +1,9 @@
-"""Estimators of a policy's value: one function each, of what the logs tell of every round, and their registry.
+"""Estimators of a policy's value: one function each, of what the logs tell of every round, and
+their registry.
 
-With w = policy(action | round) / propensity, r the reward, q a model of the reward and q(policy) its mean over the
-policy's actions, an estimator gives every round a score; the value is the mean of the scores.
+With w = policy(action | round) / propensity, r the reward, q a model of the reward and q(policy)
+its mean over the policy's actions, an estimator gives every round a score; the value is the mean of
+the scores.
 """
 
 from collections.abc import Callable
@@ -16,7 +18,8 @@ class Rounds:
 
     w : weight, the policy's probability of the logged action over its propensity.
     r : reward.
-    policy_mean, shown_mean : expected reward of the policy and of the logged action by the model; empty without a model.
+    policy_mean, shown_mean : expected reward of the policy and of the logged action by the model;
+        empty without a model.
     group_w : weight of the logged action's embedding; empty where no estimator needs it.
     """
 
@@ -43,8 +46,8 @@ class Estimator:
     scores : (rounds, threshold) -> `Scores`.
     formula, right_when : for the table in `policy_values`.
     modelled : whether it uses the model of the reward.
-    free : name of the same estimator without a threshold; None for those that have none. The interval holds the free
-        one's too, since nothing shows how large the bias of a threshold is.
+    free : name of the same estimator without a threshold; None for those that have none. The
+        interval holds the free one's too, since nothing shows how large the bias of a threshold is.
     needs : arguments of `policy_values` without which it cannot run.
     interval : False where nothing in the logs says how wrong it is.
     """
@@ -80,7 +83,8 @@ def _estimator(name, formula, right_when, **about):
 def direct_method(rounds: Rounds, threshold: None = None) -> Scores:
     """Direct method: the model's mean over the policy's actions.
 
-    Unbiased when the model is right. Its variance is the smallest, its bias does not shrink with more rounds.
+    Unbiased when the model is right. Its variance is the smallest, its bias does not shrink with
+    more rounds.
     """
     return rounds.policy_mean, rounds.w
 
@@ -89,8 +93,8 @@ def direct_method(rounds: Rounds, threshold: None = None) -> Scores:
 def inverse_propensity(rounds: Rounds, threshold: None = None) -> Scores:
     """Inverse propensity scoring.
 
-    Unbiased when propensities are right and positive wherever the policy is; prefer it as the plain reference. One large
-    weight can decide the value.
+    Unbiased when propensities are right and positive wherever the policy is; prefer it as the plain
+    reference. One large weight can decide the value.
     """
     return rounds.w * rounds.r, rounds.w
 
@@ -99,8 +103,8 @@ def inverse_propensity(rounds: Rounds, threshold: None = None) -> Scores:
 def self_normalised(rounds: Rounds, threshold: None = None) -> Scores:
     """Self-normalised inverse propensity scoring: Σ w r / Σ w.
 
-    Its bias vanishes with more rounds; the value stays between the smallest and the largest reward, and a constant added
-    to all rewards adds to the value. Source: Swaminathan and Joachims 2015.
+    Its bias vanishes with more rounds; the value stays between the smallest and the largest reward,
+    and a constant added to all rewards adds to the value. Source: Swaminathan and Joachims 2015.
     """
     return rounds.ratio(rounds.r), rounds.w
 
@@ -109,15 +113,19 @@ def self_normalised(rounds: Rounds, threshold: None = None) -> Scores:
 def doubly_robust(rounds: Rounds, threshold: None = None) -> Scores:
     """Doubly robust: the model's value plus the weighted mean of what the model missed.
 
-    Unbiased when propensities or model are right; the better the model, the smaller the variance. Source: Dudík, Langford
-    and Li 2011.
+    Unbiased when propensities or model are right; the better the model, the smaller the variance.
+    Source: Dudík, Langford and Li 2011.
     """
     return rounds.policy_mean + rounds.w * (rounds.r - rounds.shown_mean), rounds.w
 
 
-@_estimator("sndr", "q(policy) + w / mean w (r - q(action))", "as dr, with many rounds", modelled=True)
+@_estimator(
+    "sndr", "q(policy) + w / mean w (r - q(action))", "as dr, with many rounds", modelled=True
+)
 def self_normalised_doubly_robust(rounds: Rounds, threshold: None = None) -> Scores:
-    """Doubly robust with weights divided by their mean: less variance than ``dr`` where weights are large."""
+    """Doubly robust with weights divided by their mean: less variance than ``dr`` where weights are
+    large.
+    """
     return rounds.policy_mean + rounds.ratio(rounds.r - rounds.shown_mean), rounds.w
 
 
@@ -135,15 +143,23 @@ def marginalised(rounds: Rounds, threshold: None = None) -> Scores:
     return rounds.group_w * rounds.r, rounds.group_w
 
 
-@_estimator("clipped-ips", "min(w, t) r", "as ips, but for a bias that grows as t falls", free="ips")
+@_estimator(
+    "clipped-ips", "min(w, t) r", "as ips, but for a bias that grows as t falls", free="ips"
+)
 def clipped(rounds: Rounds, threshold: float) -> Scores:
-    """Inverse propensity scoring with weights of at most ``threshold``: less variance for a bias towards 0."""
+    """Inverse propensity scoring with weights of at most ``threshold``: less variance for a bias
+    towards 0.
+    """
     w = np.minimum(rounds.w, threshold)
     return w * rounds.r, w
 
 
 @_estimator(
-    "switch-dr", "as dr, w = 0 where it is above t", "as dr, but for the bias of q there", modelled=True, free="dr"
+    "switch-dr",
+    "as dr, w = 0 where it is above t",
+    "as dr, but for the bias of q there",
+    modelled=True,
+    free="dr",
 )
 def switch(rounds: Rounds, threshold: float) -> Scores:
     """Doubly robust that trusts the model alone where the weight is above ``threshold``.
@@ -154,7 +170,9 @@ def switch(rounds: Rounds, threshold: float) -> Scores:
     return rounds.policy_mean + w * (rounds.r - rounds.shown_mean), w
 
 
-@_estimator("dros", "as dr, w t² / (w² + t²)", "as switch-dr, shrunk smoothly", modelled=True, free="dr")
+@_estimator(
+    "dros", "as dr, w t² / (w² + t²)", "as switch-dr, shrunk smoothly", modelled=True, free="dr"
+)
 def shrunk(rounds: Rounds, threshold: float) -> Scores:
     """Doubly robust with optimistic shrinkage: large weights shrink towards 0, small ones stay.
 

@@ -1,4 +1,6 @@
-"""Policies learnt from logs: a softmax of the context, or a tree that can be read, of largest estimated value."""
+"""Policies learnt from logs: a softmax of the context, or a tree that can be read, of largest
+estimated value.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +37,9 @@ class Policy:
     model: object
 
     def probabilities(self, frame: pd.DataFrame) -> np.ndarray:
-        """(n, K) probabilities for the rows of ``frame``; of a tree 0 and 1. Raises ValueError where n x K passes 10^8."""
+        """(n, K) probabilities for the rows of ``frame``; of a tree 0 and 1. Raises ValueError
+        where n x K passes 10^8.
+        """
         check_frame(frame, self.context, complete=True)
         _check_size(len(frame), self.actions, "ask for the rows in parts")
         x = design(frame, self.context, like=self.columns).to_numpy()
@@ -48,14 +52,16 @@ class Policy:
         """A tree's rules, one leaf a line: conditions and the action."""
         if isinstance(self.model, np.ndarray):
             raise ValueError("a softmax has no rules; learn the policy with depth=")
-        tree, lines = self.model.tree_, []
+        tree = self.model.tree_
+        lines = []
 
         def walk(node, conditions):
             if tree.children_left[node] < 0:
                 action = int(np.argmax(tree.value[node].ravel()))
                 lines.append(f"{' and '.join(conditions) or 'always'}: action {action}")
                 return
-            name, cut = self.columns[tree.feature[node]], tree.threshold[node]
+            name = self.columns[tree.feature[node]]
+            cut = tree.threshold[node]
             walk(tree.children_left[node], [*conditions, f"{name} <= {cut:.4g}"])
             walk(tree.children_right[node], [*conditions, f"{name} > {cut:.4g}"])
 
@@ -80,24 +86,27 @@ def learn_policy(
     penalty: float = 1e-3,
     seed: int = 0,
 ) -> Policy:
-    """The policy of largest estimated mean reward among softmax policies linear in the context, or among trees.
+    """The policy of largest estimated mean reward among softmax policies linear in the context, or
+    among trees.
 
-    Each round gets a score for each action, unbiased where the logged propensities are right: with loss 'ips' r / propensity for
-    the action shown, else 0; with 'dr' the same of what the cross-fitted reward model leaves, plus its expectation. The policy
-    maximises their mean. Judge it by `policy_values` on other rounds: on its own it looks better than it is.
+    Each round gets a score for each action, unbiased where the logged propensities are right: with
+    loss 'ips' r / propensity for the action shown, else 0; with 'dr' the same of what the
+    cross-fitted reward model leaves, plus its expectation. The policy maximises their mean. Judge
+    it by `policy_values` on other rounds: on its own it looks better than it is.
 
     Parameters
     ----------
     logs : one row a round; action 0..K-1, reward a number, propensity in (0, 1].
-    depth : of a tree (EconML's PolicyTree, honest: half of the rounds cut, half choose); None for a softmax.
+    depth : of a tree (EconML's PolicyTree, honest: half of the rounds cut, half choose); None for a
+        softmax.
     actions : K; by default one more than the largest seen.
     penalty : of the squared weights of the softmax, a round.
 
     Raises
     ------
     ValueError
-        for an unknown loss, propensities outside (0, 1], actions that are no whole numbers or outside 0..K-1, fewer than 3
-        rounds with loss 'dr', or more than 10^8 rounds x actions.
+        for an unknown loss, propensities outside (0, 1], actions that are no whole numbers or
+        outside 0..K-1, fewer than 3 rounds with loss 'dr', or more than 10^8 rounds x actions.
 
     Source: Dudík, Langford and Li 2011; Athey and Wager 2021.
     """
@@ -107,7 +116,8 @@ def learn_policy(
         raise ValueError(f"{depth=}: at least 1 is needed")
     check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")
     check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
-    chosen, n = check_actions(logs[action], actions or None), len(logs)
+    chosen = check_actions(logs[action], actions or None)
+    n = len(logs)
     k = actions or int(chosen.max()) + 1
     _check_size(n, k, "learn from a sample of the rounds")
     r = logs[reward].to_numpy(dtype=float)
@@ -117,10 +127,13 @@ def learn_policy(
         scores = fit_additive(wide.to_numpy(), chosen, r, k, seed=seed).of(slice(None))
         r = r - scores[np.arange(n), chosen]
     scores[np.arange(n), chosen] += r / logs[propensity].to_numpy(dtype=float)
-    centre, scale = wide.to_numpy().mean(axis=0), wide.to_numpy().std(axis=0)
+    centre = wide.to_numpy().mean(axis=0)
+    scale = wide.to_numpy().std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
     if depth is None:
-        model = _softmax(np.column_stack([np.ones(n), (wide.to_numpy() - centre) / scale]), scores, penalty)
+        model = _softmax(
+            np.column_stack([np.ones(n), (wide.to_numpy() - centre) / scale]), scores, penalty
+        )
     else:
         from econml.policy import PolicyTree
 
@@ -145,4 +158,6 @@ def _softmax(x, scores, penalty):
         slope = x.T @ (shares * (scores - gain[:, None])) / n
         return penalty * (w**2).sum() - gain.mean(), (2 * penalty * w - slope).ravel()
 
-    return minimize(lost, np.zeros(x.shape[1] * k), jac=True, method="L-BFGS-B").x.reshape(x.shape[1], k)
+    return minimize(lost, np.zeros(x.shape[1] * k), jac=True, method="L-BFGS-B").x.reshape(
+        x.shape[1], k
+    )

@@ -1,8 +1,9 @@
-"""Expected rewards of every action: additive in context and action, cross-fitted, in memory that does not grow with both.
+"""Expected rewards of every action: additive in context and action, cross-fitted, in memory that
+does not grow with both.
 
-The model is a logistic regression (0/1 rewards) or a linear one of the context's columns plus one effect for each action,
-fitted by Newton's method with the actions eliminated: a million rows of a hundred actions take a second, where a general
-solver works with a hundred columns.
+The model is a logistic regression (0/1 rewards) or a linear one of the context's columns plus one
+effect for each action, fitted by Newton's method with the actions eliminated: a million rows of a
+hundred actions take a second, where a general solver works with a hundred columns.
 """
 
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ from sklearn.model_selection import KFold
 
 from causal_lib.checks import check_range
 
-_STEPS, _CLOSE = 50, 1e-8
+_STEPS = 50
+_CLOSE = 1e-8
 FOLDS = 3
 
 
 @dataclass(frozen=True)
 class Additive:
-    """E[reward | context, action] = link(intercept + context @ weights + effects[action]), one fit for each fold.
+    """E[reward | context, action] = link(intercept + context @ weights + effects[action]), one fit
+    for each fold.
 
     Attributes
     ----------
@@ -40,7 +43,8 @@ class Additive:
 
     def of(self, rows: slice) -> np.ndarray:
         """(rows, K) expected rewards by the fit that did not see the row."""
-        fold, x = self.fold[rows], self.context[rows]
+        fold = self.fold[rows]
+        x = self.context[rows]
         level = self.intercepts[fold] + np.einsum("np,np->n", x, self.weights[fold])
         found = level[:, None] + self.effects[fold]
         return expit(found, out=found) if self.logistic else found
@@ -49,20 +53,22 @@ class Additive:
 def check_actions(column: pd.Series, actions: int | None) -> np.ndarray:
     """The codes of the logged actions (n,), which must be whole numbers from 0 to ``actions`` - 1.
 
-    Raises ValueError that names the column, how many values are wrong and the way out; ``actions`` None allows any number of
-    actions.
+    Raises ValueError that names the column, how many values are wrong and the way out; ``actions``
+    None allows any number of actions.
     """
     name = f"action column {column.name!r}"
     try:
         values = np.asarray(column, dtype=float)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{name} must hold the numbers of actions, counted from 0, not {column.dtype}; code them first (pandas.factorize)"
+            f"{name} must hold the numbers of actions, counted from 0, not {column.dtype}; code "
+            "them first (pandas.factorize)"
         ) from None
     fractions = values != np.floor(values)
     if fractions.any():
         raise ValueError(
-            f"{name}: {int(fractions.sum())} values are no whole numbers, first {values[fractions][0]:g}; code the actions from 0 "
+            f"{name}: {int(fractions.sum())} values are no whole numbers, first "
+            f"{values[fractions][0]:g}; code the actions from 0 "
             "on first (pandas.factorize)"
         )
     check_range(values, 0, np.inf if actions is None else actions - 1, name=name)
@@ -70,7 +76,13 @@ def check_actions(column: pd.Series, actions: int | None) -> np.ndarray:
 
 
 def fit_additive(
-    context: np.ndarray, action: np.ndarray, reward: np.ndarray, actions: int, *, seed: int, penalty: float = 1.0
+    context: np.ndarray,
+    action: np.ndarray,
+    reward: np.ndarray,
+    actions: int,
+    *,
+    seed: int,
+    penalty: float = 1.0,
 ) -> Additive:
     """Cross-fitted in `FOLDS` folds.
 
@@ -83,16 +95,22 @@ def fit_additive(
     """
     if len(reward) < FOLDS:
         raise ValueError(
-            f"{len(reward)} rounds are too few for the {FOLDS} folds of the model of the reward; use an estimator or a loss "
+            f"{len(reward)} rounds are too few for the {FOLDS} folds of the model of the reward; "
+            "use an estimator or a loss "
             "without that model, such as 'ips'"
         )
     scale = context.std(axis=0)
     context = (context - context.mean(axis=0)) / np.where(scale > 0, scale, 1)
     logistic = bool(np.isin(reward, (0, 1)).all())
-    fold, fits = np.empty(len(reward), dtype=np.int8), []
-    for number, (train, test) in enumerate(KFold(FOLDS, shuffle=True, random_state=seed).split(reward)):
+    fold = np.empty(len(reward), dtype=np.int8)
+    fits = []
+    for number, (train, test) in enumerate(
+        KFold(FOLDS, shuffle=True, random_state=seed).split(reward)
+    ):
         fold[test] = number
-        fits.append(_newton(context[train], action[train], reward[train], actions, penalty, logistic))
+        fits.append(
+            _newton(context[train], action[train], reward[train], actions, penalty, logistic)
+        )
     return Additive(fold, context, *(np.array(part) for part in zip(*fits, strict=True)), logistic)
 
 
@@ -102,28 +120,34 @@ def _newton(x, action, reward, actions, penalty, logistic):
     if not logistic:
         reward, mean, size = reward - reward.mean(), reward.mean(), max(reward.std(), 1e-12)
         reward = reward / size
-    elif reward.min() == reward.max():  # no finite log-odds: as if half a reward more of either kind had been seen
+    elif (
+        reward.min() == reward.max()
+    ):  # no finite log-odds: as if half a reward more of either kind had been seen
         share = (reward.sum() + 0.5) / (n + 1)
         return np.log(share / (1 - share)), np.zeros(p), np.zeros(actions)
     sides = np.column_stack([np.ones(n), x])
     where = csr_matrix((np.ones(n), (action, np.arange(n))), shape=(actions, n))
     ridge = np.r_[1e-9, np.full(p, penalty)]
-    side, effect = np.zeros(p + 1), np.zeros(actions)
+    side = np.zeros(p + 1)
+    effect = np.zeros(actions)
     for _ in range(_STEPS):
         level = sides @ side + effect[action]
         mean_now = expit(level) if logistic else level
         weight = mean_now * (1 - mean_now) if logistic else np.ones(n)
         left = reward - mean_now
-        slope, slopes = sides.T @ left - ridge * side, where @ left - penalty * effect
+        slope = sides.T @ left - ridge * side
+        slopes = where @ left - penalty * effect
         curve = (sides * weight[:, None]).T @ sides + np.diag(ridge)
         cross = (where @ (sides * weight[:, None])).T  # (p + 1, K)
         own = where @ weight + penalty
         step = np.linalg.solve(curve - cross / own @ cross.T, slope - cross / own @ slopes)
         steps = (slopes - cross.T @ step) / own
-        side, effect = side + step, effect + steps
+        side = side + step
+        effect = effect + steps
         if max(np.abs(step).max(), np.abs(steps).max()) < _CLOSE or not logistic:
             break
     if not logistic:
-        side, effect = side * size, effect * size
+        side = side * size
+        effect = effect * size
         side[0] += mean
     return side[0], side[1:], effect

@@ -1,4 +1,6 @@
-"""Notebook files: what a run of them asks for, outputs that are fit to commit, and a page that reads offline."""
+"""Notebook files: what a run of them asks for, outputs that are fit to commit, and a page that
+reads offline.
+"""
 
 import ast
 import base64
@@ -28,11 +30,22 @@ from causal_lib import paths
 PNG_BYTES = 100_000
 """Largest picture a committed notebook may hold."""
 
-_LOCAL = [f"{p}/" for p in (paths.ROOT, paths.ROOT.parent, os.path.expanduser("~"), tempfile.gettempdir(), sys.prefix)]
+_LOCAL = [
+    f"{p}/"
+    for p in (
+        paths.ROOT,
+        paths.ROOT.parent,
+        os.path.expanduser("~"),
+        tempfile.gettempdir(),
+        sys.prefix,
+    )
+]
 
 
 class UsageError(ValueError):
-    """A request that cannot be run (unknown notebook or parameter, wrong type, a limit broken); raised before anything runs."""
+    """A request that cannot be run (unknown notebook or parameter, wrong type, a limit broken);
+    raised before anything runs.
+    """
 
 
 def find(notebooks: Path = paths.NOTEBOOKS) -> dict[str, Path]:
@@ -44,26 +57,39 @@ def find(notebooks: Path = paths.NOTEBOOKS) -> dict[str, Path]:
 
 
 def defaults(path: Path) -> dict[str, object]:
-    """Names and default values of the cell tagged ``parameters``; UsageError if it is not one cell of literals."""
+    """Names and default values of the cell tagged ``parameters``; UsageError if it is not one cell
+    of literals.
+    """
     return {name: value for name, value, _ in _parameters(path)}
 
 
 def _parameters(path):
     """Name, default value and comment of each parameter."""
-    cells = [c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+    cells = [
+        c
+        for c in nbformat.read(path, as_version=4).cells
+        if "parameters" in c.metadata.get("tags", [])
+    ]
     if len(cells) != 1:
-        raise UsageError(f"{Path(path).name}: {len(cells)} cells are tagged `parameters`; exactly one is needed")
+        raise UsageError(
+            f"{Path(path).name}: {len(cells)} cells are tagged `parameters`; exactly one is needed"
+        )
     tokens = tokenize.generate_tokens(io.StringIO(cells[0].source).readline)
     comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
     for node in ast.parse(cells[0].source).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         try:
-            name, value = target.id, ast.literal_eval(node.value)
+            name = target.id
+            value = ast.literal_eval(node.value)
             json.dumps(value)  # a run writes its parameters down
         except (AttributeError, TypeError, ValueError):
             where = f"{Path(path).name}: line {node.lineno} of the parameters cell"
             raise UsageError(f"{where} is not `name = literal` (JSON types)") from None
-        yield name, value, " ".join(comments.get(line, "") for line in range(node.lineno, node.end_lineno + 1))
+        yield (
+            name,
+            value,
+            " ".join(comments.get(line, "") for line in range(node.lineno, node.end_lineno + 1)),
+        )
 
 
 _COMPARED = {
@@ -78,7 +104,8 @@ _CHOICES = re.compile(r"\bone of ([\w-]+(?:, [\w-]+)*)")
 class Limit:
     """A limit on a parameter's value, or on each value of a list, or on how ``many`` values it has.
 
-    ``words`` is the limit as the notebook's reader sees it, ``test`` takes one value (or their number).
+    ``words`` is the limit as the notebook's reader sees it, ``test`` takes one value (or their
+    number).
     """
 
     words: str
@@ -88,26 +115,38 @@ class Limit:
     def broken(self, value: object) -> str:
         """What is wrong with ``value``, in words; empty if nothing is."""
         if self.many:
-            return "" if self.test(len(value)) else f"has {len(value)} values; it must have {self.words}"
+            return (
+                ""
+                if self.test(len(value))
+                else (f"has {len(value)} values; it must have {self.words}")
+            )
         if all(map(self.test, value if isinstance(value, list) else [value])):
             return ""
-        return f"is {value!r}; {'each value' if isinstance(value, list) else 'it'} must be {self.words}"
+        return (
+            f"is {value!r}; {'each value' if isinstance(value, list) else 'it'} must be "
+            f"{self.words}"
+        )
 
 
 def limits(path: Path) -> dict[str, list[Limit]]:
     """The limits that the comments of the parameters cell state, by parameter.
 
-    The comment of a parameter's own line may say ``at least 2``, ``at most 6``, ``above 0``, ``below 1``, ``exactly 3``, ``other
-    than 0``, or ``one of coat, yahoo-r3`` (the default is allowed without being named). For a list, ``exactly 3 values`` and the
-    like limit how many values it has, the others each value. So the rule that `plan` checks before anything runs is the one
-    that the notebook's reader sees. A seed must be at least 0 without saying so.
+    The comment of a parameter's own line may say ``at least 2``, ``at most 6``, ``above 0``,
+    ``below 1``, ``exactly 3``, ``other than 0``, or ``one of coat, yahoo-r3`` (the default is
+    allowed without being named). For a list, ``exactly 3 values`` and the like limit how many
+    values it has, the others each value. So the rule that `plan` checks before anything runs is the
+    one that the notebook's reader sees. A seed must be at least 0 without saying so.
     """
     return {name: _limits(name, value, comment) for name, value, comment in _parameters(path)}
 
 
 def _limits(name, default, comment):
     found = [
-        Limit(f"{word} {bound}{values}", partial(_compares, _COMPARED[word], float(bound)), bool(values))
+        Limit(
+            f"{word} {bound}{values}",
+            partial(_compares, _COMPARED[word], float(bound)),
+            bool(values),
+        )
         for word, bound, values in _LIMIT.findall(comment)
     ]
     for listed in _CHOICES.findall(comment):
@@ -124,10 +163,12 @@ def _compares(compare, bound, value):
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook of a plan: its effective ``parameters``, those ``changed`` from the defaults, what it ``needs``.
+    """One notebook of a plan: its effective ``parameters``, those ``changed`` from the defaults,
+    what it ``needs``.
 
-    ``writes``: documents beside its results and figures, named in its metadata. ``clean``: neither it nor a selected notebook
-    that it needs has a changed parameter. ``source``: a digest of its cells, by which a resumed run sees an edit.
+    ``writes``: documents beside its results and figures, named in its metadata. ``clean``: neither
+    it nor a selected notebook that it needs has a changed parameter. ``source``: a digest of its
+    cells, by which a resumed run sees an edit.
     """
 
     number: str
@@ -148,13 +189,16 @@ def plan(
     notebooks: Path = paths.NOTEBOOKS,
     results: Path | None = None,
 ) -> list[Job]:
-    """The jobs of a run, each after those it needs, long ones first; UsageError where the request cannot be run.
+    """The jobs of a run, each after those it needs, long ones first; UsageError where the request
+    cannot be run.
 
     Parameters
     ----------
     numbers : two-digit numbers; none means every notebook.
-    given : parameter -> value, or its text as typed; goes to every selected notebook that declares it.
-    profile : "quick" (defaults) or "full" (overrides of ``full.yaml`` beside the notebooks; ``given`` wins over it).
+    given : parameter -> value, or its text as typed; goes to every selected notebook that declares
+        it.
+    profile : "quick" (defaults) or "full" (overrides of ``full.yaml`` beside the notebooks;
+        ``given`` wins over it).
     results : folder with the results of notebooks that are needed but not selected.
     """
     found = find(notebooks)
@@ -166,17 +210,28 @@ def plan(
     full = Path(notebooks) / "full.yaml"
     overrides = _overrides(full, declared) if profile == "full" and full.exists() else {}
     given = given or {}
-    where = {name: [k for k in selected if name in declared[k]] for k in selected for name in declared[k]}
-    _known("parameter", given, where, [f"{name} ({' '.join(where[name])})" for name in sorted(where)])
+    where = {
+        name: [k for k in selected if name in declared[k]] for k in selected for name in declared[k]
+    }
+    _known(
+        "parameter", given, where, [f"{name} ({' '.join(where[name])})" for name in sorted(where)]
+    )
     needs = {number: _listed(found[number], "needs") for number in selected}
     for number in selected:
         for k in needs[number]:
             if k not in selected and not (results and (results / f"{k}.json").exists()):
-                raise UsageError(f"{found[number].name} needs the results of notebook {k}: run {k} too")
+                raise UsageError(
+                    f"{found[number].name} needs the results of notebook {k}: run {k} too"
+                )
     jobs = {}
     for number in _in_order({n: [k for k in needs[n] if k in needs] for n in needs}, found):
-        asked = overrides.get(number, {}) | {name: value for name, value in given.items() if number in where[name]}
-        values = {name: _typed(name, value, declared[number][name], found[number]) for name, value in asked.items()}
+        asked = overrides.get(number, {}) | {
+            name: value for name, value in given.items() if number in where[name]
+        }
+        values = {
+            name: _typed(name, value, declared[number][name], found[number])
+            for name, value in asked.items()
+        }
         for name, value in values.items():
             for limit in limited[number][name]:
                 if wrong := limit.broken(value):
@@ -197,7 +252,9 @@ def plan(
 
 
 def with_dependents(numbers: Iterable[str], notebooks: Path = paths.NOTEBOOKS) -> set[str]:
-    """These notebooks and all that read their results, directly or through others; no number stands for all of them."""
+    """These notebooks and all that read their results, directly or through others; no number stands
+    for all of them.
+    """
     wanted = {str(n).zfill(2) for n in numbers}
     needs = {number: set(_listed(path, "needs")) for number, path in find(notebooks).items()}
     while more := {number for number in needs if needs[number] & wanted} - wanted:
@@ -208,7 +265,9 @@ def with_dependents(numbers: Iterable[str], notebooks: Path = paths.NOTEBOOKS) -
 def _known(kind, names, known, shown=None):
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"unknown {kind} {unknown[0]!r}; known: {', '.join(shown or known) or 'none'}")
+        raise UsageError(
+            f"unknown {kind} {unknown[0]!r}; known: {', '.join(shown or known) or 'none'}"
+        )
 
 
 def _overrides(path, declared):
@@ -225,7 +284,9 @@ def _listed(path, name):
 
 
 def _in_order(needs, found):
-    """Each number after those it needs and, among those that could be next, the longest first: it should not run alone last."""
+    """Each number after those it needs and, among those that could be next, the longest first: it
+    should not run alone last.
+    """
     sorter = TopologicalSorter(needs)
     sorter.prepare()
     while sorter.is_active():
@@ -236,14 +297,19 @@ def _in_order(needs, found):
 
 def _seconds(path):
     """The quick runtime that the first cell announces; 0 where it says none."""
-    told = re.search(r"Runtime:\D*(\d+)\s+(second|minute|hour)", nbformat.read(path, as_version=4).cells[0].source)
+    told = re.search(
+        r"Runtime:\D*(\d+)\s+(second|minute|hour)",
+        nbformat.read(path, as_version=4).cells[0].source,
+    )
     return int(told[1]) * {"second": 1, "minute": 60, "hour": 3600}[told[2]] if told else 0
 
 
 def _typed(name, value, default, path):
-    if "://" in str(value):  # papermill writes parameters into its output, so no address with a password may be one
+    # papermill writes parameters into its output, so no address with a password may be one
+    if "://" in str(value):
         raise UsageError(f"parameter {name!r} holds a URL; URLs come from the environment only")
-    wanted, shown = type(default), repr(value)
+    wanted = type(default)
+    shown = repr(value)
     if isinstance(value, str) and wanted is not str:
         # it stays text, which is refused below
         with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -257,25 +323,36 @@ def _typed(name, value, default, path):
 
 
 def _like(value, default):
-    """Whether ``value`` is of the default's type, finite if a number, and if a list of numbers holds such numbers too."""
+    """Whether ``value`` is of the default's type, finite if a number, and if a list of numbers
+    holds such numbers too.
+    """
     if isinstance(default, list) and default:
         return isinstance(value, list) and all(
-            any(_like(float(one) if type(one) is int and type(known) is float else one, known) for known in default)
+            any(
+                _like(float(one) if type(one) is int and type(known) is float else one, known)
+                for known in default
+            )
             for one in value
         )
-    return type(value) is type(default) and not (isinstance(value, float) and not math.isfinite(value))
+    return type(value) is type(default) and not (
+        isinstance(value, float) and not math.isfinite(value)
+    )
 
 
-def with_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def with_outputs(
+    notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode
+) -> nbformat.NotebookNode:
     """``notebook`` with the outputs and execution counts of ``executed`` and nothing else of it.
 
-    Pieces of one stream are joined (how a stream is cut depends on timing) and progress bars left out (tqdm's in notebooks, shown
-    where the machine was slow, do not heed TQDM_DISABLE), so that a committed notebook changes only when its content does.
-    TensorFlow's lines about processor and drivers are left out too: they are printed before any setting is read.
+    Pieces of one stream are joined (how a stream is cut depends on timing) and progress bars left
+    out (tqdm's in notebooks, shown where the machine was slow, do not heed TQDM_DISABLE), so that a
+    committed notebook changes only when its content does. TensorFlow's lines about processor and
+    drivers are left out too: they are printed before any setting is read.
     """
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-    written, executed = nbformat.from_dict(notebook), nbformat.from_dict(executed)
+    written = nbformat.from_dict(notebook)
+    executed = nbformat.from_dict(executed)
     for cell, ran in zip(written.cells, executed.cells, strict=True):
         cell.metadata.pop("execution", None)  # JupyterLab's timings
         if cell.cell_type == "code":
@@ -284,19 +361,27 @@ def with_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNod
                 ran.execution_count,
             )
             CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
-            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr" or _without_start(one)]
+            cell.outputs = [
+                one for one in cell.outputs if one.get("name") != "stderr" or _without_start(one)
+            ]
     written.metadata["language_info"] = {"name": "python"}
     return written
 
 
 def _without_start(stream):
     """The text of ``stream`` without what TensorFlow says at its start, which is taken out of it."""
-    stream.text = "".join(line for line in stream.text.splitlines(keepends=True) if not _TENSORFLOW_STARTS.search(line))
+    stream.text = "".join(
+        line
+        for line in stream.text.splitlines(keepends=True)
+        if not _TENSORFLOW_STARTS.search(line)
+    )
     return stream.text
 
 
 def hygiene(notebook: nbformat.NotebookNode) -> list[str]:
-    """What makes a notebook's outputs unfit to commit: errors, stderr, local paths, memory addresses, big pictures."""
+    """What makes a notebook's outputs unfit to commit: errors, stderr, local paths, memory
+    addresses, big pictures.
+    """
     problems = []
     for index, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
@@ -304,22 +389,33 @@ def hygiene(notebook: nbformat.NotebookNode) -> list[str]:
             if output.output_type == "error":
                 problems.append(f"cell {index} holds an error ({output.ename})")
             if output.get("name") == "stderr":
-                problems.append(f"cell {index} holds stderr output ({output.text.strip()[:80]!r}): fix what warns")
-            if any(place in body for place in _LOCAL if len(place) > 2) or re.search(r"/(home|Users)/\w", body):
+                problems.append(
+                    f"cell {index} holds stderr output "
+                    f"({output.text.strip()[:80]!r}): fix what warns"
+                )
+            if any(place in body for place in _LOCAL if len(place) > 2) or re.search(
+                r"/(home|Users)/\w", body
+            ):
                 problems.append(f"cell {index} output holds a local path: print names instead")
             if re.search(r"\bat 0x[0-9a-f]{6,}", body):
-                problems.append(f"cell {index} output holds a memory address, which differs from run to run")
+                problems.append(
+                    f"cell {index} output holds a memory address, which differs from run to run"
+                )
             size = len(output.get("data", {}).get("image/png", "")) * 3 // 4
             if size > PNG_BYTES:
-                problems.append(f"cell {index} picture has {size:,} bytes ({PNG_BYTES:,} at most): lower its dpi")
+                problems.append(
+                    f"cell {index} picture has {size:,} bytes ({PNG_BYTES:,} at "
+                    "most): lower its dpi"
+                )
     return problems
 
 
 def opening(path: Path) -> dict[str, str]:
-    """What a notebook's first cell says: ``title``, ``chinese``, ``question``, ``runtime`` and ``summary`` (Chinese).
+    """What a notebook's first cell says: ``title``, ``chinese``, ``question``, ``runtime`` and
+    ``summary`` (Chinese).
 
-    The cell reads ``# 01 Preprocessing · 数据预处理``, then ``**Question.** …?``, ``Runtime: ….`` and ``**摘要。** …``.
-    ValueError names what is missing.
+    The cell reads ``# 01 Preprocessing · 数据预处理``, then ``**Question.** …?``, ``Runtime: ….`` and
+    ``**摘要。** …``. ValueError names what is missing.
     """
     text = nbformat.read(path, as_version=4).cells[0].source.replace("*", "")
     found = {
@@ -337,7 +433,9 @@ def opening(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Answered:
-    """A heading of the article, its English, and the ``cells`` that answer it: (notebook, index of the cell, heading in it)."""
+    """A heading of the article, its English, and the ``cells`` that answer it: (notebook, index of
+    the cell, heading in it).
+    """
 
     heading: str
     english: str
@@ -347,24 +445,38 @@ class Answered:
 def article_answers(notebooks: Path = paths.NOTEBOOKS) -> list[Answered]:
     """Where each heading of the article is answered, by ``coverage.yaml`` beside the notebooks.
 
-    ValueError for a heading without an answer, and for an answer that is not the heading of one markdown cell.
+    ValueError for a heading without an answer, and for an answer that is not the heading of one
+    markdown cell.
     """
-    found, headings, covered = find(notebooks), {}, []
+    found = find(notebooks)
+    headings = {}
+    covered = []
     for number, path in found.items():
         for index, cell in enumerate(nbformat.read(path, as_version=4).cells):
-            for title in re.findall(r"(?m)^##+ (.+?)\s*$", cell.source) if cell.cell_type == "markdown" else ():
+            for title in (
+                re.findall(r"(?m)^##+ (.+?)\s*$", cell.source)
+                if cell.cell_type == "markdown"
+                else ()
+            ):
                 headings.setdefault(f"{number} {title}", []).append((path, index, title))
-    for entry in yaml.safe_load((Path(notebooks) / "coverage.yaml").read_text(encoding="utf-8")) or ():
+    for entry in (
+        yaml.safe_load((Path(notebooks) / "coverage.yaml").read_text(encoding="utf-8")) or ()
+    ):
         if not entry["cells"]:
             raise ValueError(f"coverage.yaml: no cell answers {entry['heading']!r}")
         for cell in entry["cells"]:
             places = len(headings.get(cell, ()))
             if places != 1:
                 raise ValueError(
-                    f"coverage.yaml: {cell!r}, under {entry['heading']!r}, heads {places} cells; it must be one"
+                    f"coverage.yaml: {cell!r}, under {entry['heading']!r}, heads {places} cells; "
+                    "it must be one"
                 )
         covered.append(
-            Answered(entry["heading"], entry["english"], tuple(headings[cell][0] for cell in entry["cells"]))
+            Answered(
+                entry["heading"],
+                entry["english"],
+                tuple(headings[cell][0] for cell in entry["cells"]),
+            )
         )
     return covered
 
@@ -378,20 +490,24 @@ _TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}"""
-_MATH = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?!\d)", re.DOTALL)
+_MATH = re.compile(
+    r"\$\$(?P<block>.+?)\$\$|(?<![\\$])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?!\d)", re.DOTALL
+)
 
 
 def notebook_html(notebook: nbformat.NotebookNode, title: str) -> str:
     """A page of ``notebook`` that needs no network: nothing is loaded from elsewhere.
 
-    Formulas are drawn by matplotlib's mathtext; one that it cannot draw (``\\begin{aligned}``) stays TeX source, and a
-    Mermaid diagram stays its source (JupyterLab and forges draw it).
+    Formulas are drawn by matplotlib's mathtext; one that it cannot draw (``\\begin{aligned}``)
+    stays TeX source, and a Mermaid diagram stays its source (JupyterLab and forges draw it).
     """
     from bs4 import BeautifulSoup
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(extra_loaders=[DictLoader({"offline.html.j2": _TEMPLATE})], template_file="offline.html.j2")
+    exporter = HTMLExporter(
+        extra_loaders=[DictLoader({"offline.html.j2": _TEMPLATE})], template_file="offline.html.j2"
+    )
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
     soup = BeautifulSoup(page, "html.parser")
     for area in soup.select(".jp-RenderedMarkdown, .jp-RenderedLatex, .jp-RenderedHTMLCommon"):
@@ -406,7 +522,9 @@ def _formula(match):
     from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import math_to_image
 
-    tex = " ".join(html.unescape(match["block"] or match["inline"]).replace("\\displaystyle", "").split())
+    tex = " ".join(
+        html.unescape(match["block"] or match["inline"]).replace("\\displaystyle", "").split()
+    )
     picture = io.BytesIO()
     try:
         depth = math_to_image(f"${tex}$", picture, prop=FontProperties(size=11), format="svg")

@@ -1,4 +1,6 @@
-"""Pages that are made from results: the generated blocks of both READMEs, and ``reports/RESULTS.md``."""
+"""Pages that are made from results: the generated blocks of both READMEs, and
+``reports/RESULTS.md``.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,7 +11,9 @@ from causal_lib.tooling.notebooks import article_answers, find, opening
 from causal_lib.tooling.results import OUTCOMES, count
 from causal_lib.tooling.runner import headline
 
-READMES = {  # heads of the tables: headline, predictions, notebooks, the article's headings, choices; the words above the failed
+# heads of the tables: headline, predictions, notebooks, the article's headings, choices; the words
+# above the failed
+READMES = {
     "README.md": (
         ["Stage", "Metric", "Value", "95% interval", "Truth", "Unit"],
         ["Notebook", "Held", "Failed", "Changed after seeing results"],
@@ -29,26 +33,34 @@ READMES = {  # heads of the tables: headline, predictions, notebooks, the articl
 }
 
 
-def updated(text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports: Path = paths.COMMITTED) -> str:
-    """The README ``text`` with its generated blocks made anew from the committed results and the notebooks.
+def updated(
+    text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports: Path = paths.COMMITTED
+) -> str:
+    """The README ``text`` with its generated blocks made anew from the committed results and the
+    notebooks.
 
-    ``text`` holds the comments ``<!-- headline:start -->``, ``<!-- headline:end -->`` and the same for ``predictions``,
-    ``notebooks``, ``coverage`` and ``choices``, each once (ValueError otherwise); ``name``, "README.md" or "README.zh-CN.md", decides the
-    language.
+    ``text`` holds the comments ``<!-- headline:start -->``, ``<!-- headline:end -->`` and the same
+    for ``predictions``, ``notebooks``, ``coverage`` and ``choices``, each once (ValueError
+    otherwise); ``name``, "README.md" or "README.zh-CN.md", decides the language.
     """
     metrics, predicted, books, answers, registries, failures = READMES[name]
     rows = []
     for path in find(notebooks).values():
         said = opening(path)
         if name == "README.md":
-            title, about = said["title"], said["question"]
+            title = said["title"]
+            about = said["question"]
         else:
-            title, about = f"{path.name[:2]} {said['chinese']}", said["summary"]
+            title = f"{path.name[:2]} {said['chinese']}"
+            about = said["summary"]
         rows.append([f"[{title}](notebooks/{path.name})", about, said["runtime"]])
     answered = []
     for entry in article_answers(notebooks):
         heading = f"{entry.heading} ({entry.english})" if name == "README.md" else entry.heading
-        cells = [f"[{path.stem[:2]}, {index}](notebooks/{path.name}) {title}" for path, index, title in entry.cells]
+        cells = [
+            f"[{path.stem[:2]}, {index}](notebooks/{path.name}) {title}"
+            for path, index, title in entry.cells
+        ]
         answered.append([heading, "<br>".join(cells)])
     contents = _contents(reports)
     failed = _listed(contents, "failed")
@@ -65,7 +77,8 @@ def updated(text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports:
         "choices": _table([registries, *_choices()]),
     }
     for block, lines in blocks.items():
-        start, end = f"<!-- {block}:start -->", f"<!-- {block}:end -->"
+        start = f"<!-- {block}:start -->"
+        end = f"<!-- {block}:end -->"
         if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
             raise ValueError(f"{name}: needs {start} and, after it, {end}, each once")
         text = "\n".join([text[: text.index(start)] + start, *lines, text[text.index(end) :]])
@@ -73,28 +86,47 @@ def updated(text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports:
 
 
 def results_page(reports: Path = paths.COMMITTED) -> str:
-    """The Markdown of ``RESULTS.md``: how many predictions held, failed and were changed, and which; failed benchmark claims."""
+    """The Markdown of ``RESULTS.md``: how many predictions held, failed and were changed, and
+    which; failed benchmark claims.
+    """
     contents = _contents(reports)
     claims = benchmark_claims(reports)
     lost = [(name, claim) for name, claim in claims if not claim["held"]]
     # Every claim on costs is also a prediction of notebook 08.
     parts = [
-        "# Results\n\nWritten by `causal-lib report` from `results/` and `benchmarks/`; do not edit.",
+        "# Results\n\nWritten by `causal-lib report` from `results/` and `benchmarks/`; do not "
+        "edit.",
         "## Predictions\n\n"
-        "A prediction is counted as it was first written. *Held* and *failed* are computed by the notebook. *Changed* means that the "
-        "sentence was written, or written anew, after results had been seen. Facts that hold by construction are not counted.",
-        "\n".join(_table([["Notebook", *(outcome.capitalize() for outcome in OUTCOMES[:3])], *_counts(contents)])),
+        "A prediction is counted as it was first written. *Held* and *failed* are computed by the "
+        "notebook. *Changed* means that the "
+        "sentence was written, or written anew, after results had been seen. Facts that hold by "
+        "construction are not counted.",
+        "\n".join(
+            _table(
+                [
+                    ["Notebook", *(outcome.capitalize() for outcome in OUTCOMES[:3])],
+                    *_counts(contents),
+                ]
+            )
+        ),
         "### Failed",
         "\n".join(_listed(contents, "failed")),
         "### Changed after seeing results",
         "\n".join(_listed(contents, "changed")),
-        f"## Claims of benchmarks\n\n{len(claims) - len(lost)} of {len(claims)} held. Those that failed:",
+        f"## Claims of benchmarks\n\n{len(claims) - len(lost)} of {len(claims)} held. Those that "
+        "failed:",
         "\n".join(
             _table(
                 [
                     ["Benchmark", "Claim", "Value", "Target", "Interval or range"],
                     *(
-                        [name, c["claim"], f"{c['value']:.4g}", c["target"], _ends(c.get("interval") or c["range"])]
+                        [
+                            name,
+                            c["claim"],
+                            f"{c['value']:.4g}",
+                            c["target"],
+                            _ends(c.get("interval") or c["range"]),
+                        ]
                         for name, c in lost
                     ),
                 ]
@@ -105,7 +137,9 @@ def results_page(reports: Path = paths.COMMITTED) -> str:
 
 
 def benchmark_claims(reports: Path = paths.COMMITTED) -> list[tuple[str, dict]]:
-    """Every claim of the reports in ``benchmarks/``, as (name of the benchmark, the claim as it is stored)."""
+    """Every claim of the reports in ``benchmarks/``, as (name of the benchmark, the claim as it is
+    stored).
+    """
     files = sorted((Path(reports) / "benchmarks").glob("*.json"))
     stored = [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in files]
     return [(name, claim) for name, content in stored for claim in content.get("claims", ())]
@@ -137,16 +171,25 @@ def _contents(reports):
 
 
 def _counts(contents: Iterable[Mapping]):
-    """Rows of held, failed and changed predictions for each notebook that has any, and a last row of all."""
+    """Rows of held, failed and changed predictions for each notebook that has any, and a last row
+    of all.
+    """
     rows = [[content["notebook"], *count([content])[list(OUTCOMES[:3])]] for content in contents]
     rows = [row for row in rows if sum(row[1:])]
     return (
-        [*rows, ["**00-16**", *(f"**{sum(column)}**" for column in list(zip(*rows, strict=True))[1:])]] if rows else []
+        [
+            *rows,
+            ["**00-16**", *(f"**{sum(column)}**" for column in list(zip(*rows, strict=True))[1:])],
+        ]
+        if rows
+        else []
     )
 
 
 def _listed(contents, outcome):
-    """A Markdown list item for each prediction with this outcome: notebook, sentence, what is known."""
+    """A Markdown list item for each prediction with this outcome: notebook, sentence, what is
+    known.
+    """
     return [
         f"- {content['notebook']}: {one['sentence']}" + (f" *{one['note']}*" if one["note"] else "")
         for content in contents
@@ -161,6 +204,8 @@ def _ends(pair):
 
 def _table(rows):
     """Lines of a Markdown table; the first row is its head."""
-    lines = [f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    lines = [
+        f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in rows
+    ]
     lines.insert(1, "| --- " * len(rows[0]) + "|")
     return lines

@@ -1,8 +1,9 @@
-"""Results of notebooks: ``reports/results/NN.json``, written whole or not at all, byte-identical for a seed.
+"""Results of notebooks: ``reports/results/NN.json``, written whole or not at all, byte-identical
+for a seed.
 
-A result row is a `Metric`: a value with its 95% interval and, on simulated data, the truth. A `Prediction` is a sentence that
-was written before its number was known, with its outcome. Seconds and memory never enter (they differ from run to run; see
-``causal-lib bench``).
+A result row is a `Metric`: a value with its 95% interval and, on simulated data, the truth. A
+`Prediction` is a sentence that was written before its number was known, with its outcome. Seconds
+and memory never enter (they differ from run to run; see ``causal-lib bench``).
 """
 
 import json
@@ -19,24 +20,40 @@ from causal_lib.metric import Metric
 from causal_lib.paths import write_text
 
 _DIGITS = 8  # enough for any use, few enough that another processor's rounding does not show
-_VERSIONS = ("numpy", "pandas", "scikit-learn", "tensorflow", "torch", "econml", "causal-learn", "pyagrum")
+_VERSIONS = (
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "tensorflow",
+    "torch",
+    "econml",
+    "causal-learn",
+    "pyagrum",
+)
 
 
 OUTCOMES = ("held", "failed", "changed", "not tested")
-"""Outcomes of a prediction. "changed": its sentence was written, or written anew, after results had been seen."""
+"""Outcomes of a prediction.
+
+"changed": its sentence was written, or written anew, after results had been seen.
+"""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A sentence written before its number was known, whether it is ``true`` in this run, and the ``recorded`` outcome.
+    """A sentence written before its number was known, whether it is ``true`` in this run, and the
+    ``recorded`` outcome.
 
     Parameters
     ----------
     sentence : the prediction as it was first written, never inverted or weakened.
-    true : whether this run bears it out; None where the run cannot tell (skipped data, sizes it was not made for).
-    recorded : the outcome at the notebook's default parameters, "held", "failed" or "changed"; a rerun that comes out otherwise
-        is an error of `write`. "" records nothing (a sentence about one machine's speed).
-    note : of a failed one, what was found instead; of a changed one, what was changed after which result (required).
+    true : whether this run bears it out; None where the run cannot tell (skipped data, sizes it was
+        not made for).
+    recorded : the outcome at the notebook's default parameters, "held", "failed" or "changed"; a
+        rerun that comes out otherwise is an error of `write`. "" records nothing (a sentence about
+        one machine's speed).
+    note : of a failed one, what was found instead; of a changed one, what was changed after which
+        result (required).
 
     >>> Prediction("The naive difference misses the truth.", True, "held").outcome
     'held'
@@ -52,10 +69,14 @@ class Prediction:
     def __post_init__(self):
         if self.recorded not in ("", "held", "failed", "changed"):
             raise ValueError(
-                f"prediction {self.sentence!r}: recorded is {self.recorded!r}; 'held', 'failed', 'changed' or ''"
+                f"prediction {self.sentence!r}: recorded is {self.recorded!r}; 'held', 'failed', "
+                "'changed' or ''"
             )
         if self.recorded == "changed" and not self.note:
-            raise ValueError(f"prediction {self.sentence!r}: a changed one needs a note: what was changed, and when")
+            raise ValueError(
+                f"prediction {self.sentence!r}: a changed one needs a note: what was "
+                "changed, and when"
+            )
 
     @property
     def outcome(self) -> str:
@@ -68,7 +89,9 @@ class Prediction:
 
 
 def table(metrics: Iterable[Metric]) -> pd.DataFrame:
-    """The headline table of ``metrics``: columns stage, metric, value, 95% interval, truth, unit (all text)."""
+    """The headline table of ``metrics``: columns stage, metric, value, 95% interval, truth, unit
+    (all text).
+    """
     rows = [(m.stage, m.name, *m.rounded(), m.unit) for m in metrics]
     return pd.DataFrame(rows, columns=["stage", "metric", "value", "95% interval", "truth", "unit"])
 
@@ -80,8 +103,12 @@ def outcomes(predictions: Iterable[Prediction]) -> pd.DataFrame:
 
 
 def count(contents: Iterable[Mapping]) -> pd.Series:
-    """How many predictions of these results (as `read` gives them) had each outcome, indexed by `OUTCOMES`."""
-    found = pd.Series([one["outcome"] for content in contents for one in content["predictions"]], dtype=object)
+    """How many predictions of these results (as `read` gives them) had each outcome, indexed by
+    `OUTCOMES`.
+    """
+    found = pd.Series(
+        [one["outcome"] for content in contents for one in content["predictions"]], dtype=object
+    )
     return found.value_counts().reindex(OUTCOMES, fill_value=0)
 
 
@@ -96,10 +123,11 @@ def write(
     headline: Iterable[str] = (),
     skipped: Iterable[str] = (),
 ) -> Path:
-    """Write ``results/<number>.json`` under `paths.reports`; only then compare the outcomes with the recorded ones.
+    """Write ``results/<number>.json`` under `paths.reports`; only then compare the outcomes with
+    the recorded ones.
 
-    The outcomes are compared where ``parameters`` are those of the committed results, since a prediction is made for the
-    defaults; with others they are only written. Returns the path.
+    The outcomes are compared where ``parameters`` are those of the committed results, since a
+    prediction is made for the defaults; with others they are only written. Returns the path.
 
     Parameters
     ----------
@@ -108,24 +136,31 @@ def write(
     seed : the seed that produced them.
     parameters : the notebook's parameters (JSON types only).
     predictions : with their outcomes; no sentence twice.
-    facts : sentence -> whether it is true, of what holds by construction (a sum, a shape, an error that is raised), with any
-        parameters.
-    headline : names of the metrics that the README and the end of a run show; one may be lacking when parts were skipped.
+    facts : sentence -> whether it is true, of what holds by construction (a sum, a shape, an error
+        that is raised), with any parameters.
+    headline : names of the metrics that the README and the end of a run show; one may be lacking
+        when parts were skipped.
     skipped : parts that were left out, each with its reason (real data that could not be had).
 
     Raises
     ------
     ValueError
-        if two metrics share a name, ``headline`` names none of them, or a parameter could hold a secret.
+        if two metrics share a name, ``headline`` names none of them, or a parameter could hold a
+        secret.
     AssertionError
         after the file was written: if a fact is false, or an outcome is not the recorded one.
     """
-    metrics, headline, predictions = list(metrics), list(headline), list(predictions)
+    metrics = list(metrics)
+    headline = list(headline)
+    predictions = list(predictions)
     facts = {sentence: bool(true) for sentence, true in (facts or {}).items()}
     names = [m.name for m in metrics]
-    skipped, unknown = list(skipped), [name for name in headline if name not in names]
+    skipped = list(skipped)
+    unknown = [name for name in headline if name not in names]
     if unknown and not skipped:
-        raise ValueError(f"results {number}: headline {unknown[0]!r} is no metric; metrics: {', '.join(names)}")
+        raise ValueError(
+            f"results {number}: headline {unknown[0]!r} is no metric; metrics: {', '.join(names)}"
+        )
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise ValueError(f"results {number}: metric named twice: {', '.join(twice)}")
@@ -135,14 +170,19 @@ def write(
         raise ValueError(f"results {number}: the sentence stands twice: {repeated[0]}")
     secret = [k for k, v in parameters.items() if "://" in str(v)]
     if secret:
-        raise ValueError(f"results {number}: parameter {secret[0]!r} holds a URL; URLs come from the environment only")
+        raise ValueError(
+            f"results {number}: parameter {secret[0]!r} holds a URL; URLs come from "
+            "the environment only"
+        )
     content = {
         "notebook": number,
         "seed": seed,
         "parameters": dict(parameters),
         "metrics": [_round(asdict(m)) for m in metrics],
         "headline": [name for name in headline if name in names],
-        "predictions": [{"sentence": p.sentence, "outcome": p.outcome, "note": p.note} for p in predictions],
+        "predictions": [
+            {"sentence": p.sentence, "outcome": p.outcome, "note": p.note} for p in predictions
+        ],
         "facts": facts,
         "skipped": skipped,
         "versions": {name: version(name) for name in _VERSIONS},
@@ -171,13 +211,17 @@ def _committed_parameters(number):
 
 
 def read(number: str) -> dict:
-    """The content of ``results/<number>.json``, its metrics as `Metric` objects; FileNotFoundError names the notebook.
+    """The content of ``results/<number>.json``, its metrics as `Metric` objects; FileNotFoundError
+    names the notebook.
 
-    A notebook that is executed by hand reads what was written by hand before, else the committed results.
+    A notebook that is executed by hand reads what was written by hand before, else the committed
+    results.
     """
     path = _files().get(number)
     if path is None:
-        raise FileNotFoundError(f"no results of notebook {number} yet: run `causal-lib run {number}` first")
+        raise FileNotFoundError(
+            f"no results of notebook {number} yet: run `causal-lib run {number}` first"
+        )
     content = json.loads(path.read_text(encoding="utf-8"))
     content["metrics"] = [Metric(**row) for row in content["metrics"]]
     return content
@@ -190,7 +234,11 @@ def read_all() -> list[dict]:
 
 def _files():
     folders = [paths.reports()] if paths.run_by_runner() else [paths.COMMITTED, paths.reports()]
-    return {path.stem: path for folder in folders for path in (folder / "results").glob("[0-9][0-9].json")}
+    return {
+        path.stem: path
+        for folder in folders
+        for path in (folder / "results").glob("[0-9][0-9].json")
+    }
 
 
 def compare(first: Mapping, second: Mapping) -> list[str]:
@@ -200,13 +248,20 @@ def compare(first: Mapping, second: Mapping) -> list[str]:
         if first[key] != second[key]:
             differences.append(f"{key}: {first[key]} against {second[key]}")
     left, right = ({m.name: m for m in side["metrics"]} for side in (first, second))
-    differences += [f"metric {name!r} only on one side" for name in sorted(left.keys() ^ right.keys())]
-    differences += [f"{left[n]} against {right[n]}" for n in left if n in right and left[n] != right[n]]
+    differences += [
+        f"metric {name!r} only on one side" for name in sorted(left.keys() ^ right.keys())
+    ]
+    differences += [
+        f"{left[n]} against {right[n]}" for n in left if n in right and left[n] != right[n]
+    ]
     return differences
 
 
 def _round(row):
-    return {k: float(f"{v:.{_DIGITS}g}") if isinstance(v, float | np.floating) else v for k, v in row.items()}
+    return {
+        k: float(f"{v:.{_DIGITS}g}") if isinstance(v, float | np.floating) else v
+        for k, v in row.items()
+    }
 
 
 def _plain(value):

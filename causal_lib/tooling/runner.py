@@ -1,7 +1,9 @@
-"""Runs notebooks through papermill: checked before it starts, several at a time, and able to be finished after a kill.
+"""Runs notebooks through papermill: checked before it starts, several at a time, and able to be
+finished after a kill.
 
-Every run writes into its own folder ``reports/runs/<run-id>``. Only a notebook that ran at its default parameters, on
-results that came from default parameters, is copied on to the committed ``reports/results`` and ``reports/figures``.
+Every run writes into its own folder ``reports/runs/<run-id>``. Only a notebook that ran at its
+default parameters, on results that came from default parameters, is copied on to the committed
+``reports/results`` and ``reports/figures``.
 """
 
 import json
@@ -29,7 +31,14 @@ from causal_lib import paths
 from causal_lib.metric import Metric
 from causal_lib.paths import write_text
 from causal_lib.progress import progress_bar
-from causal_lib.tooling.notebooks import UsageError, hygiene, notebook_html, plan, with_dependents, with_outputs
+from causal_lib.tooling.notebooks import (
+    UsageError,
+    hygiene,
+    notebook_html,
+    plan,
+    with_dependents,
+    with_outputs,
+)
 from causal_lib.tooling.results import table
 
 _INDEX = """<!DOCTYPE html><meta charset="utf-8"><title>run {{ name }}</title>
@@ -42,8 +51,9 @@ _INDEX = """<!DOCTYPE html><meta charset="utf-8"><title>run {{ name }}</title>
 {% if k in e.changed %}<b>{{ k }}={{ v }}</b>{% else %}{{ k }}={{ v }}{% endif %} {% endfor %}</tr>
 {% endfor %}</table><h2>Headline</h2>{{ headline|safe }}
 """
-# Every processor with AVX2 then adds in the same order. Otherwise numbers differ in their last digits from one processor to
-# another, and where a method compares numbers that are equal but for rounding, its result differs too.
+# Every processor with AVX2 then adds in the same order. Otherwise numbers differ in their last
+# digits from one processor to another, and where a method compares numbers that are equal but for
+# rounding, its result differs too.
 _SAME_DIGITS = {
     "OPENBLAS_CORETYPE": "Haswell",
     "OPENBLAS_L2_SIZE": "512",
@@ -56,10 +66,13 @@ ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "PYTHONHASHSEED": "0",
     "TQDM_DISABLE": "1",  # how far a bar got by the time of saving is not a result
-    "JUPYTER_PREFER_ENV_PATH": "1",  # the `python3` kernel of this environment, not one of the user's
+    # the `python3` kernel of this environment, not one of the user's
+    "JUPYTER_PREFER_ENV_PATH": "1",
 } | (_SAME_DIGITS if platform.machine() in ("x86_64", "AMD64") else {})
 """Environment variables of a notebook's kernel, in a run and in the notebooks' checks."""
-_LOST_PORT = re.compile(r"Kernel died before replying to kernel_info|Kernel didn't respond in \d+ seconds")
+_LOST_PORT = re.compile(
+    r"Kernel died before replying to kernel_info|Kernel didn't respond in \d+ seconds"
+)
 _DRAWING = Lock()  # matplotlib, which draws a page's formulas, is not made for threads
 
 
@@ -74,28 +87,33 @@ def run(
     notebooks: Path = paths.NOTEBOOKS,
     reports: Path | None = None,
 ) -> Path:
-    """Execute notebooks and return the run's folder, whose ``run.json`` says how each of them ended (see `summary`).
+    """Execute notebooks and return the run's folder, whose ``run.json`` says how each of them ended
+    (see `summary`).
 
     Parameters
     ----------
     numbers, given, profile, notebooks : as in `plan`, whose UsageError comes before anything runs.
     jobs : notebooks executed at a time.
-    resume : finish the newest unfinished run of the same request; where there is none, start a new one.
-    in_place : write the outputs back into the notebooks (default parameters only), and into those that read their
-        results, which therefore run too.
+    resume : finish the newest unfinished run of the same request; where there is none, start a new
+        one.
+    in_place : write the outputs back into the notebooks (default parameters only), and into those
+        that read their results, which therefore run too.
     reports : folder of results, figures and runs; the committed `paths.COMMITTED` when left out.
     """
     reports = Path(reports or paths.COMMITTED).resolve()
     if jobs < 1:
         raise UsageError(f"jobs is {jobs}; at least 1")
     numbers = with_dependents(numbers, notebooks) if in_place else numbers
-    planned = plan(numbers, given, profile=profile, notebooks=notebooks, results=reports / "results")
+    planned = plan(
+        numbers, given, profile=profile, notebooks=notebooks, results=reports / "results"
+    )
     dirty = [job.path.name for job in planned if job.changed]
     if in_place and dirty:
         raise UsageError(f"--in-place needs default parameters; changed in {', '.join(dirty)}")
     folder, state, lock = _open(planned, profile, resume, reports / "runs")
     try:
-        for leftover in [*folder.rglob(".*.*"), *reports.glob("*/.[0-9][0-9]*")]:  # what a kill left half-written
+        # what a kill left half-written
+        for leftover in [*folder.rglob(".*.*"), *reports.glob("*/.[0-9][0-9]*")]:
             leftover.unlink()
         for sub in ("results", "figures"):
             (folder / sub).mkdir(exist_ok=True)
@@ -113,8 +131,12 @@ def run(
 
 
 def _open(planned, profile, resume, runs):
-    """The run's folder, its state and a lock on it, which the system lets go of when the process is killed."""
-    request = json.loads(json.dumps({"profile": profile, "parameters": {j.number: j.parameters for j in planned}}))
+    """The run's folder, its state and a lock on it, which the system lets go of when the process is
+    killed.
+    """
+    request = json.loads(
+        json.dumps({"profile": profile, "parameters": {j.number: j.parameters for j in planned}})
+    )
     for path in sorted(runs.glob("*/run.json"), reverse=True) if resume else ():
         state = json.loads(path.read_text(encoding="utf-8"))
         unfinished = any(entry["status"] != "ok" for entry in state["notebooks"].values())
@@ -123,12 +145,17 @@ def _open(planned, profile, resume, runs):
             break
     else:
         if resume:
-            print("nothing to resume: no unfinished run with these parameters, so a new one starts", file=sys.stderr)
+            print(
+                "nothing to resume: no unfinished run with these parameters, so a new one starts",
+                file=sys.stderr,
+            )
         folder = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         folder.mkdir(parents=True)
-        state, lock = {"request": request, "notebooks": {}}, _lock(folder)
+        state = {"request": request, "notebooks": {}}
+        lock = _lock(folder)
     entries = state["notebooks"]
-    for job in planned:  # finished means: with this code, and on results that do not have to be made again
+    # finished means: with this code, and on results that do not have to be made again
+    for job in planned:
         entry = entries.get(job.number, {"status": "new"})
         again = any(entries[k]["status"] != "ok" for k in job.needs if k in entries)
         if entry["status"] != "ok" or entry["source"] != job.source or again:
@@ -154,7 +181,9 @@ def _copy(path, folder):
 
 
 def _execute_all(planned, jobs, folder, state, reports):
-    entries, futures, one_at_a_time = state["notebooks"], {}, Lock()
+    entries = state["notebooks"]
+    futures = {}
+    one_at_a_time = Lock()
 
     def note(job, **outcome):
         with one_at_a_time:
@@ -163,7 +192,8 @@ def _execute_all(planned, jobs, folder, state, reports):
         return outcome["status"] == "ok"
 
     def settle(job):
-        # What a job needs stands before it in the plan and so started before it: waiting here always ends.
+        # What a job needs stands before it in the plan and so started before it: waiting here
+        # always ends.
         if not all(futures[k].result() for k in job.needs if k in futures):
             return note(job, status="blocked")
         if entries[job.number]["status"] == "ok":  # of a resumed run
@@ -184,7 +214,11 @@ def _execute_all(planned, jobs, folder, state, reports):
         for job in planned:
             futures[job.number] = pool.submit(settle, job)
         for future in progress_bar(
-            as_completed(futures.values()), delay=0, total=len(futures), unit="notebook", desc="notebooks"
+            as_completed(futures.values()),
+            delay=0,
+            total=len(futures),
+            unit="notebook",
+            desc="notebooks",
         ):
             future.result()
     finally:
@@ -192,42 +226,83 @@ def _execute_all(planned, jobs, folder, state, reports):
 
 
 def _execute(job, folder, jobs):
-    """Run one notebook in a process of its own and keep what came of it, copy and page, also when it failed."""
+    """Run one notebook in a process of its own and keep what came of it, copy and page, also when
+    it failed.
+    """
     environment = {**os.environ, **ENVIRONMENT, "CAUSAL_LIB_REPORTS": str(folder)}
-    if jobs > 1:  # each notebook would start a thread a core, and together they would be slower than one by one
-        environment |= {f"{pool}_NUM_THREADS": "1" for pool in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
-    copy, partial = folder / job.path.name, folder / f".{job.path.name}"
-    command = [sys.executable, "-m", "papermill", job.path.resolve(), partial, "--cwd", job.path.resolve().parent]
-    command += ["--no-progress-bar", "--log-level", "ERROR", "--parameters_yaml", yaml.safe_dump(job.changed)]
+    # each notebook would start a thread a core, and together they would be slower than one by one
+    if jobs > 1:
+        environment |= {
+            f"{pool}_NUM_THREADS": "1" for pool in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
+        }
+    copy = folder / job.path.name
+    partial = folder / f".{job.path.name}"
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        job.path.resolve(),
+        partial,
+        "--cwd",
+        job.path.resolve().parent,
+    ]
+    command += [
+        "--no-progress-bar",
+        "--log-level",
+        "ERROR",
+        "--parameters_yaml",
+        yaml.safe_dump(job.changed),
+    ]
     started = time.monotonic()
     for _ in range(3):
-        child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        # Two kernels that start at once may choose the same free port; the one that lost has run nothing yet.
+        child = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False
+        )
+        # Two kernels that start at once may choose the same free port; the one that lost has run
+        # nothing yet.
         if not child.returncode or not _LOST_PORT.search(child.stderr):
             break
-    outcome = {"status": "failed" if child.returncode else "ok", "seconds": round(time.monotonic() - started, 1)}
+    outcome = {
+        "status": "failed" if child.returncode else "ok",
+        "seconds": round(time.monotonic() - started, 1),
+    }
     errors = []
     if partial.exists():
         os.replace(partial, copy)
         book = nbformat.read(copy, as_version=4)
         with _DRAWING:
             write_text(copy.with_suffix(".html"), notebook_html(book, copy.stem))
-        errors = [(c.source, o) for c in book.cells for o in c.get("outputs", ()) if o.output_type == "error"]
+        errors = [
+            (c.source, o)
+            for c in book.cells
+            for o in c.get("outputs", ())
+            if o.output_type == "error"
+        ]
     if child.returncode and errors:
         cell, output = errors[0]
         outcome["error"] = {"cell": cell, "message": f"{output.ename}: {output.evalue}"}
     elif child.returncode:
         stderr = "\n".join(child.stderr.splitlines()[-8:])
-        outcome["error"] = {"cell": "", "message": f"the process ended with status {child.returncode}\n{stderr}"}
+        outcome["error"] = {
+            "cell": "",
+            "message": f"the process ended with status {child.returncode}\n{stderr}",
+        }
     return outcome
 
 
 def _write_back(job, folder, entry):
-    """Put the outputs of the executed copy into the notebook itself, unless they would not be fit to commit."""
-    notebook = with_outputs(nbformat.read(job.path, as_version=4), nbformat.read(folder / job.path.name, as_version=4))
+    """Put the outputs of the executed copy into the notebook itself, unless they would not be fit
+    to commit.
+    """
+    notebook = with_outputs(
+        nbformat.read(job.path, as_version=4), nbformat.read(folder / job.path.name, as_version=4)
+    )
     problems = hygiene(notebook)
     if problems:
-        entry |= {"status": "failed", "error": {"cell": "", "message": "not written back: " + "; ".join(problems)}}
+        entry |= {
+            "status": "failed",
+            "error": {"cell": "", "message": "not written back: " + "; ".join(problems)},
+        }
     else:
         write_text(job.path, nbformat.writes(notebook).rstrip("\n") + "\n")
 
@@ -242,29 +317,53 @@ def _save(folder, state):
 
 
 def headline(reports: Path, numbers: Iterable[str] | None = None) -> pd.DataFrame:
-    """The headline table of the results in a folder, of all notebooks or of those with these ``numbers``."""
+    """The headline table of the results in a folder, of all notebooks or of those with these
+    ``numbers``.
+    """
     files = sorted((Path(reports) / "results").glob("[0-9][0-9].json"))
-    contents = [json.loads(p.read_text(encoding="utf-8")) for p in files if numbers is None or p.stem in numbers]
-    return table(Metric(**row) for c in contents for row in c["metrics"] if row["name"] in c["headline"])
+    contents = [
+        json.loads(p.read_text(encoding="utf-8"))
+        for p in files
+        if numbers is None or p.stem in numbers
+    ]
+    return table(
+        Metric(**row) for c in contents for row in c["metrics"] if row["name"] in c["headline"]
+    )
 
 
 def summary(folder: Path) -> tuple[str, bool]:
-    """The closing words of a run (failures, headline table, where to look) and whether every notebook ended well."""
-    entries = dict(sorted(json.loads((folder / "run.json").read_text(encoding="utf-8"))["notebooks"].items()))
+    """The closing words of a run (failures, headline table, where to look) and whether every
+    notebook ended well.
+    """
+    entries = dict(
+        sorted(json.loads((folder / "run.json").read_text(encoding="utf-8"))["notebooks"].items())
+    )
     well = _with_status(entries, "ok")
-    lines = [f"{number} blocked: a notebook that it needs failed" for number in _with_status(entries, "blocked")]
+    lines = [
+        f"{number} blocked: a notebook that it needs failed"
+        for number in _with_status(entries, "blocked")
+    ]
     for number in _with_status(entries, "failed"):
         error = entries[number]["error"]
         lines += [f"{number} failed in {entries[number]['name']}:"]
-        lines += [*(f"    | {line}" for line in error["cell"].splitlines()), f"    {error['message']}"]
+        lines += [
+            *(f"    | {line}" for line in error["cell"].splitlines()),
+            f"    {error['message']}",
+        ]
     rows = headline(folder, well)
     lines += ["", rows.to_string(index=False) if len(rows) else "(no results were written)", ""]
     copied = [number for number in well if entries[number]["clean"]]
     alone = [number for number in well if not entries[number]["clean"]]
     if copied:
-        lines.append(f"reports/results and reports/figures: updated from {' '.join(copied)} (default parameters)")
+        lines.append(
+            f"reports/results and reports/figures: updated from {' '.join(copied)} "
+            "(default parameters)"
+        )
     if alone:
-        lines.append(f"reports/results and reports/figures: left alone by {' '.join(alone)} (changed parameters)")
+        lines.append(
+            f"reports/results and reports/figures: left alone by {' '.join(alone)} "
+            "(changed parameters)"
+        )
     if len(well) < len(entries):
         lines.append("finish it with the same command and --resume")
     lines.append(f"look at {os.path.relpath(folder / 'index.html')}")

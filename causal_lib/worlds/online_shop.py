@@ -61,7 +61,8 @@ ATTENTION = -0.7
 """A click's probability falls as position to this power."""
 PRICE_ON_POPULARITY = -0.4
 """What a unit of log price adds to an item's popularity."""
-_RATES_GIVEN = np.array([0.55, 0.25, 0.12, 0.25, 0.60])  # probability that a buyer of opinion 1..5 leaves a rating
+# probability that a buyer of opinion 1..5 leaves a rating
+_RATES_GIVEN = np.array([0.55, 0.25, 0.12, 0.25, 0.60])
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -107,7 +108,9 @@ class Shop(World):
         logged = self.candidates.columns.drop(schema.KEY)
         return wide.assign(**{column: self.candidates[column] for column in logged})
 
-    def raw(self, *, seed: int | None = None, duplicates: float = 0.01, missing: float = 0.05) -> pd.DataFrame:
+    def raw(
+        self, *, seed: int | None = None, duplicates: float = 0.01, missing: float = 0.05
+    ) -> pd.DataFrame:
         """The log as it comes from a platform: in time order, with exact duplicates and gaps.
 
         Parameters
@@ -173,7 +176,9 @@ class Shop(World):
         for name, ids, table in (("user_id", user, self.users), ("item_id", item, self.items)):
             bad = (ids < 0) | (ids >= len(table))
             if bad.any():
-                raise ValueError(f"{name}: {int(bad.sum())} ids outside 0..{len(table) - 1}, first {ids[bad][0]}")
+                raise ValueError(
+                    f"{name}: {int(bad.sum())} ids outside 0..{len(table) - 1}, first {ids[bad][0]}"
+                )
         if position < 1:
             raise ValueError(f"position must be 1 or more, not {position}")
         feature = _features(self.users, self.items)

@@ -142,7 +142,9 @@ def catalogue(
         known = ", ".join(map(repr, QUALITIES))
         raise ValueError(f"visible_in={visible_in!r} is unknown; choose {known}")
     # A stream for each part: what one of them draws changes nothing in the others.
-    of_text, of_image, of_audio, of_price = (np.random.default_rng([seed, part]) for part in (2, 3, 4, 5))
+    of_text, of_image, of_audio, of_price = (
+        np.random.default_rng([seed, part]) for part in (2, 3, 4, 5)
+    )
     reviews, praise = _reviews(n, texts, of_text)
     digit = of_image.integers(_FIRST_SHOWN, len(load_digits().target), size=n)
     brightness = of_audio.standard_normal(n)
@@ -228,7 +230,9 @@ def _photographs():
 def _reviews(n, texts, rng):
     """(texts, praise) of ``n`` items; praise is standardised over all texts that there are."""
     if texts is None:
-        texts = pd.Series([" ".join(words) for words in rng.choice(_VOCABULARY.split(), size=(n, 20))])
+        texts = pd.Series(
+            [" ".join(words) for words in rng.choice(_VOCABULARY.split(), size=(n, 20))]
+        )
     else:
         texts = pd.Series(list(texts), dtype=object)
         if bad := sum(not isinstance(text, str) or not text.strip() for text in texts):
@@ -278,7 +282,9 @@ def _draw(truth, seed):
             "purchase_if_not": bought < truth["chance_if_not"],
         }
     )
-    drawn["purchased"] = drawn["purchase_if_exposed"].where(drawn["exposed"], drawn["purchase_if_not"])
+    drawn["purchased"] = drawn["purchase_if_exposed"].where(
+        drawn["exposed"], drawn["purchase_if_not"]
+    )
     return drawn.astype(np.int8)
 
 

@@ -81,7 +81,9 @@ class Simulation:
 
 
 @simulates("4.3")
-def random_dag(d: int, *, kind: str = "er", degree: float = 2.0, tiers: int = 4, seed: int = 0) -> CausalGraph:
+def random_dag(
+    d: int, *, kind: str = "er", degree: float = 2.0, tiers: int = 4, seed: int = 0
+) -> CausalGraph:
     """A random DAG over x0 ... x(d-1), whose causal order is a random permutation of the names.
 
     Parameters
@@ -110,7 +112,9 @@ def random_dag(d: int, *, kind: str = "er", degree: float = 2.0, tiers: int = 4,
     if kind not in ("er", "scale-free", "tiered"):
         raise ValueError(f"unknown kind {kind!r} of graph; known: er, scale-free, tiered")
     if d < 2 or not 0 < degree <= (d - 1) / (1 if kind == "scale-free" else 2):
-        raise ValueError(f"{d=} variables cannot have {degree=} edges each; raise d or lower degree")
+        raise ValueError(
+            f"{d=} variables cannot have {degree=} edges each; raise d or lower degree"
+        )
     if kind == "scale-free" and degree != int(degree):
         raise ValueError(f"{degree=}: a scale-free graph needs a whole number of parents")
     if kind == "tiered" and not 1 <= tiers <= d:
@@ -260,7 +264,10 @@ def _with_hidden(graph, hidden, rng):
     """The DAG with ``hidden`` confounders, and the graph over the observed variables with ↔."""
     free = np.argwhere(np.triu(~graph.skeleton, 1))
     if not 0 <= hidden <= len(free):
-        raise ValueError(f"{hidden=}: only {len(free)} pairs of variables are without an edge; give 0 to {len(free)}")
+        raise ValueError(
+            f"{hidden=}: only {len(free)} pairs of variables are without an edge; "
+            f"give 0 to {len(free)}"
+        )
     d = len(graph.names)
     full = np.zeros((d + hidden, d + hidden), dtype=bool)
     full[:d, :d] = graph.adjacency
@@ -284,8 +291,12 @@ def _levels(names, kinds, rng):
     for name, kind in kinds.items():
         if name not in names or kind not in _KINDS:
             known_name = name in names
-            problem = f"unknown kind {kind!r} of {name!r}" if known_name else f"no variable {name!r}"
-            raise ValueError(f"kinds: {problem}; variables: {', '.join(names)}; kinds: {', '.join(_KINDS)}")
+            problem = (
+                f"unknown kind {kind!r} of {name!r}" if known_name else (f"no variable {name!r}")
+            )
+            raise ValueError(
+                f"kinds: {problem}; variables: {', '.join(names)}; kinds: {', '.join(_KINDS)}"
+            )
     sizes = []
     for name, drawn in zip(names, rng.integers(3, 7, len(names)), strict=True):
         size = {"numeric": 0, "binary": 2, "categorical": int(drawn)}

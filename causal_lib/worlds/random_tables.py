@@ -189,7 +189,9 @@ def some_knowledge(sample: Sample, rng: np.random.Generator) -> Knowledge:
 def _rows(graph, hidden, n, family, rng):
     """``n`` rows of a random model over ``graph`` and ``hidden`` roots of two or three children."""
     d = len(graph.names)
-    confounded = [rng.choice(d, size=min(d, int(rng.integers(2, 4))), replace=False) for _ in range(hidden)]
+    confounded = [
+        rng.choice(d, size=min(d, int(rng.integers(2, 4))), replace=False) for _ in range(hidden)
+    ]
     roots = rng.standard_normal((n, hidden))
     mechanism = str(rng.choice(family.mechanisms)) if rng.random() < 0.6 else None
     noise = str(rng.choice(family.noises)) if rng.random() < 0.6 else None
@@ -246,7 +248,9 @@ def _kinds(graph, family, rng):
         early = [kind for kind in family.kinds if kind not in ("count", "gated")]
         late = ["count", "gated", "gated", "numeric", "ordinal"]
     half = len(order) / 2
-    return {name: str(rng.choice(early if place < half else late)) for place, name in enumerate(order)}
+    return {
+        name: str(rng.choice(early if place < half else late)) for place, name in enumerate(order)
+    }
 
 
 def _numeric(signal, scale, error, family, rng):

@@ -79,10 +79,13 @@ def semi_synthetic(
     """
     check_frame(ratings, ["user_id", "item_id", "rating"], complete=True, name="ratings")
     if twice := int(ratings.duplicated(["user_id", "item_id"]).sum()):
-        raise ValueError(f"ratings: {twice} rows repeat a pair of user and item; keep one row for each")
+        raise ValueError(
+            f"ratings: {twice} rows repeat a pair of user and item; keep one row for each"
+        )
     if not 0 < alpha <= 1 or not 0 < observed < 1 or randomised < 1 or rank < 1:
         raise ValueError(
-            f"{alpha=} must lie in (0, 1], {observed=} in (0, 1), {randomised=} and {rank=} must be 1 or more"
+            f"{alpha=} must lie in (0, 1], {observed=} in (0, 1), {randomised=} and {rank=} must "
+            "be 1 or more"
         )
     values = ratings["rating"]
     if not pd.api.types.is_numeric_dtype(values) or values.nunique() < 2:
@@ -94,7 +97,9 @@ def semi_synthetic(
     users, user_ids = pd.factorize(ratings["user_id"], sort=True)
     items, item_ids = pd.factorize(ratings["item_id"], sort=True)
     if rank > min(len(user_ids), len(item_ids)):
-        raise ValueError(f"{rank=}: at most {min(len(user_ids), len(item_ids))}, the number of users or items")
+        raise ValueError(
+            f"{rank=}: at most {min(len(user_ids), len(item_ids))}, the number of users or items"
+        )
     predicted = _completed(users, items, values.to_numpy(dtype=float), rank)
     rating = _with_shares(predicted, rng)
     propensity = np.where(rating >= 4, 1.0, alpha ** (4.0 - rating))
@@ -108,7 +113,8 @@ def semi_synthetic(
     left = (~seen).sum(axis=1)
     if (left < randomised).any():
         raise ValueError(
-            f"{randomised=}: {int((left < randomised).sum())} users have fewer items left, the least {left.min()}"
+            f"{randomised=}: {int((left < randomised).sum())} users have fewer items left, the "
+            f"least {left.min()}"
         )
     # the smallest of random keys among what is left: uniform without replacement
     keys = np.where(seen, 2.0, rng.random(rating.shape))
@@ -120,7 +126,9 @@ def semi_synthetic(
 
     return SemiSynthetic(
         train=pairs(*seen.nonzero()).assign(propensity=propensity[seen]),
-        test=pairs(np.repeat(np.arange(len(user_ids)), randomised), np.sort(chosen, axis=1).ravel()),
+        test=pairs(
+            np.repeat(np.arange(len(user_ids)), randomised), np.sort(chosen, axis=1).ravel()
+        ),
         rating=rating,
         propensity=propensity,
         user_ids=pd.Index(user_ids),

@@ -18,7 +18,9 @@ from causal_lib.data import sources
 
 PASSWORD = "s3cr3t/P@ss:w%rd"  # every character that needs care in a URL
 _HUNG = 600  # seconds after which a program is given up, however busy the machine
-_PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/usr/local/bin"])
+_PLACES = os.pathsep.join(
+    [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/usr/local/bin"]
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +28,13 @@ def mariadb():
     """Socket and port of a running server with the user ``shop`` (password `PASSWORD`)."""
     programs = [shutil.which(name, path=_PLACES) for name in ("mariadbd", "mariadb-install-db")]
     if None in programs:
-        reason = "mariadbd or mariadb-install-db is not installed (Debian: apt-get install mariadb-server)"
+        reason = (
+            "mariadbd or mariadb-install-db is not installed (Debian: apt-get install "
+            "mariadb-server)"
+        )
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="mariadb-"))  # not tmp_path: a socket's path must be under 108 characters
+    # not tmp_path: a socket's path must be under 108 characters
+    folder = Path(tempfile.mkdtemp(prefix="mariadb-"))
     server = None
     try:
         port, server = _start(*programs, folder)
@@ -48,24 +54,43 @@ def _start(server, install, folder):
     user = f"--user={getpass.getuser()}"  # as root the server refuses to run unless it is told to
     data = f"--datadir={folder / 'data'}"
     subprocess.run(
-        [install, "--no-defaults", data, user, "--auth-root-authentication-method=normal", "--skip-test-db"],
+        [
+            install,
+            "--no-defaults",
+            data,
+            user,
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ],
         check=True,
         timeout=_HUNG,
         capture_output=True,
     )
     options = [f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}", data, user]
-    options += ["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin", "--performance-schema=off"]
-    options += ["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--innodb-flush-log-at-trx-commit=0"]
+    options += [
+        "--bind-address=127.0.0.1",
+        "--skip-name-resolve",
+        "--skip-log-bin",
+        "--performance-schema=off",
+    ]
+    options += [
+        "--innodb-buffer-pool-size=64M",
+        "--innodb-log-file-size=32M",
+        "--innodb-flush-log-at-trx-commit=0",
+    ]
     for _ in range(5):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         with open(folder / "log", "wb") as log:
-            process = subprocess.Popen([server, "--no-defaults", f"--port={port}", *options], stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [server, "--no-defaults", f"--port={port}", *options], stdout=log, stderr=log
+            )
         if _ready(process, folder):
             return port, process
         said = (folder / "log").read_text(errors="replace")
-        if "Address already in use" not in said:  # else somebody took the port since the probe let go of it
+        # else somebody took the port since the probe let go of it
+        if "Address already in use" not in said:
             break
     pytest.fail(f"mariadbd does not answer:\n{said[-3000:]}")
 
@@ -127,7 +152,12 @@ def sqlite_url(tmp_path):
     return f"sqlite:///{tmp_path / 'shop.sqlite'}"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("mysql", marks=[pytest.mark.mysql, pytest.mark.xdist_group("mysql")])])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("mysql", marks=[pytest.mark.mysql, pytest.mark.xdist_group("mysql")]),
+    ]
+)
 def url(request):
     """URL of an empty database, once on SQLite and once on MySQL."""
     return request.getfixturevalue(f"{request.param}_url")

@@ -15,7 +15,9 @@ def write(path, frame):
 
 
 def bad(frame, **columns):
-    """``frame`` with the first value of each named column replaced, or the column gone where None is given."""
+    """``frame`` with the first value of each named column replaced, or the column gone where None
+    is given.
+    """
     frame = frame.copy()
     for column, value in columns.items():
         if value is None:
@@ -29,7 +31,9 @@ def test_every_kind_says_what_it_needs_and_gives_and_load_shows_it(own, tmp_path
     for name, kind in loaders.KINDS.items():
         assert callable(kind.load)
         assert f"- {name}: {kind.gives}. Needs {kind.needs}\n" in s.load.__doc__
-    with pytest.raises(s.SourceError, match=f"kind 'tale' is unknown; known: {', '.join(loaders.KINDS)}"):
+    with pytest.raises(
+        s.SourceError, match=f"kind 'tale' is unknown; known: {', '.join(loaders.KINDS)}"
+    ):
         own("tale", "x.csv")
     (tmp_path / "folder").mkdir()
     with pytest.raises(s.SourceError) as caught:
@@ -37,7 +41,7 @@ def test_every_kind_says_what_it_needs_and_gives_and_load_shows_it(own, tmp_path
     assert loaders.KINDS["potential-outcomes"].needs in str(caught.value)
 
 
-# ---- tables and experiments ---------------------------------------------------------------------------------------
+# ---- tables and experiments ----------------------------------------------------------------------
 
 PEOPLE = pd.DataFrame(
     {
@@ -123,7 +127,7 @@ def test_unreadable_tables(own, tmp_path, name, content, exception, message):
         own("table", name)
 
 
-# ---- bandit logs --------------------------------------------------------------------------------------------------
+# ---- bandit logs ---------------------------------------------------------------------------------
 
 ITEMS = pd.DataFrame(
     {"Unnamed: 0": [0, 1], "item_id": [0, 1], "item_feature_0": [-0.5, 0.7]}
@@ -210,9 +214,11 @@ def test_wrong_bandit_folders(own, tmp_path):
         own("bandit", "obd")
 
 
-# ---- ratings ------------------------------------------------------------------------------------------------------
+# ---- ratings -------------------------------------------------------------------------------------
 
-RATINGS = pd.DataFrame({"user_id": [1, 2, 2], "item_id": [5, 5, 6], "rating": [3, 1, 5], "timestamp": [0, 86400, 1]})
+RATINGS = pd.DataFrame(
+    {"user_id": [1, 2, 2], "item_id": [5, 5, 6], "rating": [3, 1, 5], "timestamp": [0, 86400, 1]}
+)
 USERS = [
     "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token",
     "1\t24\tM\tnone\t00501",
@@ -227,7 +233,9 @@ FILMS = [
 
 def write_ratings(folder, ratings=RATINGS, users=USERS, films=FILMS):
     folder.mkdir()
-    typed = ratings.rename(columns=lambda c: f"{c}:{'float' if c in ('rating', 'timestamp') else 'token'}")
+    typed = ratings.rename(
+        columns=lambda c: f"{c}:{'float' if c in ('rating', 'timestamp') else 'token'}"
+    )
     typed.to_csv(folder / "x.inter", sep="\t", index=False)
     (folder / "x.user").write_text("\n".join(users), encoding="utf-8")
     (folder / "x.item").write_text("\n".join(films), encoding="utf-8")
@@ -288,7 +296,7 @@ def test_wrong_ratings(own, tmp_path, parts, message):
         own("ratings", "films")
 
 
-# ---- Sachs --------------------------------------------------------------------------------------------------------
+# ---- Sachs ---------------------------------------------------------------------------------------
 
 
 def test_sachs_takes_the_observational_rows_and_the_network_s_names(own, tmp_path):
@@ -303,13 +311,15 @@ def test_sachs_takes_the_observational_rows_and_the_network_s_names(own, tmp_pat
         own("cytometry", "cyto.csv")
 
 
-# ---- priors, potential outcomes -----------------------------------------------------------------------------------
+# ---- priors, potential outcomes ------------------------------------------------------------------
 
 
 def test_priors_of_one_s_own(own, tmp_path):
     (tmp_path / "prior.yaml").write_text("men:\n  alpha: [1, 2.5]\n  beta: [3, 4]\n")
     frames = own("prior", "prior.yaml")
-    pd.testing.assert_frame_equal(frames["men"], pd.DataFrame({"alpha": [1.0, 2.5], "beta": [3.0, 4.0]}))
+    pd.testing.assert_frame_equal(
+        frames["men"], pd.DataFrame({"alpha": [1.0, 2.5], "beta": [3.0, 4.0]})
+    )
 
 
 @pytest.mark.parametrize(
@@ -332,7 +342,9 @@ def test_wrong_priors(own, tmp_path, text, message):
         own("prior", "prior.yaml")
 
 
-OUTCOMES = pd.DataFrame({"z": [0, 1], "y0": [1.0, 2.0], "y1": [2.0, 4.0], "mu0": [1.0, 2.0], "mu1": [2.0, 3.0]})
+OUTCOMES = pd.DataFrame(
+    {"z": [0, 1], "y0": [1.0, 2.0], "y1": [2.0, 4.0], "mu0": [1.0, 2.0], "mu1": [2.0, 3.0]}
+)
 
 
 def test_potential_outcomes_of_one_s_own(own, tmp_path):

@@ -19,7 +19,9 @@ def read(tmp_path):
 
 def packaged(*paths):
     members = "\n".join(f'"{path}" = {MEMBER}' for path in paths)
-    return f'[toy]\nkind = "table"\npackage = "toy-x"\nversion = "1.0+a"\n[toy.members]\n{members}\n'
+    return (
+        f'[toy]\nkind = "table"\npackage = "toy-x"\nversion = "1.0+a"\n[toy.members]\n{members}\n'
+    )
 
 
 def test_local_names_start_below_the_folder_that_all_members_share(read):

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from causal_lib.data import networks
 from causal_lib.data import sources as s
 
-SINGLE = 2**-24  # pyAgrum reads the probabilities of a .bif in single precision: half a unit in the last place below 1
+# pyAgrum reads the probabilities of a .bif in single precision: half a unit in the last place below
+# 1
+SINGLE = 2**-24
 
 
 def bif(low="<5", high=">=5", child=("0-3_days", "12+")):
@@ -35,7 +37,9 @@ probability ( stay | dose ) {{
 @pytest.mark.parametrize("suffix", [".bif", ".bif.gz"])
 def test_a_network_keeps_direction_tables_and_strange_states(own, tmp_path, suffix):
     path = tmp_path / f"toy{suffix}"
-    path.write_bytes(gzip.compress(bif().encode(), mtime=0) if suffix.endswith("gz") else bif().encode())
+    path.write_bytes(
+        gzip.compress(bif().encode(), mtime=0) if suffix.endswith("gz") else bif().encode()
+    )
     network = own("network", path.name)
     assert network == s.Network(("stay", "dose"), (("dose", "stay"),), path)
     net = own("network", path.name, s.bayes_net)
@@ -45,7 +49,9 @@ def test_a_network_keeps_direction_tables_and_strange_states(own, tmp_path, suff
 
 
 state = st.text(
-    st.characters(codec="ascii", exclude_characters=" ,;(){}[]|\"'\\", categories=["L", "N", "P", "S"]),
+    st.characters(
+        codec="ascii", exclude_characters=" ,;(){}[]|\"'\\", categories=["L", "N", "P", "S"]
+    ),
     min_size=1,
 )
 

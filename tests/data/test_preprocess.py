@@ -25,7 +25,9 @@ def log(world):
 
 def small(**columns):
     """Three days, two users, two items, one numeric feature."""
-    frame = pd.DataFrame([(u, i, d) for d in range(10) for u in (1, 2) for i in (5, 6)], columns=schema.KEY)
+    frame = pd.DataFrame(
+        [(u, i, d) for d in range(10) for u in (1, 2) for i in (5, 6)], columns=schema.KEY
+    )
     frame["x"] = np.arange(40.0)
     frame["purchased"] = np.arange(40) % 3 == 0
     return frame.assign(**columns)
@@ -43,7 +45,11 @@ def test_duplicates_and_holes_are_counted_and_input_is_unchanged(raw):
     assert prepared.report["duplicates_removed"] == len(raw) - len(distinct) > 0
     assert prepared.report["rows_read"] == len(raw)
     assert sum(prepared.report["rows"].values()) == len(distinct)
-    holes = {c: int(distinct[c].isna().sum()) for c in (*NUMERIC, *CATEGORICAL) if distinct[c].isna().any()}
+    holes = {
+        c: int(distinct[c].isna().sum())
+        for c in (*NUMERIC, *CATEGORICAL)
+        if distinct[c].isna().any()
+    }
     assert prepared.report["imputed"] == holes
     assert set(holes) == {"age_band", "price", "stock", "price_sensitivity"}
 
@@ -73,11 +79,17 @@ def test_no_day_is_in_two_parts_and_time_runs_forward(raw):
 
 
 def test_days_are_cut_by_shares_of_rows():
-    """36 of 72 rows fall on the first of ten days: 44 rows to the third are nearest to 60%, 56 to the sixth to 80%."""
+    """36 of 72 rows fall on the first of ten days: 44 rows to the third are nearest to 60%, 56 to
+    the sixth to 80%.
+    """
     day = np.repeat(np.arange(10), [36] + [4] * 9)
     frame = pd.DataFrame({"user_id": np.arange(72), "item_id": 0, "day": day, "x": np.arange(72.0)})
     prepared = run_small(frame.assign(purchased=np.arange(72) % 3 == 0))
-    assert [rows["day"].unique().tolist() for rows in _rows(prepared)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]]
+    assert [rows["day"].unique().tolist() for rows in _rows(prepared)] == [
+        [0, 1, 2],
+        [3, 4, 5],
+        [6, 7, 8, 9],
+    ]
     assert prepared.report["rows"] == {"train": 44, "validation": 12, "test": 16}
 
 
@@ -106,7 +118,8 @@ def test_statistics_are_those_of_the_training_part(log):
 def test_later_days_do_not_change_what_was_learnt(raw):
     last = raw["day"].max()
     spoilt = raw.assign(price=raw["price"].where(raw["day"] < last, raw["price"] * 1000))
-    a, b = preprocess_data(raw), preprocess_data(spoilt)
+    a = preprocess_data(raw)
+    b = preprocess_data(spoilt)
     pd.testing.assert_frame_equal(a.X_train, b.X_train)
     assert not a.X_test["price"].equals(b.X_test["price"])
 
@@ -132,7 +145,9 @@ def test_median_imputation_marks_what_was_missing():
     frame.loc[[3, 39], "x"] = np.nan
     prepared = run_small(frame)
     train = frame.loc[prepared.X_train.index, "x"]
-    at = (train.median() - train.fillna(train.median()).mean()) / train.fillna(train.median()).std(ddof=0)
+    at = (train.median() - train.fillna(train.median()).mean()) / train.fillna(train.median()).std(
+        ddof=0
+    )
     X, _ = prepared
     assert X.loc[3, "x"] == pytest.approx(at)
     assert X.loc[39, "x"] == pytest.approx(at)  # a row of the test part gets the training median
@@ -143,9 +158,11 @@ def test_median_imputation_marks_what_was_missing():
 def test_forward_fill_stays_inside_the_users_past():
     # user 1 stands in rows 0, 1, 4, 5, ...; user 2 in rows 2, 3, 6, 7, ...
     frame = small()
-    frame.loc[[0, 5, 6, 36, 37], "x"] = np.nan  # 0: no past; 5 <- 4; 6 <- 3; 36, 37 (last day) <- 33
+    # 0: no past; 5 <- 4; 6 <- 3; 36, 37 (last day) <- 33
+    frame.loc[[0, 5, 6, 36, 37], "x"] = np.nan
     shuffled = frame.sample(frac=1, random_state=0)
-    days = shuffled["day"].sort_values(kind="stable").index  # rows of one day are filled in the order they stand
+    # rows of one day are filled in the order they stand
+    days = shuffled["day"].sort_values(kind="stable").index
     filled = {}
     for user in (1, 2):
         value = np.nan
@@ -165,7 +182,8 @@ def test_forward_fill_stays_inside_the_users_past():
 
 def test_forward_fill_looks_back_from_a_later_part():
     frame = small()
-    frame.loc[frame["day"] >= 6, "x"] = np.nan  # validation and test know nothing but the training days
+    # validation and test know nothing but the training days
+    frame.loc[frame["day"] >= 6, "x"] = np.nan
     prepared = run_small(frame, impute="ffill")
     scaler = prepared.pipeline.named_steps["encode"].named_transformers_["numeric"][-1]
     value = prepared.X_test["x"] * scaler.scale_[0] + scaler.mean_[0]
@@ -224,7 +242,10 @@ BAD_DATA = [
     (lambda f: _one(f, "day", np.nan), "'day' has 1 missing value"),
     (lambda f: _one(f, "purchased", 2), "'purchased': must be 0 or 1"),
     (lambda f: f.assign(purchased=0), "'purchased': only the value 0"),
-    (lambda f: f.assign(purchased=(f["day"] < 4).astype(int)), "in the train part: only the value 1"),
+    (
+        lambda f: f.assign(purchased=(f["day"] < 4).astype(int)),
+        "in the train part: only the value 1",
+    ),
     (lambda f: f[f["day"] < 2], "leaves the (validation|test) part empty"),
 ]
 
@@ -282,7 +303,9 @@ def test_the_most_frequent_category_fills_and_holes_of_both_kinds_are_marked():
     assert X.index[X["missingindicator_label"] == 1].tolist() == [1, 38]
     assert X.loc[[1, 38], ["label_a", "label_b", "label_c"]].to_numpy().tolist() == [[0, 1, 0]] * 2
     scale = train["later"].std(ddof=0)
-    assert X.loc[39, "later"] == pytest.approx((train["later"].median() - train["later"].mean()) / scale)
+    assert X.loc[39, "later"] == pytest.approx(
+        (train["later"].median() - train["later"].mean()) / scale
+    )
     assert prepared.report == {
         "rows_read": 40, "duplicates_removed": 0, "imputed": {"x": 1, "later": 1, "label": 2},
         "rows": {"train": 24, "validation": 8, "test": 8},
@@ -291,15 +314,30 @@ def test_the_most_frequent_category_fills_and_holes_of_both_kinds_are_marked():
     assert y.sort_index().tolist() == [int(k % 3 == 0) for k in range(40)]
     text = repr(prepared)
     assert text.startswith(
-        "24 train, 8 validation, 8 test rows with 7 features; of 40 rows read 0 were exact duplicates"
+        "24 train, 8 validation, 8 test rows with 7 features; of 40 rows read 0 were exact "
+        "duplicates"
     )
     assert text.endswith("4 missing values imputed")
 
 
 def test_what_is_preprocessed_when_nothing_is_said(log):
     prepared = preprocess_data(log)
-    assert set(NUMERIC) == {"activity", "price_sensitivity", "price", "stock", "quality", "popularity"}
-    said = {"outcome": "purchased", "split": "time", "validation": 0.2, "test": 0.2, "impute": "median", "seed": 0}
+    assert set(NUMERIC) == {
+        "activity",
+        "price_sensitivity",
+        "price",
+        "stock",
+        "quality",
+        "popularity",
+    }
+    said = {
+        "outcome": "purchased",
+        "split": "time",
+        "validation": 0.2,
+        "test": 0.2,
+        "impute": "median",
+        "seed": 0,
+    }
     same = preprocess_data(log, numeric=NUMERIC, categorical=CATEGORICAL, **said)
     pd.testing.assert_frame_equal(prepared.X_test, same.X_test)
     clicked = preprocess_data(log, outcome="clicked")

@@ -37,7 +37,7 @@ def ratings(*rows):
     return pd.DataFrame(rows, columns=["user_id", "item_id", "rating"])
 
 
-# ---- Coat ---------------------------------------------------------------------------------------------------------
+# ---- Coat ----------------------------------------------------------------------------------------
 
 
 def test_coat(own):
@@ -47,7 +47,9 @@ def test_coat(own):
     pd.testing.assert_frame_equal(frames["test"], ratings((0, 0, 3), (1, 2, 2)))
     users = pd.DataFrame({"user_id": [0, 1], "feature_0": [1, 0], "feature_1": [0, 1]})
     pd.testing.assert_frame_equal(frames["users"], users)
-    pd.testing.assert_frame_equal(frames["items"], pd.DataFrame({"item_id": [0, 1, 2], "feature_0": [1, 0, 1]}))
+    pd.testing.assert_frame_equal(
+        frames["items"], pd.DataFrame({"item_id": [0, 1, 2], "feature_0": [1, 0, 1]})
+    )
 
 
 @pytest.mark.parametrize(("gone", "left"), [("user", "items"), ("item", "users")])
@@ -62,7 +64,9 @@ def test_coat_s_attributes_are_optional(own, gone, left):
     ids=["Windows", "tabs, no last line end", "blanks"],
 )
 def test_white_space_does_not_matter(own, text):
-    pd.testing.assert_frame_equal(own("coat", COAT | {"train.ascii": text})["train"], ratings((0, 1, 5), (1, 0, 1)))
+    pd.testing.assert_frame_equal(
+        own("coat", COAT | {"train.ascii": text})["train"], ratings((0, 1, 5), (1, 0, 1))
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +102,7 @@ def test_wrong_coats(own, change, exception, message):
         own("coat", COAT | change)
 
 
-# ---- Yahoo! R3 ----------------------------------------------------------------------------------------------------
+# ---- Yahoo! R3 -----------------------------------------------------------------------------------
 
 
 def test_yahoo_r3(own):
@@ -133,5 +137,7 @@ def test_a_file_is_no_folder(tmp_path, kind):
     (tmp_path / "mine.txt").write_text("1\t2\t3\n")
     manifest = tmp_path / "sources.toml"
     manifest.write_text(f"[own]\nkind = '{kind}'\npath = 'mine.txt'\n")
-    with pytest.raises(s.SourceError, match=f"train.* is not there; `path =` must name the folder of kind '{kind}'"):
+    with pytest.raises(
+        s.SourceError, match=f"train.* is not there; `path =` must name the folder of kind '{kind}'"
+    ):
         s.load("own", manifest=manifest, raw=tmp_path)

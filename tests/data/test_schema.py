@@ -21,7 +21,11 @@ def test_what_is_not_asked_for_is_let_through():
         (FRAME, {"columns": ["a"], "complete": True}, "'a' has 1 missing value; impute"),
         (FRAME, {"columns": ["b"], "varying": True}, r"'b' is constant \(1 in 3 rows\)"),
         (FRAME, {"key": ["b", "c"], "name": "log"}, r"log: 1 row repeat the key \(b, c\)"),
-        (FRAME.assign(a=np.nan), {"columns": ["a"], "varying": True}, r"'a' holds only missing values \(3 rows\)"),
+        (
+            FRAME.assign(a=np.nan),
+            {"columns": ["a"], "varying": True},
+            r"'a' holds only missing values \(3 rows\)",
+        ),
         (FRAME.assign(a=[np.inf, -np.inf, 0]), {"columns": ["a"]}, "'a' has 2 infinite values"),
         (FRAME.iloc[:0], {}, "frame: has no rows"),
         (FRAME[["a", "a"]], {"columns": ["a"]}, "column 'a' stands 2 times"),
@@ -40,7 +44,9 @@ def test_ranges_are_closed_unless_said_otherwise():
         check_range([-1, 0.5, 2], 0, 1, name="share")
 
 
-@pytest.mark.parametrize("values", [[0, 1, 1], [0.0, 1.0, 1.0], [False, True, True], pd.array([0, 1, 1], dtype="Int8")])
+@pytest.mark.parametrize(
+    "values", [[0, 1, 1], [0.0, 1.0, 1.0], [False, True, True], pd.array([0, 1, 1], dtype="Int8")]
+)
 def test_binary_values_come_back_as_small_integers(values):
     found = check_binary(values, name="t")
     assert found.dtype == np.int8
@@ -66,7 +72,9 @@ def test_every_attribute_has_a_role():
 
 
 def test_what_is_asked_for_one_at_a_time():
-    """Missing values are no concern of a varying column, nor is constancy of a complete one; keys may be the columns asked for."""
+    """Missing values are no concern of a varying column, nor is constancy of a complete one; keys
+    may be the columns asked for.
+    """
     check_frame(FRAME, ["a"], varying=True)
     check_frame(FRAME, ["b"], complete=True)
     check_frame(FRAME, key=["a", "c"])

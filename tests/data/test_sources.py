@@ -1,4 +1,6 @@
-"""Real data by name: numbers from the literature (marked network), and what is skipped without them."""
+"""Real data by name: numbers from the literature (marked network), and what is skipped without
+them.
+"""
 
 import os
 
@@ -8,7 +10,8 @@ import pytest
 
 from causal_lib.data import sources as s
 
-SINGLE = 2**-24  # pyAgrum reads probabilities in single precision: half a unit in the last place below 1
+# pyAgrum reads probabilities in single precision: half a unit in the last place below 1
+SINGLE = 2**-24
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,8 @@ def test_real_obd(real):
         ("men", 34, (46, 69)),
         ("women", 46, (46, 46)),
     ]:
-        random, bts = frames["random", campaign], frames["bts", campaign]
+        random = frames["random", campaign]
+        bts = frames["bts", campaign]
         assert len(random) == len(bts) == 10_000
         assert (random["click"].sum(), bts["click"].sum()) == clicks
         assert np.allclose(
@@ -40,7 +44,8 @@ def test_real_obd(real):
         assert frames["items", campaign]["item_id"].tolist() == list(range(items))
         assert random.filter(like="affinity").shape[1] == items
     weights = 1 / 46 / frames["bts", "women"]["propensity_score"]
-    assert 2 <= weights.sum() ** 2 / (weights**2).sum() < 2.5  # effective sample size of the hopeless direction
+    # effective sample size of the hopeless direction
+    assert 2 <= weights.sum() ** 2 / (weights**2).sum() < 2.5
 
 
 @pytest.mark.network
@@ -53,7 +58,8 @@ def test_real_movielens(real):
     }
     counts = frames["ratings"]["rating"].value_counts().sort_index()
     assert counts.tolist() == [6_110, 11_370, 27_145, 34_174, 21_201]  # as published with the data
-    assert frames["ratings"].groupby("user_id").size().min() == 20  # users with fewer were left out by the publisher
+    # users with fewer were left out by the publisher
+    assert frames["ratings"].groupby("user_id").size().min() == 20
     assert frames["items"].loc[frames["items"]["release_year"].isna(), "item_id"].tolist() == [
         267,
         1412,
@@ -63,7 +69,8 @@ def test_real_movielens(real):
 
 @pytest.mark.network
 def test_real_lalonde(real):
-    nsw, cps = real("nsw"), real("cps")
+    nsw = real("nsw")
+    cps = real("cps")
     treated = nsw.loc[nsw["treat"] == 1, "re78"].mean()
     # Dehejia and Wahba (1999): 1,794 in the experiment, -8,498 against CPS-1; printed to the dollar
     assert treated - nsw.loc[nsw["treat"] == 0, "re78"].mean() == pytest.approx(1794, abs=0.5)
@@ -104,17 +111,22 @@ def test_real_asia_answers_as_published(real):
 
     # Lauritzen and Spiegelhalter (1988): a visit to Asia raises tuberculosis from 1.04% to 5%
     net = s.bayes_net("network-asia")
-    assert pyagrum.getPosterior(net, target="tub", evs={})[{"tub": "yes"}] == pytest.approx(0.0104, abs=SINGLE)
-    assert pyagrum.getPosterior(net, target="tub", evs={"asia": "yes"})[{"tub": "yes"}] == pytest.approx(
-        0.05, abs=SINGLE
+    assert pyagrum.getPosterior(net, target="tub", evs={})[{"tub": "yes"}] == pytest.approx(
+        0.0104, abs=SINGLE
     )
+    assert pyagrum.getPosterior(net, target="tub", evs={"asia": "yes"})[
+        {"tub": "yes"}
+    ] == pytest.approx(0.05, abs=SINGLE)
 
 
 def test_load_or_skip_says_what_was_skipped_and_ci_allows_none(tmp_path, capsys, monkeypatch):
     skipped = []
     monkeypatch.setenv("CI", "false")
     assert s.load_or_skip("nsw", skipped, raw=tmp_path) is None
-    assert skipped == ["real data 'nsw': nsw has not been fetched (nsw_mixtape.dta): run `causal-lib data fetch nsw`"]
+    assert skipped == [
+        "real data 'nsw': nsw has not been fetched (nsw_mixtape.dta): run "
+        "`causal-lib data fetch nsw`"
+    ]
     assert "SKIPPED real data 'nsw'" in capsys.readouterr().out
     monkeypatch.setenv("CI", "true")
     with pytest.raises(s.SourceError, match="has not been fetched"):
@@ -135,14 +147,19 @@ def test_real_priors_and_potential_outcomes(real):
     assert len(acic) == 11
     # the noise of the outcomes has mean 0 and one spread
     noise = np.concatenate(
-        [(acic[k][f"y{arm}"] - acic[k][f"mu{arm}"]).to_numpy() for k in range(1, 11) for arm in (0, 1)]
+        [
+            (acic[k][f"y{arm}"] - acic[k][f"mu{arm}"]).to_numpy()
+            for k in range(1, 11)
+            for arm in (0, 1)
+        ]
     )
     assert abs(noise.mean()) < 4 * noise.std() / np.sqrt(len(noise))
 
 
 @pytest.mark.network
 def test_real_credit(real):
-    german, cards = real("german_credit"), real("credit_cards")
+    german = real("german_credit")
+    cards = real("credit_cards")
     assert german["creditability"].value_counts().to_dict() == {"good": 700, "bad": 300}
     # the file holds sex in blocks, so it says nothing of the rows (data/README.md)
     sex = german["personal_status_and_sex"]
@@ -154,7 +171,9 @@ def test_real_credit(real):
 
 @pytest.mark.network
 def test_real_texts(real):
-    reviews, headlines, films = real("reviews"), real("headlines"), real("film_reviews")
+    reviews = real("reviews")
+    headlines = real("headlines")
+    films = real("film_reviews")
     assert reviews.shape == (23_486, 10)
     assert reviews["Review Text"].isna().sum() == 845
     assert reviews["Recommended IND"].isin([0, 1]).all()

@@ -64,7 +64,9 @@ def state(store):
 
 def assert_holds(store, tables):
     assert store.counts() == {name: len(frame) for name, frame in tables.items()}
-    assert [store.checksum(name) for name in tables] == [frame_checksum(frame) for frame in tables.values()]
+    assert [store.checksum(name) for name in tables] == [
+        frame_checksum(frame) for frame in tables.values()
+    ]
 
 
 @pytest.fixture
@@ -73,7 +75,8 @@ def store(url):
         yield store
 
 
-# --- the same contract on SQLite and on MySQL -----------------------------------------------------------------------
+# --- the same contract on SQLite and on MySQL
+# -----------------------------------------------------------------------
 
 
 def test_a_new_store_has_five_empty_tables_with_typed_columns(store):
@@ -93,7 +96,8 @@ def test_what_is_loaded_comes_back_exactly_and_in_the_order_of_the_key(store):
         assert_frame_equal(frame, before[name])  # inputs are never modified
         key = metadata.tables[name].primary_key.columns.keys()
         expected = frame.sort_values(key, ignore_index=True)
-        # equal to the last bit: floats travel as text in MySQL's protocol, but as the shortest text that is exact
+        # equal to the last bit: floats travel as text in MySQL's protocol, but as the shortest text
+        # that is exact
         assert_frame_equal(store.frame(name), expected, check_dtype=False, check_exact=True)
 
 
@@ -103,7 +107,8 @@ def test_load_appends_in_order_of_parents_and_create_keeps_what_is_there(store):
     halves = np.array_split(np.arange(len(tables["impressions"])), 2)
     for half in halves:
         store.load({"impressions": tables["impressions"].iloc[half]})
-    store.load({"ratings": tables["ratings"], "purchases": tables["purchases"]})  # children named first
+    # children named first
+    store.load({"ratings": tables["ratings"], "purchases": tables["purchases"]})
     store.create()
     assert_holds(store, tables)
 
@@ -126,7 +131,9 @@ def test_load_world_leaves_out_tables_without_rows(store):
 
 
 def test_extreme_numbers_survive(store):
-    users = make_tables()["users"][:4].assign(activity=[5e-324, 1.7976931348623157e308, -0.0, 0.1 + 0.2])
+    users = make_tables()["users"][:4].assign(
+        activity=[5e-324, 1.7976931348623157e308, -0.0, 0.1 + 0.2]
+    )
     users["user_id"] = [-(2**53), 0, 2**53 - 1, 2**53]
     store.load({"users": users})
     assert_holds(store, {"users": users, **{name: store.frame(name) for name in TABLES[1:]}})
@@ -134,13 +141,17 @@ def test_extreme_numbers_survive(store):
 
 @pytest.mark.parametrize("chunk_rows", [1, 7, 3_000, 10_000])
 def test_read_streams_chunks_of_at_most_the_size_asked_for(store, chunk_rows):
-    impressions = make_tables(n=100)["impressions"] if chunk_rows == 1 else make_tables()["impressions"]
+    impressions = (
+        make_tables(n=100)["impressions"] if chunk_rows == 1 else make_tables()["impressions"]
+    )
     tables = make_tables() | {"impressions": impressions}
     store.load({name: tables[name] for name in TABLES[:3]})
     parts = list(store.read("impressions", ["clicked", "day"], chunk_rows=chunk_rows))
     assert {len(part) for part in parts[:-1]} <= {chunk_rows}
     assert 1 <= len(parts[-1]) <= chunk_rows
-    expected = impressions.sort_values(["user_id", "item_id", "day"], ignore_index=True)[["clicked", "day"]]
+    expected = impressions.sort_values(["user_id", "item_id", "day"], ignore_index=True)[
+        ["clicked", "day"]
+    ]
     assert_frame_equal(pd.concat(parts, ignore_index=True), expected)
 
 
@@ -157,34 +168,109 @@ BAD = [  # table, change to its good frame, exception, message
     ("users", lambda f: f[:0], ValueError, "users: has no rows"),
     ("users", lambda f: f.drop(columns="activity"), ValueError, "users: no column 'activity'"),
     ("users", lambda f: f.assign(colour=1), ValueError, "users: the table has no column 'colour'"),
-    ("users", lambda f: pd.concat([f, f[:3]]), ValueError, r"users: 3 rows repeat the key \(user_id\)"),
-    ("users", lambda f: f.assign(activity=np.nan), ValueError, "users: column 'activity' holds only missing values"),
-    ("users", lambda f: f.assign(activity=np.inf), ValueError, "users: column 'activity' has 100 infinite values"),
-    ("users", lambda f: f.assign(age_band=3), ValueError, "users: column 'age_band' has 100 values that are not text"),
-    ("users", lambda f: f.assign(age_band="x" * 65), ValueError, "'age_band' has 100 values .* at most 64 characters"),
-    ("users", lambda f: f.assign(city_tier="2"), ValueError, "users: column 'city_tier' must hold numbers"),
-    ("users", lambda f: f.assign(city_tier=1.5), ValueError, "'city_tier' has 100 values that are not whole numbers"),
-    ("users", lambda f: f.assign(city_tier=5), ValueError, r"'city_tier': 100 values outside \[1, 4\], first 5"),
+    (
+        "users",
+        lambda f: pd.concat([f, f[:3]]),
+        ValueError,
+        r"users: 3 rows repeat the key \(user_id\)",
+    ),
+    (
+        "users",
+        lambda f: f.assign(activity=np.nan),
+        ValueError,
+        "users: column 'activity' holds only missing values",
+    ),
+    (
+        "users",
+        lambda f: f.assign(activity=np.inf),
+        ValueError,
+        "users: column 'activity' has 100 infinite values",
+    ),
+    (
+        "users",
+        lambda f: f.assign(age_band=3),
+        ValueError,
+        "users: column 'age_band' has 100 values that are not text",
+    ),
+    (
+        "users",
+        lambda f: f.assign(age_band="x" * 65),
+        ValueError,
+        "'age_band' has 100 values .* at most 64 characters",
+    ),
+    (
+        "users",
+        lambda f: f.assign(city_tier="2"),
+        ValueError,
+        "users: column 'city_tier' must hold numbers",
+    ),
+    (
+        "users",
+        lambda f: f.assign(city_tier=1.5),
+        ValueError,
+        "'city_tier' has 100 values that are not whole numbers",
+    ),
+    (
+        "users",
+        lambda f: f.assign(city_tier=5),
+        ValueError,
+        r"'city_tier': 100 values outside \[1, 4\], first 5",
+    ),
     (
         "items",
         lambda f: f.assign(price=-f["price"]),
         ValueError,
         r"items: column 'price': 50 values outside \(0, inf\]",
     ),
-    ("items", lambda f: f.assign(price=0.0), ValueError, r"items: column 'price': 50 values outside \(0, inf\]"),
+    (
+        "items",
+        lambda f: f.assign(price=0.0),
+        ValueError,
+        r"items: column 'price': 50 values outside \(0, inf\]",
+    ),
     ("items", lambda f: f.assign(stock=-1), ValueError, "items: column 'stock': 50 values outside"),
-    ("items", lambda f: f.assign(stock=2**31), ValueError, "items: column 'stock': 50 values outside"),
+    (
+        "items",
+        lambda f: f.assign(stock=2**31),
+        ValueError,
+        "items: column 'stock': 50 values outside",
+    ),
     (
         "impressions",
         lambda f: f.assign(propensity=0.0),
         ValueError,
         r"'propensity': 3000 values outside \(0, 1\], first 0",
     ),
-    ("impressions", lambda f: f.assign(propensity=1.01), ValueError, "'propensity': 3000 values outside"),
-    ("impressions", lambda f: f.assign(propensity=f["propensity"].where(f.index > 1)), ValueError, "2 missing values"),
-    ("impressions", lambda f: f.assign(position=0), ValueError, "impressions: column 'position': 3000 values outside"),
-    ("impressions", lambda f: f.assign(clicked=2), ValueError, r"'clicked': 3000 values outside \[0, 1\]"),
-    ("impressions", lambda f: pd.concat([f, f[:1]]), ValueError, "1 row.* repeat the key .user_id, item_id, day."),
+    (
+        "impressions",
+        lambda f: f.assign(propensity=1.01),
+        ValueError,
+        "'propensity': 3000 values outside",
+    ),
+    (
+        "impressions",
+        lambda f: f.assign(propensity=f["propensity"].where(f.index > 1)),
+        ValueError,
+        "2 missing values",
+    ),
+    (
+        "impressions",
+        lambda f: f.assign(position=0),
+        ValueError,
+        "impressions: column 'position': 3000 values outside",
+    ),
+    (
+        "impressions",
+        lambda f: f.assign(clicked=2),
+        ValueError,
+        r"'clicked': 3000 values outside \[0, 1\]",
+    ),
+    (
+        "impressions",
+        lambda f: pd.concat([f, f[:1]]),
+        ValueError,
+        "1 row.* repeat the key .user_id, item_id, day.",
+    ),
     (
         "impressions",
         lambda f: f.assign(user_id=f["user_id"].where(f.index > 1, -5)),
@@ -197,22 +283,44 @@ BAD = [  # table, change to its good frame, exception, message
         ValueError,
         "'item_id' has 3000 keys that items does",
     ),
-    ("purchases", lambda f: f.assign(price=-1.0), ValueError, "purchases: column 'price': 1500 values outside"),
-    ("purchases", lambda f: f.assign(exposed=2), ValueError, "purchases: column 'exposed': 1500 values outside"),
-    ("ratings", lambda f: f.assign(rating=6), ValueError, r"ratings: column 'rating': 750 values outside \[1, 5\]"),
+    (
+        "purchases",
+        lambda f: f.assign(price=-1.0),
+        ValueError,
+        "purchases: column 'price': 1500 values outside",
+    ),
+    (
+        "purchases",
+        lambda f: f.assign(exposed=2),
+        ValueError,
+        "purchases: column 'exposed': 1500 values outside",
+    ),
+    (
+        "ratings",
+        lambda f: f.assign(rating=6),
+        ValueError,
+        r"ratings: column 'rating': 750 values outside \[1, 5\]",
+    ),
     (
         "ratings",
         lambda f: f.assign(day=f["day"] + 9),
         ValueError,
         "'user_id', 'item_id', 'day' has 750 keys that purchases does",
     ),
-    ("clicks", lambda f: pd.DataFrame({"a": [1]}), ValueError, "no table 'clicks'; tables there: users, items"),
+    (
+        "clicks",
+        lambda f: pd.DataFrame({"a": [1]}),
+        ValueError,
+        "no table 'clicks'; tables there: users, items",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "change", "exception", "message"), BAD)
 @pytest.mark.parametrize("replace", [False, True])
-def test_a_bad_frame_is_refused_and_nothing_is_written(sqlite_url, name, change, exception, message, replace):
+def test_a_bad_frame_is_refused_and_nothing_is_written(
+    sqlite_url, name, change, exception, message, replace
+):
     tables = make_tables()
     with Store(sqlite_url).create() as store:
         store.load({"users": make_tables()["users"][:5]})
@@ -239,7 +347,13 @@ def test_parents_in_the_store_count_only_where_they_stay(store, replace, known):
 
 def test_keys_already_there_are_refused_and_the_whole_load_rolled_back(store):
     tables = make_tables()
-    store.load({"users": tables["users"], "items": tables["items"], "impressions": tables["impressions"][:1]})
+    store.load(
+        {
+            "users": tables["users"],
+            "items": tables["items"],
+            "impressions": tables["impressions"][:1],
+        }
+    )
     before = state(store)
     load = {"impressions": tables["impressions"], "purchases": tables["purchases"]}
     with pytest.raises(StoreError, match=r"refused the rows, nothing was written; .*replace=True"):
@@ -269,11 +383,14 @@ def test_keys_already_there_are_refused_and_the_whole_load_rolled_back(store):
 )
 def test_the_database_itself_refuses_what_the_checks_refuse(url, name, column, value):
     """Rows written by other programs, past `load`, meet the same rules."""
-    tables, table = make_tables(n=10), metadata.tables[name]
+    tables = make_tables(n=10)
+    table = metadata.tables[name]
     row = dict(tables[name].astype(object).iloc[0])
     with Store(url).create() as store:
         store.load({parent: tables[parent] for parent in TABLES[: TABLES.index(name)]})
-        with pytest.raises((sa.exc.IntegrityError, sa.exc.OperationalError), match=r"(?i)constraint|null"):
+        with pytest.raises(
+            (sa.exc.IntegrityError, sa.exc.OperationalError), match=r"(?i)constraint|null"
+        ):
             insert(store, table, row | {column: value})
         insert(store, table, row)  # only that value was at fault
 
@@ -283,7 +400,8 @@ def insert(store, table, row):
         connection.execute(table.insert(), row)
 
 
-# --- cut in the middle ----------------------------------------------------------------------------------------------
+# --- cut in the middle
+# ----------------------------------------------------------------------------------------------
 
 
 def on_insert(store, number, action):
@@ -303,7 +421,9 @@ def on_insert(store, number, action):
 @pytest.mark.mysql
 @pytest.mark.xdist_group("mysql")
 @pytest.mark.parametrize("replace", [False, True])
-def test_a_connection_killed_in_the_middle_leaves_mysql_as_it_was(mysql_url, kill_connection, monkeypatch, replace):
+def test_a_connection_killed_in_the_middle_leaves_mysql_as_it_was(
+    mysql_url, kill_connection, monkeypatch, replace
+):
     monkeypatch.setattr(store_module, "CHUNK_ROWS", 500)
     with Store(mysql_url).create() as store:
         store.load(make_tables(n=40, seed=3))
@@ -326,12 +446,17 @@ def test_a_connection_killed_in_the_middle_leaves_mysql_as_it_was(mysql_url, kil
 
 @pytest.mark.mysql
 @pytest.mark.xdist_group("mysql")
-def test_a_connection_killed_while_reading_is_a_store_error(mysql_url, kill_connection, monkeypatch):
-    users = make_tables(n=1, n_users=40_000)["users"].assign(age_band="🎁" * 64)  # 11 MB, more than sockets buffer
+def test_a_connection_killed_while_reading_is_a_store_error(
+    mysql_url, kill_connection, monkeypatch
+):
+    # 11 MB, more than sockets buffer
+    users = make_tables(n=1, n_users=40_000)["users"].assign(age_band="🎁" * 64)
     with Store(mysql_url).create() as store:
         store.load({"users": users})
         found = []
-        sa.event.listen(store._engine, "checkout", lambda dbapi, *rest: found.append(dbapi.thread_id()))
+        sa.event.listen(
+            store._engine, "checkout", lambda dbapi, *rest: found.append(dbapi.thread_id())
+        )
         reader = store.read("users", chunk_rows=10)
         next(reader)
         kill_connection(found[-1])
@@ -371,10 +496,14 @@ def test_a_process_killed_in_the_middle_leaves_sqlite_as_it_was(tmp_path, sqlite
         store.load(make_tables(n=200_000, n_users=1_000, n_items=200), replace=True)
     """
     environment = dict(os.environ, PYTHONPATH=str(paths.ROOT))
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    # the load had reached the file when it was killed: a journal is left, without which the file is not sound
-    file, journal = tmp_path / "shop.sqlite", tmp_path / "shop.sqlite-journal"
+    # the load had reached the file when it was killed: a journal is left, without which the file is
+    # not sound
+    file = tmp_path / "shop.sqlite"
+    journal = tmp_path / "shop.sqlite-journal"
     assert journal.stat().st_size > 0
     assert file.stat().st_size > 1_000_000
     with Store(sqlite_url) as store:
@@ -384,7 +513,8 @@ def test_a_process_killed_in_the_middle_leaves_sqlite_as_it_was(tmp_path, sqlite
     connection.close()
 
 
-# --- errors, and the password in none of them -----------------------------------------------------------------------
+# --- errors, and the password in none of them
+# -----------------------------------------------------------------------
 
 
 def password_of(url):
@@ -403,7 +533,9 @@ def assert_no_password(error, url):
 
 @pytest.fixture
 def closed_port():
-    """A port of this machine that refuses connections: it is taken, so that no server can start there, and nobody listens."""
+    """A port of this machine that refuses connections: it is taken, so that no server can start
+    there, and nobody listens.
+    """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -418,8 +550,14 @@ SECRET = quote("hunter2/@:%", safe="")
         ("mysql+pymysql//shop:hunter2@host/db", "URL cannot be read .*write mysql"),
         ("mysql+pymysql://shop:x@host:hunter2/db", "URL cannot be read .*write mysql"),
         ("hunter2", "URL cannot be read"),
-        (f"mysql://shop:{SECRET}@host/db", r"mysql://shop:\*\*\*@host/db: driver 'MySQLdb' is not installed"),
-        (f"nosql+pymysql://shop:{SECRET}@host/db", r"shop:\*\*\*@host/db: Can't load plugin: .*nosql"),
+        (
+            f"mysql://shop:{SECRET}@host/db",
+            r"mysql://shop:\*\*\*@host/db: driver 'MySQLdb' is not installed",
+        ),
+        (
+            f"nosql+pymysql://shop:{SECRET}@host/db",
+            r"shop:\*\*\*@host/db: Can't load plugin: .*nosql",
+        ),
         (
             "mysql+pymysql://shop@127.0.0.1:PORT/db?password=hunter2",
             r"shop@127.0.0.1:\d+/db: the server cannot be reached",
@@ -441,8 +579,14 @@ def test_an_unreachable_server_says_so_without_the_password(closed_port):
     url = f"mysql+pymysql://shop:{SECRET}@127.0.0.1:{closed_port}/db"
     store = Store(url)
     assert repr(store) == f"Store({url.replace(SECRET, '***')})"
-    for action in (store.create, store.counts, lambda: store.load({"users": make_tables()["users"]})):
-        with pytest.raises(StoreError, match="server cannot be reached; start it, or check host and port") as caught:
+    for action in (
+        store.create,
+        store.counts,
+        lambda: store.load({"users": make_tables()["users"]}),
+    ):
+        with pytest.raises(
+            StoreError, match="server cannot be reached; start it, or check host and port"
+        ) as caught:
             action()
         assert_no_password(caught.value, url)
 
@@ -452,7 +596,10 @@ def test_an_unreachable_server_says_so_without_the_password(closed_port):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda url: url.replace("shop:", "shop:not", 1), "user, password or database refused; check the URL .*1045"),
+        (
+            lambda url: url.replace("shop:", "shop:not", 1),
+            "user, password or database refused; check the URL .*1045",
+        ),
         (
             lambda url: url.replace("shop_", "shop_no", 1),
             "user, password or database refused; check the URL .*Unknown database",
@@ -485,7 +632,10 @@ def test_the_password_is_in_no_log_and_no_repr(url, caplog):
 
 
 def test_missing_tables_point_to_create(url):
-    with Store(url) as store, pytest.raises(StoreError, match=r"a table is missing; call create\(\) first"):
+    with (
+        Store(url) as store,
+        pytest.raises(StoreError, match=r"a table is missing; call create\(\) first"),
+    ):
         store.load({"users": make_tables()["users"]})
 
 
@@ -500,7 +650,9 @@ def test_a_locked_file_is_a_store_error(tmp_path, sqlite_url):
 
 def test_a_file_of_another_kind_is_a_store_error(tmp_path, sqlite_url):
     (tmp_path / "shop.sqlite").write_text("user_id,item_id\n" * 100)
-    with pytest.raises(StoreError, match=r"no SQLite file there; .*name another .file is not a database"):
+    with pytest.raises(
+        StoreError, match=r"no SQLite file there; .*name another .file is not a database"
+    ):
         Store(sqlite_url).create()
 
 
@@ -517,7 +669,8 @@ def test_a_bad_read_is_refused(sqlite_url, table, columns, chunk_rows, message):
         next(Store(sqlite_url).read(table, columns, chunk_rows=chunk_rows))
 
 
-# --- where the database is --------------------------------------------------------------------------------------------
+# --- where the database is
+# --------------------------------------------------------------------------------------------
 
 
 def test_the_url_comes_from_the_environment_else_a_file_under_data(tmp_path, monkeypatch):
@@ -526,7 +679,8 @@ def test_the_url_comes_from_the_environment_else_a_file_under_data(tmp_path, mon
     monkeypatch.delenv("CAUSAL_LIB_DB", raising=False)
     (tmp_path / "data").mkdir()
     with Store().create() as store:
-        assert repr(store) == "Store(sqlite:///data/shop.sqlite)"  # no absolute path in a notebook's output
+        # no absolute path in a notebook's output
+        assert repr(store) == "Store(sqlite:///data/shop.sqlite)"
     assert (tmp_path / "data" / "shop.sqlite").exists()
     monkeypatch.setenv("CAUSAL_LIB_DB", f"sqlite:///{tmp_path / 'other.sqlite'}")
     with Store().create():
@@ -535,11 +689,14 @@ def test_the_url_comes_from_the_environment_else_a_file_under_data(tmp_path, mon
         assert repr(store) == "Store(sqlite://)"
 
 
-# --- checksum ---------------------------------------------------------------------------------------------------------
+# --- checksum
+# ---------------------------------------------------------------------------------------------------------
 
 ROWS = st.lists(
     st.tuples(
-        st.integers(-(2**53), 2**53), st.floats(allow_nan=True, allow_infinity=False), st.text(max_size=5) | st.none()
+        st.integers(-(2**53), 2**53),
+        st.floats(allow_nan=True, allow_infinity=False),
+        st.text(max_size=5) | st.none(),
     ),
     min_size=1,
     max_size=20,
@@ -551,10 +708,15 @@ ROWS = st.lists(
 def test_checksum_forgets_order_and_types_and_nothing_else(rows, random):
     frame = pd.DataFrame(rows, columns=["a", "b", "c"]).astype({"c": object})
     shuffled = random.sample(rows, len(rows))
-    same = pd.DataFrame(shuffled, columns=["a", "b", "c"]).astype({"a": "Int64", "b": "Float64", "c": "str"})
+    same = pd.DataFrame(shuffled, columns=["a", "b", "c"]).astype(
+        {"a": "Int64", "b": "Float64", "c": "str"}
+    )
     assert frame_checksum(same[["c", "a", "b"]]) == frame_checksum(frame)
-    assert frame_checksum(frame.assign(b=frame["b"].mask(frame["b"] == 0, -0.0))) == frame_checksum(frame)
-    assert frame_checksum(pd.concat([frame, frame[:1]])) != frame_checksum(frame)  # a row that is there twice
+    assert frame_checksum(frame.assign(b=frame["b"].mask(frame["b"] == 0, -0.0))) == frame_checksum(
+        frame
+    )
+    # a row that is there twice
+    assert frame_checksum(pd.concat([frame, frame[:1]])) != frame_checksum(frame)
     row = random.randrange(len(rows))
     other = frame.copy()
     other.loc[row, "a"] = 2**53 - 1 if frame.loc[row, "a"] != 2**53 - 1 else 0
@@ -565,12 +727,15 @@ def test_checksum_forgets_order_and_types_and_nothing_else(rows, random):
 
 
 def test_checksum_is_the_same_in_another_process_and_release():
-    """A value written down once: were it to change, checksums kept from earlier would no longer compare."""
+    """A value written down once: were it to change, checksums kept from earlier would no longer
+    compare.
+    """
     frame = pd.DataFrame({"item_id": [1, 2], "price": [3.5, 4.0], "category": ["toys", "图书"]})
     assert frame_checksum(frame) == "9f4dee6aee3fb625"
 
 
-# --- size -------------------------------------------------------------------------------------------------------------
+# --- size
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_million_impressions_load_and_compare_equal(store):
@@ -582,10 +747,19 @@ def test_a_million_impressions_load_and_compare_equal(store):
 
 
 def test_ranges_of_all_numbers():
-    """What may stand in each column, by hand: ids exact in float64, whole numbers of MySQL, and the meaning of the column."""
-    whole, exact, any_number = 2**31 - 1, 2**53, np.inf
-    key = {"user_id": (-exact, exact, False), "item_id": (-exact, exact, False), "day": (-whole, whole, False)}
-    real, zero_or_one = (-any_number, any_number, False), (0, 1, False)
+    """What may stand in each column, by hand: ids exact in float64, whole numbers of MySQL, and the
+    meaning of the column.
+    """
+    whole = 2**31 - 1
+    exact = 2**53
+    any_number = np.inf
+    key = {
+        "user_id": (-exact, exact, False),
+        "item_id": (-exact, exact, False),
+        "day": (-whole, whole, False),
+    }
+    real = (-any_number, any_number, False)
+    zero_or_one = (0, 1, False)
     expected = {
         "users": {"user_id": key["user_id"], "city_tier": (1, 4, False), "activity": real, "price_sensitivity": real},
         "items": {
@@ -597,11 +771,18 @@ def test_ranges_of_all_numbers():
         "ratings": key | {"rating": (1, 5, False)},
     }  # fmt: skip
     found = {
-        name: {c.name: (c.info["low"], c.info["high"], c.info["open_low"]) for c in table.columns if c.info}
+        name: {
+            c.name: (c.info["low"], c.info["high"], c.info["open_low"])
+            for c in table.columns
+            if c.info
+        }
         for name, table in metadata.tables.items()
     }
     assert found == expected
-    parents = {name: {key.column.table.name for key in table.foreign_keys} for name, table in metadata.tables.items()}
+    parents = {
+        name: {key.column.table.name for key in table.foreign_keys}
+        for name, table in metadata.tables.items()
+    }
     assert parents == {
         "users": set(), "items": set(), "impressions": {"users", "items"}, "purchases": {"users", "items"},
         "ratings": {"purchases"},

@@ -34,12 +34,34 @@ def months():
     return pd.date_range("2024-01-01", periods=N)
 
 
-# name -> (frame, settings, code, severity, columns, what the message says: the problem, then the way out)
+# name -> (frame, settings, code, severity, columns, what the message says: the problem, then the
+# way out)
 CASES = {
-    "all missing": (rows(z=np.nan), {}, "all-missing", "error", "z", r"only missing values \(120 rows\); leave it out"),
-    "missing": (rows(z=holes(3)), {}, "missing", "error", "z", "has 3 missing values; impute .* or drop the rows"),
+    "all missing": (
+        rows(z=np.nan),
+        {},
+        "all-missing",
+        "error",
+        "z",
+        r"only missing values \(120 rows\); leave it out",
+    ),
+    "missing": (
+        rows(z=holes(3)),
+        {},
+        "missing",
+        "error",
+        "z",
+        "has 3 missing values; impute .* or drop the rows",
+    ),
     "one missing": (rows(z=holes(1)), {}, "missing", "error", "z", "has 1 missing value;"),
-    "missing category": (rows(z=[None, *COLOUR[1:]]), {}, "missing", "error", "z", "has 1 missing value; impute"),
+    "missing category": (
+        rows(z=[None, *COLOUR[1:]]),
+        {},
+        "missing",
+        "error",
+        "z",
+        "has 1 missing value; impute",
+    ),
     "missing, to be estimated": (
         rows(z=holes(3)),
         {"missing": "em"},
@@ -48,9 +70,30 @@ CASES = {
         "z",
         "has 3 missing values",
     ),
-    "infinite": (rows(z=holes(2, np.inf)), {}, "infinite", "error", "z", "has 2 infinite values; replace them"),
-    "minus infinite": (rows(z=holes(1, -np.inf)), {}, "infinite", "error", "z", "has 1 infinite value; replace"),
-    "constant": (rows(z=7.0), {}, "constant", "error", "z", r"is constant \(7.0 in 120 rows\); leave it out"),
+    "infinite": (
+        rows(z=holes(2, np.inf)),
+        {},
+        "infinite",
+        "error",
+        "z",
+        "has 2 infinite values; replace them",
+    ),
+    "minus infinite": (
+        rows(z=holes(1, -np.inf)),
+        {},
+        "infinite",
+        "error",
+        "z",
+        "has 1 infinite value; replace",
+    ),
+    "constant": (
+        rows(z=7.0),
+        {},
+        "constant",
+        "error",
+        "z",
+        r"is constant \(7.0 in 120 rows\); leave it out",
+    ),
     "constant text": (rows(z="x"), {}, "constant", "error", "z", r"is constant \(x in 120 rows\)"),
     "constant where complete": (
         rows(y=holes(50), z=[*"q" * 30, *"p" * (N - 30)]),
@@ -84,8 +127,22 @@ CASES = {
         "z",
         "has 1,001 levels; merge the rare ones or leave it out",
     ),
-    "date": (rows(z=months()), {}, "date", "error", "z", r"is a date; leave it out, or make it a number"),
-    "date with a zone": (rows(z=months().tz_localize("Asia/Shanghai")), {}, "date", "error", "z", "is a date"),
+    "date": (
+        rows(z=months()),
+        {},
+        "date",
+        "error",
+        "z",
+        r"is a date; leave it out, or make it a number",
+    ),
+    "date with a zone": (
+        rows(z=months().tz_localize("Asia/Shanghai")),
+        {},
+        "date",
+        "error",
+        "z",
+        "is a date",
+    ),
     "period": (rows(z=months().to_period("D")), {}, "date", "error", "z", "is a date"),
     "time of day": (
         rows(z=months() - months()[0]),
@@ -95,7 +152,14 @@ CASES = {
         "z",
         r"holds timedelta64\[..\] values; make them numbers",
     ),
-    "lists": (rows(z=[[1]] * N), {}, "unsupported", "error", "z", "holds list values; make them numbers"),
+    "lists": (
+        rows(z=[[1]] * N),
+        {},
+        "unsupported",
+        "error",
+        "z",
+        "holds list values; make them numbers",
+    ),
     "complex": (rows(z=A + 1j), {}, "unsupported", "error", "z", "holds complex128 values"),
     "mixed types": (
         rows(z=pd.Series([1, "x"] * (N // 2), dtype=object)),
@@ -161,9 +225,30 @@ CASES = {
         "",
         r"7 rows are too few for 2 columns \(4 encoded\): at least 8 are needed",
     ),
-    "few rows": (rows().head(9), {}, "few-rows", "warning", "", "9 rows are few for 2 columns: .* below 10; leave"),
-    "copy": (rows(z=A), {}, "duplicate", "error", "za", "'z' is a linear function of 'a'; leave one of them out"),
-    "affine copy": (rows(z=3 - 0.01 * A), {}, "duplicate", "error", "za", "is a linear function of 'a'; leave one"),
+    "few rows": (
+        rows().head(9),
+        {},
+        "few-rows",
+        "warning",
+        "",
+        "9 rows are few for 2 columns: .* below 10; leave",
+    ),
+    "copy": (
+        rows(z=A),
+        {},
+        "duplicate",
+        "error",
+        "za",
+        "'z' is a linear function of 'a'; leave one of them out",
+    ),
+    "affine copy": (
+        rows(z=3 - 0.01 * A),
+        {},
+        "duplicate",
+        "error",
+        "za",
+        "is a linear function of 'a'; leave one",
+    ),
     "boolean copy": (
         rows(y=A > 0, z=np.where(A > 0, "yes", "no")),
         {},
@@ -204,7 +289,14 @@ CASES = {
         "zy",
         "'z' is a linear function of 'y'; leave one of them out",
     ),
-    "sum": (rows(c=C, z=A - 2 * B), {}, "collinear", "error", "zab", "'z' is a linear function of 'a', 'b'; leave one"),
+    "sum": (
+        rows(c=C, z=A - 2 * B),
+        {},
+        "collinear",
+        "error",
+        "zab",
+        "'z' is a linear function of 'a', 'b'; leave one",
+    ),
     "sum over large means": (
         rows(c=C, z=(A + 1e6) + (B - 1e6)).assign(a=A + 1e6, b=B - 1e6),
         {},
@@ -251,7 +343,8 @@ CASES = {
         "leakage",
         "warning",
         "za",
-        "'z' of tier 0 is determined by 'a' of a later tier; if it was recorded after them, move it to their tier or leave",
+        "'z' of tier 0 is determined by 'a' of a later tier; if it was recorded after them, move "
+        "it to their tier or leave",
     ),
     "leak of a sum": (
         rows(c=C, z=A + B),
@@ -313,7 +406,8 @@ SEEN_IN_MOMENTS = {
 @pytest.mark.parametrize("case", [c for c in CASES if CASES[c][2] in SEEN_IN_MOMENTS])
 def test_statistics_alone_show_the_same(case):
     frame, settings, *_ = CASES[case]
-    stats, whole = Statistics.from_frame(frame), audit(frame, **settings)
+    stats = Statistics.from_frame(frame)
+    whole = audit(frame, **settings)
     alone = audit(stats, **settings)
     assert alone == whole == audit(frame, statistics=stats, **settings)
 
@@ -332,7 +426,9 @@ def test_constant_in_statistics():
 @pytest.mark.parametrize("mechanism", ["linear", "nonlinear"])
 def test_clean_data_have_no_error(kind, kinds, mechanism):
     for seed in range(5):
-        simulation = simulate(random_dag(15, kind=kind, seed=seed), 1000, kinds=kinds, mechanism=mechanism, seed=seed)
+        simulation = simulate(
+            random_dag(15, kind=kind, seed=seed), 1000, kinds=kinds, mechanism=mechanism, seed=seed
+        )
         knowledge = simulation.knowledge_of_tiers(4)
         result = audit(simulation.frame, knowledge=knowledge, strict=True)
         assert {f.code for f in result.findings} <= {"near-deterministic", "leakage", "rare-level"}
@@ -342,17 +438,25 @@ def test_clean_data_have_no_error(kind, kinds, mechanism):
 
 def test_what_is_declared_is_not_guessed_at():
     frame = rows(i=np.arange(N) % 5, t=(np.arange(N) % 9).astype(str), k=np.arange(N), f=A > 0)
-    assert {f.code for f in audit(frame).findings} == {"integer-codes", "numeric-text", "identifier"}
+    assert {f.code for f in audit(frame).findings} == {
+        "integer-codes",
+        "numeric-text",
+        "identifier",
+    }
     kinds = {"i": "numeric", "t": "categorical", "k": "numeric", "f": "binary"}
     assert audit(frame, kinds=kinds).findings == ()
 
 
 @given(st.integers(2, 4), st.integers(0, 10_000))
 def test_collinear_group_is_a_smallest_dependent_one(size, seed):
-    """Oracle: no proper subset of the named columns is dependent, the named columns are (ranks by numpy)."""
+    """Oracle: no proper subset of the named columns is dependent, the named columns are (ranks by
+    numpy).
+    """
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(60, 7)) @ rng.normal(size=(7, 7))
-    values = np.column_stack([values, values[:, :size] @ rng.choice([-2.0, 1.0, 3.0], size)])[:, rng.permutation(8)]
+    values = np.column_stack([values, values[:, :size] @ rng.choice([-2.0, 1.0, 3.0], size)])[
+        :, rng.permutation(8)
+    ]
     frame = pd.DataFrame(values, columns=list("abcdefgh"))
     (found,) = [f for f in audit(frame).findings if f.severity == "error"]
     centred = frame - frame.mean()
@@ -375,7 +479,13 @@ def test_functions_of_categories_agree_with_pandas(seed, k, m):
         return
     forth = (frame.groupby("a")["b"].nunique() < 2).all()
     back = (frame.groupby("b")["a"].nunique() < 2).all()
-    expected = [("duplicate", ("b", "a"))] if forth and back else [("function", ("b", "a"))] if forth else []
+    expected = (
+        [("duplicate", ("b", "a"))]
+        if forth and back
+        else [("function", ("b", "a"))]
+        if forth
+        else []
+    )
     expected = expected or ([("function", ("a", "b"))] if back else [])
     assert [(f.code, f.columns) for f in audit(frame).findings if f.severity == "error"] == expected
 
@@ -383,7 +493,9 @@ def test_functions_of_categories_agree_with_pandas(seed, k, m):
 def test_r_squared_of_a_near_deterministic_column_is_that_of_the_regression():
     z = A + B + C + 0.02 * E
     frame = rows(c=C, z=z, e=COLOUR)
-    X = np.column_stack([np.ones(N), A, B, C, pd.get_dummies(COLOUR, drop_first=True).to_numpy(dtype=float)])
+    X = np.column_stack(
+        [np.ones(N), A, B, C, pd.get_dummies(COLOUR, drop_first=True).to_numpy(dtype=float)]
+    )
     left = np.mean((z - X @ np.linalg.lstsq(X, z, rcond=None)[0]) ** 2) / z.var()
     assert audit(frame, near=left * 0.999).findings == ()
     found = audit(frame, near=left * 1.001).findings
@@ -396,14 +508,18 @@ def test_several_errors_are_listed_together_gravest_first():
     result = audit(frame)
     assert [f.severity for f in result.findings] == ["error"] * 3 + ["note"]
     with pytest.raises(
-        ValueError, match=r"^log:\n- column 'y' is constant .*\n- column 'z' has 3 .*\n- column 'k' is a linear"
+        ValueError,
+        match=r"^log:\n- column 'y' is constant .*\n- column 'z' has 3 .*\n- column 'k' is a linear",
     ):
         result.raise_errors("log")
     table = result.to_frame()
     assert table.columns.tolist() == ["severity", "code", "columns", "message"]
     assert table["columns"].tolist() == ["y", "z", "k, a", "i"]
     assert json.loads(json.dumps(result.to_dict()))["findings"][2]["columns"] == ["k", "a"]
-    start = "Audit of 120 rows and 6 columns: 3 errors, 1 note: constant (y); missing (z); duplicate (k, a); "
+    start = (
+        "Audit of 120 rows and 6 columns: 3 errors, 1 note: constant (y); missing (z); "
+        "duplicate (k, a); "
+    )
     assert repr(result) == start + "integer-codes (i)"
     assert result._repr_html_().count("<tr") == 5
     assert set(table["severity"]) <= set(SEVERITIES)
@@ -439,20 +555,31 @@ def test_only_flawed_columns():
 UNFIT = {
     "no frame": (lambda: audit([1]), TypeError, "DataFrame is needed, not list"),
     "no rows": (lambda: audit(rows().head(0)), ValueError, "has no rows"),
-    "name twice": (lambda: audit(rows().set_axis(["a", "a"], axis=1)), ValueError, "column 'a' stands 2 times"),
+    "name twice": (
+        lambda: audit(rows().set_axis(["a", "a"], axis=1)),
+        ValueError,
+        "column 'a' stands 2 times",
+    ),
     "kind of an absent column": (
         lambda: audit(rows(), kinds={"q": "numeric"}),
         ValueError,
         "no column 'q'; columns: a",
     ),
-    "unknown kind": (lambda: audit(rows(), kinds={"a": "text"}), ValueError, "unknown kind 'text' of column 'a'"),
+    "unknown kind": (
+        lambda: audit(rows(), kinds={"a": "text"}),
+        ValueError,
+        "unknown kind 'text' of column 'a'",
+    ),
     "knowledge of absent columns": (
         lambda: audit(rows(), knowledge=Knowledge(tiers=[["q"]])),
         ValueError,
         "knowledge names q",
     ),
     "graph of other columns": (
-        lambda: audit(Statistics.from_frame(rows()), knowledge=Knowledge().fixing(CausalGraph.from_edges("pq"))),
+        lambda: audit(
+            Statistics.from_frame(rows()),
+            knowledge=Knowledge().fixing(CausalGraph.from_edges("pq")),
+        ),
         ValueError,
         "knowledge names p, q",
     ),
@@ -486,7 +613,10 @@ def test_limits_of_codes_levels_and_identifiers():
     assert codes(few.assign(z=np.arange(30) % 3)) == ["integer-codes"]
     assert codes(few.head(29).assign(z=np.arange(29) % 3)) == []  # under ten rows a code
     thousand = pd.DataFrame(
-        {"a": np.random.default_rng(0).normal(size=2400), "z": [f"u{k % 1000}" for k in range(2400)]}
+        {
+            "a": np.random.default_rng(0).normal(size=2400),
+            "z": [f"u{k % 1000}" for k in range(2400)],
+        }
     )
     assert "many-levels" not in codes(thousand)
     assert codes(rows(z=["1", "x"] * (N // 2))) == []
@@ -495,7 +625,9 @@ def test_limits_of_codes_levels_and_identifiers():
 
 def test_what_is_allowed_is_not_raised_and_one_error_is_told_by_itself():
     frame = rows(z=A, y=1)
-    with pytest.raises(ValueError, match=r"^log: column 'z' is a linear function of 'a'; leave one of them out$"):
+    with pytest.raises(
+        ValueError, match=r"^log: column 'z' is a linear function of 'a'; leave one of them out$"
+    ):
         audit(frame).raise_errors("log", allow=("constant",))
     assert audit(frame).raise_errors(allow=("constant", "duplicate")).findings
     with pytest.raises(ValueError, match=r"^frame:\n- column"):
@@ -505,15 +637,21 @@ def test_what_is_allowed_is_not_raised_and_one_error_is_told_by_itself():
 def test_leaks_go_from_later_to_earlier_tiers_only():
     frame = rows(c=C, z=2 * A + 1e-3 * E)
     early = Knowledge(tiers=[["z"], ["a"]])
-    assert [f.columns for f in audit(frame, knowledge=early).findings if f.code == "leakage"] == [("z", "a")]
+    assert [f.columns for f in audit(frame, knowledge=early).findings if f.code == "leakage"] == [
+        ("z", "a")
+    ]
     turned = Knowledge(tiers=[["a"], ["z"]])
-    assert [f.columns for f in audit(frame, knowledge=turned).findings if f.code == "leakage"] == [("a", "z")]
+    assert [f.columns for f in audit(frame, knowledge=turned).findings if f.code == "leakage"] == [
+        ("a", "z")
+    ]
     same = Knowledge(tiers=[["a", "z"], ["c"]])
     assert [f for f in audit(frame, knowledge=same).findings if f.code == "leakage"] == []
     loose = Knowledge(tiers=[["z"], ["c"]])  # a stands in no tier
     assert [f for f in audit(frame, knowledge=loose).findings if f.code == "leakage"] == []
     (found,) = [
-        f for f in audit(frame, knowledge=Knowledge(tiers=[["c"], ["z"], ["a"]])).findings if f.code == "leakage"
+        f
+        for f in audit(frame, knowledge=Knowledge(tiers=[["c"], ["z"], ["a"]])).findings
+        if f.code == "leakage"
     ]
     assert "'z' of tier 1 is determined by 'a'" in found.message
     assert [f.code for f in audit(frame, knowledge=early, near=1e-9).findings] == []

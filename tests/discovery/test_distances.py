@@ -15,7 +15,9 @@ NAMES = "abcd"
 @st.composite
 def dags(draw):
     order = draw(st.permutations(range(4)))
-    upper = np.triu(np.array(draw(st.lists(st.booleans(), min_size=16, max_size=16))).reshape(4, 4), 1)
+    upper = np.triu(
+        np.array(draw(st.lists(st.booleans(), min_size=16, max_size=16))).reshape(4, 4), 1
+    )
     return CausalGraph.from_adjacency(upper[np.ix_(order, order)], NAMES)
 
 
@@ -23,7 +25,8 @@ def dags(draw):
 def test_shd_counts_pairs(first, second):
     pairs = itertools.combinations(range(4), 2)
     different = sum(
-        (first.marks[i, j], first.marks[j, i]) != (second.marks[i, j], second.marks[j, i]) for i, j in pairs
+        (first.marks[i, j], first.marks[j, i]) != (second.marks[i, j], second.marks[j, i])
+        for i, j in pairs
     )
     assert shd(first, second) == shd(second, first) == different
 
@@ -35,19 +38,26 @@ def test_distance_to_itself_is_nought(graph):
 
 
 def test_gadjid_reads_rows_as_causes():
-    # x -> y -> z, x -> z against its transpose: parents swapped, so adjusting by the estimate is wrong.
+    # x -> y -> z, x -> z against its transpose: parents swapped, so adjusting by the estimate is
+    # wrong.
     truth = CausalGraph.from_edges("xyz", ["x -> y", "y -> z", "x -> z"])
     assert _gadjid(truth).tolist() == [[0, 1, 1], [0, 0, 1], [0, 0, 0]]
     missing = CausalGraph.from_edges("xyz", ["x -> y", "y -> z"])
-    # Without x -> z, the only wrong claim by parent adjustment is y on z, which needs x: 1 of 6 ordered pairs.
+    # Without x -> z, the only wrong claim by parent adjustment is y on z, which needs x: 1 of 6
+    # ordered pairs.
     assert compare_graphs(missing, truth)["aid"] == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize(
     ("estimate", "truth", "expected"),
     [
-        # right, reversed, open, extra, missing: arrowheads at b, b, e found, at b, c, d, e true, one of them the same
-        (["a -> b", "c -> b", "c -- d", "d -> e"], ["a -> b", "b -> c", "c -> d", "a -> e"], (1 / 3, 1 / 4)),
+        # right, reversed, open, extra, missing: arrowheads at b, b, e found, at b, c, d, e true,
+        # one of them the same
+        (
+            ["a -> b", "c -> b", "c -- d", "d -> e"],
+            ["a -> b", "b -> c", "c -> d", "a -> e"],
+            (1 / 3, 1 / 4),
+        ),
         (["a -> b", "b -> c"], ["a -> b", "b -- c"], (1 / 2, 1.0)),
         (["a -- b"], ["a -> b"], (1.0, 0.0)),
         (["a -> b"], [], (0.0, 1.0)),
@@ -56,28 +66,43 @@ def test_gadjid_reads_rows_as_causes():
     ],
 )
 def test_arrowheads_counted_by_hand(estimate, truth, expected):
-    scores = compare_graphs(CausalGraph.from_edges("abcde", estimate), CausalGraph.from_edges("abcde", truth))
+    scores = compare_graphs(
+        CausalGraph.from_edges("abcde", estimate), CausalGraph.from_edges("abcde", truth)
+    )
     precision, recall = expected
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    assert [scores[f"arrowhead_{s}"] for s in ("precision", "recall", "f1")] == pytest.approx([precision, recall, f1])
+    assert [scores[f"arrowhead_{s}"] for s in ("precision", "recall", "f1")] == pytest.approx(
+        [precision, recall, f1]
+    )
 
 
 @given(dags(), dags())
 def test_skeleton_and_arrowhead_scores_are_those_of_edge_sets(first, second):
-    first, second = first.cpdag(), second.cpdag()
+    first = first.cpdag()
+    second = second.cpdag()
     scores = compare_graphs(first, second)
     for what, edges in (
-        ("skeleton", lambda g: {frozenset((a, b)) for a in NAMES for b in NAMES if g.skeleton[g.index(a), g.index(b)]}),
+        (
+            "skeleton",
+            lambda g: {
+                frozenset((a, b))
+                for a in NAMES
+                for b in NAMES
+                if g.skeleton[g.index(a), g.index(b)]
+            },
+        ),
         ("arrowhead", lambda g: {(a, b) for b in NAMES for a in g.parents(b)}),
     ):
-        found, true = edges(first), edges(second)
+        found = edges(first)
+        true = edges(second)
         assert scores[f"{what}_precision"] == (len(found & true) / len(found) if found else 1.0)
         assert scores[f"{what}_recall"] == (len(found & true) / len(true) if true else 1.0)
 
 
 @given(dags(), dags())
 def test_aid_and_sid_are_the_share_of_wrong_effects_in_a_linear_model(estimate, truth):
-    # With weights in general position, an adjustment is valid exactly when the population regression gives the effect.
+    # With weights in general position, an adjustment is valid exactly when the population
+    # regression gives the effect.
     weights = truth.adjacency * np.random.default_rng(0).uniform(0.5, 1.5, (4, 4))
     total = np.linalg.inv(np.eye(4) - weights)
     covariance = total.T @ total
@@ -117,21 +142,34 @@ def test_a_graph_that_is_no_class_still_gets_all_its_edges_directed():
 
 
 def test_directions_among_common_edges_by_hand():
-    """Right a -> b, reversed b - c, open c - d, missing a - e, extra d - e: a third of the common directions."""
+    """Right a -> b, reversed b - c, open c - d, missing a - e, extra d - e: a third of the common
+    directions.
+    """
     truth = CausalGraph.from_edges("abcde", ["a -> b", "b -> c", "c -> d", "a -> e"])
     estimate = CausalGraph.from_edges("edcba", ["a -> b", "c -> b", "c -- d", "d -> e"])
     scores = compare_graphs(estimate, truth)
     assert scores["shd"] == 4
     assert scores["direction_accuracy"] == pytest.approx(1 / 3)
-    assert (scores["skeleton_precision"], scores["skeleton_recall"], scores["skeleton_f1"]) == (3 / 4, 3 / 4, 3 / 4)
+    assert (scores["skeleton_precision"], scores["skeleton_recall"], scores["skeleton_f1"]) == (
+        3 / 4,
+        3 / 4,
+        3 / 4,
+    )
     nothing = compare_graphs(CausalGraph.from_edges("ab"), CausalGraph.from_edges("ab", ["a -> b"]))
     assert np.isnan(nothing["direction_accuracy"])
-    assert (nothing["skeleton_precision"], nothing["skeleton_recall"], nothing["skeleton_f1"]) == (1, 0, 0)
-    mixed = compare_graphs(CausalGraph.from_edges("ab", ["a <-> b"]), CausalGraph.from_edges("ab", ["a -> b"]))
+    assert (nothing["skeleton_precision"], nothing["skeleton_recall"], nothing["skeleton_f1"]) == (
+        1,
+        0,
+        0,
+    )
+    mixed = compare_graphs(
+        CausalGraph.from_edges("ab", ["a <-> b"]), CausalGraph.from_edges("ab", ["a -> b"])
+    )
     assert np.isnan(mixed["aid"])
     assert mixed["shd"] == 1
     classes = compare_graphs(
-        truth.cpdag(), CausalGraph.from_edges("abcde", ["b -> a", "b -> c", "c -> d", "a -> e"]).cpdag()
+        truth.cpdag(),
+        CausalGraph.from_edges("abcde", ["b -> a", "b -> c", "c -> d", "a -> e"]).cpdag(),
     )
     assert (classes["shd"], classes["aid"], classes["direction_accuracy"]) == (0, 0, 1)
     cycle = CausalGraph.from_edges("abc", ["a -> b", "b -> c", "c -> a"])
@@ -142,7 +180,8 @@ def test_directions_among_common_edges_by_hand():
 
 
 def test_precision_recall_and_f1_by_hand():
-    found, true = np.zeros((3, 3), dtype=bool), np.zeros((3, 3), dtype=bool)
+    found = np.zeros((3, 3), dtype=bool)
+    true = np.zeros((3, 3), dtype=bool)
     assert precision_recall_f1(found, true) == (1, 1, 1)
     found[[0, 0, 1, 2], [1, 2, 2, 0]] = True
     true[[0, 1], [1, 2]] = True

@@ -30,8 +30,14 @@ TOLD = {
 }
 """What the methods tell beyond the keys that all have."""
 ABLE = [name for name, method in METHODS.items() if method.knowledge != "none"]
-SETTINGS = {"cdnod": {"context": "x"}, "dagma": {"standardise": False}, "graph_network": {"steps": 150}}
-"""What `TRUTH` needs: a context for CD-NOD, the raw scale (equal noise) for DAGMA, and little work of the graph network."""
+SETTINGS = {
+    "cdnod": {"context": "x"},
+    "dagma": {"standardise": False},
+    "graph_network": {"steps": 150},
+}
+"""What `TRUTH` needs: a context for CD-NOD, the raw scale (equal noise) for DAGMA, and little work
+of the graph network.
+"""
 
 
 def linear(graph, n, seed, noise="normal"):
@@ -69,10 +75,14 @@ def data_for(method, seed=0):
 
 
 def run(method, data=None, **changes):
-    return discover(data_for(method) if data is None else data, method=method, **SETTINGS.get(method, {}) | changes)
+    return discover(
+        data_for(method) if data is None else data,
+        method=method,
+        **SETTINGS.get(method, {}) | changes,
+    )
 
 
-# ---- every method -------------------------------------------------------------------------------------------
+# ---- every method --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -84,15 +94,19 @@ def test_an_asymmetric_graph_with_every_direction_identified(method, seed):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_permuted_and_renamed_columns_give_the_permuted_graph(method):
-    data, names = data_for(method), {"w": "b, c", "x": "x", "y": "=", "z": "a"}
-    found, other = run(method, data), run(method, data.rename(columns=names)[["a", "=", "b, c", "x"]])
+    data = data_for(method)
+    names = {"w": "b, c", "x": "x", "y": "=", "z": "a"}
+    found = run(method, data)
+    other = run(method, data.rename(columns=names)[["a", "=", "b, c", "x"]])
     assert CausalGraph([names[n] for n in found.names], found.marks) == other
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_repeatable_silent_and_without_traces(method, recwarn, capfd, bars_at_once):
-    data, states = data_for(method), (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
-    before, first = data.copy(), run(method, data, seed=7)
+    data = data_for(method)
+    states = (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
+    before = data.copy()
+    first = run(method, data, seed=7)
     assert all(run(method, data, seed=7) == first for _ in range(2))
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states  # noqa: NPY002
     pd.testing.assert_frame_equal(data, before)
@@ -103,7 +117,8 @@ def test_repeatable_silent_and_without_traces(method, recwarn, capfd, bars_at_on
 @pytest.mark.parametrize("method", ["miic", "greedy"])
 def test_no_file_is_left_by_what_reads_files(method, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    learner, seen = pyagrum.BNLearner, []
+    learner = pyagrum.BNLearner
+    seen = []
 
     def watched(source, *rest):
         seen.append(os.listdir(tmp_path))
@@ -152,7 +167,10 @@ KNOWN = {
 def test_knowledge_is_honoured_exactly_or_refused(method, known):
     knowledge = KNOWN[known]
     if method not in ABLE:
-        with pytest.raises(ValueError, match="cannot honour knowledge; methods that can: order, flop, pc, fci, cdnod"):
+        with pytest.raises(
+            ValueError,
+            match="cannot honour knowledge; methods that can: order, flop, pc, fci, cdnod",
+        ):
             run(method, knowledge=knowledge)
     elif method == "fci" and knowledge.forbidden:
         with pytest.raises(ValueError, match="'fci' cannot honour forbidden edges"):
@@ -164,7 +182,8 @@ def test_knowledge_is_honoured_exactly_or_refused(method, known):
         context = {"context": "w"} if method == "cdnod" and known == "tiers turned round" else {}
         found = run(method, knowledge=knowledge, **context)
         assert knowledge.violations(found) == []
-        # the searches themselves keep to it, so that nothing is left to impose; PC forgets required edges, FLOP all
+        # the searches themselves keep to it, so that nothing is left to impose; PC forgets required
+        # edges, FLOP all
         assert found.info["overruled"] == [] or method in ("flop", "pc", "cdnod", "fci")
         assert found.kind in ("DAG", "CPDAG", "PAG", "ADMG")
 
@@ -173,9 +192,14 @@ def test_knowledge_is_honoured_exactly_or_refused(method, known):
 def test_right_tiers_orient_a_chain(method):
     chain = CausalGraph.from_edges(["c", "a", "b"], ["a -> b", "b -> c"])
     rng = np.random.default_rng(0)
-    a, noise = rng.random(3000) < 0.5, rng.random((2, 3000)) < 0.1
+    a = rng.random(3000) < 0.5
+    noise = rng.random((2, 3000)) < 0.1
     discrete = pd.DataFrame({"c": a ^ noise[0] ^ noise[1], "a": a, "b": a ^ noise[0]})
-    data = discrete if method in DISCRETE else linear(chain, 3000, 0, "uniform" if method == "lingam" else "normal")
+    data = (
+        discrete
+        if method in DISCRETE
+        else linear(chain, 3000, 0, "uniform" if method == "lingam" else "normal")
+    )
     changes = {"context": "a"} if method == "cdnod" else {}
     found = run(method, data, knowledge=Knowledge(tiers=[["a"], ["b"], ["c"]]), **changes)
     if method == "fci":
@@ -188,10 +212,13 @@ def test_right_tiers_orient_a_chain(method):
 @pytest.mark.parametrize("method", ON_STATISTICS)
 def test_statistics_are_as_good_as_rows(method):
     data = data_for(method)
-    found, same = run(method, data), run(method, Statistics.from_frame(data))
+    found = run(method, data)
+    same = run(method, Statistics.from_frame(data))
     assert same == found
     assert same.info["rows"] == len(data)
-    assert (same.info["score"] is None) or same.info["score"] == pytest.approx(found.info["score"], rel=1e-5)
+    assert (same.info["score"] is None) or same.info["score"] == pytest.approx(
+        found.info["score"], rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -223,11 +250,14 @@ def test_two_valued_columns_mean_the_same_whatever_their_type(method, dtype):
     other = _dtypes(data)[dtype]
     if method == "lingam" and dtype in ("object", "text", "category"):
         with pytest.raises(
-            ValueError, match="'lingam' takes numbers, column 'w' is a category; others take it: order, flop"
+            ValueError,
+            match="'lingam' takes numbers, column 'w' is a category; others take it: order, flop",
         ):
             run(method, other)
     else:
-        changes = {"steps": 50} if method == "dagma" else {"restarts": 2} if method == "greedy" else {}
+        changes = (
+            {"steps": 50} if method == "dagma" else {"restarts": 2} if method == "greedy" else {}
+        )
         changes |= {"standardise": True} if method == "dagma" else {}
         assert run(method, other, **changes) == run(method, data, **changes)
 
@@ -236,15 +266,24 @@ def _bad(n=60):
     data = linear(TRUTH, n, 0).round(3)
     return {
         "missing": (data.assign(w=data["w"].mask(data.index < 3)), "'w' has 3 missing values"),
-        "infinite": (data.assign(x=data["x"].mask(data.index < 1, np.inf)), "'x' has 1 infinite value"),
+        "infinite": (
+            data.assign(x=data["x"].mask(data.index < 1, np.inf)),
+            "'x' has 1 infinite value",
+        ),
         "constant": (data.assign(k=3.0), "'k' is constant"),
         "duplicate": (data.assign(k=2 * data["x"] + 1), "'[kx]' is a linear function of '[kx]'"),
-        "collinear": (data.assign(k=data["x"] - data["y"]), "is a linear function of '[kxy]', '[kxy]'"),
+        "collinear": (
+            data.assign(k=data["x"] - data["y"]),
+            "is a linear function of '[kxy]', '[kxy]'",
+        ),
         "n < d": (data.head(3), "3 rows are too few for 4 columns"),
         "two identical rows": (pd.concat([data.head(1)] * 2), "is constant"),
         "no rows": (data.head(0), "no rows"),
         "no columns": (data[[]], "no columns"),
-        "identifier": (data.assign(k=[f"u{i}" for i in range(n)]), "'k' has a different level in each"),
+        "identifier": (
+            data.assign(k=[f"u{i}" for i in range(n)]),
+            "'k' has a different level in each",
+        ),
         "mixed": (data.assign(k=[1, "one"] * (n // 2)), "'k' mixes"),
         "dates": (data.assign(k=pd.date_range("2024", periods=n)), "'k' is a date"),
         "lists": (data.assign(k=[[1], [2, 3]] * (n // 2)), "'k' holds list"),
@@ -259,9 +298,12 @@ def _bad(n=60):
 @pytest.mark.parametrize("method", METHODS)
 def test_bad_tables_are_refused_before_any_search(method, case):
     data, message = _bad()[case]
-    if case == "collinear" and method in DISCRETE:  # for tables of levels no matter; these numbers are none
+    # for tables of levels no matter; these numbers are none
+    if case == "collinear" and method in DISCRETE:
         message = "'w' is a number of 60 values; set bins=k"
-    if (case == "collinear" and METHODS[method].functions) or (case == "missing" and METHODS[method].missing):
+    if (case == "collinear" and METHODS[method].functions) or (
+        case == "missing" and METHODS[method].missing
+    ):
         assert run(method, data).names == tuple(data.columns)
         return
     with pytest.raises(ValueError, match=message):
@@ -281,7 +323,9 @@ def test_few_and_repeated_rows_are_no_trouble(method):
 
 
 def _spike(n):
-    return pd.DataFrame({"x": np.arange(n) == 0, "y": np.random.default_rng(0).random(n)}).astype(float)
+    return pd.DataFrame({"x": np.arange(n) == 0, "y": np.random.default_rng(0).random(n)}).astype(
+        float
+    )
 
 
 @pytest.mark.parametrize(
@@ -297,9 +341,11 @@ def _spike(n):
         ("grasp", {"depth": 0}, "depth=0 must be a whole number from 1"),
         ("flop", {"restarts": 2.5}, "restarts=2.5 must be a whole number"),
         ("ges", {"restarts": 2}, "'ges' has no setting 'restarts'; settings: penalty"),
-        ("cdnod", {"context": "day"}, "context='day': name the column that tells time or domain; columns: w, x, y, z"),
+        ("cdnod", {"context": "day"}, "context='day': name the column that tells time or domain; "
+                                      "columns: w, x, y, z"),
         ("cdnod", {"knowledge": Knowledge(tiers=[["y"], ["x"]])}, "context 'x' stands in tier 1"),
-        ("miic", {"data": linear(TRUTH, 50, 0)}, "'w' is a number of 50 values; set bins=k .* a method for numbers: order, flop"),
+        ("miic", {"data": linear(TRUTH, 50, 0)}, "'w' is a number of 50 values; set bins=k .* a "
+                                                 "method for numbers: order, flop"),
         ("greedy", {"bins": 1}, "bins=1 must be a whole number from 2"),
         ("lingam", {"data": _spike(600_000)}, "'x' has a value over 700 standard deviations off"),
         ("lingam", {"knowledge": Knowledge([["x"], ["y"]], required=[("y", "w"), ("w", "x")])}, "lead from a later tier back"),
@@ -311,7 +357,7 @@ def test_settings_out_of_range_are_refused(method, changes, message):
         run(method, data, **changes)
 
 
-# ---- Gaussian scores ----------------------------------------------------------------------------------------
+# ---- Gaussian scores -----------------------------------------------------------------------------
 
 
 def _bic(graph, data, penalty):
@@ -320,7 +366,9 @@ def _bic(graph, data, penalty):
     for name in graph.names:
         parents = np.column_stack([np.ones(len(data)), *(data[p] for p in graph.parents(name))])
         residual = data[name] - parents @ np.linalg.lstsq(parents, data[name], rcond=None)[0]
-        total += len(data) * np.log(residual.var(ddof=0)) + penalty * np.log(len(data)) * len(graph.parents(name))
+        total += len(data) * np.log(residual.var(ddof=0)) + penalty * np.log(len(data)) * len(
+            graph.parents(name)
+        )
     return total
 
 
@@ -328,7 +376,9 @@ def _bic(graph, data, penalty):
 def test_scores_are_the_bic_of_standardised_data(method):
     data = linear(TRUTH, 300, 0)
     found = run(method, data, penalty=1.5)
-    assert found.info["score"] == pytest.approx(_bic(TRUTH, (data - data.mean()) / data.std(ddof=0), 1.5), rel=1e-9)
+    assert found.info["score"] == pytest.approx(
+        _bic(TRUTH, (data - data.mean()) / data.std(ddof=0), 1.5), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("method", ["boss", "grasp"])
@@ -340,13 +390,17 @@ def test_few_rows_of_the_same_covariance_give_the_search_on_all(method):
     data = pd.DataFrame(values / values.std(axis=0), columns=list("abcdef"))
     random.seed(0)
     engine = {"boss": BOSS.boss, "grasp": GRaSP.grasp}[method]
-    theirs = engine(data.to_numpy(), parameters={"lambda_value": 1.0}, verbose=False, node_names=list("abcdef"))
+    theirs = engine(
+        data.to_numpy(), parameters={"lambda_value": 1.0}, verbose=False, node_names=list("abcdef")
+    )
     assert run(method, data, penalty=2.0, restarts=0) == CausalGraph.from_causallearn(theirs)
 
 
 def test_boss_does_not_depend_on_the_order_of_the_columns():
     data = linear(TRUTH, 1000, 1)
-    assert all(run("boss", data[list(order)]) == TRUTH for order in itertools.permutations(TRUTH.names))
+    assert all(
+        run("boss", data[list(order)]) == TRUTH for order in itertools.permutations(TRUTH.names)
+    )
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
@@ -369,11 +423,14 @@ def test_no_dag_no_score():
 def test_one_column_methods_refuse_blocks_of_statistics(method):
     columns = np.random.default_rng(0).integers([3, 2], size=(100, 2)).astype(str)
     stats = Statistics.from_frame(pd.DataFrame(columns, columns=["x", "y"]))
-    with pytest.raises(ValueError, match=r"variable 'x' has 3 levels .* method for mixed data: order, pc, fci, cdnod"):
+    with pytest.raises(
+        ValueError,
+        match=r"variable 'x' has 3 levels .* method for mixed data: order, pc, fci, cdnod",
+    ):
         run(method, stats)
 
 
-# ---- LiNGAM -------------------------------------------------------------------------------------------------
+# ---- LiNGAM --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("edge", ["a -> b", "b -> a"])
@@ -389,7 +446,7 @@ def test_lingam_takes_a_forbidden_edge_for_no_edge_not_for_no_path():
     assert discover(data, method="lingam", knowledge=Knowledge(forbidden=[("a", "c")])) == truth
 
 
-# ---- discrete data ------------------------------------------------------------------------------------------
+# ---- discrete data -------------------------------------------------------------------------------
 
 CLINIC = CausalGraph.from_edges(
     ["xray", "smoke", "tub", "lung", "either", "bronc", "dysp"],
@@ -398,21 +455,28 @@ CLINIC = CausalGraph.from_edges(
 
 
 def _clinic(n, seed):
-    """Draws like those of the network 'asia' (Lauritzen and Spiegelhalter 1988), its deterministic 'or' made noisy."""
+    """Draws like those of the network 'asia' (Lauritzen and Spiegelhalter 1988), its deterministic
+    'or' made noisy.
+    """
     rng = np.random.default_rng(seed)
 
     def draw(*probabilities, by=()):
-        return (rng.random(n) < np.array(probabilities)[sum(2**k * v.astype(int) for k, v in enumerate(by))]).astype(
-            bool
-        )
+        return (
+            rng.random(n)
+            < np.array(probabilities)[sum(2**k * v.astype(int) for k, v in enumerate(by))]
+        ).astype(bool)
 
     smoke, tub = rng.random((2, n)) < [[0.5], [0.2]]
-    lung, bronc = draw(0.05, 0.4, by=[smoke]), draw(0.3, 0.6, by=[smoke])
+    lung = draw(0.05, 0.4, by=[smoke])
+    bronc = draw(0.3, 0.6, by=[smoke])
     either = draw(0.02, 0.9, 0.9, 0.98, by=[lung, tub])
-    columns = {"xray": draw(0.05, 0.95, by=[either]), "dysp": draw(0.1, 0.7, 0.8, 0.9, by=[either, bronc])}
-    return pd.DataFrame({"smoke": smoke, "tub": tub, "lung": lung, "either": either, "bronc": bronc} | columns)[
-        list(CLINIC.names)
-    ].replace({True: "yes", False: "no"})
+    columns = {
+        "xray": draw(0.05, 0.95, by=[either]),
+        "dysp": draw(0.1, 0.7, 0.8, 0.9, by=[either, bronc]),
+    }
+    return pd.DataFrame(
+        {"smoke": smoke, "tub": tub, "lung": lung, "either": either, "bronc": bronc} | columns
+    )[list(CLINIC.names)].replace({True: "yes", False: "no"})
 
 
 @pytest.mark.parametrize(
@@ -422,7 +486,9 @@ def _clinic(n, seed):
     ids=["miic", "miic-mdl", "greedy", "greedy-bdeu", "chisq", "gsq", "mixed", "order"],
 )  # fmt: skip
 def test_a_clinic_of_yes_and_no(method, changes):
-    distances = compare_graphs(discover(_clinic(10_000, 0), method=method, **changes), CLINIC.cpdag())
+    distances = compare_graphs(
+        discover(_clinic(10_000, 0), method=method, **changes), CLINIC.cpdag()
+    )
     assert distances["skeleton_f1"] >= 0.92  # one edge of seven missing or added
     assert distances["shd"] <= 2
 
@@ -430,17 +496,23 @@ def test_a_clinic_of_yes_and_no(method, changes):
 def test_miic_marks_a_hidden_common_cause():
     rng = np.random.default_rng(1)
     a, b, hidden = rng.random((3, 20_000)) < 0.5
-    x, y = (rng.random(20_000) < np.array([0.05, 0.5, 0.95])[hidden + own.astype(int)] for own in (a, b))
+    x, y = (
+        rng.random(20_000) < np.array([0.05, 0.5, 0.95])[hidden + own.astype(int)] for own in (a, b)
+    )
     found = discover(pd.DataFrame({"a": a, "x": x, "y": y, "b": b}), method="miic")
     assert found == CausalGraph.from_edges("axyb", ["a -> x", "x <-> y", "b -> y"])
     with_tiers = discover(
-        pd.DataFrame({"x": x, "y": y, "a": a}), method="miic", knowledge=Knowledge([["a"], ["x"], ["y"]])
+        pd.DataFrame({"x": x, "y": y, "a": a}),
+        method="miic",
+        knowledge=Knowledge([["a"], ["x"], ["y"]]),
     )
     assert with_tiers.edges == ["x -> y", "a -> x"]
 
 
 def test_fci_on_levels():
-    found = discover(_clinic(10_000, 0)[["tub", "lung", "either", "xray"]], method="fci", test="gsq")
+    found = discover(
+        _clinic(10_000, 0)[["tub", "lung", "either", "xray"]], method="fci", test="gsq"
+    )
     assert set(found.edges) == {"tub o-> either", "lung o-> either", "either -> xray"}
 
 
@@ -451,7 +523,9 @@ def test_the_greedy_score_is_the_bic_counted_by_hand():
         parents = sorted(TRUTH.parents(name))
         groups = data.groupby([*parents, name]).size() if parents else data[name].value_counts()
         whole = groups.groupby(level=parents).transform("sum") if parents else len(data)
-        total += -2 * (groups * np.log(groups / whole)).sum() + np.log(len(data)) * 2 ** len(parents)
+        total += -2 * (groups * np.log(groups / whole)).sum() + np.log(len(data)) * 2 ** len(
+            parents
+        )
     found = discover(data, method="greedy")
     assert found == TRUTH
     assert found.info["score"] == pytest.approx(total, rel=1e-9)
@@ -465,7 +539,9 @@ def test_restarts_free_the_greedy_search():
 
 
 @pytest.mark.parametrize(
-    ("method", "changes"), [("miic", {}), ("greedy", {}), ("pc", {"test": "gsq"})], ids=lambda v: str(v)
+    ("method", "changes"),
+    [("miic", {}), ("greedy", {}), ("pc", {"test": "gsq"})],
+    ids=lambda v: str(v),
 )
 def test_tables_of_levels_take_a_category_that_is_a_function_of_another(method, changes):
     rng = np.random.default_rng(0)
@@ -480,12 +556,15 @@ def test_tables_of_levels_take_a_category_that_is_a_function_of_another(method, 
 
 def test_numbers_are_cut_into_quantile_bins_only_when_asked():
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"x": rng.normal(size=900), "b": rng.random(900) < 0.5, "k": rng.integers(3, size=900) * 10})
+    frame = pd.DataFrame(
+        {"x": rng.normal(size=900), "b": rng.random(900) < 0.5, "k": rng.integers(3, size=900) * 10}
+    )
     codes, encoding = discretise(frame, 3)
     assert encoding == {"x": "3 quantile bins"}
     assert codes["x"].value_counts().to_dict() == {0: 300, 1: 300, 2: 300}
     assert (
-        frame.groupby(codes["x"])["x"].max().iloc[:-1].to_numpy() < frame.groupby(codes["x"])["x"].min().iloc[1:]
+        frame.groupby(codes["x"])["x"].max().iloc[:-1].to_numpy()
+        < frame.groupby(codes["x"])["x"].min().iloc[1:]
     ).all()
     assert codes["k"].tolist() == (frame["k"] // 10).tolist()
     with pytest.raises(ValueError, match="'k' is a number of 3 values; set bins=k"):
@@ -502,12 +581,15 @@ def test_binned_numbers_find_the_collider(method):
     assert found.info["encoding"]["x"] == "3 quantile bins"
 
 
-# ---- encoding -----------------------------------------------------------------------------------------------
+# ---- encoding ------------------------------------------------------------------------------------
 
 
 def test_encode_keeps_the_scale_of_numbers_where_asked():
-    frame = pd.DataFrame({"x": [0.0, 4.0, 0.0, 4.0], "c": list("abab"), "b": [True, False, False, True]})
-    raw, standard = encode(frame, standardise=False)[0], encode(frame)[0]
+    frame = pd.DataFrame(
+        {"x": [0.0, 4.0, 0.0, 4.0], "c": list("abab"), "b": [True, False, False, True]}
+    )
+    raw = encode(frame, standardise=False)[0]
+    standard = encode(frame)[0]
     np.testing.assert_allclose(raw.std(axis=0), [2, 1, 0.5])
     np.testing.assert_allclose(raw, standard * [2, 1, 0.5])
 
@@ -530,7 +612,14 @@ DEFAULTS = {
     "boss": {"penalty": 2.0, "restarts": 5},
     "grasp": {"penalty": 2.0, "restarts": 5, "depth": 3},
     "lingam": {},
-    "dagma": {"model": "linear", "l1": 0.01, "threshold": 0.2, "hidden": 10, "steps": 500, "standardise": True},
+    "dagma": {
+        "model": "linear",
+        "l1": 0.01,
+        "threshold": 0.2,
+        "hidden": 10,
+        "steps": 500,
+        "standardise": True,
+    },
     "additive": {"penalty": 2.0},
     "graph_network": {"l1": None, "hidden": 6, "steps": 1000, "gain": 8.0},
     "pretrained": {"threshold": 0.4, "unfamiliar": "order"},
@@ -549,11 +638,15 @@ def test_the_defaults_of_every_method():
 
 
 def test_numbers_are_encoded_by_hand():
-    """Of two levels no scaling is needed; ordered ones go by rank; scores of a nominal one are those of its level means."""
+    """Of two levels no scaling is needed; ordered ones go by rank; scores of a nominal one are
+    those of its level means.
+    """
     frame = pd.DataFrame(
         {
             "x": [1.0, 2.0, 4.0, 9.0],
-            "grade": pd.Categorical(list("hlml"), categories=["l", "m", "h", "unused"], ordered=True),
+            "grade": pd.Categorical(
+                list("hlml"), categories=["l", "m", "h", "unused"], ordered=True
+            ),
             "sex": list("mffm"),
         }
     )
@@ -565,7 +658,9 @@ def test_numbers_are_encoded_by_hand():
 
 
 def test_the_scores_of_levels_correlate_most_with_the_other_columns():
-    """Levels of 10, 30 and 60 rows: no scores have a larger sum of squared correlations with two columns."""
+    """Levels of 10, 30 and 60 rows: no scores have a larger sum of squared correlations with two
+    columns.
+    """
     rng = np.random.default_rng(0)
     level = np.repeat([0, 1, 2], [10, 30, 60])
     frame = pd.DataFrame({"c": np.array(list("pqr"))[level]})
@@ -601,18 +696,23 @@ def test_levels_are_cut_by_hand():
     assert discretise(frame[["k", "c"]], None)[1] == {}
     with pytest.raises(ValueError, match="column 'three' is a number of 3 values; set bins=k"):
         discretise(frame[["k", "three"]], None)
-    with pytest.raises(ValueError, match="column 'three': 2 quantile bins fall into one; raise bins"):
+    with pytest.raises(
+        ValueError, match="column 'three': 2 quantile bins fall into one; raise bins"
+    ):
         discretise(pd.DataFrame({"three": [0, 0, 0, 0, 0, 0, 1, 2]}), 2)
 
 
 @pytest.mark.parametrize("penalty", [1.0, 2.0, 3.0])
 def test_the_bic_of_blocks_by_hand(penalty):
-    """x -> c -> y with a category of three levels: 1 x 2 and 2 x 1 parameters, log-determinants by regression residuals."""
+    """x -> c -> y with a category of three levels: 1 x 2 and 2 x 1 parameters, log-determinants by
+    regression residuals.
+    """
     rng = np.random.default_rng(1)
     level = np.arange(90) % 3
     frame = pd.DataFrame({"x": level + rng.normal(size=90), "c": np.array(list("pqr"))[level]})
     frame["y"] = np.array([0.0, 2, 1])[level] + rng.normal(size=90)
-    stats, graph = Statistics.from_frame(frame), CausalGraph.from_edges("xcy", ["x -> c", "c -> y"])
+    stats = Statistics.from_frame(frame)
+    graph = CausalGraph.from_edges("xcy", ["x -> c", "c -> y"])
     dummies = pd.get_dummies(frame["c"], drop_first=True, dtype=float).to_numpy()
 
     def left(target, given):
@@ -620,7 +720,8 @@ def test_the_bic_of_blocks_by_hand(penalty):
         rest = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
         return np.linalg.det(np.atleast_2d(rest.T @ rest / 90))
 
-    y, x = frame["y"].to_numpy()[:, None], frame["x"].to_numpy()[:, None]
+    y = frame["y"].to_numpy()[:, None]
+    x = frame["x"].to_numpy()[:, None]
     fit = np.log(left(dummies, x) / left(dummies, np.zeros((90, 0)))) + np.log(
         left(y, dummies) / left(y, np.zeros((90, 0)))
     )
@@ -630,7 +731,9 @@ def test_the_bic_of_blocks_by_hand(penalty):
 
 
 def test_what_each_method_asks_for():
-    """Knowledge used while searching but for one that imposes it and three that refuse it; rows, kinds of variables, exceptions."""
+    """Knowledge used while searching but for one that imposes it and three that refuse it; rows,
+    kinds of variables, exceptions.
+    """
     assert {n: m.knowledge for n, m in METHODS.items() if m.knowledge != "search"} == {
         "flop": "after", "ges": "none", "boss": "none", "grasp": "none",
     }  # fmt: skip
@@ -640,8 +743,12 @@ def test_what_each_method_asks_for():
     mixed = dict.fromkeys(["order", "pc", "fci", "cdnod", "graph_network", "pretrained"], "mixed")
     scored = dict.fromkeys(["flop", "ges", "boss", "grasp", "dagma", "additive"], "scored")
     assert kinds == mixed | scored | {"lingam": "numeric", "miic": "discrete", "greedy": "discrete"}
-    assert {name for name, method in METHODS.items() if method.functions or method.missing} == {"pretrained"}
-    choices = {n: {k: v for k, v in m.settings.items() if isinstance(v, tuple)} for n, m in METHODS.items()}
+    assert {name for name, method in METHODS.items() if method.functions or method.missing} == {
+        "pretrained"
+    }
+    choices = {
+        n: {k: v for k, v in m.settings.items() if isinstance(v, tuple)} for n, m in METHODS.items()
+    }
     tests = ("fisherz", "chisq", "gsq", "mixed")
     assert {name: told for name, told in choices.items() if told} == {
         "pc": {"test": tests}, "fci": {"test": tests}, "cdnod": {"test": ("mixed", *tests[:3])},
@@ -651,7 +758,9 @@ def test_what_each_method_asks_for():
 
 
 def test_few_rows_have_the_correlations_and_a_penalty_of_the_same_weight():
-    """Fisher's information goes with the rows: 50 of them at n / 50 of the weight, so penalty · ln n · 50 / (n ln 50)."""
+    """Fisher's information goes with the rows: 50 of them at n / 50 of the weight, so penalty · ln
+    n · 50 / (n ln 50).
+    """
     correlation = np.array([[1, 0.6, -0.2], [0.6, 1, 0.1], [-0.2, 0.1, 1]])
     rows, weight = _few_rows(correlation, 4000, 1.5)
     assert rows.shape == (50, 3)
@@ -670,4 +779,6 @@ def test_the_score_of_boss_is_the_bic_of_its_graph():
     for method in ("boss", "grasp", "flop", "ges"):
         for penalty in (1.0, 3.0):
             found = discover(data, method=method, penalty=penalty)
-            assert found.info["score"] == pytest.approx(bic(stats, found, penalty=penalty), abs=1e-6)
+            assert found.info["score"] == pytest.approx(
+                bic(stats, found, penalty=penalty), abs=1e-6
+            )

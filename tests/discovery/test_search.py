@@ -17,14 +17,18 @@ def _linear(graph, n, seed):
     rng = np.random.default_rng(seed)
     data = pd.DataFrame(index=range(n), columns=graph.names, dtype=float)
     for name in graph.order():
-        signal = sum(rng.choice([-1, 1]) * rng.uniform(0.7, 1.2) * data[p] for p in sorted(graph.parents(name)))
+        signal = sum(
+            rng.choice([-1, 1]) * rng.uniform(0.7, 1.2) * data[p]
+            for p in sorted(graph.parents(name))
+        )
         data[name] = signal + rng.normal(size=n)
     return (data - data.mean()) / data.std()
 
 
 @pytest.mark.parametrize("method", GAUSSIAN)
 def test_engines_keep_directions_on_an_asymmetric_collider(method):
-    # x -> z <- y, z -> w: every direction is identified, and no two variables play the same part after renaming.
+    # x -> z <- y, z -> w: every direction is identified, and no two variables play the same part
+    # after renaming.
     truth = CausalGraph.from_edges(["w", "x", "y", "z"], ["x -> z", "y -> z", "z -> w"])
     found = discover(_linear(truth, 2000, seed=3), method=method)
     assert found == truth
@@ -64,7 +68,16 @@ def test_same_data_same_graph_whatever_the_scale_and_order(log):
 def test_flop_on_few_rows_of_the_same_covariance_is_flop_on_all(log):
     from flopsearch import flop
 
-    names = ["activity", "price", "quality", "popularity", "stock", "exposed", "clicked", "purchased"]
+    names = [
+        "activity",
+        "price",
+        "quality",
+        "popularity",
+        "stock",
+        "exposed",
+        "clicked",
+        "purchased",
+    ]
     theirs = np.asarray(flop(encode(log[names])[0], 2.0, restarts=200))
     ours = discover(log[names], method="flop")
     assert (ours.adjacency == (theirs == 1)).all()
@@ -87,16 +100,22 @@ def test_encode_orders_nominal_levels_by_what_they_predict():
     rng = np.random.default_rng(0)
     level = rng.integers(4, size=2000)
     effect = np.array([3.0, -1.0, 2.0, 0.0])
-    frame = pd.DataFrame({"c": np.array(list("pqrs"))[level], "x": effect[level] + 0.1 * rng.normal(size=2000)})
+    frame = pd.DataFrame(
+        {"c": np.array(list("pqrs"))[level], "x": effect[level] + 0.1 * rng.normal(size=2000)}
+    )
     values, encoding = encode(frame)
     assert encoding == {"c": "optimal scaling"}
     assert abs(np.corrcoef(values.T)[0, 1]) > 0.99  # codes in alphabetical order would give 0.33
-    np.testing.assert_allclose([values.mean(axis=0), values.std(axis=0)], [[0, 0], [1, 1]], atol=1e-12)
+    np.testing.assert_allclose(
+        [values.mean(axis=0), values.std(axis=0)], [[0, 0], [1, 1]], atol=1e-12
+    )
 
 
 def test_impose_reports_what_it_changed():
     found = CausalGraph.from_edges("abcd", ["b -> a", "a -- c", "c -> d"])
-    knowledge = Knowledge(tiers=[["a"], ["b", "c"]], forbidden=[("c", "d"), ("d", "c")], required=[("b", "d")])
+    knowledge = Knowledge(
+        tiers=[["a"], ["b", "c"]], forbidden=[("c", "d"), ("d", "c")], required=[("b", "d")]
+    )
     graph, overruled = impose(found, knowledge)
     assert set(graph.edges) == {"a -> b", "a -> c", "b -> d"}
     assert sorted(overruled) == ["b -> a turned", "b -> d added", "c -> d removed"]
@@ -106,12 +125,20 @@ def test_cycles_are_undone_but_not_what_is_known():
     found = CausalGraph.from_edges("abcd", ["a -> b", "b -> c", "c -> a", "c -> d"])
     graph, dropped = without_cycles(found, Knowledge(required=[("a", "b")]))
     assert graph.edges == ["a -> b", "a -- c", "b -- c", "c -> d"]
-    assert dropped == ["b -> c undirected, it stood in a cycle", "c -> a undirected, it stood in a cycle"]
+    assert dropped == [
+        "b -> c undirected, it stood in a cycle",
+        "c -> a undirected, it stood in a cycle",
+    ]
 
 
 def test_what_a_pag_leaves_open_is_not_undirected():
     found = CausalGraph.from_edges("abcd", ["a -> b", "b -> c", "c -> a", "c <-> d"])
-    assert without_cycles(found, mark=CIRCLE)[0].edges == ["a o-o b", "a o-o c", "b o-o c", "c <-> d"]
+    assert without_cycles(found, mark=CIRCLE)[0].edges == [
+        "a o-o b",
+        "a o-o c",
+        "b o-o c",
+        "c <-> d",
+    ]
     tiers = Knowledge(tiers=[["d"], ["c"]])
     open_ = CausalGraph.from_edges("abcd", ["a o-> b", "c <-> d", "b o-o c"])
     assert impose(open_, tiers) == (open_, [])
@@ -139,21 +166,37 @@ def _frame(**columns):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: discover(_frame(), method="magic"), "unknown method 'magic'; known: order, flop, pc"),
-        (lambda: discover(_frame(), alpha=0.1), "method 'order' has no setting 'alpha'; settings: penalty, restarts"),
+        (
+            lambda: discover(_frame(), method="magic"),
+            "unknown method 'magic'; known: order, flop, pc",
+        ),
+        (
+            lambda: discover(_frame(), alpha=0.1),
+            "method 'order' has no setting 'alpha'; settings: penalty, restarts",
+        ),
         (lambda: discover(_frame(d=np.nan)), "column 'd' holds only missing values"),
         (lambda: discover(_frame(d=[np.nan] * 3 + [1.0] * 47)), "column 'd' has 3 missing values"),
         (lambda: discover(_frame(d=[np.inf] + [1.0] * 49)), "column 'd' has 1 infinite value"),
         (lambda: discover(_frame(d=7)), "column 'd' is constant"),
-        (lambda: discover(_frame(d=lambda f: f["a"] * 2)), "column '[ad]' is a linear function of '[ad]'"),
-        (lambda: discover(_frame(d=lambda f: f["a"] - f["b"])), "is a linear function of '[abd]', '[abd]'"),
+        (
+            lambda: discover(_frame(d=lambda f: f["a"] * 2)),
+            "column '[ad]' is a linear function of '[ad]'",
+        ),
+        (
+            lambda: discover(_frame(d=lambda f: f["a"] - f["b"])),
+            "is a linear function of '[abd]', '[abd]'",
+        ),
         (lambda: discover(_frame().head(5)), "5 rows are too few for 3 columns"),
         (lambda: discover(_frame().head(0)), "has no rows"),
         (lambda: discover(_frame(), knowledge=Knowledge(tiers=[["q"]])), "knowledge names q"),
-        (lambda: compare_graphs(CausalGraph.from_edges("ab"), CausalGraph.from_edges("ac")), "variables differ: b, c"),
+        (
+            lambda: compare_graphs(CausalGraph.from_edges("ab"), CausalGraph.from_edges("ac")),
+            "variables differ: b, c",
+        ),
         (
             lambda: compare_graphs(
-                CausalGraph.from_edges("abc", ["a -> b", "b -> c", "c -> a"]), CausalGraph.from_edges("abc")
+                CausalGraph.from_edges("abc", ["a -> b", "b -> c", "c -> a"]),
+                CausalGraph.from_edges("abc"),
             ),
             "cyclic graph|directed cycle",
         ),
@@ -177,7 +220,12 @@ def test_bad_input(call, message):
         (["a <-> b"], {"required": [("b", "a")]}, ["b -> a"], ["b -> a added"]),
         (["a -> b"], {"required": [("b", "a")]}, ["b -> a"], ["a -> b turned"]),
         (["a -- b", "b -- c"], {"required": [("a", "b")]}, ["a -> b", "b -> c"], []),
-        (["b -> a", "b -- c"], {"tiers": [["a"], ["b", "c"]]}, ["a -> b", "b -> c"], ["b -> a turned"]),
+        (
+            ["b -> a", "b -- c"],
+            {"tiers": [["a"], ["b", "c"]]},
+            ["a -> b", "b -> c"],
+            ["b -> a turned"],
+        ),
     ],
 )
 def test_knowledge_is_imposed_on_every_kind_of_edge(edges, knowledge, expected, overruled):
@@ -217,9 +265,15 @@ def test_what_is_told_of_an_answer():
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=[3, 4])
     found = discover(frame, method="ges", seed=7, penalty=1)
     assert found.names == ("3", "4")
-    assert (found.info["rows"], found.info["seed"], found.info["settings"]) == (40, 7, {"penalty": 1.0})
+    assert (found.info["rows"], found.info["seed"], found.info["settings"]) == (
+        40,
+        7,
+        {"penalty": 1.0},
+    )
     assert found.info["overruled"] == []
     known = Knowledge(required=[("3", "4")])
-    told = discover(frame, method="pc", knowledge=Knowledge(tiers=[["4"], ["3"]], required=[("4", "3")]))
+    told = discover(
+        frame, method="pc", knowledge=Knowledge(tiers=[["4"], ["3"]], required=[("4", "3")])
+    )
     assert told.edges == ["4 -> 3"]
     assert discover(frame, method="pc", knowledge=known).edges == ["3 -> 4"]

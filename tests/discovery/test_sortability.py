@@ -15,15 +15,22 @@ UNIT = np.array([-1.0, 0.0, 1.0])
 
 
 def _paths_oracle(graph, criterion):
-    """Every directed path of networkx, those of one length between the same two counted once; ties count half."""
+    """Every directed path of networkx, those of one length between the same two counted once; ties
+    count half.
+    """
     net = graph.to_networkx()
     found = {
-        (a, b, len(path)) for a in graph.names for b in graph.names if a != b for path in nx.all_simple_paths(net, a, b)
+        (a, b, len(path))
+        for a in graph.names
+        for b in graph.names
+        if a != b
+        for path in nx.all_simple_paths(net, a, b)
     }
     if not found:
         return float("nan")
     score = [
-        0.5 if np.isclose(criterion[a], criterion[b], rtol=1e-9) else criterion[a] < criterion[b] for a, b, _ in found
+        0.5 if np.isclose(criterion[a], criterion[b], rtol=1e-9) else criterion[a] < criterion[b]
+        for a, b, _ in found
     ]
     return np.mean(score)
 
@@ -34,7 +41,8 @@ def _paths_oracle(graph, criterion):
         (["a -> b", "b -> c"], (1, 2, 3), 1.0),
         (["a -> b", "b -> c"], (3, 2, 1), 0.0),
         (["a -> b", "b -> c"], (2, 1, 3), 2 / 3),  # a -> b wrong; b -> c and a -> b -> c right
-        (["a -> b", "b -> c", "a -> c"], (2, 1, 3), 3 / 4),  # a to c counts for each of its two lengths
+        # a to c counts for each of its two lengths
+        (["a -> b", "b -> c", "a -> c"], (2, 1, 3), 3 / 4),
         (["a -> b", "b -> c"], (1, 1, 3), 2.5 / 3),  # a tie is half
         (["a -> c", "b -> c"], (1, 3, 2), 1 / 2),
     ],
@@ -47,7 +55,9 @@ def test_varsortability_by_hand(edges, scales, expected):
 @given(st.integers(0, 500), st.sampled_from([1, 2, 3]), st.booleans())
 def test_sortability_counts_paths(seed, degree, ties):
     graph = random_dag(8, degree=degree, seed=seed)
-    values = np.random.default_rng(seed).normal(size=(40, 8)) @ np.random.default_rng(seed + 1).normal(size=(8, 8))
+    values = np.random.default_rng(seed).normal(size=(40, 8)) @ np.random.default_rng(
+        seed + 1
+    ).normal(size=(8, 8))
     if ties:
         values = values / values.std(axis=0) * (np.arange(8) % 3 + 1)
     frame = pd.DataFrame(values, columns=graph.names)
@@ -55,13 +65,18 @@ def test_sortability_counts_paths(seed, degree, ties):
     assert varsortability(frame, graph) == pytest.approx(expected, nan_ok=True)
     r2 = {}
     for name in graph.names:
-        y, X = frame[name], np.column_stack([np.ones(40), frame.drop(columns=name)])
-        r2[name] = 1 - np.sum((y - X @ np.linalg.lstsq(X, y, rcond=None)[0]) ** 2) / np.sum((y - y.mean()) ** 2)
+        y = frame[name]
+        X = np.column_stack([np.ones(40), frame.drop(columns=name)])
+        r2[name] = 1 - np.sum((y - X @ np.linalg.lstsq(X, y, rcond=None)[0]) ** 2) / np.sum(
+            (y - y.mean()) ** 2
+        )
     assert r2_sortability(frame, graph) == pytest.approx(_paths_oracle(graph, r2), nan_ok=True)
 
 
 def test_a_graph_without_edges_has_none():
-    assert np.isnan(varsortability(pd.DataFrame({"a": UNIT, "b": 2 * UNIT}), CausalGraph.from_edges("ab")))
+    assert np.isnan(
+        varsortability(pd.DataFrame({"a": UNIT, "b": 2 * UNIT}), CausalGraph.from_edges("ab"))
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -95,14 +110,17 @@ def test_r2_rises_along_the_order_of_dense_linear_data():
 
 
 def test_sorting_by_variance_solves_raw_data_only():
-    raw, scaled = [], []
+    raw = []
+    scaled = []
     for seed in range(5):
         graph = random_dag(15, seed=seed)
         frame = simulate(graph, 2000, weights=(1.0, 2.0), seed=seed).frame
         found = sort_and_regress(frame, "variance")
         raw.append(compare_graphs(found, graph)["arrowhead_f1"])
         scaled.append(
-            compare_graphs(sort_and_regress((frame - frame.mean()) / frame.std(), "random"), graph)["arrowhead_f1"]
+            compare_graphs(sort_and_regress((frame - frame.mean()) / frame.std(), "random"), graph)[
+                "arrowhead_f1"
+            ]
         )
         assert found.kind == "DAG"
         assert found.info["method"] == "sort-and-regress by variance"
@@ -142,7 +160,10 @@ CASES = {
         lambda: varsortability(FRAME.assign(b=list("pq") * 15), GRAPH),
         "column 'b' is str; sorting needs numbers",
     ),
-    "copy": (lambda: r2_sortability(FRAME.assign(b=FRAME["a"]), GRAPH), "'b' is a linear function of 'a'"),
+    "copy": (
+        lambda: r2_sortability(FRAME.assign(b=FRAME["a"]), GRAPH),
+        "'b' is a linear function of 'a'",
+    ),
     "undirected": (
         lambda: varsortability(FRAME, CausalGraph.from_edges("ab", ["a -- b"])),
         "sortability needs a DAG; edge 'a -- b'",
@@ -151,7 +172,10 @@ CASES = {
         lambda: sort_and_regress(FRAME, "beauty"),
         "by='beauty' is unknown; choose from variance, r2, random",
     ),
-    "collinear": (lambda: sort_and_regress(FRAME.assign(c=FRAME["a"] + FRAME["b"])), "is a linear function of"),
+    "collinear": (
+        lambda: sort_and_regress(FRAME.assign(c=FRAME["a"] + FRAME["b"])),
+        "is a linear function of",
+    ),
     "few rows": (lambda: sort_and_regress(FRAME.head(5)), "5 rows are too few for 2 columns"),
 }
 
@@ -164,17 +188,25 @@ def test_bad_input(case):
 
 
 def test_regressions_on_what_stands_before_are_adaptive_lassos():
-    """By hand: each column on those of smaller variance, scaled by the sizes of its least-squares coefficients."""
+    """By hand: each column on those of smaller variance, scaled by the sizes of its least-squares
+    coefficients.
+    """
     rng = np.random.default_rng(2)
     a, b = rng.normal(size=(2, 400))
-    frame = pd.DataFrame({"late": 3 * a - 2 * b + rng.normal(size=400), "b": 0.9 * b, "a": 1.4 * a + 0.5 * b})
+    frame = pd.DataFrame(
+        {"late": 3 * a - 2 * b + rng.normal(size=400), "b": 0.9 * b, "a": 1.4 * a + 0.5 * b}
+    )
     found = sort_and_regress(frame, "variance")
     assert found.info["order"] == ["b", "a", "late"]
     values = (frame - frame.mean()).to_numpy()
     for target, before in ((2, [1]), (0, [1, 2])):
         scale = np.abs(np.linalg.lstsq(values[:, before], values[:, target], rcond=None)[0])
         lasso = LassoLarsIC(criterion="bic").fit(values[:, before] * scale, values[:, target])
-        np.testing.assert_allclose(found.info["weights"][before, target], lasso.coef_ * scale, rtol=1e-8)
+        np.testing.assert_allclose(
+            found.info["weights"][before, target], lasso.coef_ * scale, rtol=1e-8
+        )
     assert not found.info["weights"][0].any()
     with_default = sort_and_regress(frame, "random")
-    assert with_default.info["order"] == [frame.columns[k] for k in np.argsort(np.random.default_rng(0).random(3))]
+    assert with_default.info["order"] == [
+        frame.columns[k] for k in np.argsort(np.random.default_rng(0).random(3))
+    ]

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from causal_lib.discovery.bootstrap import edge_stability
-from causal_lib.discovery.stability import Stability, calibration, calibration_error, reliability_table
+from causal_lib.discovery.stability import (
+    Stability,
+    calibration,
+    calibration_error,
+    reliability_table,
+)
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
@@ -27,7 +32,8 @@ def _statistics(signs):
 
 def _by_sign(sample):
     sign = {1: ["a -> b"], -1: ["b -> a"], 0: ["a -- b"], 2: [], 3: ["a <-> b"]}
-    return CausalGraph.from_edges(["b", "a"], sign[int(sample.mean[0])])  # in another order than the data's
+    # in another order than the data's
+    return CausalGraph.from_edges(["b", "a"], sign[int(sample.mean[0])])
 
 
 def test_shares_are_counted():
@@ -36,9 +42,18 @@ def test_shares_are_counted():
     assert stable.undirected.tolist() == [[0, 0.2], [0.2, 0]]
     assert stable.none.tolist() == [[1, 0.2], [0.2, 1]]
     assert stable.to_frame().to_numpy().tolist() == [["a", "b", 0.4, 0.1, 0.2, 0.2]]
-    pair = {"cause": "a", "effect": "b", "P(i->j)": 0.4, "P(j->i)": 0.1, "P(i-j)": 0.2, "P(none)": 0.2}
+    pair = {
+        "cause": "a",
+        "effect": "b",
+        "P(i->j)": 0.4,
+        "P(j->i)": 0.1,
+        "P(i-j)": 0.2,
+        "P(none)": 0.2,
+    }
     assert json.loads(json.dumps(stable.to_dict())) == {"draws": 10, "pairs": [pair]}
-    assert repr(stable) == "Stability of 2 variables over 10 draws, 1 pair adjacent in at least half of them"
+    assert repr(stable) == (
+        "Stability of 2 variables over 10 draws, 1 pair adjacent in at least half of them"
+    )
     assert edge_stability(_statistics([-1, -1, 1]), n_boot=2, search=_by_sign).directed[1, 0] == 1
 
 
@@ -52,7 +67,9 @@ def test_other_processes_find_the_same():
 
 @pytest.mark.parametrize("done", [0, 2])
 def test_an_interrupted_call_goes_on(done, tmp_path):
-    data, calls, folder = _statistics([1, -1, 0, 2, 1]), [], tmp_path / "draws"
+    data = _statistics([1, -1, 0, 2, 1])
+    calls = []
+    folder = tmp_path / "draws"
 
     def search(sample):
         if len(calls) == stop:
@@ -64,11 +81,16 @@ def test_an_interrupted_call_goes_on(done, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         edge_stability(data, search=search, resume=folder)
     assert len(list(folder.glob("*"))) == len(calls) == done
-    stop, calls[:] = None, []
+    stop = None
+    calls[:] = []
     stable = edge_stability(data, search=search, resume=folder)
     assert calls == [1, -1, 0, 2][done:]  # the last draw is the first again
     assert stable.directed.tolist() == [[0, 0.4], [0.2, 0]]
-    for options, again in (({}, 0), ({"seed": 1}, 4), ({"knowledge": Knowledge(forbidden=[("a", "b")])}, 4)):
+    for options, again in (
+        ({}, 0),
+        ({"seed": 1}, 4),
+        ({"knowledge": Knowledge(forbidden=[("a", "b")])}, 4),
+    ):
         calls.clear()
         edge_stability(data, search=search, resume=folder, **options)  # other inputs, other files
         assert len(calls) == again
@@ -97,7 +119,9 @@ def test_a_clear_collider_is_stable(sampling, given_as):
     assert graph.info["settings"] == {"alpha": 0.001}
 
 
-@pytest.mark.parametrize(("sampling", "rows"), [("bootstrap", 400), ("effective", 200), ("subsample", 200)])
+@pytest.mark.parametrize(
+    ("sampling", "rows"), [("bootstrap", 400), ("effective", 200), ("subsample", 200)]
+)
 def test_what_a_draw_holds(sampling, rows):
     samples = []
 
@@ -118,9 +142,11 @@ def test_the_bootstrap_finds_too_many_edges_and_its_effective_count_fewer():
     noise = pd.DataFrame(np.random.default_rng(0).normal(size=(500, 8)), columns=list("abcdefgh"))
     options = {"method": "flop", "penalty": 1.0, "restarts": 1, "n_boot": 25}
     found = {
-        s: np.triu(1 - edge_stability(noise, sampling=s, **options).none, 1).sum() for s in ("bootstrap", "effective")
+        s: np.triu(1 - edge_stability(noise, sampling=s, **options).none, 1).sum()
+        for s in ("bootstrap", "effective")
     }
-    # Expected over such tables: 28 pairs times P(2χ² > ln 500) = 0.078, and times P(χ² > ln 250) = 0.019.
+    # Expected over such tables: 28 pairs times P(2χ² > ln 500) = 0.078, and times P(χ² > ln 250) =
+    # 0.019.
     assert found["bootstrap"] > 1 > found["effective"]
 
 
@@ -133,17 +159,22 @@ def test_a_method_that_needs_rows_gets_them():
 
 
 def test_a_variable_that_is_constant_in_a_draw_has_no_edge_there():
-    frame = _linear(300).assign(rare=np.arange(300) == 7, city=np.where(np.arange(300) == 9, "b", "a"))
+    frame = _linear(300).assign(
+        rare=np.arange(300) == 7, city=np.where(np.arange(300) == 9, "b", "a")
+    )
     stats = Statistics.from_frame(frame, n_boot=20)
     there = [
-        {"rare", "city"} & {n for n in draw.names if draw.subset([n]).cov.any()} for draw in map(stats.draw, range(20))
+        {"rare", "city"} & {n for n in draw.names if draw.subset([n]).cov.any()}
+        for draw in map(stats.draw, range(20))
     ]
     assert {0, 1, 2} == {len(names) for names in there}
     seen = []
 
     def search(sample):
         seen.append(set(sample.names) & {"rare", "city"})
-        return CausalGraph.from_edges(sample.names, [(sample.names[0], name) for name in sample.names[1:]])
+        return CausalGraph.from_edges(
+            sample.names, [(sample.names[0], name) for name in sample.names[1:]]
+        )
 
     stable = edge_stability(stats, search=search)
     assert seen == there
@@ -162,12 +193,13 @@ def test_knowledge_is_kept_in_every_draw():
     assert knowledge.violations(stable.graph()) == []
 
 
-# ---- the majority graph -------------------------------------------------------------------------------------
+# ---- the majority graph --------------------------------------------------------------------------
 
 
 @st.composite
 def _stabilities(draw):
-    d, b = draw(st.integers(2, 6)), draw(st.integers(1, 5))
+    d = draw(st.integers(2, 6))
+    b = draw(st.integers(1, 5))
     votes = np.zeros((3, d, d))
     for _ in range(b):
         for i in range(d):
@@ -185,10 +217,13 @@ def test_the_majority_graph_is_acyclic_and_holds_the_majority(stability, thresho
     graph = stability.graph(threshold)
     assert graph.kind in ("DAG", "CPDAG")
     adjacent = 1 - stability.none
-    assert (graph.skeleton == (adjacent >= threshold - 1e-9) & ~np.eye(len(adjacent), dtype=bool)).all()
+    assert (
+        graph.skeleton == (adjacent >= threshold - 1e-9) & ~np.eye(len(adjacent), dtype=bool)
+    ).all()
     directed = stability.directed
     assert (directed[graph.adjacency] > adjacent[graph.adjacency] / 2 + 1e-9).all()
-    for i, j in np.argwhere(graph.undirected):  # left open only for want of a majority or because of a cycle
+    # left open only for want of a majority or because of a cycle
+    for i, j in np.argwhere(graph.undirected):
         if directed[i, j] > adjacent[i, j] / 2 + 1e-9:
             marks = graph.marks.copy()
             marks[i, j] = 2
@@ -204,11 +239,15 @@ def test_the_rarest_edge_of_a_cycle_is_left_open():
     stability = Stability(tuple("abc"), directed, np.zeros((3, 3)), 1 - directed - directed.T, 10)
     graph = stability.graph()
     assert graph == CausalGraph.from_edges("abc", ["a -> b", "c -> a", "b -- c"])
-    assert graph.info["edge_probabilities"] == {"a -> b": 0.9, "c -> a": 0.8, "b -- c": pytest.approx(0.6)}
+    assert graph.info["edge_probabilities"] == {
+        "a -> b": 0.9,
+        "c -> a": 0.8,
+        "b -- c": pytest.approx(0.6),
+    }
     assert stability.graph(0.7).edges == ["a -> b", "c -> a"]
 
 
-# ---- calibration --------------------------------------------------------------------------------------------
+# ---- calibration ---------------------------------------------------------------------------------
 
 
 def test_calibration_counts_claims():
@@ -216,27 +255,39 @@ def test_calibration_counts_claims():
     undirected = np.array([[0, 0.3, 0], [0.3, 0, 0.25], [0, 0.25, 0]])
     stability = Stability(tuple("abc"), directed, undirected, np.eye(3), 20)
     truth = CausalGraph.from_edges("cba", ["a -> c", "b -- a"])
-    table = calibration([stability] * 2, [truth, CausalGraph.from_edges("abc", ["b -> a"])], bins=10)
-    # 0.2 a->b false twice; 0.25 b--c false twice; 0.3 b->a false, true; 0.3 a--b true, false; 1 a->c true, false
+    table = calibration(
+        [stability] * 2, [truth, CausalGraph.from_edges("abc", ["b -> a"])], bins=10
+    )
+    # 0.2 a->b false twice; 0.25 b--c false twice; 0.3 b->a false, true; 0.3 a--b true, false; 1
+    # a->c true, false
     assert table["count"].tolist() == [2, 6, 2]
     assert table["high"].tolist() == pytest.approx([0.2, 0.3, 1.0])
     assert table["true"].tolist() == pytest.approx([0, 2 / 6, 0.5])
     assert table["predicted"].tolist() == pytest.approx([0.2, 1.7 / 6, 1.0])
-    z, n, p = 1.959964, 6, 2 / 6  # Wilson 1927
-    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    z = 1.959964
+    n = 6
+    p = 2 / 6  # Wilson 1927
+    middle = p + z**2 / (2 * n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     expected = [(middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)]
     assert table.loc[1, ["ci_low", "ci_high"]].tolist() == pytest.approx(expected, rel=1e-5)
-    assert calibration_error(table) == pytest.approx((2 * 0.2 + 6 * (2 / 6 - 1.7 / 6) + 2 * 0.5) / 10)
+    assert calibration_error(table) == pytest.approx(
+        (2 * 0.2 + 6 * (2 / 6 - 1.7 / 6) + 2 * 0.5) / 10
+    )
 
 
 def test_frequencies_that_are_probabilities_are_calibrated():
-    # Truths drawn from the frequencies themselves: the error is that of counting, below 3 standard errors a bin.
+    # Truths drawn from the frequencies themselves: the error is that of counting, below 3 standard
+    # errors a bin.
     rng = np.random.default_rng(0)
-    stabilities, truths = [], []
+    stabilities = []
+    truths = []
     for _ in range(400):
         p = rng.random()
         directed = np.array([[0, p], [0, 0]])
-        stabilities.append(Stability(("a", "b"), directed, np.zeros((2, 2)), 1 - directed - directed.T, 100))
+        stabilities.append(
+            Stability(("a", "b"), directed, np.zeros((2, 2)), 1 - directed - directed.T, 100)
+        )
         truths.append(CausalGraph.from_edges("ab", ["a -> b"] if rng.random() < p else []))
     table = calibration(stabilities, truths, bins=5)
     assert table["count"].sum() == 400
@@ -251,19 +302,43 @@ _CLEAR = Stability(("a", "b"), np.zeros((2, 2)), np.zeros((2, 2)), np.ones((2, 2
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: edge_stability(_linear(50), sampling="half"), "sampling: 'half' is not one of bootstrap, effective"),
-        (lambda: edge_stability(_statistics([1]), method="lingam"), "'lingam' needs a frame; methods for Statistics"),
-        (lambda: edge_stability(_linear(50), method="lingam", sampling="effective"), "'lingam' needs no rows; methods"),
-        (lambda: edge_stability(_statistics([1, 1]), n_boot=3), "n_boot: 3 draws wanted, at least 1 and at most 2"),
+        (
+            lambda: edge_stability(_linear(50), sampling="half"),
+            "sampling: 'half' is not one of bootstrap, effective",
+        ),
+        (
+            lambda: edge_stability(_statistics([1]), method="lingam"),
+            "'lingam' needs a frame; methods for Statistics",
+        ),
+        (
+            lambda: edge_stability(_linear(50), method="lingam", sampling="effective"),
+            "'lingam' needs no rows; methods",
+        ),
+        (
+            lambda: edge_stability(_statistics([1, 1]), n_boot=3),
+            "n_boot: 3 draws wanted, at least 1 and at most 2",
+        ),
         (lambda: edge_stability(_statistics([])), "0 draws wanted"),
         (lambda: edge_stability(_linear(50), n_boot=0), "0 draws wanted"),
         (lambda: edge_stability(_linear(50), method="magic", n_boot=1), "unknown method 'magic'"),
-        (lambda: edge_stability(_linear(50), method="pc", n_boot=1, magic=1), "has no setting 'magic'"),
-        (lambda: edge_stability(_linear(50), knowledge=Knowledge(tiers=[["q"]])), "knowledge names q"),
+        (
+            lambda: edge_stability(_linear(50), method="pc", n_boot=1, magic=1),
+            "has no setting 'magic'",
+        ),
+        (
+            lambda: edge_stability(_linear(50), knowledge=Knowledge(tiers=[["q"]])),
+            "knowledge names q",
+        ),
         (lambda: _CLEAR.graph(0), r"threshold: 1 value outside \(0, 1\]"),
         (lambda: calibration([_CLEAR], [CausalGraph.from_edges("ab")]), "no draw found any edge"),
-        (lambda: calibration([_CLEAR], [CausalGraph.from_edges("abc")]), "truth and stability differ: c"),
-        (lambda: calibration([_CLEAR], [CausalGraph.from_edges("ab")], bins=0), "bins: 1 value outside"),
+        (
+            lambda: calibration([_CLEAR], [CausalGraph.from_edges("abc")]),
+            "truth and stability differ: c",
+        ),
+        (
+            lambda: calibration([_CLEAR], [CausalGraph.from_edges("ab")], bins=0),
+            "bins: 1 value outside",
+        ),
         (lambda: calibration([_CLEAR], []), "shorter"),
     ],
     ids=range(14),
@@ -281,11 +356,12 @@ def test_reliability_of_probabilities_by_hand():
     assert calibration_error(table) == pytest.approx((2 * 0.15 + 5 * 0.16) / 7)
 
 
-# ---- the draws ----------------------------------------------------------------------------------------------------
+# ---- the draws -----------------------------------------------------------------------------------
 
 
 def test_half_of_the_rows_without_repetition_by_the_seed():
-    frame, samples = _linear(41), []
+    frame = _linear(41)
+    samples = []
 
     def search(sample):
         samples.append(sample)
@@ -298,7 +374,8 @@ def test_half_of_the_rows_without_repetition_by_the_seed():
 
 
 def test_rows_are_drawn_with_repetition_and_settings_are_passed_on(monkeypatch):
-    frame, calls = _linear(30).assign(rare=np.arange(30) == 4), []
+    frame = _linear(30).assign(rare=np.arange(30) == 4)
+    calls = []
 
     def recorded(sample, *, method, knowledge, seed, **settings):
         calls.append((sample, method, knowledge, seed, settings))
@@ -316,7 +393,12 @@ def test_rows_are_drawn_with_repetition_and_settings_are_passed_on(monkeypatch):
         assert knowledge == known.restrict(there)
     assert {len(call[0].columns) for call in calls} == {3, 4}
     assert stable.directed[0, 2] == 1
-    assert stable.info == {"method": "lingam", "settings": {"some": 1}, "sampling": "bootstrap", "seed": 5}
+    assert stable.info == {
+        "method": "lingam",
+        "settings": {"some": 1},
+        "sampling": "bootstrap",
+        "seed": 5,
+    }
 
 
 def test_a_hundred_draws_of_a_frame_and_all_of_statistics():
@@ -336,7 +418,9 @@ def test_a_hundred_draws_of_a_frame_and_all_of_statistics():
 def test_the_table_lists_the_more_frequent_first_in_the_more_frequent_direction():
     directed = np.array([[0, 0.1, 0.3], [0.5, 0, 0.0], [0.3, 0.2, 0]])
     undirected = np.array([[0, 0.2, 0], [0.2, 0, 0.1], [0, 0.1, 0]])
-    stability = Stability(tuple("abc"), directed, undirected, 1 - directed - directed.T - undirected, 10)
+    stability = Stability(
+        tuple("abc"), directed, undirected, 1 - directed - directed.T - undirected, 10
+    )
     table = stability.to_frame()
     assert table[["cause", "effect"]].to_numpy().tolist() == [["b", "a"], ["a", "c"], ["c", "b"]]
     assert table.iloc[0, 2:].tolist() == pytest.approx([0.5, 0.1, 0.2, 0.2])

@@ -16,7 +16,9 @@ from causal_lib.discovery.statistics import Statistics
 
 
 def _frame(n, seed=0):
-    """Numbers of three types, a boolean, and five categories: two-valued, of 70 levels, rare, text, of numbers."""
+    """Numbers of three types, a boolean, and five categories: two-valued, of 70 levels, rare, text,
+    of numbers.
+    """
     rng = np.random.default_rng(seed)
     x = rng.normal(size=n)
     return pd.DataFrame(
@@ -26,7 +28,9 @@ def _frame(n, seed=0):
             "flag": rng.random(n) < 0.3,
             "count": rng.poisson(5, n),
             "sex": pd.Categorical(np.where(x + rng.normal(size=n) > 0, "m", "f")),
-            "item": pd.Categorical(rng.integers(70, size=n).astype(str), categories=[str(k) for k in range(200)]),
+            "item": pd.Categorical(
+                rng.integers(70, size=n).astype(str), categories=[str(k) for k in range(200)]
+            ),
             "rare": np.where(np.arange(n) == 2, "once", "always"),
             "grade": pd.Categorical(rng.integers(3, size=n), categories=[2, 0, 1], ordered=True),
             "small": (x + rng.normal(size=n)).astype(np.float32),
@@ -35,13 +39,20 @@ def _frame(n, seed=0):
 
 
 def _oracle(frame, w=None):
-    """Mean and covariance of the encoded frame by pandas and numpy, all levels but the first, in the frame's order."""
+    """Mean and covariance of the encoded frame by pandas and numpy, all levels but the first, in
+    the frame's order.
+    """
     parts = []
     for name in frame.columns:
-        if isinstance(frame[name].dtype, pd.CategoricalDtype) or frame[name].dtype in ("object", "str"):
+        if isinstance(frame[name].dtype, pd.CategoricalDtype) or frame[name].dtype in (
+            "object",
+            "str",
+        ):
             values = frame[name].astype(frame[name].dropna().unique().dtype)  # unused levels gone
             levels = sorted(frame[name].dropna().unique())
-            parts.append(pd.DataFrame({f"{name}={v}": (values == v).astype(float) for v in levels[1:]}))
+            parts.append(
+                pd.DataFrame({f"{name}={v}": (values == v).astype(float) for v in levels[1:]})
+            )
         else:
             parts.append(frame[[name]].astype(float))
     table = pd.concat(parts, axis=1)
@@ -50,8 +61,16 @@ def _oracle(frame, w=None):
 
 
 def _same(first, second, tolerance=1e-10):
-    assert (first.names, first.levels, first.columns) == (second.names, second.levels, second.columns)
-    assert (first.rows, first.dropped, first.n_draws) == (second.rows, second.dropped, second.n_draws)
+    assert (first.names, first.levels, first.columns) == (
+        second.names,
+        second.levels,
+        second.columns,
+    )
+    assert (first.rows, first.dropped, first.n_draws) == (
+        second.rows,
+        second.dropped,
+        second.n_draws,
+    )
     assert first.count == pytest.approx(second.count, rel=1e-12)
     np.testing.assert_allclose(first.mean, second.mean, rtol=0, atol=tolerance)
     np.testing.assert_allclose(first.cov, second.cov, rtol=0, atol=tolerance)
@@ -85,7 +104,8 @@ def test_one_kind_alone(part):
 def test_large_offsets_lose_no_digits(shape, batch_rows, tmp_path):
     rng = np.random.default_rng(0)
     z = rng.normal(size=20_000)
-    x = 1e9 + z if shape == "offset" else 1.7e9 + np.arange(20_000) + z  # a clock: later chunks lie far from the first
+    # a clock: later chunks lie far from the first
+    x = 1e9 + z if shape == "offset" else 1.7e9 + np.arange(20_000) + z
     pq.write_table(pa.table({"x": x, "y": z, "b": z > 0}), tmp_path / "f.parquet")
     stats = Statistics.from_parquet(tmp_path / "f.parquet", batch_rows=batch_rows)
     exact = np.array([x - 1e9, z, z > 0], dtype=np.longdouble)  # x - 1e9 is exact in float64
@@ -95,12 +115,17 @@ def test_large_offsets_lose_no_digits(shape, batch_rows, tmp_path):
     np.testing.assert_allclose(stats.cov / scale, cov / scale, rtol=0, atol=1e-12)
 
 
-@given(cuts=st.lists(st.integers(1, 399), max_size=6, unique=True), order=st.randoms(use_true_random=False))
+@given(
+    cuts=st.lists(st.integers(1, 399), max_size=6, unique=True),
+    order=st.randoms(use_true_random=False),
+)
 def test_merged_chunks_equal_the_whole(cuts, order):
-    frame, w = _frame(400), np.random.default_rng(2).exponential(size=400)
+    frame = _frame(400)
+    w = np.random.default_rng(2).exponential(size=400)
     bounds = [0, *sorted(cuts), 400]
     pieces = [slice(a, b) for a, b in pairwise(bounds)]
-    parts = [Statistics.from_frame(frame[piece], weights=w[piece]) for piece in pieces]  # 'once' is in one of them only
+    # 'once' is in one of them only
+    parts = [Statistics.from_frame(frame[piece], weights=w[piece]) for piece in pieces]
     order.shuffle(parts)
     _same(Statistics.merge(parts), Statistics.from_frame(frame, weights=w))
 
@@ -114,7 +139,9 @@ def test_rows_twice_with_half_weights_change_nothing(options):
     once = Statistics.from_frame(frame, **options)
     twice = Statistics.from_frame(pd.concat([frame, frame]), weights=np.full(400, 0.5), **options)
     assert (twice.rows, twice.count) == (400, pytest.approx(200))
-    np.testing.assert_allclose(twice.mean, once.mean, atol=1e-7 if options.get("missing") else 1e-12)
+    np.testing.assert_allclose(
+        twice.mean, once.mean, atol=1e-7 if options.get("missing") else 1e-12
+    )
     np.testing.assert_allclose(twice.cov, once.cov, atol=1e-7 if options.get("missing") else 1e-12)
 
 
@@ -128,7 +155,7 @@ def test_a_weight_of_nought_is_a_row_left_out():
     assert stats.subset(["rare"]).cov.shape == (0, 0)
 
 
-# ---- streams ------------------------------------------------------------------------------------------------
+# ---- streams -------------------------------------------------------------------------------------
 
 
 def _holes(frame, seed=3):
@@ -154,7 +181,9 @@ def test_parquet_files_equal_the_frame(batch_rows, coding, tmp_path):
     streamed = Statistics.from_parquet(tmp_path, **options, batch_rows=batch_rows)
     _same(streamed, whole)
     some = Statistics.from_parquet(
-        [tmp_path / "1.parquet", str(tmp_path / "0.parquet")], ["item", "flag"], batch_rows=batch_rows
+        [tmp_path / "1.parquet", str(tmp_path / "0.parquet")],
+        ["item", "flag"],
+        batch_rows=batch_rows,
     )
     _same(some, Statistics.from_frame(frame[["item", "flag"]]))
 
@@ -180,11 +209,15 @@ def test_arrow_types_that_pandas_lacks(tmp_path):
 
 @pytest.mark.parametrize("opened", ["engine", "connection"])
 def test_sql_equals_the_frame(opened, tmp_path):
-    frame = _holes(_frame(500)).astype({"sex": "str", "item": "str"})[["x", "city", "count", "sex", "item"]]
+    frame = _holes(_frame(500)).astype({"sex": "str", "item": "str"})[
+        ["x", "city", "count", "sex", "item"]
+    ]
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'f.sqlite'}")
     frame.assign(w=np.arange(500) % 3).to_sql("log", engine, index=False)
     link = engine if opened == "engine" else engine.connect()
-    stats = Statistics.from_sql(link, "select * from log", weights="w", missing="complete", chunk_rows=60)
+    stats = Statistics.from_sql(
+        link, "select * from log", weights="w", missing="complete", chunk_rows=60
+    )
     _same(stats, Statistics.from_frame(frame, weights=np.arange(500) % 3, missing="complete"))
     one = Statistics.from_sql(link, sa.text("select count, city from log where city is not null"))
     _same(one, Statistics.from_frame(frame.dropna(subset="city")[["count", "city"]]))
@@ -192,12 +225,14 @@ def test_sql_equals_the_frame(opened, tmp_path):
         link.close()
 
 
-# ---- bootstrap ----------------------------------------------------------------------------------------------
+# ---- bootstrap -----------------------------------------------------------------------------------
 
 
 def test_a_draw_is_the_statistics_under_whole_weights():
     # A category that names the row gives each draw's weights away.
-    frame = _frame(300)[["x", "city", "flag"]].assign(row=pd.Categorical([f"{k:03d}" for k in range(300)]))
+    frame = _frame(300)[["x", "city", "flag"]].assign(
+        row=pd.Categorical([f"{k:03d}" for k in range(300)])
+    )
     outer = np.random.default_rng(5).exponential(size=300)
     for weights in (None, outer):
         stats = Statistics.from_frame(frame, weights=weights, n_boot=4, seed=9)
@@ -206,10 +241,14 @@ def test_a_draw_is_the_statistics_under_whole_weights():
             w = np.concatenate([[stats.draws[0][b] - w.sum()], w])
             times = w / (1 if weights is None else weights)
             np.testing.assert_allclose(times, times.round(), atol=1e-9)
-            assert 85 < (times.round() == 0).sum() < 135  # Poisson(1): 110 of 300 expected, standard deviation 8
-            alone = Statistics.from_frame(frame, weights=times.round() * (1 if weights is None else weights))
+            # Poisson(1): 110 of 300 expected, standard deviation 8
+            assert 85 < (times.round() == 0).sum() < 135
+            alone = Statistics.from_frame(
+                frame, weights=times.round() * (1 if weights is None else weights)
+            )
             draw = stats.draw(b)
-            assert draw.levels == alone.levels  # rows not drawn are no levels, whether 000, the reference, is or not
+            # rows not drawn are no levels, whether 000, the reference, is or not
+            assert draw.levels == alone.levels
             np.testing.assert_allclose(draw.mean, alone.mean, atol=1e-11)
             np.testing.assert_allclose(draw.cov, alone.cov, atol=1e-11)
 
@@ -226,7 +265,9 @@ def test_seeds_and_chunks_decide_the_draws(tmp_path):
     frame.to_parquet(tmp_path / "f.parquet", index=False)
 
     def drawn(seed, rows):
-        return Statistics.from_parquet(tmp_path / "f.parquet", n_boot=3, seed=seed, batch_rows=rows).draws[2]
+        return Statistics.from_parquet(
+            tmp_path / "f.parquet", n_boot=3, seed=seed, batch_rows=rows
+        ).draws[2]
 
     assert (drawn(1, 100) == drawn(1, 100)).all()
     assert (drawn(1, 100) != drawn(2, 100)).any()
@@ -235,7 +276,10 @@ def test_seeds_and_chunks_decide_the_draws(tmp_path):
 
 def test_draws_are_merged_and_survive_pickling():
     frame = _frame(300)[["x", "rare", "city"]]
-    parts = [Statistics.from_frame(part, n_boot=5, seed=k) for k, part in enumerate((frame[:2], frame[2:]))]
+    parts = [
+        Statistics.from_frame(part, n_boot=5, seed=k)
+        for k, part in enumerate((frame[:2], frame[2:]))
+    ]
     whole = pickle.loads(pickle.dumps(Statistics.merge(parts)))
     assert (whole.n_draws, whole.seeds) == (5, (0, 1))
     for b in range(5):  # parts[0] has two rows, so a draw may have none of it
@@ -246,11 +290,12 @@ def test_draws_are_merged_and_survive_pickling():
     assert Statistics.merge(parts[1:]) is parts[1]
 
 
-# ---- missing values -----------------------------------------------------------------------------------------
+# ---- missing values ------------------------------------------------------------------------------
 
 
 def test_em_of_one_incomplete_column_is_the_closed_form():
-    # y missing in some rows: regression of y on x where both are seen, applied to all x (Anderson 1957).
+    # y missing in some rows: regression of y on x where both are seen, applied to all x (Anderson
+    # 1957).
     rng = np.random.default_rng(0)
     x = rng.normal(size=200) * 3 + 100
     y = 2 * x + rng.normal(size=200)
@@ -267,17 +312,23 @@ def test_em_of_one_incomplete_column_is_the_closed_form():
 
 def _em_by_rows(x, steps=3000):
     """EM written row by row, from the textbook."""
-    mean, cov = np.nanmean(x, axis=0), np.diag(np.nanvar(x, axis=0))
+    mean = np.nanmean(x, axis=0)
+    cov = np.diag(np.nanvar(x, axis=0))
     for _ in range(steps):
-        total, squares = 0, 0
+        total = 0
+        squares = 0
         for row in x:
-            o, m = ~np.isnan(row), np.isnan(row)
-            guess, extra = row.copy(), np.zeros_like(cov)
+            o = ~np.isnan(row)
+            m = np.isnan(row)
+            guess = row.copy()
+            extra = np.zeros_like(cov)
             gain = cov[np.ix_(m, o)] @ np.linalg.inv(cov[np.ix_(o, o)])
             guess[m] = mean[m] + gain @ (row[o] - mean[o])
             extra[np.ix_(m, m)] = cov[np.ix_(m, m)] - gain @ cov[np.ix_(o, m)]
-            total, squares = total + guess, squares + np.outer(guess, guess) + extra
-        mean, cov = total / len(x), squares / len(x) - np.outer(total, total) / len(x) ** 2
+            total = total + guess
+            squares = squares + np.outer(guess, guess) + extra
+        mean = total / len(x)
+        cov = squares / len(x) - np.outer(total, total) / len(x) ** 2
     return mean, cov
 
 
@@ -300,7 +351,9 @@ def test_em_is_right_where_complete_rows_mislead():
     z = x + rng.normal(size=n)
     city = np.where(x + rng.normal(size=n) > 0, "b", "a").astype(object)
     gone = rng.random(n) < 1 / (1 + np.exp(-2 * x))
-    frame = pd.DataFrame({"x": x, "z": np.where(gone, np.nan, z), "city": np.where(gone, None, city)})
+    frame = pd.DataFrame(
+        {"x": x, "z": np.where(gone, np.nan, z), "city": np.where(gone, None, city)}
+    )
     em = Statistics.from_frame(frame, missing="em", n_boot=2)
     complete = Statistics.from_frame(frame, missing="complete")
     assert abs(em.mean[1]) < 4 * np.sqrt(4 / n) < abs(complete.mean[1])
@@ -312,7 +365,7 @@ def test_em_is_right_where_complete_rows_mislead():
     _same(Statistics.from_frame(frame[["x"]], missing="em"), Statistics.from_frame(frame[["x"]]), 0)
 
 
-# ---- the object ---------------------------------------------------------------------------------------------
+# ---- the object ----------------------------------------------------------------------------------
 
 
 def test_subset_correlation_and_text():
@@ -321,10 +374,14 @@ def test_subset_correlation_and_text():
     names = ["small", "city", "x"]
     some = stats.subset(names)
     _same(some, Statistics.from_frame(frame[names], n_boot=2))
-    np.testing.assert_allclose(some.draw(1).cov, Statistics.from_frame(frame[names], n_boot=2).draw(1).cov, atol=1e-12)
+    np.testing.assert_allclose(
+        some.draw(1).cov, Statistics.from_frame(frame[names], n_boot=2).draw(1).cov, atol=1e-12
+    )
     np.testing.assert_allclose(some.correlation, np.corrcoef(_encoded(frame[names]).T), atol=1e-12)
     assert np.isnan(stats.correlation[-1]).all()
-    assert repr(some) == "Statistics of 3 variables in 5 columns (1 category), 300 rows, 2 bootstrap draws"
+    assert repr(some) == (
+        "Statistics of 3 variables in 5 columns (1 category), 300 rows, 2 bootstrap draws"
+    )
     with pytest.raises(ValueError, match="read-only"):
         stats.cov[0, 0] = 1
 
@@ -370,26 +427,58 @@ _OWN = ("a",), (None,), 3.0, [0.0], [[1.0]]
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Statistics.from_frame(_bad(d=[np.nan] * 2 + [1.0] * 4)), "column 'd' has 2 missing values"),
-        (lambda: Statistics.from_frame(_bad(d=[None] * 2 + ["x"] * 4)), "column 'd' has 2 missing values"),
-        (lambda: Statistics.from_frame(_bad(d=[np.inf] + [1.0] * 5)), "column 'd' has 1 infinite value"),
-        (lambda: Statistics.from_frame(_bad(d=np.nan), missing="complete"), "none of 6 rows .* 'd' misses 6 values"),
-        (lambda: Statistics.from_frame(_bad(d=np.nan), missing="em"), "column 'd' holds only missing values"),
         (
-            lambda: Statistics.from_frame(_bad(a=[np.nan] * 3 + [1.0] * 3, d=[1.0] * 3 + [np.nan] * 3), missing="em"),
+            lambda: Statistics.from_frame(_bad(d=[np.nan] * 2 + [1.0] * 4)),
+            "column 'd' has 2 missing values",
+        ),
+        (
+            lambda: Statistics.from_frame(_bad(d=[None] * 2 + ["x"] * 4)),
+            "column 'd' has 2 missing values",
+        ),
+        (
+            lambda: Statistics.from_frame(_bad(d=[np.inf] + [1.0] * 5)),
+            "column 'd' has 1 infinite value",
+        ),
+        (
+            lambda: Statistics.from_frame(_bad(d=np.nan), missing="complete"),
+            "none of 6 rows .* 'd' misses 6 values",
+        ),
+        (
+            lambda: Statistics.from_frame(_bad(d=np.nan), missing="em"),
+            "column 'd' holds only missing values",
+        ),
+        (
+            lambda: Statistics.from_frame(
+                _bad(a=[np.nan] * 3 + [1.0] * 3, d=[1.0] * 3 + [np.nan] * 3), missing="em"
+            ),
             "'a' and 'd' are never observed in the same row",
         ),
-        (lambda: Statistics.from_frame(_bad(d=pd.Timestamp("2020-01-01"))), "column 'd' is of type timestamp"),
-        (lambda: Statistics.from_frame(pd.DataFrame({1: [1.0, 2.0], "1": [3.0, 5.0]})), r"2 names \(1 different\)"),
-        (lambda: Statistics.from_frame(_bad(d=[1, "x", 2, "y", 3, "z"])), "column 'd': .* text or a category"),
+        (
+            lambda: Statistics.from_frame(_bad(d=pd.Timestamp("2020-01-01"))),
+            "column 'd' is of type timestamp",
+        ),
+        (
+            lambda: Statistics.from_frame(pd.DataFrame({1: [1.0, 2.0], "1": [3.0, 5.0]})),
+            r"2 names \(1 different\)",
+        ),
+        (
+            lambda: Statistics.from_frame(_bad(d=[1, "x", 2, "y", 3, "z"])),
+            "column 'd': .* text or a category",
+        ),
         (
             lambda: Statistics.from_frame(_bad(d=[[1]] * 6)),
             r"column 'd' is of type list.* make it a number or a category",
         ),
         (lambda: Statistics.from_frame(_bad().head(0)), "has no rows"),
-        (lambda: Statistics.from_frame(_bad(a=[1e200, -1e200] * 3)), "column 'a': moments are not finite; rescale"),
+        (
+            lambda: Statistics.from_frame(_bad(a=[1e200, -1e200] * 3)),
+            "column 'a': moments are not finite; rescale",
+        ),
         (lambda: _stats(weights=[1.0] * 5), "weights: 5 for 6 rows"),
-        (lambda: _stats(weights=[-1.0, np.nan, np.inf, 1, 1, 1]), "3 of them negative, missing or infinite"),
+        (
+            lambda: _stats(weights=[-1.0, np.nan, np.inf, 1, 1, 1]),
+            "3 of them negative, missing or infinite",
+        ),
         (lambda: _stats(weights=np.zeros(6)), "none of 6 rows is complete and of positive weight"),
         (lambda: _stats(weights="w"), "no column 'w'"),
         (lambda: _stats(missing="drop"), "missing: 'drop' is not 'raise', 'complete' or 'em'"),
@@ -397,19 +486,33 @@ _OWN = ("a",), (None,), 3.0, [0.0], [[1.0]]
         (lambda: _stats().draw(0), "draw 0: there are 0 draws"),
         (lambda: _stats().subset(["a", "q"]), "no variable 'q'; variables: a, c"),
         (lambda: Statistics.merge([]), "no parts"),
-        (lambda: Statistics.merge([_stats(), _stats().subset(["a"])]), "c not in both part 0 and part 1"),
+        (
+            lambda: Statistics.merge([_stats(), _stats().subset(["a"])]),
+            "c not in both part 0 and part 1",
+        ),
         (lambda: Statistics.merge([_stats(), _stats(n_boot=2)]), "part 1 has 2 draws, part 0 0"),
-        (lambda: Statistics.merge([_stats(n_boot=2)] * 2), "part 1 was drawn with the seed of another part"),
+        (
+            lambda: Statistics.merge([_stats(n_boot=2)] * 2),
+            "part 1 was drawn with the seed of another part",
+        ),
         (
             lambda: Statistics.merge([_stats(), Statistics.from_frame(_bad(c=1.0))]),
             "variable 'c' is a category in one part",
         ),
         (
-            lambda: Statistics.merge([_stats(), Statistics.from_frame(_bad(c=pd.Categorical(range(6))))]),
+            lambda: Statistics.merge(
+                [_stats(), Statistics.from_frame(_bad(c=pd.Categorical(range(6))))]
+            ),
             "column 'c' has levels of several types",
         ),
-        (lambda: Statistics(("a", "a"), (None, None), 1, [0, 0], np.eye(2)), r"2 names \(1 different\)"),
-        (lambda: Statistics(*_OWN[:3], [0.0, 1.0], [[1.0]]), r"shape \(2,\) where 1 columns need \(1,\)"),
+        (
+            lambda: Statistics(("a", "a"), (None, None), 1, [0, 0], np.eye(2)),
+            r"2 names \(1 different\)",
+        ),
+        (
+            lambda: Statistics(*_OWN[:3], [0.0, 1.0], [[1.0]]),
+            r"shape \(2,\) where 1 columns need \(1,\)",
+        ),
         (lambda: Statistics(*_OWN[:2], 0, *_OWN[3:]), "count is 0.0"),
         (lambda: Statistics(*_OWN[:3], [np.nan], [[1.0]]), "column 'a': moments are not finite"),
     ],
@@ -426,13 +529,17 @@ def test_bad_input_is_named(call, message):
         ({}, "column 'x' has 2 missing values in rows 50 to 99"),
         (
             {"missing": "em"},
-            "missing='em' needs all rows at once: read a sample of the rows and use Statistics.from_frame",
+            "missing='em' needs all rows at once: read a sample of the rows and use "
+            "Statistics.from_frame",
         ),
         ({"columns": ["q"]}, "f.parquet: no column 'q'; columns there: x, id, w"),
         ({"weights": "q"}, "no column 'q'"),
         ({"categories": ["q"]}, "no column 'q'"),
         ({"weights": "w", "missing": "complete"}, "weights: 50 for 50 rows, 1 of them negative"),
-        ({"columns": ["id"], "batch_rows": 2000}, "column 'id' has 1500 levels; leave an identifier out"),
+        (
+            {"columns": ["id"], "batch_rows": 2000},
+            "column 'id' has 1500 levels; leave an identifier out",
+        ),
         ({"batch_rows": 0}, "rows of a chunk 0"),
     ],
     ids=["missing", "em", "column", "weights", "categories", "negative", "identifier", "rows"],
@@ -451,7 +558,7 @@ def test_no_file(tmp_path):
         Statistics.from_parquet(tmp_path)
 
 
-# ---- counts, draws and weights by hand ----------------------------------------------------------------------------
+# ---- counts, draws and weights by hand -----------------------------------------------------------
 
 
 def test_draws_of_incomplete_rows_are_em_under_poisson_weights():
@@ -473,9 +580,16 @@ def test_draws_of_incomplete_rows_are_em_under_poisson_weights():
 
 
 def test_rows_used_and_dropped_by_hand():
-    frame = pd.DataFrame({"x": [1.0, np.nan, 3.0, 4.0, 8.0], "c": ["a", "b", None, "b", "a"], "w": [2.0, 1, 1, 0, 0.5]})
+    frame = pd.DataFrame(
+        {
+            "x": [1.0, np.nan, 3.0, 4.0, 8.0],
+            "c": ["a", "b", None, "b", "a"],
+            "w": [2.0, 1, 1, 0, 0.5],
+        }
+    )
     stats = Statistics.from_frame(frame, weights="w", missing="complete")
-    assert (stats.names, stats.levels) == (("x", "c"), (None, ("a",)))  # the only complete b weighs nothing
+    # the only complete b weighs nothing
+    assert (stats.names, stats.levels) == (("x", "c"), (None, ("a",)))
     assert (stats.rows, stats.count) == (2, pytest.approx(2.5))
     assert stats.mean.tolist() == pytest.approx([(2 * 1 + 0.5 * 8) / 2.5])
     assert stats.cov.item() == pytest.approx((2 * 1 + 0.5 * 64) / 2.5 - 2.4**2)
@@ -506,7 +620,9 @@ def test_what_is_made_by_hand_and_what_a_draw_keeps():
 
 
 def test_correlations_of_unequal_variances_by_hand():
-    made = Statistics(("a", "b", "c"), (None,) * 3, 5, [0.0] * 3, [[4.0, 3, 0], [3, 9, 0], [0, 0, 0]])
+    made = Statistics(
+        ("a", "b", "c"), (None,) * 3, 5, [0.0] * 3, [[4.0, 3, 0], [3, 9, 0], [0, 0, 0]]
+    )
     expected = [[1, 0.5, np.nan], [0.5, 1, np.nan], [np.nan] * 3]
     np.testing.assert_allclose(made.correlation, expected)
 
@@ -519,7 +635,9 @@ def test_pooled_moments_by_hand():
     assert (whole.rows, whole.count, whole.mean.item()) == (5, 5, 4)
     assert whole.cov.item() == pytest.approx(np.var([0, 2, 3, 6, 9]))
     for b in range(3):
-        counts, means, covs = ([part.draws[k][b].item() for part in (first, second)] for k in range(3))
+        counts, means, covs = (
+            [part.draws[k][b].item() for part in (first, second)] for k in range(3)
+        )
         mean = np.average(means, weights=counts)
         between = np.average((np.array(means) - mean) ** 2, weights=counts)
         assert whole.draws[1][b].item() == pytest.approx(mean)

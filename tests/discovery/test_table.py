@@ -48,7 +48,9 @@ def test_statistics_are_a_table_without_rows(frame):
     [("order", 0, 1), ("pc", 1, 1), ("dagma", 1, 1), ("additive", 1, 1), ("miic", 0, 1)],
 )
 @pytest.mark.parametrize("knowledge", [None, Knowledge([["1"], ["y"]])])
-def test_discover_passes_over_the_rows_once_for_each_view(method, encoded, counted, knowledge, frame, monkeypatch):
+def test_discover_passes_over_the_rows_once_for_each_view(
+    method, encoded, counted, knowledge, frame, monkeypatch
+):
     passes = {"encoded": 0, "counted": 0}
 
     def counting(name, function):

@@ -24,7 +24,9 @@ def _log(n_groups=3, n_steps=6, seed=0):
     return frame.sample(frac=1, random_state=seed)
 
 
-@given(st.integers(1, 4), st.integers(5, 7), st.sets(st.integers(1, 4), min_size=1), st.integers(0, 99))
+@given(
+    st.integers(1, 4), st.integers(5, 7), st.sets(st.integers(1, 4), min_size=1), st.integers(0, 99)
+)
 def test_lags_are_pandas_shifts_within_the_group(n_groups, n_steps, lags, seed):
     frame = _log(n_groups, n_steps, seed)
     rows, _ = lagged(frame, lags, group="user", time="day")
@@ -43,14 +45,18 @@ def test_lags_are_pandas_shifts_within_the_group(n_groups, n_steps, lags, seed):
     }
 
 
-@given(st.sets(st.integers(0, 12), min_size=4), st.sets(st.integers(1, 3), min_size=1), st.booleans())
+@given(
+    st.sets(st.integers(0, 12), min_size=4), st.sets(st.integers(1, 3), min_size=1), st.booleans()
+)
 def test_a_lag_is_exactly_k_steps_whatever_is_missing(days, lags, dates):
     frame = pd.DataFrame({"day": sorted(days), "x": [10.0 * d for d in sorted(days)]})
     complete = [d for d in sorted(days) if all(d - k in days for k in lags)]
     if dates:
         if frame["day"].diff().min() > 1:
             return  # the step of dates is the shortest gap, which is no day here
-        frame["day"] = pd.Timestamp("2024-02-27", tz="Asia/Shanghai") + pd.to_timedelta(frame["day"], unit="D")
+        frame["day"] = pd.Timestamp("2024-02-27", tz="Asia/Shanghai") + pd.to_timedelta(
+            frame["day"], unit="D"
+        )
     if not complete:
         with pytest.raises(ValueError, match="1 of 1 groups have no row with all its past"):
             lagged(frame, lags, time="day")
@@ -65,7 +71,9 @@ def test_a_lag_is_exactly_k_steps_whatever_is_missing(days, lags, dates):
 def test_without_time_rows_stand_in_order():
     frame = pd.DataFrame({"x": [3, 1, 4, 1, 5]}, index=list("vwxyz"))
     rows, knowledge = lagged(frame, 2)
-    expected = pd.DataFrame({"x[t-2]": [3, 1, 4], "x[t-1]": [1, 4, 1], "x[t]": [4, 1, 5]}, index=list("xyz"))
+    expected = pd.DataFrame(
+        {"x[t-2]": [3, 1, 4], "x[t-1]": [1, 4, 1], "x[t]": [4, 1, 5]}, index=list("xyz")
+    )
     pd.testing.assert_frame_equal(rows, expected)
     assert knowledge.tiers == (("x[t-2]",), ("x[t-1]",), ("x[t]",))
     interleaved = pd.DataFrame({"g": list("abab"), "x": [1, 10, 2, 20]})
@@ -73,7 +81,9 @@ def test_without_time_rows_stand_in_order():
 
 
 def test_groups_may_start_at_different_hours():
-    times = pd.to_datetime(["2024-01-01 08:00", "2024-01-02 08:00", "2024-01-01 11:30", "2024-01-02 11:30"])
+    times = pd.to_datetime(
+        ["2024-01-01 08:00", "2024-01-02 08:00", "2024-01-01 11:30", "2024-01-02 11:30"]
+    )
     frame = pd.DataFrame({"g": list("aabb"), "when": times, "x": [1, 2, 3, 4]})
     assert lagged(frame, 1, group="g", time="when")[0].to_numpy().tolist() == [[1, 2], [3, 4]]
 
@@ -90,7 +100,8 @@ def test_the_input_is_left_alone():
 def test_discovery_across_time_finds_the_process():
     rng = np.random.default_rng(0)
     n = 3000
-    x, y = np.zeros(n), np.zeros(n)
+    x = np.zeros(n)
+    y = np.zeros(n)
     for t in range(1, n):
         x[t] = 0.6 * x[t - 1] + rng.normal()
         y[t] = 0.7 * x[t - 1] + 0.4 * y[t - 1] + rng.normal()
@@ -107,13 +118,25 @@ def _with(**columns):
 CASES = {
     "unknown column": (_with(), {"group": "q"}, "no column 'q'; columns there: u, day, x"),
     "unknown time": (_with(), {"time": "hour"}, "no column 'hour'"),
-    "lag of 0": (_with(), {"lags": [0, 1]}, r"lags=\[0, 1\]: give the largest lag, or different whole numbers from 1"),
+    "lag of 0": (
+        _with(),
+        {"lags": [0, 1]},
+        r"lags=\[0, 1\]: give the largest lag, or different whole numbers from 1",
+    ),
     "negative lag": (_with(), {"lags": -1}, r"lags=\[\]: give the largest lag"),
     "half a lag": (_with(), {"lags": [0.5]}, r"lags=\[0.5\]"),
     "lag given twice": (_with(), {"lags": [1, 1]}, r"lags=\[1, 1\]"),
-    "moment given twice": (_with(day=[0, 1, 1] * 2), {}, r"2 rows repeat the key \(u, day\); drop the duplicates"),
+    "moment given twice": (
+        _with(day=[0, 1, 1] * 2),
+        {},
+        r"2 rows repeat the key \(u, day\); drop the duplicates",
+    ),
     "no group said": (_with(), {"group": None}, r"3 rows repeat the key \(day\)"),
-    "short groups": (_with(), {"lags": 3}, "2 of 2 groups of 'u', first 'a' have no row with all its past"),
+    "short groups": (
+        _with(),
+        {"lags": 3},
+        "2 of 2 groups of 'u', first 'a' have no row with all its past",
+    ),
     "one short group": (
         _with(u=list("aaaabb"), day=[0, 1, 2, 3, 0, 1]),
         {"lags": 2},
@@ -121,8 +144,16 @@ CASES = {
     ),
     "missing time": (_with(day=[0, 1, np.nan] * 2), {}, "'day' has 2 missing values"),
     "missing group": (_with(u=[None, *"aabbb"]), {}, "'u' has 1 missing value"),
-    "text time": (_with(day=list("pqr") * 2), {}, "time: column 'day' is str; give whole numbers or dates"),
-    "half steps": (_with(day=[0, 1, 1.5] * 2), {}, "2 values of 'day' are no whole number of steps"),
+    "text time": (
+        _with(day=list("pqr") * 2),
+        {},
+        "time: column 'day' is str; give whole numbers or dates",
+    ),
+    "half steps": (
+        _with(day=[0, 1, 1.5] * 2),
+        {},
+        "2 values of 'day' are no whole number of steps",
+    ),
     "months": (
         _with(day=list(pd.to_datetime(["2024-01-01", "2024-02-01", "2024-03-01"])) * 2),
         {},
@@ -141,8 +172,12 @@ def test_bad_input(case):
 
 
 def test_the_step_of_dates_is_the_shortest_gap_of_all_groups():
-    """Group a has steps of two days, group b of one: a lag of one day is never there in a, one of two days is."""
-    days = pd.to_datetime(["2024-01-01", "2024-01-03", "2024-01-05", "2024-01-01", "2024-01-02", "2024-01-03"])
+    """Group a has steps of two days, group b of one: a lag of one day is never there in a, one of
+    two days is.
+    """
+    days = pd.to_datetime(
+        ["2024-01-01", "2024-01-03", "2024-01-05", "2024-01-01", "2024-01-02", "2024-01-03"]
+    )
     frame = pd.DataFrame({"g": list("aaabbb"), "when": days, "x": [1, 2, 3, 10, 20, 30]})
     rows, knowledge = lagged(frame, [2], group="g", time="when")
     assert rows.to_dict("list") == {"x[t-2]": [1, 2, 10], "x[t]": [2, 3, 30]}

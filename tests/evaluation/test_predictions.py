@@ -197,7 +197,8 @@ def test_a_replicate_is_scikit_learn_on_the_rows_drawn():
 
 
 def test_replicates_of_the_calibration_error_are_centred_on_the_value():
-    """By hand: 400 rows without ties are ten bins of 40, which stay as they are in every replicate."""
+    """By hand: 400 rows without ties are ten bins of 40, which stay as they are in every replicate.
+    """
     y, score, user, propensity = sample(n=400, users=20, ties=False)
     user, weights, bin_of = pd.factorize(user)[0], 1 / propensity, np.empty(400, dtype=int)
     bin_of[np.argsort(score)] = np.repeat(np.arange(10), 40)

@@ -19,7 +19,8 @@ def _of(matrix):
 
 @pytest.fixture(scope="module")
 def case():
-    """Scores of 200 users and 50 items, what they have seen, and their positives (some have none)."""
+    """Scores of 200 users and 50 items, what they have seen, and their positives (some have none).
+    """
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(200, 50)).round(1)  # with ties
     seen = sparse.csr_array((rng.random((200, 50)) < 0.2).astype(float))
@@ -225,7 +226,8 @@ def test_models_are_compared_user_by_user(case):
 
 
 def _of_users(values):
-    """A ranking known by its users' values, (users, metrics), alone: all that `compare` looks at."""
+    """A ranking known by its users' values, (users, metrics), alone: all that `compare` looks at.
+    """
     columns = pd.MultiIndex.from_tuples([("naive", f"metric {k}") for k in range(values.shape[1])])
     return Ranking(pd.DataFrame(), pd.DataFrame(values, columns=columns), 1, len(values), 0)
 

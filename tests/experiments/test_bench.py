@@ -29,9 +29,17 @@ def test_a_name_stands_for_itself_or_for_its_parts():
 
 
 def test_only_the_folder_that_a_name_begins_with_is_imported():
-    code = "import sys\nfrom causal_lib.experiments.bench import known\nprint(known('discovery.speed'))\n"
-    code += "print([m for m in sys.modules if m.startswith(('tensorflow', 'torch', 'causal_lib.experiments.models'))])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.ROOT)
+    code = (
+        "import sys\nfrom causal_lib.experiments.bench import "
+        "known\nprint(known('discovery.speed'))\n"
+    )
+    code += (
+        "print([m for m in sys.modules if m.startswith(('tensorflow', 'torch', "
+        "'causal_lib.experiments.models'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=paths.ROOT
+    )
     assert done.stdout.splitlines() == ["['discovery.speed']", "[]"]
 
 
@@ -73,7 +81,11 @@ def test_code_is_measured_where_it_was_prepared_and_held_to_its_targets(tmp_path
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     targets = {"own peak_mb": 1e6, "ratio of peak_mb": 1e-6}
     content = bench.compare(
-        "tiny.work", "tiny.work", prepare=("tiny.prepare", {"text": "abc"}), targets=targets, pairs=2
+        "tiny.work",
+        "tiny.work",
+        prepare=("tiny.prepare", {"text": "abc"}),
+        targets=targets,
+        pairs=2,
     )
     assert [side["rows"] for pair in content["pairs"] for side in pair.values()] == [3] * 4
     assert {claim["claim"]: claim["held"] for claim in content["claims"]} == {

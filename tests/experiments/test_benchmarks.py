@@ -1,7 +1,9 @@
-"""Every benchmark runs at its smallest size by today's code, and says what its committed report says: claims, targets, keys.
+"""Every benchmark runs at its smallest size by today's code, and says what its committed report
+says: claims, targets, keys.
 
-The numbers are not compared: they are those of a small problem. Peers that live in an environment of their own are played by
-`fake_peers`, the language model by `Hesitant`. Everything is written to a temporary folder.
+The numbers are not compared: they are those of a small problem. Peers that live in an environment
+of their own are played by `fake_peers`, the language model by `Hesitant`. Everything is written to
+a temporary folder.
 """
 
 import gc
@@ -28,11 +30,16 @@ from causal_lib.experiments.programs.call import call
 
 PEERS = Path(__file__).parent / "fake_peers"
 COMMITTED = paths.ROOT / "reports" / "benchmarks"
-# A report that is older than a part of today's: worlds.shop was measured before claims and CPU seconds were written.
+# A report that is older than a part of today's: worlds.shop was measured before claims and CPU
+# seconds were written.
 NOT_YET = {"worlds.shop": {"claims", "cpu_seconds"}}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
-HINDSIGHT = {"pretrained.families": r"(?<=pretrained - )(flop|pc)$", "discovery.mixed": r"(?<=order - ).*"}
-# Text that names a part of the benchmark, so that a part that is dropped is seen; its sizes may differ.
+HINDSIGHT = {
+    "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
+    "discovery.mixed": r"(?<=order - ).*",
+}
+# Text that names a part of the benchmark, so that a part that is dropped is seen; its sizes may
+# differ.
 LABELS = {
     "setting", "method", "network", "prior", "estimator", "what", "ranking", "axis", "stage", "dtype",
     "propensity", "outcome",
@@ -48,12 +55,21 @@ class Hesitant:
 
     def reply(self, data, seed):
         first = len(data) % 3 > 0
-        return Reply("first" if first else "neither", 0.5, (0.5, 0.2, 0.3) if first else (0.2, 0.3, 0.5))
+        return Reply(
+            "first" if first else "neither", 0.5, (0.5, 0.2, 0.3) if first else (0.2, 0.3, 0.5)
+        )
 
 
 def _costs():
     """Three sizes on each axis, for an exponent needs as many."""
-    base = {"rows": 120, "variables": 6, "columns": 4, "interactions": 300, "users": 40, "items": 30}
+    base = {
+        "rows": 120,
+        "variables": 6,
+        "columns": 4,
+        "interactions": 300,
+        "users": 40,
+        "items": 30,
+    }
     grids = {axis: (size, size * 3 // 2, size * 2) for axis, size in base.items()}
     small = {}
     for name, method in MEASURED.items():
@@ -121,7 +137,9 @@ def unsized(text):
 
 
 def shape(value):
-    """Keys and kinds of JSON: lists stand for what their elements have together, None for whatever may be left out."""
+    """Keys and kinds of JSON: lists stand for what their elements have together, None for whatever
+    may be left out.
+    """
     if isinstance(value, dict):
         return {key: shape(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -157,13 +175,21 @@ def differences(old, new, at="report"):
 
 
 def labels(value):
-    """What is measured: the `LABELS` of each row, without their numbers, whether the rows stand one by one or as columns."""
+    """What is measured: the `LABELS` of each row, without their numbers, whether the rows stand one
+    by one or as columns.
+    """
     if not isinstance(value, dict):
         return {one for part in value for one in labels(part)} if isinstance(value, list) else set()
-    own = {key: value[key] for key in sorted(LABELS & value.keys()) if isinstance(value[key], str | list)}
+    own = {
+        key: value[key]
+        for key in sorted(LABELS & value.keys())
+        if isinstance(value[key], str | list)
+    }
     own = {key: [part] if isinstance(part, str) else part for key, part in own.items()}
     rows = zip(*own.values(), strict=True) if own else []
-    found = {tuple((key, unsized(part)) for key, part in zip(own, row, strict=True)) for row in rows}
+    found = {
+        tuple((key, unsized(part)) for key, part in zip(own, row, strict=True)) for row in rows
+    }
     return found.union(*map(labels, value.values()))
 
 
@@ -179,7 +205,9 @@ def claimed(name, report):
     for one in report.get("claims", []):
         text = unsized(re.sub(HINDSIGHT.get(name, "$^"), "the best", one["claim"]))
         spread = {"interval", "range"} & one.keys()  # a mean of one value has no interval
-        told.append((text, one["statistic"], one["target"], len(spread), tuple(sorted(one.keys() - spread))))
+        told.append(
+            (text, one["statistic"], one["target"], len(spread), tuple(sorted(one.keys() - spread)))
+        )
     return told
 
 
@@ -187,20 +215,29 @@ def claimed(name, report):
 def _elsewhere(tmp_path, monkeypatch):
     """Reports, figures and examples go to a temporary folder; threads and modules are as before."""
     monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PEERS), str(paths.ROOT), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH",
+        os.pathsep.join([str(PEERS), str(paths.ROOT), os.environ.get("PYTHONPATH", "")]),
+    )
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(examples, "SHARD", 4)
-    monkeypatch.setattr("causal_lib.experiments.pretrained.ablations.make", partial(examples.make, folder=tmp_path))
+    monkeypatch.setattr(
+        "causal_lib.experiments.pretrained.ablations.make", partial(examples.make, folder=tmp_path)
+    )
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
 
 
 def run_in_fork(function, arguments=None, *, python=None, folder=None, **how):
-    """`peers.run` in a process that is forked from one with the imports done: they are most of what a run costs."""
+    """`peers.run` in a process that is forked from one with the imports done: they are most of what
+    a run costs.
+    """
     if python is not None:
         return RUN(function, arguments, python=python, folder=folder, **how)
-    return json.loads(FORKED(call_in, folder, function, json.dumps(arguments or {}), imports=costs._IMPORTS))
+    return json.loads(
+        FORKED(call_in, folder, function, json.dumps(arguments or {}), imports=costs._IMPORTS)
+    )
 
 
 def call_in(folder, function, arguments):
@@ -210,7 +247,9 @@ def call_in(folder, function, arguments):
 
 
 def in_this_process(job, *arguments, **how):
-    """`peers.forked` for what needs TensorFlow, whose threads are set once a process; a plain call for all the others."""
+    """`peers.forked` for what needs TensorFlow, whose threads are set once a process; a plain call
+    for all the others.
+    """
     network = getattr(arguments[0], "work", None) is MEASURED["dense network"].work
     if network or arguments[0] == "purchase, dense network":
         return FORKED(job, *arguments, **how)
@@ -219,7 +258,9 @@ def in_this_process(job, *arguments, **how):
 
 @pytest.fixture
 def small_heap():
-    """What is imported is no garbage: `costs` would look through all of it before each of its measurements."""
+    """What is imported is no garbage: `costs` would look through all of it before each of its
+    measurements.
+    """
     gc.collect()
     gc.freeze()
     yield
@@ -232,13 +273,20 @@ def measured(name, monkeypatch):
     monkeypatch.setattr(peers, "forked", in_this_process)
     found = bench.find(name)
     report = found.function(**SMALLEST[name])
-    report |= {"benchmark": name, "machine": {}, "description": found.description, "peer": found.peer}
+    report |= {
+        "benchmark": name,
+        "machine": {},
+        "description": found.description,
+        "peer": found.peer,
+    }
     return json.loads(json.dumps(report, allow_nan=False))
 
 
 def test_every_benchmark_has_a_report_and_a_smallest_size():
     assert list(SMALLEST) == bench.known()
-    reports = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in COMMITTED.glob("*.json")}
+    reports = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in COMMITTED.glob("*.json")
+    }
     assert sorted(reports) == bench.known()
     assert all(report["benchmark"] == name for name, report in reports.items())
 

@@ -24,7 +24,9 @@ def test_targets_compare_with_their_number(target, held):
     assert [meets(value, target) for value in (0.2, 0.25, 0.3)] == held
 
 
-@pytest.mark.parametrize("text", ["about 3", "above zero", "above", "at most 1 or 2", "3", "at  most 3"])
+@pytest.mark.parametrize(
+    "text", ["about 3", "above zero", "above", "at most 1 or 2", "3", "at  most 3"]
+)
 def test_what_is_no_target_is_refused(text):
     assert not is_target(text)
     with pytest.raises(ValueError, match="no comparison like 'above 0'"):
@@ -63,7 +65,8 @@ def test_a_mean_has_the_t_interval():
 def test_a_report_has_its_claims_first_and_as_they_were_always_written():
     told = report([Claim.of("time", [0.5, 0.1, 0.2], "at most 0.25", statistic="median")], rows=[1])
     assert json.dumps(told) == (
-        '{"claims": [{"claim": "time", "statistic": "median", "value": 0.2, "range": [0.1, 0.5], "pairs": 3, '
+        '{"claims": [{"claim": "time", "statistic": "median", "value": 0.2, "range": [0.1, 0.5], '
+        '"pairs": 3, '
         '"target": "at most 0.25", "held": true}], "rows": [1]}'
     )
 
@@ -84,5 +87,11 @@ def test_measurements_by_hand():
     ]
     assert table["table"] == [0, 0, 1, 1, 0]
     assert table["f1"] == [0.1235, None, 0.1235, None, 0.5]
-    assert rows.tables(6, "records")[1][1] == {"setting": "s", "table": 0, "method": "b", "shd": 1.0, "f1": None}
+    assert rows.tables(6, "records")[1][1] == {
+        "setting": "s",
+        "table": 0,
+        "method": "b",
+        "shd": 1.0,
+        "f1": None,
+    }
     json.dumps(rows.tables(6, "records"), allow_nan=False)

@@ -1,4 +1,6 @@
-"""Calls in other processes and by other interpreters: what comes back, and what is said when nothing does."""
+"""Calls in other processes and by other interpreters: what comes back, and what is said when
+nothing does.
+"""
 
 import os
 import sys
@@ -18,7 +20,8 @@ def programs(tmp_path, monkeypatch):
     """A module of functions that a process can import."""
     (tmp_path / "own_programs.py").write_text(
         "import os, sys, time\n"
-        "def chatter(value):\n    print('chatter')\n    print('to stderr', file=sys.stderr)\n    return [value, {'at': os.getcwd()}]\n"
+        "def chatter(value):\n    print('chatter')\n    print('to stderr', file=sys.stderr)\n    "
+        "return [value, {'at': os.getcwd()}]\n"
         "def fails():\n    raise ZeroDivisionError('by\\nzero')\n"
         "def sleeps():\n    time.sleep(60)\n"
         "def work(n, seconds):\n    time.sleep(0.3)\n    def call():\n        time.sleep(seconds)\n"
@@ -31,7 +34,10 @@ def programs(tmp_path, monkeypatch):
 def test_the_result_comes_back_whatever_was_printed_before(programs, tmp_path):
     folder = tmp_path / "inside"
     folder.mkdir()
-    assert peers.run("own_programs.chatter", {"value": None}, folder=folder) == [None, {"at": str(folder)}]
+    assert peers.run("own_programs.chatter", {"value": None}, folder=folder) == [
+        None,
+        {"at": str(folder)},
+    ]
 
 
 def test_ours_imports_this_checkout_and_a_peer_nothing_of_it(programs):
@@ -45,7 +51,9 @@ def test_ours_imports_this_checkout_and_a_peer_nothing_of_it(programs):
 
 
 def test_failures_say_why(programs, tmp_path):
-    with pytest.raises(PeerError, match=r"own_programs.fails ended with status 1:(.|\n)*own_programs.py") as caught:
+    with pytest.raises(
+        PeerError, match=r"own_programs.fails ended with status 1:(.|\n)*own_programs.py"
+    ) as caught:
         peers.run("own_programs.fails")
     assert caught.value.reason == "zero"
     with pytest.raises(PeerError, match="ended with status 1") as caught:
@@ -62,7 +70,8 @@ def test_measure_runs_in_a_fresh_process(programs):
     found = peers.measure("own_programs.work", {"n": 200_000_000, "seconds": 0.2})
     elapsed = time.perf_counter() - start
     assert found["rows"] == 200_000_000
-    assert 0.2 <= found["seconds"] <= elapsed - 0.3  # neither the imports nor the interpreter's start is counted
+    # neither the imports nor the interpreter's start is counted
+    assert 0.2 <= found["seconds"] <= elapsed - 0.3
     assert 0 < found["cpu_seconds"] < found["seconds"]  # a sleep takes no CPU
     held = b"1" * 400_000_000  # what the process that asks has held is no part of it
     small = peers.measure("own_programs.work", {"n": len(held) // 10**8, "seconds": 0})

@@ -26,7 +26,8 @@ def test_values_are_compared_with_the_peer_s(tmp_path):
     (package / "estimators.py").write_text(
         "import numpy as np\n\n\nclass Ips:\n    def __init__(self, **settings): pass\n\n"
         "    def estimate_policy_value(self, reward, action, pscore, action_dist, **rest):\n"
-        "        return (action_dist[np.arange(len(action)), action, 0] / pscore * reward).mean()\n\n\n" + kinds
+        "        return (action_dist[np.arange(len(action)), action, 0] / pscore * "
+        "reward).mean()\n\n\n" + kinds
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [*sys.path])
@@ -51,6 +52,11 @@ def test_claims_of_time_and_memory(monkeypatch):
     monkeypatch.setattr(benchmark, "peak_mb", lambda: 3001.0)
     report = benchmark.off_policy(n=2500, k=4, repeats=3)
     assert [row["seconds"] for row in report["rows"]] == [9.0, 11.0, 9.5]
-    assert [(one["value"], one["held"]) for one in report["claims"]] == [(9.5, True), (3001.0, False)]
-    assert report["claims"][0]["claim"] == f"{len(benchmark.ESTIMATORS)} estimators, 2500 rounds, 4 actions: seconds"
+    assert [(one["value"], one["held"]) for one in report["claims"]] == [
+        (9.5, True),
+        (3001.0, False),
+    ]
+    assert report["claims"][0]["claim"] == (
+        f"{len(benchmark.ESTIMATORS)} estimators, 2500 rounds, 4 actions: seconds"
+    )
     assert {value["rounds"] for value in report["values"]} == {2500}

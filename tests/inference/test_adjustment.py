@@ -38,11 +38,15 @@ def queries(draw):
 
 
 def subsets(names):
-    return itertools.chain.from_iterable(itertools.combinations(names, k) for k in range(len(names) + 1))
+    return itertools.chain.from_iterable(
+        itertools.combinations(names, k) for k in range(len(names) + 1)
+    )
 
 
 def closes(graph, x, y, z):
-    """The criterion path by path: every path that is not causal is blocked, and nothing on or below a causal one is held."""
+    """The criterion path by path: every path that is not causal is blocked, and nothing on or below
+    a causal one is held.
+    """
     directed = with_causes(graph)
     below = nx.descendants(directed, x) & (nx.ancestors(directed, y) | {y})
     if any(node in z for start in below for node in {start} | nx.descendants(directed, start)):
@@ -98,8 +102,13 @@ def test_the_best_set_has_the_least_variance_in_a_linear_model(seed, some_hidden
     cov = mix @ np.diag(rng.uniform(0.5, 2, 6)) @ mix.T
 
     def left(of, given):
-        i, at = graph.index(of), [graph.index(name) for name in given]
-        return cov[i, i] - cov[i, at] @ np.linalg.solve(cov[np.ix_(at, at)], cov[at, i]) if at else cov[i, i]
+        i = graph.index(of)
+        at = [graph.index(name) for name in given]
+        return (
+            cov[i, i] - cov[i, at] @ np.linalg.solve(cov[np.ix_(at, at)], cov[at, i])
+            if at
+            else cov[i, i]
+        )
 
     def variance(z):
         return left(y, (x, *z)) / left(x, z)
@@ -108,26 +117,44 @@ def test_the_best_set_has_the_least_variance_in_a_linear_model(seed, some_hidden
     if best is None or y not in graph.descendants(x):
         return
     at_best = set(best)
-    wanted = {p for child in (graph.descendants(x) & (graph.ancestors(y) | {y})) for p in graph.parents(child)}
+    wanted = {
+        p
+        for child in (graph.descendants(x) & (graph.ancestors(y) | {y}))
+        for p in graph.parents(child)
+    }
     others = minimal_adjustment_sets(graph, x, y, hidden=hidden)
     if not wanted & set(hidden):  # then best among all sets, not among the minimal ones only
-        others = [z for z in subsets(rest) if is_adjustment_set(graph, x, y, z) and not set(z) & set(hidden)]
+        others = [
+            z
+            for z in subsets(rest)
+            if is_adjustment_set(graph, x, y, z) and not set(z) & set(hidden)
+        ]
     assert all(variance(tuple(at_best)) <= variance(z) * (1 + 1e-9) for z in others)
 
 
 def covariance(graph, rng):
-    """Covariances and total effects of a random linear model of a DAG or ADMG, over ``graph.names``."""
+    """Covariances and total effects of a random linear model of a DAG or ADMG, over
+    ``graph.names``.
+    """
     directed = with_causes(graph)
     names = [*graph.names, *(name for name in directed if isinstance(name, tuple))]
     weights = nx.to_numpy_array(directed, nodelist=names) * rng.uniform(0.5, 1.5, (len(names),) * 2)
     total = np.linalg.inv(np.eye(len(names)) - weights.T)
     seen = slice(0, len(graph.names))
-    return (total @ np.diag(rng.uniform(0.5, 2, len(names))) @ total.T)[seen, seen], total[seen, seen]
+    return (total @ np.diag(rng.uniform(0.5, 2, len(names))) @ total.T)[seen, seen], total[
+        seen, seen
+    ]
 
 
 def conditional(cov, graph, a, b, given):
-    i, j, at = graph.index(a), graph.index(b), [graph.index(name) for name in given]
-    return cov[i, j] - cov[i, at] @ np.linalg.solve(cov[np.ix_(at, at)], cov[at, j]) if at else cov[i, j]
+    i = graph.index(a)
+    j = graph.index(b)
+    at = [graph.index(name) for name in given]
+    return (
+        cov[i, j] - cov[i, at] @ np.linalg.solve(cov[np.ix_(at, at)], cov[at, j])
+        if at
+        else cov[i, j]
+    )
 
 
 def test_an_instrument_s_ratio_is_the_effect_in_linear_models():
@@ -146,7 +173,9 @@ def test_an_instrument_s_ratio_is_the_effect_in_linear_models():
         conditions.append(len(among))
         assert not {instrument, *among} & {x, y}
         cov, total = covariance(graph, rng)
-        ratio = conditional(cov, graph, y, instrument, among) / conditional(cov, graph, x, instrument, among)
+        ratio = conditional(cov, graph, y, instrument, among) / conditional(
+            cov, graph, x, instrument, among
+        )
         assert ratio == pytest.approx(total[graph.index(y), graph.index(x)], abs=1e-8)
     assert conditions.count(0) > 50
     assert sum(map(bool, conditions)) > 20
@@ -180,16 +209,22 @@ def test_bad_queries(arguments, message):
         is_adjustment_set(graph, *arguments)
     with pytest.raises(ValueError, match=message):
         minimal_adjustment_sets(graph, *arguments)
-    with pytest.raises(ValueError, match="'x' is the treatment or the outcome: it cannot be adjusted for"):
+    with pytest.raises(
+        ValueError, match="'x' is the treatment or the outcome: it cannot be adjusted for"
+    ):
         is_adjustment_set(graph, "x", "y", ["x"])
-    with pytest.raises(ValueError, match="'y' is hidden: an effect needs its treatment and outcome obs"):
+    with pytest.raises(
+        ValueError, match="'y' is hidden: an effect needs its treatment and outcome obs"
+    ):
         minimal_adjustment_sets(graph, "x", "y", hidden=["y"])
     with pytest.raises(ValueError, match="edge 'x -- y' of this CPDAG has no direction"):
         is_adjustment_set(CausalGraph.from_edges("xy", ["x -- y"]), "x", "y")
 
 
 def test_words_of_a_path_that_is_open():
-    """Two of what is adjusted for open two colliders, one from below; a hidden common cause is named as such."""
+    """Two of what is adjusted for open two colliders, one from below; a hidden common cause is
+    named as such.
+    """
     edges = [
         "a -> x",
         "a -> c",
@@ -211,7 +246,9 @@ def test_words_of_a_path_that_is_open():
     assert why_no_adjustment_set(graph, "x", "y", ["n", "m"]) == (
         "m is an effect of x on its way to y, or an effect of one (x -> m)"
     )
-    assert why_no_adjustment_set(graph, "x", "y", ["n"]).endswith("or an effect of one (x -> m -> n)")
+    assert why_no_adjustment_set(graph, "x", "y", ["n"]).endswith(
+        "or an effect of one (x -> m -> n)"
+    )
     hidden = CausalGraph.from_edges("xyc", ["x <-> c", "c <-> y", "x -> y"])
     assert why_no_adjustment_set(hidden, "x", "y") is None
     assert why_no_adjustment_set(hidden, "x", "y", ["c"]) == (
@@ -222,7 +259,9 @@ def test_words_of_a_path_that_is_open():
 
 
 def test_the_trail_is_a_shortest_of_those_that_are_open():
-    """Against all paths of random graphs: as many variables as the shortest that brute force leaves open."""
+    """Against all paths of random graphs: as many variables as the shortest that brute force leaves
+    open.
+    """
     checked = {True: 0, False: 0}
     for seed in range(120):
         rng = np.random.default_rng(seed)
@@ -231,7 +270,9 @@ def test_the_trail_is_a_shortest_of_those_that_are_open():
         given = rest[: int(rng.integers(0, 3))]
         directed = dag.to_networkx()
         below = nx.descendants(directed, x) & (nx.ancestors(directed, y) | {y})
-        if any(node in given for start in below for node in {start} | nx.descendants(directed, start)):
+        if any(
+            node in given for start in below for node in {start} | nx.descendants(directed, start)
+        ):
             continue
         lengths = []
         for path in nx.all_simple_paths(directed.to_undirected(), x, y):
@@ -240,7 +281,9 @@ def test_the_trail_is_a_shortest_of_those_that_are_open():
             blocked = False
             for a, b, c in zip(path, path[1:], path[2:], strict=False):
                 into = directed.has_edge(a, b) and directed.has_edge(c, b)
-                blocked |= not ({b} | nx.descendants(directed, b)) & set(given) if into else b in given
+                blocked |= (
+                    not ({b} | nx.descendants(directed, b)) & set(given) if into else b in given
+                )
             if not blocked:
                 lengths.append(len(path))
         reason = why_no_adjustment_set(dag, x, y, given)
@@ -248,7 +291,8 @@ def test_the_trail_is_a_shortest_of_those_that_are_open():
         assert (reason is None) == (not lengths)
         if lengths:
             words = reason.split(" is open")[0].replace("[", "").replace("]", "").split()
-            assert len(words[::2]) <= min(lengths)  # a trail may turn back below a collider, where a path may not
+            # a trail may turn back below a collider, where a path may not
+            assert len(words[::2]) <= min(lengths)
             for before, sign, after in zip(words[::2], words[1::2], words[2::2], strict=False):
                 assert directed.has_edge(*((before, after) if sign == "->" else (after, before)))
     assert min(checked.values()) > 20
@@ -261,7 +305,8 @@ def test_the_best_set_where_some_are_hidden_is_the_minimal_one_nearest_to_the_ou
     assert optimal_adjustment_set(graph, "x", "y", hidden=["h"]) == ("c",)
     assert optimal_adjustment_set(graph, "x", "y", hidden=["h", "c"]) == ("b",)
     assert minimal_adjustment_sets(graph, "x", "y", hidden=["h", "c"]) == [("a",), ("b",)]
-    # A hidden common cause of the outcome and of one of its own causes: b is no longer enough by itself.
+    # A hidden common cause of the outcome and of one of its own causes: b is no longer enough by
+    # itself.
     bow = CausalGraph.from_edges("xyab", ["a -> x", "a -> b", "b -> y", "a <-> y", "x -> y"])
     assert optimal_adjustment_set(bow, "x", "y") == ("a",)
     # Without an effect nothing lies on a causal path.
@@ -280,7 +325,12 @@ def test_an_instrument_with_the_fewest_to_condition_on():
     assert find_instrument(free, "x", "y", hidden=["u"]) == ("t", ())
     two = CausalGraph.from_edges("tsxyu", ["t -> x", "s -> x", "x -> y", "u -> x", "u -> y"])
     assert find_instrument(two, "x", "y", hidden=["u"]) == ("t", ())
-    assert find_instrument(CausalGraph.from_edges("sxyu", ["s -> y", "x -> y", "u -> x", "u -> y"]), "x", "y") is None
+    assert (
+        find_instrument(
+            CausalGraph.from_edges("sxyu", ["s -> y", "x -> y", "u -> x", "u -> y"]), "x", "y"
+        )
+        is None
+    )
 
 
 def test_sets_come_the_smaller_first_and_in_the_order_of_the_graph():
@@ -299,7 +349,9 @@ def test_sets_come_the_smaller_first_and_in_the_order_of_the_graph():
     assert minimal_adjustment_sets(graph, "x", "y") == [
         ("s", "r", "b"), ("s", "q", "b"), ("r", "p", "b"), ("q", "p", "b"),
     ]  # fmt: skip
-    wide = CausalGraph.from_edges("xyabc", ["a -> x", "a -> b", "a -> c", "b -> y", "c -> y", "x -> y"])
+    wide = CausalGraph.from_edges(
+        "xyabc", ["a -> x", "a -> b", "a -> c", "b -> y", "c -> y", "x -> y"]
+    )
     assert minimal_adjustment_sets(wide, "x", "y") == [("a",), ("b", "c")]
     assert minimal_adjustment_sets(wide, "x", "y", hidden=["a"]) == [("b", "c")]
     assert minimal_adjustment_sets(wide, "x", "y", hidden=["a", "b"]) == []

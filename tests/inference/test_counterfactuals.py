@@ -1,4 +1,6 @@
-"""Probabilities of causation: bounds hold the truth of random mechanisms, and are reached; monotone closes them."""
+"""Probabilities of causation: bounds hold the truth of random mechanisms, and are reached; monotone
+closes them.
+"""
 
 import numpy as np
 import pandas as pd
@@ -10,28 +12,40 @@ from causal_lib.inference.counterfactuals import probabilities_of_causation
 
 
 def people(n, seed, shares=None):
-    """Two strata of never, always, helped and hurt users, treated by stratum; with the true probabilities."""
+    """Two strata of never, always, helped and hurt users, treated by stratum; with the true
+    probabilities.
+    """
     rng = np.random.default_rng(seed)
     shares = rng.dirichlet(np.ones(4), size=2) if shares is None else np.array(shares)
     z = rng.integers(2, size=n)
     kind = (rng.random(n)[:, None] > shares[z].cumsum(axis=1)).sum(axis=1)
     t = (rng.random(n) < np.array([0.3, 0.7])[z]).astype(int)
-    without, treated = (kind == 1) | (kind == 3), (kind == 1) | (kind == 2)
+    without = (kind == 1) | (kind == 3)
+    treated = (kind == 1) | (kind == 2)
     frame = pd.DataFrame({"z": z, "t": t, "y": np.where(t == 1, treated, without).astype(int)})
     helped = treated & ~without
-    hit, miss = (t == 1) & (frame["y"] == 1), (t == 0) & (frame["y"] == 0)
-    return frame, {"necessity": helped[hit].mean(), "sufficiency": helped[miss].mean(), "both": helped.mean()}
+    hit = (t == 1) & (frame["y"] == 1)
+    miss = (t == 0) & (frame["y"] == 0)
+    return frame, {
+        "necessity": helped[hit].mean(),
+        "sufficiency": helped[miss].mean(),
+        "both": helped.mean(),
+    }
 
 
 @pytest.fixture
 def known(monkeypatch):
-    """Call it with the shares of `people`: their true propensities and means take the place of fitted ones."""
+    """Call it with the shares of `people`: their true propensities and means take the place of
+    fitted ones.
+    """
 
     def know(shares):
         def true(y, t, x, groups, seed):
             of = np.asarray(shares)[x.iloc[:, 0].to_numpy().astype(int)]
             share = np.array([0.3, 0.7])[x.iloc[:, 0].to_numpy().astype(int)]
-            return np.column_stack([1 - share, share]), np.column_stack([of[:, 1] + of[:, 3], of[:, 1] + of[:, 2]])
+            return np.column_stack([1 - share, share]), np.column_stack(
+                [of[:, 1] + of[:, 3], of[:, 1] + of[:, 2]]
+            )
 
         monkeypatch.setattr(causation, "cross_fit", true)
 
@@ -39,7 +53,8 @@ def known(monkeypatch):
 
 
 def test_bounds_hold_the_truth_whatever_the_mechanism(known, monkeypatch):
-    held, runs = 0, 200
+    held = 0
+    runs = 200
     for seed in range(runs):
         shares = np.random.default_rng([seed, 1]).dirichlet(np.ones(4), size=2)
         known(shares)
@@ -47,13 +62,19 @@ def test_bounds_hold_the_truth_whatever_the_mechanism(known, monkeypatch):
         found = probabilities_of_causation(frame, "t", "y", ["z"], n_boot=60, seed=seed)
         assert (found["lower"] <= found["upper"] + 1e-12).all()
         assert (found["low"] <= found["lower"] + 1e-9).all()
-        held += all(found.loc[name, "low"] <= value <= found.loc[name, "high"] for name, value in truth.items())
+        held += all(
+            found.loc[name, "low"] <= value <= found.loc[name, "high"]
+            for name, value in truth.items()
+        )
     assert held >= 0.95 * runs  # mostly more often: the truth is seldom at a bound
     monkeypatch.undo()
     for seed in range(2):  # with fitted models
         frame, truth = people(2000, seed)
         found = probabilities_of_causation(frame, "t", "y", ["z"], n_boot=60, seed=seed)
-        assert all(found.loc[name, "low"] <= value <= found.loc[name, "high"] for name, value in truth.items())
+        assert all(
+            found.loc[name, "low"] <= value <= found.loc[name, "high"]
+            for name, value in truth.items()
+        )
 
 
 @pytest.mark.parametrize(("hurt", "end"), [(0.0, "lower"), (0.3, "upper")])
@@ -78,24 +99,34 @@ def test_monotone_closes_the_bounds_unless_the_data_speak_against_it():
 
 @pytest.mark.parametrize(("strata", "limit"), [(1, 2.4477), (4, 2.9603)])
 def test_monotone_is_given_up_where_chance_would_go_so_far_once_in_twenty(strata, limit):
-    """Of many strata one is below - sqrt(2 log(20 strata)) by chance less than once in twenty calls."""
-    stratum, groups = np.repeat(np.arange(strata), 100), np.arange(100 * strata)
+    """Of many strata one is below - sqrt(2 log(20 strata)) by chance less than once in twenty
+    calls.
+    """
+    stratum = np.repeat(np.arange(strata), 100)
+    groups = np.arange(100 * strata)
     spread = np.tile([-1.0, 1.0], 50 * strata)
     for distance, refused in ((limit - 0.01, False), (limit + 0.01, True)):
-        # Scores of mean -distance standard errors, 10 being the error of a stratum's sum, in the first stratum only.
+        # Scores of mean -distance standard errors, 10 being the error of a stratum's sum, in the
+        # first stratum only.
         score = spread - np.where(stratum == 0, distance * 10 / 100, 0)
         parts = np.zeros((len(score), 6))
         parts[:, 1] = score
         if refused:
-            with pytest.raises(ValueError, match=f"monotone: in 1 of {strata} strata 't' lowers the outcome"):
+            with pytest.raises(
+                ValueError, match=f"monotone: in 1 of {strata} strata 't' lowers the outcome"
+            ):
                 causation._check_monotone(parts, stratum, groups, "t")
         else:
             causation._check_monotone(parts, stratum, groups, "t")
 
 
 def test_necessity_without_strata_is_the_formula_of_the_book():
-    """With an unconfounded treatment: lower bound (P(y1) - P(y0)) / P(y1), upper min(1, (1 - P(y0)) / P(y1))."""
-    frame = pd.DataFrame({"t": [1] * 100 + [0] * 100, "y": [1] * 60 + [0] * 40 + [1] * 45 + [0] * 55})
+    """With an unconfounded treatment: lower bound (P(y1) - P(y0)) / P(y1), upper min(1, (1 - P(y0))
+    / P(y1)).
+    """
+    frame = pd.DataFrame(
+        {"t": [1] * 100 + [0] * 100, "y": [1] * 60 + [0] * 40 + [1] * 45 + [0] * 55}
+    )
     frame = pd.concat([frame] * 50, ignore_index=True)
     found = probabilities_of_causation(frame, "t", "y", [], strata=1, n_boot=0)
     assert found.loc["necessity"].tolist() == pytest.approx([0.15 / 0.6, 0.55 / 0.6], abs=1e-3)
@@ -119,18 +150,28 @@ def test_copies_of_a_cluster_count_once(known):
 
 @pytest.mark.parametrize("cluster", [None, "who"])
 def test_intervals_reach_two_standard_errors_by_hand_beyond_the_bounds(cluster, known):
-    """An end of 4,000 draws is known within 2.2% of the reach; an error 15% too small is seven times as far away."""
+    """An end of 4,000 draws is known within 2.2% of the reach; an error 15% too small is seven
+    times as far away.
+    """
     known(SHARES)
     frame = people(1500, 3, SHARES)[0]
-    frame = pd.concat([frame, frame.head(750)], ignore_index=True).assign(who=np.r_[np.arange(1500), np.arange(750)])
-    found = probabilities_of_causation(frame, "t", "y", ["z"], strata=1, n_boot=4000, cluster=cluster)
+    frame = pd.concat([frame, frame.head(750)], ignore_index=True).assign(
+        who=np.r_[np.arange(1500), np.arange(750)]
+    )
+    found = probabilities_of_causation(
+        frame, "t", "y", ["z"], strata=1, n_boot=4000, cluster=cluster
+    )
     t, y, z = (frame[name].to_numpy() for name in "tyz")
-    without, treated = SHARES[z][:, 1] + SHARES[z][:, 3], SHARES[z][:, 1] + SHARES[z][:, 2]
+    without = SHARES[z][:, 1] + SHARES[z][:, 3]
+    treated = SHARES[z][:, 1] + SHARES[z][:, 2]
     odds = np.array([0.3 / 0.7, 0.7 / 0.3])[z]
-    # Doubly robust counts: the treated who would have it without, the untreated who would have it with treatment.
+    # Doubly robust counts: the treated who would have it without, the untreated who would have it
+    # with treatment.
     spared = t * without + (1 - t) * odds * (y - without)
     gained = (1 - t) * treated + t / odds * (y - treated)
-    hit, miss, own = t * y, (1 - t) * (1 - y), (1 - t) * y
+    hit = t * y
+    miss = (1 - t) * (1 - y)
+    own = (1 - t) * y
     ends = {
         ("necessity", "lower"): (hit - spared, hit),
         ("sufficiency", "lower"): (gained - own, miss),
@@ -145,19 +186,32 @@ def test_intervals_reach_two_standard_errors_by_hand_beyond_the_bounds(cluster, 
         sums = pd.Series(part - ratio * whole).groupby(groups).sum()
         assert found.loc[name, end] == pytest.approx(ratio)
         reach = 1.959964 * np.sqrt((sums**2).sum()) / whole.sum()
-        far = found.loc[name, "lower"] - found.loc[name, "low"] if end == "lower" else found.loc[name, "high"] - ratio
+        far = (
+            found.loc[name, "lower"] - found.loc[name, "low"]
+            if end == "lower"
+            else found.loc[name, "high"] - ratio
+        )
         assert far == pytest.approx(reach, rel=0.09), (name, end)
 
 
 def test_the_shop_knows_who_would_have_bought_anyway(world):
-    """There showing an item prevents no purchase, so that the truth can be told from the probabilities of both outcomes."""
-    log, truth = world.log(), world.truth
+    """There showing an item prevents no purchase, so that the truth can be told from the
+    probabilities of both outcomes.
+    """
+    log = world.log()
+    truth = world.truth
     shown = log["exposed"] == 1
     needed = truth["uplift"][shown].sum() / truth["purchase_if_exposed"][shown].sum()
     adjustment = ["activity", "popularity", "stock"]
     for monotone in (False, True):
         found = probabilities_of_causation(
-            log, "exposed", "purchased", adjustment, monotone=monotone, n_boot=100, cluster="user_id"
+            log,
+            "exposed",
+            "purchased",
+            adjustment,
+            monotone=monotone,
+            n_boot=100,
+            cluster="user_id",
         )
         assert found.loc["necessity", "low"] <= needed <= found.loc["necessity", "high"]
     assert found.loc["necessity", "lower"] == found.loc["necessity", "upper"]
@@ -166,7 +220,9 @@ def test_the_shop_knows_who_would_have_bought_anyway(world):
 def test_bad_input():
     frame, _ = people(200, 0)
     with pytest.raises(NoOverlapError, match="no overlap"):
-        probabilities_of_causation(frame.assign(t=np.where(frame["z"] == 1, 1, frame["t"])), "t", "y", ["z"])
+        probabilities_of_causation(
+            frame.assign(t=np.where(frame["z"] == 1, 1, frame["t"])), "t", "y", ["z"]
+        )
     with pytest.raises(ValueError, match="strata=0: at least 1"):
         probabilities_of_causation(frame, "t", "y", ["z"], strata=0)
     with pytest.raises(ValueError, match="outcome 'y': must be 0 or 1"):
@@ -174,9 +230,13 @@ def test_bad_input():
 
 
 def _of_many(monkeypatch, n=240):
-    """Rows whose means differ from row to row; the fitted parts are given, so that all the rest is arithmetic."""
+    """Rows whose means differ from row to row; the fitted parts are given, so that all the rest is
+    arithmetic.
+    """
     rng = np.random.default_rng(4)
-    share, low, high = rng.uniform(0.2, 0.8, n), rng.uniform(0.05, 0.6, n), rng.uniform(0.3, 0.9, n)
+    share = rng.uniform(0.2, 0.8, n)
+    low = rng.uniform(0.05, 0.6, n)
+    high = rng.uniform(0.3, 0.9, n)
     seen = []
 
     def given(y, t, x, groups, seed):
@@ -185,9 +245,12 @@ def _of_many(monkeypatch, n=240):
 
     monkeypatch.setattr(causation, "cross_fit", given)
     t = (rng.random(n) < share).astype(int)
-    frame = pd.DataFrame({"z": 0.0, "t": t, "y": (rng.random(n) < np.where(t == 1, high, low)).astype(int)})
+    frame = pd.DataFrame(
+        {"z": 0.0, "t": t, "y": (rng.random(n) < np.where(t == 1, high, low)).astype(int)}
+    )
     frame["who"] = np.repeat(np.arange(n // 4), [1, 2, 5, 8] * (n // 16))
-    t, y = frame["t"].to_numpy(), frame["y"].to_numpy()
+    t = frame["t"].to_numpy()
+    y = frame["y"].to_numpy()
     parts = pd.DataFrame(
         {
             "treated": t,
@@ -216,7 +279,12 @@ def _ends(sums, rows, monotone):
             np.minimum(sums["miss"], sums["gained"]).sum(),
         ]
     table = [
-        [needed[k] / sums["hit"].sum(), enough[k] / sums["miss"].sum(), (needed[k] + enough[k]) / rows] for k in (0, 1)
+        [
+            needed[k] / sums["hit"].sum(),
+            enough[k] / sums["miss"].sum(),
+            (needed[k] + enough[k]) / rows,
+        ]
+        for k in (0, 1)
     ]
     return np.clip(table, 0, 1)
 
@@ -235,18 +303,25 @@ def test_strata_bounds_and_draws_by_hand(monotone, cluster, monkeypatch):
     assert found["lower"].to_numpy() == pytest.approx(bounds[0])
     assert found["upper"].to_numpy() == pytest.approx(bounds[1])
     assert found.index.tolist() == ["necessity", "sufficiency", "both"]
-    rng, draws = np.random.default_rng(6), []
+    rng = np.random.default_rng(6)
+    draws = []
     for _ in range(40):
         weight = rng.poisson(1, groups.max() + 1)[groups]
         sums = parts.mul(weight, axis=0).groupby(stratum).sum()
         draws.append(_ends(sums, sums[["treated", "miss", "own"]].to_numpy().sum(), monotone))
-    low, high = np.quantile(np.array(draws)[:, 0], 0.025, axis=0), np.quantile(np.array(draws)[:, 1], 0.975, axis=0)
+    low = np.quantile(np.array(draws)[:, 0], 0.025, axis=0)
+    high = np.quantile(np.array(draws)[:, 1], 0.975, axis=0)
     assert found["low"].to_numpy() == pytest.approx(low)
     assert found["high"].to_numpy() == pytest.approx(high)
     default = probabilities_of_causation(frame, "t", "y", ["z"], **how)
-    assert default.equals(probabilities_of_causation(frame, "t", "y", ["z"], strata=10, n_boot=500, seed=0, **how))
+    assert default.equals(
+        probabilities_of_causation(frame, "t", "y", ["z"], strata=10, n_boot=500, seed=0, **how)
+    )
     assert not default["lower"].equals(found["lower"]) or monotone
-    assert list(probabilities_of_causation(frame, "t", "y", ["z"], n_boot=0, **how)) == ["lower", "upper"]
+    assert list(probabilities_of_causation(frame, "t", "y", ["z"], n_boot=0, **how)) == [
+        "lower",
+        "upper",
+    ]
 
 
 def test_what_speaks_against_monotone_by_hand(monkeypatch):
@@ -254,7 +329,8 @@ def test_what_speaks_against_monotone_by_hand(monkeypatch):
     frame, parts, predicted, _ = _of_many(monkeypatch)
     # one less of every row, as if treatment took the outcome from everybody
     score = parts["hit"] - parts["spared"] + parts["gained"] - parts["own"] - 1.0
-    groups, stratum = frame["who"].to_numpy(), np.digitize(predicted, np.quantile(predicted, [0.5]))
+    groups = frame["who"].to_numpy()
+    stratum = np.digitize(predicted, np.quantile(predicted, [0.5]))
     z = []
     for number in (0, 1):
         inside = stratum == number
@@ -262,5 +338,8 @@ def test_what_speaks_against_monotone_by_hand(monkeypatch):
         z.append(score[inside].sum() / np.sqrt((left**2).sum()))
     assert max(z) < -np.sqrt(2 * np.log(40))
     given = parts.assign(hit=parts["hit"] - 1.0).to_numpy()
-    with pytest.raises(ValueError, match=rf"in 2 of 2 strata 't' lowers the outcome \(z = {min(z):.1f}\); give mono"):
+    with pytest.raises(
+        ValueError,
+        match=rf"in 2 of 2 strata 't' lowers the outcome \(z = {min(z):.1f}\); give mono",
+    ):
         causation._check_monotone(given, stratum, groups, "t")

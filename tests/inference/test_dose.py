@@ -18,7 +18,9 @@ def _bent(n, seed, pull=0.6):
 
 
 def test_the_curve_is_covered_and_the_naive_one_is_not():
-    shares, naive, bias = [], [], []
+    shares = []
+    naive = []
+    bias = []
     for seed in range(5):
         frame = _bent(1500, seed)
         for adjustment, covered in ((["x"], shares), ([], naive)):
@@ -38,7 +40,8 @@ def test_without_columns_it_is_a_local_quadratic():
     frame = _bent(400, 1)
     found = dose_response(frame, "t", "y", adjustment=[], at=[-1.0, 0.3], bandwidth=0.4)
     for row in found.itertuples():
-        t, y = frame["t"].to_numpy() - row.level, frame["y"].to_numpy()
+        t = frame["t"].to_numpy() - row.level
+        y = frame["y"].to_numpy()
         kernel = np.exp(-((t / 0.4) ** 2) / 2)
         assert row.value == pytest.approx(np.polyfit(t, y, 2, w=np.sqrt(kernel))[2])
         wide = np.vander(t, 3)[:, ::-1] * np.sqrt(kernel)[:, None]
@@ -51,22 +54,32 @@ def test_without_columns_it_is_a_local_quadratic():
 
 
 def test_the_bandwidth_is_the_least_within_an_error_of_the_least_loss_without_the_row():
-    """Row by row: a line through the others, weighted by the kernel, and how far the row lies from it."""
+    """Row by row: a line through the others, weighted by the kernel, and how far the row lies from
+    it.
+    """
     rng = np.random.default_rng(6)
     t = np.sort(rng.uniform(-2, 2, 200))
     y = np.sin(t) + 0.5 * rng.normal(size=200)
     low, high = np.quantile(t, [0.05, 0.95])
-    inside, losses = np.flatnonzero((low <= t) & (t <= high)), {}
+    inside = np.flatnonzero((low <= t) & (t <= high))
+    losses = {}
     for width in np.geomspace(0.1, 2.0, 15) * t.std():
         roots = np.exp(-(((t - t[inside, None]) / width) ** 2) / 4)
         if (((roots**2).sum(axis=1) ** 2 / (roots**4).sum(axis=1)) < 20).any():
             continue
         others = [np.arange(200) != i for i in inside]
-        lines = [np.polyfit(t[rest], y[rest], 1, w=root[rest]) for rest, root in zip(others, roots, strict=True)]
-        losses[width] = np.array([(y[i] - np.polyval(line, t[i])) ** 2 for i, line in zip(inside, lines, strict=True)])
+        lines = [
+            np.polyfit(t[rest], y[rest], 1, w=root[rest])
+            for rest, root in zip(others, roots, strict=True)
+        ]
+        losses[width] = np.array(
+            [(y[i] - np.polyval(line, t[i])) ** 2 for i, line in zip(inside, lines, strict=True)]
+        )
     best = min(losses.values(), key=np.mean)
     more = {width: loss - best for width, loss in losses.items()}
-    by_hand = min(width for width, one in more.items() if one.mean() <= one.std() / np.sqrt(len(one)))
+    by_hand = min(
+        width for width, one in more.items() if one.mean() <= one.std() / np.sqrt(len(one))
+    )
     assert min(losses) < by_hand < max(losses)
     assert dose._cross_validated(y, t, t) == pytest.approx(by_hand)
 
@@ -85,7 +98,9 @@ class _Unit:
 
 
 def _curved(n, seed, pull=0.3):
-    """x raises t and y; the curve is 0.5 + t - 0.3 t², which a local quadratic follows without bias."""
+    """x raises t and y; the curve is 0.5 + t - 0.3 t², which a local quadratic follows without
+    bias.
+    """
     rng = np.random.default_rng(seed)
     x = rng.normal(size=n)
     t = pull * x + rng.normal(size=n)
@@ -100,7 +115,9 @@ def _mean_outcome(rows):
 
 @pytest.fixture
 def known(monkeypatch):
-    """Call it with the functions that take the place of the fitted mean of t given x and of y given x and t."""
+    """Call it with the functions that take the place of the fitted mean of t given x and of y given
+    x and t.
+    """
 
     def know(centre, outcome):
         monkeypatch.setattr(dose, "fit", lambda y, x, seed: centre if x.shape[1] == 1 else outcome)
@@ -123,42 +140,59 @@ def test_distances_from_the_curve_are_standard_normal(known, draws, check_pivot,
     monkeypatch.setattr(dose, "_GRID", 20)
     distances = []
     for seed in range(draws):
-        found = dose_response(_curved(200, seed), "t", "y", adjustment=["x"], at=[0.0, 1.0], bandwidth=0.6)
-        distances.append((found["value"] - [0.5, 1.2]) / (found["high"] - found["low"]) * 2 * 1.959964)
+        found = dose_response(
+            _curved(200, seed), "t", "y", adjustment=["x"], at=[0.0, 1.0], bandwidth=0.6
+        )
+        distances.append(
+            (found["value"] - [0.5, 1.2]) / (found["high"] - found["low"]) * 2 * 1.959964
+        )
     for at in (0, 1):
         check_pivot([one[at] for one in distances])
 
 
 def test_one_of_two_models_may_be_wrong(known):
-    """A density that ignores x with the right outcome model; the right density with an outcome model of 0; both wrong."""
+    """A density that ignores x with the right outcome model; the right density with an outcome
+    model of 0; both wrong.
+    """
     bias = []
     for centre, outcome in ((_flat, _mean_outcome), (_line, _flat), (_flat, _flat)):
         known(centre, outcome)
         found = [
-            dose_response(_curved(250, seed), "t", "y", adjustment=["x"], at=[1.0], bandwidth=0.6).loc[0]
+            dose_response(
+                _curved(250, seed), "t", "y", adjustment=["x"], at=[1.0], bandwidth=0.6
+            ).loc[0]
             for seed in range(100)
         ]
-        bias.append(np.mean([(one["value"] - 1.2) / (one["high"] - one["low"]) * 3.92 for one in found]))
+        bias.append(
+            np.mean([(one["value"] - 1.2) / (one["high"] - one["low"]) * 3.92 for one in found])
+        )
     assert abs(bias[0]) < 4 / np.sqrt(100)
-    assert abs(bias[1]) < 0.7  # weights end at 20, and the kernel density is smooth: a little of the bias is left
+    # weights end at 20, and the kernel density is smooth: a little of the bias is left
+    assert abs(bias[1]) < 0.7
     assert bias[2] > 1.8
 
 
 @pytest.mark.parametrize("cluster", [None, "user"])
 def test_pseudo_outcomes_and_their_error_by_hand(cluster, known):
-    """With models that are a little wrong, so that every term counts; by exact sums instead of the library's grids."""
+    """With models that are a little wrong, so that every term counts; by exact sums instead of the
+    library's grids.
+    """
 
     def outcome(rows):
         return _mean_outcome(rows) + 0.4 * rows[:, 0] - 0.2
 
     known(lambda rows: 0.7 * rows[:, 0], outcome)
     frame = _curved(300, 5, pull=0.8)
-    found = dose_response(frame, "t", "y", adjustment=["x"], at=[-0.5, 1.0], bandwidth=0.5, cluster=cluster)
+    found = dose_response(
+        frame, "t", "y", adjustment=["x"], at=[-0.5, 1.0], bandwidth=0.5, cluster=cluster
+    )
     x, t, y = (frame[name].to_numpy() for name in "xty")
     kernel_density = gaussian_kde(t - 0.7 * x)
-    density = kernel_density((t[:, None] - 0.7 * x).ravel()).reshape(300, 300)  # of level i given the x of row j
+    # of level i given the x of row j
+    density = kernel_density((t[:, None] - 0.7 * x).ravel()).reshape(300, 300)
     usual = density.mean(axis=1)
-    predicted = outcome(np.column_stack([np.tile(x, 300), np.repeat(t, 300)])).reshape(300, 300)  # level i, row j
+    # level i, row j
+    predicted = outcome(np.column_stack([np.tile(x, 300), np.repeat(t, 300)])).reshape(300, 300)
     weight = usual / np.maximum(np.diag(density), usual / 20)
     pseudo = (y - np.diag(predicted)) * weight + predicted.mean(axis=1)
     assert weight.max() > 3
@@ -210,7 +244,11 @@ def _with(**columns):
             r"treatment 't' has 2 levels of type int64: a curve needs a number with over 10; .*contrast",
         ),
         (_with(t="a"), {}, "treatment 't' has 1 levels of type str"),
-        (_with(), {"at": [0.0, 9.0]}, r"at: levels must lie within those seen, \[.*\]; found \[0.0, 9.0\]"),
+        (
+            _with(),
+            {"at": [0.0, 9.0]},
+            r"at: levels must lie within those seen, \[.*\]; found \[0.0, 9.0\]",
+        ),
         (_with(), {"at": []}, "at: levels must lie within"),
         (_with(), {"at": [np.nan]}, "at: levels must lie within"),
         (_with(), {"bandwidth": 0.0}, "bandwidth=0.0 must be above 0"),
@@ -251,7 +289,8 @@ def test_a_tenth_of_the_rows_may_be_out_of_reach():
     reach(10, 0.0099)
     reach(50, 0.0101)
     with pytest.raises(
-        NoOverlapError, match=r"no overlap: 11% of 100 rows are out of reach of level 0.5 .*10% are allo"
+        NoOverlapError,
+        match=r"no overlap: 11% of 100 rows are out of reach of level 0.5 .*10% are allo",
     ):
         reach(11, 0.0099)
 
@@ -259,11 +298,13 @@ def test_a_tenth_of_the_rows_may_be_out_of_reach():
 def test_levels_out_of_reach_are_refused():
     frame = _bent(900, 4, pull=2.0)
     with pytest.raises(
-        NoOverlapError, match=r"no overlap: \d+% of 900 rows are out of reach of level .*; leave out of at: "
+        NoOverlapError,
+        match=r"no overlap: \d+% of 900 rows are out of reach of level .*; leave out of at: ",
     ):
         dose_response(frame, "t", "y", adjustment=["x"])
     with pytest.raises(
-        NoOverlapError, match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%"
+        NoOverlapError,
+        match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%",
     ):
         dose_response(frame.assign(t=frame["x"] + 0.01 * frame["t"]), "t", "y", adjustment=["x"])
 
@@ -285,7 +326,11 @@ def test_weights_are_of_a_spread_that_differs_between_rows_and_end_at_twenty(mon
 
     def fit(y, x, seed):
         told.append(seed)
-        return (lambda rows: 0.5 * rows[:, 0]) if x.shape[1] == 1 else (lambda rows: rows[:, 0] * rows[:, 1])
+        return (
+            (lambda rows: 0.5 * rows[:, 0])
+            if x.shape[1] == 1
+            else (lambda rows: rows[:, 0] * rows[:, 1])
+        )
 
     monkeypatch.setattr(dose, "fit", fit)
     monkeypatch.setattr(dose, "HistGradientBoostingRegressor", Spread)
@@ -298,11 +343,16 @@ def test_weights_are_of_a_spread_that_differs_between_rows_and_end_at_twenty(mon
     t[far] = 0.1, 0.0, -0.1  # eight of their own deviations away, where most of the others are
     y = t + x + rng.normal(size=400)
     grid, _ = dose._quantiles(t)
-    pseudo, apart = dose._pseudo_outcomes(y, t, pd.DataFrame({"x": x}), np.arange(400), 5, grid, np.array([0.0]))
+    pseudo, apart = dose._pseudo_outcomes(
+        y, t, pd.DataFrame({"x": x}), np.arange(400), 5, grid, np.array([0.0])
+    )
     of_one = gaussian_kde((t - 0.5 * x) / spread)
 
     def density(levels):  # levels in rows, the rows' x in columns
-        return of_one(((levels[:, None] - 0.5 * x) / spread).ravel()).reshape(len(levels), 400) / spread
+        return (
+            of_one(((levels[:, None] - 0.5 * x) / spread).ravel()).reshape(len(levels), 400)
+            / spread
+        )
 
     usual = np.interp(t, grid, density(grid).mean(axis=1))
     own = of_one((t - 0.5 * x) / spread) / spread
@@ -312,7 +362,13 @@ def test_weights_are_of_a_spread_that_differs_between_rows_and_end_at_twenty(mon
     by_hand = (y - x * t) * weight + np.interp(t, grid, curve)
     assert pseudo == pytest.approx(by_hand, rel=0.02, abs=0.02)
     assert apart == pytest.approx(x[:, None] * grid - curve)
-    settings = {"loss": "poisson", "max_iter": 50, "learning_rate": 0.05, "max_leaf_nodes": 7, "min_samples_leaf": 100}
+    settings = {
+        "loss": "poisson",
+        "max_iter": 50,
+        "learning_rate": 0.05,
+        "max_leaf_nodes": 7,
+        "min_samples_leaf": 100,
+    }
     assert [one for one in told if isinstance(one, dict)] == [settings | {"random_state": 5}] * 5
     assert [one for one in told if not isinstance(one, dict)] == [5] * 10
 
@@ -321,9 +377,14 @@ def test_rows_whose_treatment_is_fixed_are_seen_in_the_spread(known, monkeypatch
     known(_line, _mean_outcome)
     frame = _curved(300, 7)
     monkeypatch.setattr(
-        _Unit, "predict", lambda self, rows: np.where(rows[:, 0] > np.quantile(frame["x"], 0.97), 1e-6, 1)
+        _Unit,
+        "predict",
+        lambda self, rows: np.where(rows[:, 0] > np.quantile(frame["x"], 0.97), 1e-6, 1),
     )
-    with pytest.raises(NoOverlapError, match="for 9 of 300 rows the adjustment columns leave the treatment under 1%"):
+    with pytest.raises(
+        NoOverlapError,
+        match="for 9 of 300 rows the adjustment columns leave the treatment under 1%",
+    ):
         dose_response(frame, "t", "y", adjustment=["x"], at=[0.0], bandwidth=0.6)
 
 
@@ -342,10 +403,17 @@ def test_quantiles_and_what_they_stand_for():
 def test_levels_by_default_are_twenty_steps_within_the_middle_nine_tenths():
     frame = _bent(300, 11)
     found = dose_response(frame, "t", "y", adjustment=[], bandwidth=0.5)
-    assert found["level"].to_numpy() == pytest.approx(np.linspace(*np.quantile(frame["t"], [0.05, 0.95]), 20))
+    assert found["level"].to_numpy() == pytest.approx(
+        np.linspace(*np.quantile(frame["t"], [0.05, 0.95]), 20)
+    )
     ends = [frame["t"].min(), frame["t"].max()]
-    assert dose_response(frame, "t", "y", adjustment=[], at=ends, bandwidth=5)["level"].tolist() == ends
-    assert dose_response(frame, "t", "y", adjustment=[], at=0, bandwidth=5)["level"].tolist() == [0.0]
+    assert (
+        dose_response(frame, "t", "y", adjustment=[], at=ends, bandwidth=5)["level"].tolist()
+        == ends
+    )
+    assert dose_response(frame, "t", "y", adjustment=[], at=0, bandwidth=5)["level"].tolist() == [
+        0.0
+    ]
     for out in (ends[0] - 0.01, ends[1] + 0.01):
         with pytest.raises(ValueError, match="at: levels must lie within those seen"):
             dose_response(frame, "t", "y", adjustment=[], at=[0.0, out], bandwidth=5)
@@ -353,10 +421,12 @@ def test_levels_by_default_are_twenty_steps_within_the_middle_nine_tenths():
 
 def test_the_bandwidth_that_is_taken_is_the_chosen_one():
     frame = _bent(300, 12)
-    y, t = frame["y"].to_numpy(), frame["t"].to_numpy()
+    y = frame["y"].to_numpy()
+    t = frame["t"].to_numpy()
     width = dose._cross_validated(y, t, dose._quantiles(t)[0])
     chosen, told = (
-        dose_response(frame, "t", "y", adjustment=[], at=[0.2], **how) for how in ({}, {"bandwidth": width})
+        dose_response(frame, "t", "y", adjustment=[], at=[0.2], **how)
+        for how in ({}, {"bandwidth": width})
     )
     pd.testing.assert_frame_equal(chosen, told)
     other = dose_response(frame, "t", "y", adjustment=[], at=[0.2], bandwidth=2 * width)
@@ -364,31 +434,41 @@ def test_the_bandwidth_that_is_taken_is_the_chosen_one():
 
 
 def test_twenty_rows_must_be_near():
-    """Rows at one distance count in full: 19 are too few, 20 enough; ten levels are too few, eleven enough."""
+    """Rows at one distance count in full: 19 are too few, 20 enough; ten levels are too few, eleven
+    enough.
+    """
     rng = np.random.default_rng(13)
     for near in (19, 20):
         t = np.r_[np.zeros(near), 50 + np.arange(20.0)] + 1e-9 * rng.random(near + 20)
-        y, grid = rng.normal(size=near + 20), np.array([0.0, 60.0])
+        y = rng.normal(size=near + 20)
+        grid = np.array([0.0, 60.0])
         ask = (y, t, 0.0, 1.0, grid, np.array([0.5, 0.5]), np.zeros((near + 20, 2)))
         if near == 20:
             assert np.isfinite(dose._local_quadratic(*ask)[0])
         else:
-            with pytest.raises(ValueError, match=r"level 0: 19 rows near it are too few \(bandwidth 1\)"):
+            with pytest.raises(
+                ValueError, match=r"level 0: 19 rows near it are too few \(bandwidth 1\)"
+            ):
                 dose._local_quadratic(*ask)
     frame = _bent(300, 14)
     dose_response(frame.assign(t=np.arange(300) % 11), "t", "y", adjustment=[], at=[5], bandwidth=3)
     with pytest.raises(ValueError, match="treatment 't' has 10 levels of type int64"):
-        dose_response(frame.assign(t=np.arange(300) % 10), "t", "y", adjustment=[], at=[5], bandwidth=3)
+        dose_response(
+            frame.assign(t=np.arange(300) % 10), "t", "y", adjustment=[], at=[5], bandwidth=3
+        )
 
 
 def test_levels_that_are_out_of_reach_are_named():
     """Of three levels the second lacks 30% of the rows, the third 20%, the first 10%."""
     out = {0.5: 10, 1.5: 30, 2.5: 20}
     with pytest.raises(
-        NoOverlapError, match=r"30% of 100 rows are out of reach of level 1\.5 .*; leave out of at: 1\.5, 2\.5$"
+        NoOverlapError,
+        match=r"30% of 100 rows are out of reach of level 1\.5 .*; leave out of at: 1\.5, 2\.5$",
     ):
         dose._check_reach(
-            np.array(list(out)), lambda level: np.r_[np.zeros(out[level]), np.ones(100 - out[level])], np.zeros(100)
+            np.array(list(out)),
+            lambda level: np.r_[np.zeros(out[level]), np.ones(100 - out[level])],
+            np.zeros(100),
         )
 
 
@@ -398,7 +478,15 @@ def test_rows_that_are_less_near_count_less():
     for at_level, enough in ((10, False), (14, True)):
         t = np.r_[np.zeros(at_level), np.linspace(0, 1e-9, 10) + half]
         t[1 : at_level // 2] = -1e-9
-        ask = (t**2, t, 0.0, 1.0, np.array([0.0, half]), np.array([0.5, 0.5]), np.zeros((len(t), 2)))
+        ask = (
+            t**2,
+            t,
+            0.0,
+            1.0,
+            np.array([0.0, half]),
+            np.array([0.5, 0.5]),
+            np.zeros((len(t), 2)),
+        )
         if enough:
             assert np.isfinite(dose._local_quadratic(*ask)[0])
         else:

@@ -1,4 +1,6 @@
-"""Estimators against the known truth: distances from it over seeds, manual derivations, EconML's own answer, refusals."""
+"""Estimators against the known truth: distances from it over seeds, manual derivations, EconML's
+own answer, refusals.
+"""
 
 from dataclasses import replace
 
@@ -28,12 +30,16 @@ def _confounded(n, seed, strength=1.0):
     z = rng.normal(size=n)
     t = (rng.random(n) < 1 / (1 + np.exp(-strength * z))).astype(int)
     y = z + (0.5 + 0.3 * z) * t + rng.normal(size=n)
-    return pd.DataFrame({"z": z, "t": t, "y": y, "user": np.arange(n) // 2, "sample_truth": 0.5 + 0.3 * z})
+    return pd.DataFrame(
+        {"z": z, "t": t, "y": y, "user": np.arange(n) // 2, "sample_truth": 0.5 + 0.3 * z}
+    )
 
 
 def test_an_interval_is_the_value_and_quantiles_of_the_normal_distribution():
     found = Effect("t", "y", "difference", (), 2.0, 0.5, 100.0)
-    assert (found.low, found.high) == pytest.approx((2 - 0.5 * 1.959964, 2 + 0.5 * 1.959964), abs=1e-6)
+    assert (found.low, found.high) == pytest.approx(
+        (2 - 0.5 * 1.959964, 2 + 0.5 * 1.959964), abs=1e-6
+    )
     assert found.interval(0.95) == (found.low, found.high)
     assert found.interval(0.8) == pytest.approx((2 - 0.5 * 1.281552, 2 + 0.5 * 1.281552), abs=1e-6)
     assert found.interval(0.99) == pytest.approx((2 - 0.5 * 2.575829, 2 + 0.5 * 2.575829), abs=1e-6)
@@ -63,7 +69,8 @@ def test_difference_is_welch():
     arms = [frame.loc[frame["t"] == a, "y"] for a in (0, 1)]
     assert found.value == pytest.approx(arms[1].mean() - arms[0].mean())
     welch = np.sqrt(sum(a.var(ddof=0) / len(a) for a in arms))
-    assert found.standard_error == pytest.approx(welch, rel=2e-3)  # n/(n-1) instead of each arm's own
+    # n/(n-1) instead of each arm's own
+    assert found.standard_error == pytest.approx(welch, rel=2e-3)
 
 
 def test_clusters_of_copies_count_once():
@@ -86,7 +93,8 @@ def test_regression_is_least_squares_with_interactions():
     bread = np.linalg.inv(wide.T @ wide)
     meat = wide * (y - wide @ slope)[:, None]
     robust = (bread @ meat.T @ meat @ bread)[1, 1]
-    own = slope[3] ** 2 * z.var() / 900  # the effect's own spread: another sample has another mean of z
+    # the effect's own spread: another sample has another mean of z
+    own = slope[3] ** 2 * z.var() / 900
     assert found.standard_error == pytest.approx(np.sqrt(robust + own), rel=0.01)
 
 
@@ -98,11 +106,13 @@ def test_matching_by_hand():
             "y": [1.0, 2.0, 4.0, 3.0, 4.0, 9.0],
         }
     )
-    # The last row by itself in a place that only the second arm reaches: row 2 is used by it and by one more.
+    # The last row by itself in a place that only the second arm reaches: row 2 is used by it and by
+    # one more.
     frame = pd.concat([frame, pd.DataFrame({"x": [1.9], "t": [1], "y": [5.0]})], ignore_index=True)
     found = effect(frame, "t", "y", adjustment=["x"], estimator="matching")
     lines = [np.polyfit(part["x"], part["y"], 1) for _, part in frame.groupby("t")]
-    gains, used = [], np.zeros(len(frame))
+    gains = []
+    used = np.zeros(len(frame))
     for row in frame.itertuples():
         other = frame[frame["t"] != row.t]
         match = other.loc[(other["x"] - row.x).abs().idxmin()]
@@ -113,26 +123,30 @@ def test_matching_by_hand():
     assert found.value == pytest.approx(np.mean(gains))
     assert used.max() == 2
     assert used.min() == 0
-    # Abadie and Imbens: a row speaks for itself and for those that it is matched to; the effect's own spread is added.
+    # Abadie and Imbens: a row speaks for itself and for those that it is matched to; the effect's
+    # own spread is added.
     gain = np.polyval(lines[1], frame["x"]) - np.polyval(lines[0], frame["x"])
     left = [row.y - np.polyval(lines[row.t], row.x) for row in frame.itertuples()]
     influence = gain - gain.mean() + np.where(frame["t"] == 1, 1, -1) * (1 + used) * left
     assert found.standard_error == pytest.approx(np.sqrt((influence**2).sum() * 7 / 6) / 7)
-    assert found.effective_sample_size == pytest.approx((1 + used).sum() ** 2 / ((1 + used) ** 2).sum())
+    assert found.effective_sample_size == pytest.approx(
+        (1 + used).sum() ** 2 / ((1 + used) ** 2).sum()
+    )
 
 
 def test_matching_measures_columns_in_their_standard_deviations():
     rng = np.random.default_rng(3)
-    frame = pd.DataFrame({"a": rng.normal(size=80), "b": 1000 * rng.normal(size=80), "t": np.arange(80) % 2})
+    frame = pd.DataFrame(
+        {"a": rng.normal(size=80), "b": 1000 * rng.normal(size=80), "t": np.arange(80) % 2}
+    )
     frame["y"] = frame["a"] ** 2 + frame["t"] + rng.normal(size=80)
     found = effect(frame, "t", "y", adjustment=["a", "b"], estimator="matching")
-    x, t, y = (
-        np.column_stack([np.ones(80), frame[["a", "b"]]]),
-        frame["t"].to_numpy(),
-        frame["y"].to_numpy(),
-    )
+    x = np.column_stack([np.ones(80), frame[["a", "b"]]])
+    t = frame["t"].to_numpy()
+    y = frame["y"].to_numpy()
     lines = [np.linalg.lstsq(x[t == arm], y[t == arm], rcond=None)[0] for arm in (0, 1)]
-    scaled, gains = frame[["a", "b"]].to_numpy() / frame[["a", "b"]].std(ddof=0).to_numpy(), []
+    scaled = frame[["a", "b"]].to_numpy() / frame[["a", "b"]].std(ddof=0).to_numpy()
+    gains = []
     for row in range(80):
         others = np.flatnonzero(t != t[row])
         match = others[((scaled[others] - scaled[row]) ** 2).sum(axis=1).argmin()]
@@ -149,26 +163,36 @@ def _levels(n, seed):
     rng = np.random.default_rng(seed)
     z = rng.normal(size=n)
     odds = np.exp(np.column_stack([0 * z, 0.5 * z, -0.5 * z]))
-    code = (rng.random((n, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(axis=1)
+    code = (rng.random((n, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(
+        axis=1
+    )
     y = z + np.array([0, 0.5, 1.2])[code] + 0.4 * z * (code == 1) + rng.normal(size=n)
     return pd.DataFrame({"z": z, "t": np.array(list("abc"))[code], "y": y})
 
 
 def _priced(n, seed):
-    """z confounds t, a number, and y, both times bent; the effect of a unit is 0.5 + 0.3 z, 0.5 on average."""
+    """z confounds t, a number, and y, both times bent; the effect of a unit is 0.5 + 0.3 z, 0.5 on
+    average.
+    """
     rng = np.random.default_rng(seed)
     z = rng.normal(size=n)
     t = np.sin(2 * z) + rng.normal(size=n)
-    return pd.DataFrame({"z": z, "t": t, "y": 2 * np.sin(2 * z) + (0.5 + 0.3 * z) * t + rng.normal(size=n)})
+    return pd.DataFrame(
+        {"z": z, "t": t, "y": 2 * np.sin(2 * z) + (0.5 + 0.3 * z) * t + rng.normal(size=n)}
+    )
 
 
 def _moved(n, seed):
-    """z moves t, which a hidden u confounds with y; x confounds z and y, both times bent. The effect of a unit is 1.5."""
+    """z moves t, which a hidden u confounds with y; x confounds z and y, both times bent. The
+    effect of a unit is 1.5.
+    """
     rng = np.random.default_rng(seed)
     x, u = rng.normal(size=(2, n))
     z = np.sin(2 * x) + rng.normal(size=n)
     t = z + u + rng.normal(size=n)
-    return pd.DataFrame({"x": x, "z": z, "t": t, "y": 1.5 * t + u + 2 * np.sin(2 * x) + rng.normal(size=n)})
+    return pd.DataFrame(
+        {"x": x, "z": z, "t": t, "y": 1.5 * t + u + 2 * np.sin(2 * x) + rng.normal(size=n)}
+    )
 
 
 def _moving():
@@ -191,15 +215,20 @@ def _moving():
         (_moved, 1.5, {"adjustment": None, **_moving(), "estimator": "orthogonal_iv"}, "wald"),
     ],
 )
-def test_boosted_estimators_are_near_the_truth_and_the_naive_ones_are_not(make, truth, arguments, naive):
-    runs, distances = 3, []
+def test_boosted_estimators_are_near_the_truth_and_the_naive_ones_are_not(
+    make, truth, arguments, naive
+):
+    runs = 3
+    distances = []
     for seed in range(runs):
-        frame, how = make(700, seed), {"adjustment": ["z"]} | arguments
+        frame = make(700, seed)
+        how = {"adjustment": ["z"]} | arguments
         found = effect(frame, "t", "y", **how)
         distances.append((found.value - truth) / found.standard_error)
         blind = effect(frame, "t", "y", **how | {"estimator": naive})
         assert not blind.covers(truth, level=0.999), blind
-    # Of three standard normal distances the largest exceeds 3.5, and the mean 1.9, less than once in 700.
+    # Of three standard normal distances the largest exceeds 3.5, and the mean 1.9, less than once
+    # in 700.
     assert np.abs(distances).max() < 3.5
     assert abs(np.mean(distances)) < 1.9
 
@@ -207,11 +236,14 @@ def test_boosted_estimators_are_near_the_truth_and_the_naive_ones_are_not(make, 
 def test_front_door_and_instrument_are_right_where_the_confounder_is_hidden(draws, check_pivot):
     distances = {"front_door": [], "wald": [], "naive": []}
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
-    moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
+    moved = identify(
+        CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True
+    )
     for seed in range(draws):
         rng = np.random.default_rng(seed)
         n = 800
-        u, z = rng.normal(size=n), rng.integers(2, size=n)
+        u = rng.normal(size=n)
+        z = rng.integers(2, size=n)
         t = (rng.random(n) < 1 / (1 + np.exp(-(u + 2 * z - 1)))).astype(int)
         m = (rng.random(n) < 0.2 + 0.5 * t).astype(int) + (rng.random(n) < 0.3)
         frame = pd.DataFrame(
@@ -242,8 +274,14 @@ def test_front_door_and_instrument_by_hand():
     frame["y"] = rng.normal(size=400) + frame["m"] + frame["t"]
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
     by_hand = sum(
-        ((frame.loc[frame["t"] == 1, "m"] == m).mean() - (frame.loc[frame["t"] == 0, "m"] == m).mean())
-        * sum((frame["t"] == t).mean() * frame.loc[(frame["m"] == m) & (frame["t"] == t), "y"].mean() for t in (0, 1))
+        (
+            (frame.loc[frame["t"] == 1, "m"] == m).mean()
+            - (frame.loc[frame["t"] == 0, "m"] == m).mean()
+        )
+        * sum(
+            (frame["t"] == t).mean() * frame.loc[(frame["m"] == m) & (frame["t"] == t), "y"].mean()
+            for t in (0, 1)
+        )
         for m in range(3)
     )
     assert effect(frame, "t", "y", estimand=front).value == pytest.approx(by_hand)
@@ -282,27 +320,39 @@ def test_a_contrast_of_two_levels_is_the_binary_effect(estimator):
 
 
 def test_a_contrast_of_three_levels_by_hand():
-    frame, boost = (
-        _levels(600, 8),
-        {"max_iter": 100, "max_leaf_nodes": 15, "min_samples_leaf": 50, "random_state": 0},
-    )
+    frame = _levels(600, 8)
+    boost = {"max_iter": 100, "max_leaf_nodes": 15, "min_samples_leaf": 50, "random_state": 0}
     found = {
         name: effect(frame, "t", "y", adjustment=["z"], contrast=("c", "a"), estimator=name)
         for name in ("aipw", "dr_learner", "regression", "ipw")
     }
-    x, t, y = frame[["z"]], frame["t"].to_numpy(), frame["y"].to_numpy()
-    apart, joint, weights = np.empty((2, 600)), np.empty((2, 600)), np.empty((2, 600))
+    x = frame[["z"]]
+    t = frame["t"].to_numpy()
+    y = frame["y"].to_numpy()
+    apart = np.empty((2, 600))
+    joint = np.empty((2, 600))
+    weights = np.empty((2, 600))
     for train, test in KFold(5, shuffle=True, random_state=0).split(x):
-        chance = HistGradientBoostingClassifier(**boost).fit(x.iloc[train], t[train]).predict_proba(x.iloc[test])
+        chance = (
+            HistGradientBoostingClassifier(**boost)
+            .fit(x.iloc[train], t[train])
+            .predict_proba(x.iloc[test])
+        )
         indicators = np.column_stack([x, t == "a", t == "b"])
         of_all = HistGradientBoostingRegressor(**boost).fit(indicators[train], y[train])
         for arm, level in enumerate("ca"):
             own = train[t[train] == level]
-            mean = HistGradientBoostingRegressor(**boost).fit(x.iloc[own], y[own]).predict(x.iloc[test])
+            mean = (
+                HistGradientBoostingRegressor(**boost)
+                .fit(x.iloc[own], y[own])
+                .predict(x.iloc[test])
+            )
             weight = (t[test] == level) / chance[:, "abc".index(level)]
             apart[arm, test] = mean + weight * (y[test] - mean)
             weights[arm, test] = weight
-            everyone = np.column_stack([x.iloc[test], np.tile([level == "a", level == "b"], (len(test), 1))])
+            everyone = np.column_stack(
+                [x.iloc[test], np.tile([level == "a", level == "b"], (len(test), 1))]
+            )
             mean = of_all.predict(everyone)
             joint[arm, test] = mean + weight * (y[test] - mean)
     for name, scores in (("aipw", apart), ("dr_learner", joint)):
@@ -312,7 +362,9 @@ def test_a_contrast_of_three_levels_by_hand():
     means = weights @ y / weights.sum(axis=1)
     influence = [weights[arm] / weights[arm].mean() * (y - means[arm]) for arm in (0, 1)]
     assert found["ipw"].value == pytest.approx(means[1] - means[0])
-    assert found["ipw"].standard_error == pytest.approx((influence[1] - influence[0]).std(ddof=1) / np.sqrt(600))
+    assert found["ipw"].standard_error == pytest.approx(
+        (influence[1] - influence[0]).std(ddof=1) / np.sqrt(600)
+    )
     lines = [np.polyfit(x["z"][t == level], y[t == level], 1) for level in "ca"]
     assert found["regression"].value == pytest.approx(
         (np.polyval(lines[1], x["z"]) - np.polyval(lines[0], x["z"])).mean()
@@ -334,7 +386,9 @@ def _predicted(columns, values, splits, seed, **how):
     if set(np.unique(values)) == {0, 1}:
         model = _boosted(HistGradientBoostingClassifier, seed)
         return cross_val_predict(model, columns, values, cv=splits, method="predict_proba")[:, 1]
-    return cross_val_predict(_boosted(HistGradientBoostingRegressor, seed, **how), columns, values, cv=splits)
+    return cross_val_predict(
+        _boosted(HistGradientBoostingRegressor, seed, **how), columns, values, cv=splits
+    )
 
 
 def _error(influence, who):
@@ -347,7 +401,9 @@ def _error(influence, who):
 def test_weighted_and_augmented_averages_by_hand(cluster, seed):
     frame = _confounded(500, 12)
     how = {"adjustment": ["z"], "cluster": cluster, "seed": seed}
-    x, t, y = frame[["z"]], frame["t"].to_numpy(), frame["y"].to_numpy()
+    x = frame[["z"]]
+    t = frame["t"].to_numpy()
+    y = frame["y"].to_numpy()
     who = frame["user"] if cluster else frame.index
     splits = _split(frame, cluster, seed)
     share = _predicted(x, t, splits, seed)
@@ -383,7 +439,10 @@ def test_the_error_of_linear_dml_is_that_of_fits_without_a_row(kind):
     frame["y"] += 2 * frame["z"] * frame["t"]
     found = effect(frame, "t", "y", adjustment=["z"], estimator="linear_dml", seed=2)
     splits = _split(frame, None, 2)
-    t, y = (frame[name].to_numpy() - _predicted(frame[["z"]], frame[name].to_numpy(), splits, 2) for name in "ty")
+    t, y = (
+        frame[name].to_numpy() - _predicted(frame[["z"]], frame[name].to_numpy(), splits, 2)
+        for name in "ty"
+    )
     basis = np.vander(frame["z"], 3)
 
     def effects(rows):
@@ -392,10 +451,12 @@ def test_the_error_of_linear_dml_is_that_of_fits_without_a_row(kind):
     everyone = np.arange(300)
     gain = effects(everyone)
     without = np.array([effects(np.delete(everyone, row)).mean() for row in everyone])
-    fitted, spread = 300 * (gain.mean() - without), gain - gain.mean()
+    fitted = 300 * (gain.mean() - without)
+    spread = gain - gain.mean()
     assert found.value == pytest.approx(gain.mean())
     assert found.standard_error == pytest.approx(_error(fitted + spread, everyone))
-    assert found.standard_error > 1.1 * _error(fitted, everyone)  # the data can tell whether the spread is in it
+    # the data can tell whether the spread is in it
+    assert found.standard_error > 1.1 * _error(fitted, everyone)
 
 
 @pytest.mark.parametrize("kind", ["arms", "unit"])
@@ -403,17 +464,27 @@ def test_the_scores_of_the_causal_forest_by_hand(kind):
     from econml.grf import CausalForest
 
     frame = (_confounded if kind == "arms" else _priced)(400, 14).assign(user=np.arange(400) // 2)
-    found = effect(frame, "t", "y", adjustment=["z"], estimator="causal_forest", cluster="user", seed=1)
-    x, t, y = frame[["z"]], frame["t"].to_numpy(), frame["y"].to_numpy()
+    found = effect(
+        frame, "t", "y", adjustment=["z"], estimator="causal_forest", cluster="user", seed=1
+    )
+    x = frame[["z"]]
+    t = frame["t"].to_numpy()
+    y = frame["y"].to_numpy()
     splits = _split(frame, "user", 1)
     t_left = t - _predicted(x, t, splits, 1)
     y_left = y - _predicted(x, y, splits, 1)
     gain = np.empty(400)
     for train, test in splits:
         forest = CausalForest(n_estimators=100, inference=False, random_state=1)
-        gain[test] = forest.fit(x.to_numpy()[train], t_left[train], y_left[train]).predict(x.to_numpy()[test])[:, 0]
+        gain[test] = forest.fit(x.to_numpy()[train], t_left[train], y_left[train]).predict(
+            x.to_numpy()[test]
+        )[:, 0]
     share = t - t_left
-    variance = share * (1 - share) if kind == "arms" else _predicted(x, t_left**2, splits, 1, loss="poisson")
+    variance = (
+        share * (1 - share)
+        if kind == "arms"
+        else _predicted(x, t_left**2, splits, 1, loss="poisson")
+    )
     score = gain + t_left / variance * (y_left - t_left * gain)
     assert found.value == pytest.approx(score.mean())
     assert found.standard_error == pytest.approx(_error(score - score.mean(), frame["user"]))
@@ -422,7 +493,9 @@ def test_the_scores_of_the_causal_forest_by_hand(kind):
 def test_the_effect_of_a_unit_by_least_squares():
     frame = _priced(800, 9).assign(w=lambda f: (f["z"] > 1).astype(float))
     found = effect(frame, "t", "y", adjustment=["z", "w"], estimator="regression")
-    t, y, x = frame["t"].to_numpy(), frame["y"].to_numpy(), frame[["z", "w"]].to_numpy()
+    t = frame["t"].to_numpy()
+    y = frame["y"].to_numpy()
+    x = frame[["z", "w"]].to_numpy()
     x = x - x.mean(axis=0)
     wide = np.column_stack([t, np.ones(800), x, x * t[:, None]])
     slope = np.linalg.lstsq(wide, y, rcond=None)[0]
@@ -430,7 +503,9 @@ def test_the_effect_of_a_unit_by_least_squares():
     meat = wide * (y - wide @ slope)[:, None]
     bread = np.linalg.inv(wide.T @ wide)
     spread = (x @ slope[-2:]).var() / 800
-    assert found.standard_error == pytest.approx(np.sqrt((bread @ meat.T @ meat @ bread)[0, 0] + spread), rel=0.02)
+    assert found.standard_error == pytest.approx(
+        np.sqrt((bread @ meat.T @ meat @ bread)[0, 0] + spread), rel=0.02
+    )
     assert effect(frame, "t", "y", adjustment=[]).estimator == "regression"
     assert effect(frame, "t", "y", adjustment=[]).value == pytest.approx(np.polyfit(t, y, 1)[0])
     few = frame.assign(t=np.digitize(t, [-0.5, 0.5]))
@@ -442,19 +517,27 @@ def test_the_effect_of_a_unit_by_least_squares():
 def test_orthogonal_iv_by_hand():
     frame = _moved(400, 10)
     found = effect(frame, "t", "y", **_moving(), estimator="orthogonal_iv")
-    boost = HistGradientBoostingRegressor(max_iter=100, max_leaf_nodes=15, min_samples_leaf=50, random_state=0)
+    boost = HistGradientBoostingRegressor(
+        max_iter=100, max_leaf_nodes=15, min_samples_leaf=50, random_state=0
+    )
     folds = KFold(5, shuffle=True, random_state=0)
-    y, t, z = (frame[name] - cross_val_predict(boost, frame[["x"]], frame[name], cv=folds) for name in "ytz")
+    y, t, z = (
+        frame[name] - cross_val_predict(boost, frame[["x"]], frame[name], cv=folds)
+        for name in "ytz"
+    )
     assert found.value == pytest.approx((z @ y) / (z @ t))
     left = z * (y - found.value * t)
     assert found.standard_error == pytest.approx(np.sqrt((left**2).sum() * 400 / 399) / abs(z @ t))
     assert found.diagnostics["first_stage_f"] > 100
     with pytest.raises(ValueError, match="the instrument is weak: first-stage F"):
-        effect(frame.assign(z=np.tile([0, 1], 200)), "t", "y", **_moving(), estimator="orthogonal_iv")
+        effect(
+            frame.assign(z=np.tile([0, 1], 200)), "t", "y", **_moving(), estimator="orthogonal_iv"
+        )
 
 
 def test_new_errors_are_clustered():
-    frame, moved = _confounded(300, 11), _moved(300, 11)
+    frame = _confounded(300, 11)
+    moved = _moved(300, 11)
     for one, how in (
         (frame, {"adjustment": ["z"], "estimator": "dr_learner"}),
         (frame, {"adjustment": ["z"], "estimator": "causal_forest"}),
@@ -463,7 +546,8 @@ def test_new_errors_are_clustered():
         copies = pd.concat([one, one], ignore_index=True).assign(who=np.tile(np.arange(300), 2))
         clustered = effect(copies, "t", "y", cluster="who", **how)
         assert clustered.diagnostics["clusters"] == 300
-        blind = effect(copies, "t", "y", **how)  # what it says of copies: half the variance, in folds that know them
+        # what it says of copies: half the variance, in folds that know them
+        blind = effect(copies, "t", "y", **how)
         assert clustered.standard_error > 1.25 * blind.standard_error
 
 
@@ -496,12 +580,15 @@ def test_dml_is_that_of_econml_where_there_are_no_clusters():
     theirs.fit(frame["y"].to_numpy(), frame["t"].to_numpy(), X=z, W=frame[["flag"]].to_numpy())
     low, high = (float(np.ravel(v)[0]) for v in theirs.ate_interval(z, alpha=0.05))
     assert ours.value == pytest.approx(float(theirs.ate(z)), abs=1e-9)
-    assert ours.high - ours.low == pytest.approx(high - low, rel=0.15)  # theirs knows no spread of the rows' effects
+    # theirs knows no spread of the rows' effects
+    assert ours.high - ours.low == pytest.approx(high - low, rel=0.15)
 
 
 def test_world_effect_is_covered_by_aipw_only(world, log):
     estimand = identify(world.graph, "exposed", "purchased")
-    naive = effect(log, "exposed", "purchased", adjustment=[], estimator="difference", cluster="user_id")
+    naive = effect(
+        log, "exposed", "purchased", adjustment=[], estimator="difference", cluster="user_id"
+    )
     assert not naive.covers(world.ate, level=0.999)
     found = effect(log, "exposed", "purchased", estimand=estimand, cluster="user_id")
     assert found.covers(world.ate, level=0.999)
@@ -510,7 +597,9 @@ def test_world_effect_is_covered_by_aipw_only(world, log):
 
 
 def test_no_overlap_is_refused():
-    with pytest.raises(NoOverlapError, match=r"no overlap: \d+ of 1500 rows .* restrict the question"):
+    with pytest.raises(
+        NoOverlapError, match=r"no overlap: \d+ of 1500 rows .* restrict the question"
+    ):
         effect(_confounded(1500, 0, strength=8.0), "t", "y", adjustment=["z"])
 
 
@@ -615,7 +704,8 @@ def _with(**columns):
         (
             _with(t=list("abc") * 20),
             {"contrast": ("a", "b"), "estimator": "matching"},
-            "'matching' cannot compare two of 3 levels of treatment 't'; those that can: aipw, ipw, dr_learner, regression, difference",
+            "'matching' cannot compare two of 3 levels of treatment 't'; those that can: aipw, "
+            "ipw, dr_learner, regression, difference",
         ),
         (
             _with(t=np.arange(60.0)),
@@ -641,7 +731,9 @@ def test_estimands_that_do_not_fit():
         match="'aipw' does not fit the estimand's strategy, front-door; those that do: front_door",
     ):
         effect(_with(m=0), "t", "y", estimand=front, estimator="aipw")
-    with pytest.raises(ValueError, match="mediators m: 1 of 2 levels are seen in one arm only; merge levels"):
+    with pytest.raises(
+        ValueError, match="mediators m: 1 of 2 levels are seen in one arm only; merge levels"
+    ):
         effect(_with(m=[0, 1] + [0] * 58), "t", "y", estimand=front)
     none = identify(CausalGraph.from_edges("ty", ["y -> t"]), "t", "y")
     with pytest.raises(
@@ -649,12 +741,18 @@ def test_estimands_that_do_not_fit():
         match="strategy 'no effect' has no estimator; those that have: back-door, front-door",
     ):
         effect(_with(), "t", "y", estimand=none)
-    moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
+    moved = identify(
+        CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True
+    )
     with pytest.raises(ValueError, match="the instrument is weak: first-stage F"):
         effect(_with(z=np.tile([0.0, 1.0, 1.0, 0.0], 15)), "t", "y", estimand=moved)
-    with pytest.raises(ValueError, match="'orthogonal_iv' needs at least one conditioning column; use 'wald'"):
+    with pytest.raises(
+        ValueError, match="'orthogonal_iv' needs at least one conditioning column; use 'wald'"
+    ):
         effect(_with(), "t", "y", estimand=moved, estimator="orthogonal_iv")
-    with pytest.raises(ValueError, match="contrast is for back-door sets; the estimand's strategy is instrument"):
+    with pytest.raises(
+        ValueError, match="contrast is for back-door sets; the estimand's strategy is instrument"
+    ):
         effect(_with(), "t", "y", estimand=moved, contrast=(0, 1))
     with pytest.raises(ValueError, match="the estimand is of t on y, not of z on y"):
         effect(_with(), "z", "y", estimand=front)
@@ -669,8 +767,12 @@ def test_a_graph_identifies_or_checks():
     graph = CausalGraph.from_edges("ztyc", ["z -> t", "z -> y", "t -> y", "t -> c", "y -> c"])
     by_graph = effect(frame, "t", "y", graph=graph, estimator="regression")
     assert by_graph == effect(frame, "t", "y", adjustment=["z"], estimator="regression")
-    assert effect(frame, "t", "y", graph=graph, adjustment=["z"], estimator="regression") == by_graph
-    with pytest.raises(ValueError, match=r"\['z', 'c'\] does not identify .*: c is an effect of t .*\(t -> c\)"):
+    assert (
+        effect(frame, "t", "y", graph=graph, adjustment=["z"], estimator="regression") == by_graph
+    )
+    with pytest.raises(
+        ValueError, match=r"\['z', 'c'\] does not identify .*: c is an effect of t .*\(t -> c\)"
+    ):
         effect(frame, "t", "y", graph=graph, adjustment=["z", "c"])
     with pytest.raises(ValueError, match="t <- z -> y is open"):
         effect(frame, "t", "y", graph=graph, adjustment=[])
@@ -682,7 +784,8 @@ def test_a_graph_identifies_or_checks():
 
 def test_an_effect_as_a_dictionary_and_in_print():
     found = Effect("t", "y", "ipw", ("a", "b"), 1.5, 0.5, 1234.4, {"rows": 3}, ("u", "v"))
-    low, high = 1.5 - 0.5 * 1.959964, 1.5 + 0.5 * 1.959964
+    low = 1.5 - 0.5 * 1.959964
+    high = 1.5 + 0.5 * 1.959964
     told = found.to_dict()
     assert (told.pop("low"), told.pop("high")) == pytest.approx((low, high))
     assert told == {
@@ -690,7 +793,8 @@ def test_an_effect_as_a_dictionary_and_in_print():
         "effective_sample_size": 1234.4, "diagnostics": {"rows": 3}, "contrast": ["u", "v"],
     }  # fmt: skip
     assert repr(found) == (
-        f"effect of t (u -> v) on y given a, b (ipw): 1.5000 [{low:.4f}, {high:.4f}], effective sample size 1,234"
+        f"effect of t (u -> v) on y given a, b (ipw): 1.5000 [{low:.4f}, {high:.4f}], effective "
+        "sample size 1,234"
     )
     plain = Effect("t", "y", "difference", (), 1.5, 0.5, 10.0)
     assert repr(plain).startswith("effect of t on y (difference): 1.5000 [")
@@ -705,7 +809,9 @@ def test_sizes_that_are_told_by_hand():
     frame = _levels(200, 3).assign(who=np.repeat(np.arange(40), np.tile([2, 8], 20)))
     counts = frame["t"].value_counts()
     for contrast in (("b", "c"), ("a", "b")):
-        found = effect(frame, "t", "y", adjustment=[], estimator="difference", contrast=contrast, cluster="who")
+        found = effect(
+            frame, "t", "y", adjustment=[], estimator="difference", contrast=contrast, cluster="who"
+        )
         assert found.diagnostics == {
             "rows": 200, "clusters": 40, "treated": counts[contrast[1]], "control": counts[contrast[0]],
         }  # fmt: skip
@@ -714,7 +820,8 @@ def test_sizes_that_are_told_by_hand():
         arms = [(frame["t"] == level).to_numpy() for level in contrast]
         means = [frame.loc[arm, "y"].mean() for arm in arms]
         left = sum(
-            sign * arm * (frame["y"] - mean) / arm.mean() for sign, arm, mean in zip((-1, 1), arms, means, strict=True)
+            sign * arm * (frame["y"] - mean) / arm.mean()
+            for sign, arm, mean in zip((-1, 1), arms, means, strict=True)
         )
         assert found.value == pytest.approx(means[1] - means[0])
         assert found.standard_error == pytest.approx(_error(left, frame["who"]))
@@ -740,11 +847,18 @@ def test_all_diagnostics_of_weighting_by_hand():
     rng = np.random.default_rng(4)
     for levels in (2, 3):
         frame = pd.DataFrame({"a": rng.normal(size=500), "b": rng.random(500) ** 2})
-        odds = np.exp(np.column_stack([0 * frame["a"], 0.4 * frame["a"] - 0.5, 0.3 * frame["b"]])[:, :levels])
-        code = (rng.random((500, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(axis=1)
-        frame = frame.assign(t=np.array(list("pqr"))[code], y=frame["a"] + code + rng.normal(size=500))
+        odds = np.exp(
+            np.column_stack([0 * frame["a"], 0.4 * frame["a"] - 0.5, 0.3 * frame["b"]])[:, :levels]
+        )
+        code = (rng.random((500, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(
+            axis=1
+        )
+        frame = frame.assign(
+            t=np.array(list("pqr"))[code], y=frame["a"] + code + rng.normal(size=500)
+        )
         found = effect(frame, "t", "y", adjustment=["a", "b"], estimator="ipw", contrast=("p", "q"))
-        x, chances = frame[["a", "b"]], np.empty((500, levels))
+        x = frame[["a", "b"]]
+        chances = np.empty((500, levels))
         for train, test in KFold(5, shuffle=True, random_state=0).split(x):
             model = _boosted(HistGradientBoostingClassifier, 0).fit(x.iloc[train], code[train])
             chances[test] = model.predict_proba(x.iloc[test])
@@ -795,8 +909,12 @@ def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
 
     for name, entry in ESTIMATORS.items():
         of_unit = entry.of_one_unit and fake(name, True)
-        monkeypatch.setitem(ESTIMATORS, name, replace(entry, estimate=fake(name, False), of_one_unit=of_unit))
-    frame = pd.DataFrame({"t": np.arange(220) % levels, "z": np.arange(220.0)}).assign(y=lambda f: f["z"])
+        monkeypatch.setitem(
+            ESTIMATORS, name, replace(entry, estimate=fake(name, False), of_one_unit=of_unit)
+        )
+    frame = pd.DataFrame({"t": np.arange(220) % levels, "z": np.arange(220.0)}).assign(
+        y=lambda f: f["z"]
+    )
     found = effect(frame, "t", "y", **{"adjustment": ["z"], "seed": 3} | how)
     per_unit = levels > 2 and "contrast" not in how
     codes = list(range(levels)) if per_unit else [0, 1] if levels == 2 else [0, 1, 2]
@@ -843,14 +961,21 @@ def test_instruments_are_conditioned_on_what_is_given_and_clustered():
     graph = CausalGraph.from_edges("zxuty", [*INSTRUMENT, "x -> z", "x -> y"])
     moved = identify(graph, "t", "y", hidden=["u"], instruments=True)
     found = effect(frame, "t", "y", estimand=moved, cluster="who")
-    y, t, z = (frame[name] - np.polyval(np.polyfit(frame["x"], frame[name], 1), frame["x"]) for name in "ytz")
+    y, t, z = (
+        frame[name] - np.polyval(np.polyfit(frame["x"], frame[name], 1), frame["x"])
+        for name in "ytz"
+    )
     value = (z @ y) / (z @ t)
     assert (found.estimator, found.adjustment) == ("wald", ("x",))
     assert found.value == pytest.approx(value)
-    assert found.standard_error == pytest.approx(_error(z * (y - value * t) / (z @ t) * 300, frame["who"]))
+    assert found.standard_error == pytest.approx(
+        _error(z * (y - value * t) / (z @ t) * 300, frame["who"])
+    )
     first = (z @ t) / (z @ z)
     strength = first**2 * (z @ z) ** 2 / ((z * (t - first * z)) ** 2).sum()
-    assert found.diagnostics == pytest.approx({"rows": 300, "clusters": 60, "first_stage_f": strength})
+    assert found.diagnostics == pytest.approx(
+        {"rows": 300, "clusters": 60, "first_stage_f": strength}
+    )
 
 
 def test_refusals_before_anything_is_computed():
@@ -870,6 +995,10 @@ def test_refusals_before_anything_is_computed():
         match="'wald' does not fit the estimand's strategy, back-door; those that do: aipw, ipw",
     ):
         effect(_with(), "t", "y", adjustment=["z"], estimator="wald")
-    moved = identify(CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True)
-    with pytest.raises(ValueError, match="column 't' must hold numbers, not str; code its levels first"):
+    moved = identify(
+        CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True
+    )
+    with pytest.raises(
+        ValueError, match="column 't' must hold numbers, not str; code its levels first"
+    ):
         effect(_with(t="a"), "t", "y", estimand=moved)

@@ -21,7 +21,9 @@ def every_dag(skeleton, names):
     """All DAGs with these adjacencies, by turning every edge either way."""
     pairs = np.argwhere(np.triu(skeleton))
     for ways in itertools.product((0, 1), repeat=len(pairs)):
-        edges = [(names[i], names[j])[:: 1 - 2 * way] for (i, j), way in zip(pairs, ways, strict=True)]
+        edges = [
+            (names[i], names[j])[:: 1 - 2 * way] for (i, j), way in zip(pairs, ways, strict=True)
+        ]
         graph = CausalGraph.from_edges(names, edges)
         if graph.kind == "DAG":
             yield graph
@@ -39,7 +41,9 @@ dags = st.builds(
 @settings(max_examples=30, deadline=None)
 def test_members_are_all_dags_of_the_class_once(graph):
     found = list(members(graph.cpdag()))
-    expected = [one for one in every_dag(graph.skeleton, graph.names) if one.cpdag() == graph.cpdag()]
+    expected = [
+        one for one in every_dag(graph.skeleton, graph.names) if one.cpdag() == graph.cpdag()
+    ]
     assert len(found) == len(expected)
     assert {one.marks.tobytes() for one in found} == {one.marks.tobytes() for one in expected}
 
@@ -47,7 +51,11 @@ def test_members_are_all_dags_of_the_class_once(graph):
 @given(dags, st.integers(0, 100))
 @settings(max_examples=20, deadline=None)
 def test_members_under_knowledge_are_those_that_keep_it(graph, seed):
-    first = [name for name in graph.order() if np.random.default_rng(seed).random() < 0.5 and not graph.parents(name)]
+    first = [
+        name
+        for name in graph.order()
+        if np.random.default_rng(seed).random() < 0.5 and not graph.parents(name)
+    ]
     if not first:
         return
     knowledge = Knowledge(tiers=[first, [name for name in graph.names if name not in first]])
@@ -57,9 +65,13 @@ def test_members_under_knowledge_are_those_that_keep_it(graph, seed):
 
 
 def amenable(graph, x, y):
-    """Whether every path that may lead from x to y causally starts with an arrow (Perković and others 2018)."""
+    """Whether every path that may lead from x to y causally starts with an arrow (Perković and
+    others 2018).
+    """
     against = graph.adjacency.T
-    skeleton = nx.Graph([(graph.names[i], graph.names[j]) for i, j in np.argwhere(np.triu(graph.skeleton))])
+    skeleton = nx.Graph(
+        [(graph.names[i], graph.names[j]) for i, j in np.argwhere(np.triu(graph.skeleton))]
+    )
     skeleton.add_nodes_from(graph.names)
     for path in nx.all_simple_paths(skeleton, x, y):
         at = [graph.index(name) for name in path]
@@ -80,7 +92,9 @@ def test_members_agree_if_and_only_if_the_class_is_amenable(graph, seed):
     for case in found.cases:
         assert case.refusal is None
     if found.verdict == "identified" and found.estimand.strategy == "back-door":
-        assert all(is_adjustment_set(dag, x, y, found.estimand.adjustment) for dag in members(cpdag))
+        assert all(
+            is_adjustment_set(dag, x, y, found.estimand.adjustment) for dag in members(cpdag)
+        )
     assert sum(case.count for case in found.cases) == len(list(members(cpdag)))
     if found.verdict == "depends":
         assert found.deciding
@@ -103,7 +117,9 @@ def test_the_edge_that_decides_is_named():
 
 
 def test_the_share_of_the_doubt_that_an_edge_ends_by_hand():
-    """Of a -- b -- c, b moves c in two members of three: a -> b leaves one of them, b -> a one of each kind."""
+    """Of a -- b -- c, b moves c in two members of three: a -> b leaves one of them, b -> a one of
+    each kind.
+    """
     found = identify_class(CausalGraph.from_edges("abc", ["a -- b", "b -- c"]), "b", "c")
     whole = -(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))
     assert list(found.deciding) == ["b -- c", "a -- b"]
@@ -128,7 +144,9 @@ def test_what_is_hidden_may_be_refused_in_some_members_only():
 
 def test_classes_that_are_too_large_or_none_are_refused():
     names = [f"v{k}" for k in range(7)]
-    complete = CausalGraph.from_edges(names, [f"{a} -- {b}" for a, b in itertools.combinations(names, 2)])
+    complete = CausalGraph.from_edges(
+        names, [f"{a} -- {b}" for a, b in itertools.combinations(names, 2)]
+    )
     with pytest.raises(
         ValueError,
         match="more than 100 members; direct some of its 21 undirected edges by knowledge",
@@ -142,20 +160,25 @@ def test_classes_that_are_too_large_or_none_are_refused():
     ("edges", "treatment", "outcome", "hidden", "strategy", "cases"),
     [
         (
-            ["a -- b", "a -> f", "b -> c", "b -- d", "b -> f", "e -> c", "c -> f", "d -- e", "d -> f"],
+            ["a -- b", "a -> f", "b -> c", "b -- d", "b -> f", "e -> c", "c -> f", "d -- e", "d "
+                                                                                             "-> f"],
             "e", "f", ["d"], "do-calculus", 3,
         ),
         (
-            ["a -> b", "a -- c", "a -> e", "c -> b", "b -> e", "f -> b", "c -- d", "d -- f", "f -> e"],
+            ["a -> b", "a -- c", "a -> e", "c -> b", "b -> e", "f -> b", "c -- d", "d -- f", "f "
+                                                                                             "-> e"],
             "b", "e", ["f"], "instrument", 1,
         ),
         (
-            ["b -> a", "c -> a", "d -> a", "e -> a", "d -> b", "e -> b", "c -- d", "c -- e", "c -- f", "e -- f"],
+            ["b -> a", "c -> a", "d -> a", "e -> a", "d -> b", "e -> b", "c -- d", "c -- e", "c "
+                                                                                             "-- f", "e -- f"],
             "c", "b", ["d"], "front-door", 1,
         ),
     ],
 )  # fmt: skip
-def test_members_are_of_one_case_if_their_formula_is_one(edges, treatment, outcome, hidden, strategy, cases):
+def test_members_are_of_one_case_if_their_formula_is_one(
+    edges, treatment, outcome, hidden, strategy, cases
+):
     """Of strategies without a set to adjust for; every member is asked by itself."""
     graph = CausalGraph.from_edges("abcdef", edges)
     by_hand = {}
@@ -218,7 +241,9 @@ def test_a_class_of_just_as_many_members_as_the_limit_is_listed():
     triangle = CausalGraph.from_edges("zxy", ["z -- x", "x -- y", "z -- y"])
     found = identify_class(triangle, "x", "y", limit=6)
     assert sum(case.count for case in found.cases) == 6
-    with pytest.raises(ValueError, match="more than 5 members; direct some of its 3 undirected edges"):
+    with pytest.raises(
+        ValueError, match="more than 5 members; direct some of its 3 undirected edges"
+    ):
         identify_class(triangle, "x", "y", limit=5)
 
 
@@ -235,10 +260,13 @@ def test_what_is_shared_out_among_several_edges():
         shares = np.array([labels.count(one) / len(labels) for one in set(labels)])
         return -(shares * np.log(shares)).sum()
 
-    orders, expected = ["".join(order) for order in itertools.permutations("zxy")], {}
+    orders = ["".join(order) for order in itertools.permutations("zxy")]
+    expected = {}
     whole = entropy([label(order) for order in orders])
     for a, b in ("zx", "zy", "xy"):
-        parts = [[label(o) for o in orders if (o.index(a) < o.index(b)) == way] for way in (True, False)]
+        parts = [
+            [label(o) for o in orders if (o.index(a) < o.index(b)) == way] for way in (True, False)
+        ]
         expected[f"{a} -- {b}"] = 1 - sum(len(part) / 6 * entropy(part) for part in parts) / whole
     expected = {edge: share for edge, share in expected.items() if share > 1e-9}
     assert found.deciding == pytest.approx(expected)

@@ -1,4 +1,6 @@
-"""Influences against numerical derivatives, clusters that no model sees both sides of, the registry."""
+"""Influences against numerical derivatives, clusters that no model sees both sides of, the
+registry.
+"""
 
 import re
 
@@ -19,7 +21,9 @@ COPIES = 2000
 
 
 def small(seed=0, n=24):
-    """Few rows in which every term of every influence matters: t moves m, whose effect depends on t."""
+    """Few rows in which every term of every influence matters: t moves m, whose effect depends on
+    t.
+    """
     rng = np.random.default_rng(seed)
     x = rng.normal(size=n)
     t = np.arange(n) % 2
@@ -28,7 +32,9 @@ def small(seed=0, n=24):
     m[t == 1] = np.repeat([0, 1, 2], [n // 12, n // 6, n // 4])
     z = t + rng.normal(size=n)
     y = x + t * (1 + x) + m * (1 + 2 * t) + rng.normal(size=n)
-    return pd.DataFrame({"x": x, "t": t, "m": m, "z": z, "y": y, "dose": t + x + rng.normal(size=n)})
+    return pd.DataFrame(
+        {"x": x, "t": t, "m": m, "z": z, "y": y, "dose": t + x + rng.normal(size=n)}
+    )
 
 
 def _known(x):
@@ -46,18 +52,25 @@ def _sample(f, treatment, **more):
 
 SMOOTH = {
     **{name: _plain(name, "t") for name in ("difference", "regression", "ipw")},
-    **{f"{name} of three levels": _plain(name, "m") for name in ("difference", "regression", "ipw")},
+    **{
+        f"{name} of three levels": _plain(name, "m") for name in ("difference", "regression", "ipw")
+    },
     "slope": lambda f: e.regression_slope(_sample(f, "dose")),
     "front_door": lambda f: e.front_door(_sample(f, "t", mediators=f[["m"]])),
     "wald": lambda f: e.wald(_sample(f, "dose", z=f["z"].to_numpy())),
 }
-"""Estimators without neighbours or boosting, whose answer is a smooth function of the rows' weights."""
+"""Estimators without neighbours or boosting, whose answer is a smooth function of the rows'
+weights.
+"""
 
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_the_influence_of_a_row_is_the_derivative_in_its_weight(name, monkeypatch):
-    """A table of many copies, then one copy of a row less: what the answer moves by, times the number of rows."""
-    monkeypatch.setattr(e, "propensities", lambda t, x, groups, seed: _known(x))  # known, as its influence takes them
+    """A table of many copies, then one copy of a row less: what the answer moves by, times the
+    number of rows.
+    """
+    # known, as its influence takes them
+    monkeypatch.setattr(e, "propensities", lambda t, x, groups, seed: _known(x))
     monkeypatch.setattr(e, "_WEAK", 0)
     frame = small()
     value, influence, *_ = SMOOTH[name](frame)
@@ -65,16 +78,21 @@ def test_the_influence_of_a_row_is_the_derivative_in_its_weight(name, monkeypatc
     whole = SMOOTH[name](copies)[0]
     assert whole == pytest.approx(value, rel=1e-9)
     moved = [whole - SMOOTH[name](copies.drop(index=COPIES * row))[0] for row in range(len(frame))]
-    assert influence == pytest.approx((len(copies) - 1) * np.array(moved), abs=1e-3 * np.abs(influence).max())
+    assert influence == pytest.approx(
+        (len(copies) - 1) * np.array(moved), abs=1e-3 * np.abs(influence).max()
+    )
     assert np.mean(influence) == pytest.approx(0, abs=1e-9)
 
 
 def test_an_instrument_is_weak_below_an_f_of_ten():
-    """The first-stage F is the squared t of a regression with errors that allow for unequal variance."""
+    """The first-stage F is the squared t of a regression with errors that allow for unequal
+    variance.
+    """
     rng = np.random.default_rng(0)
     left = rng.normal(size=100)
     left = np.repeat(left - left.mean(), 2)
-    z = np.tile([-1.0, 1.0], 100)  # the residuals are equal in pairs, so z is orthogonal to them and the F is exact
+    # the residuals are equal in pairs, so z is orthogonal to them and the F is exact
+    z = np.tile([-1.0, 1.0], 100)
     y = rng.normal(size=200)
     none = pd.DataFrame(index=range(200))
 
@@ -82,7 +100,9 @@ def test_an_instrument_is_weak_below_an_f_of_ten():
         return z * np.sqrt(strength * (left @ left)) / 200 + left
 
     for strength in (5.0, 9.9):
-        with pytest.raises(ValueError, match=f"the instrument is weak: first-stage F {strength:.1f}, below 10"):
+        with pytest.raises(
+            ValueError, match=f"the instrument is weak: first-stage F {strength:.1f}, below 10"
+        ):
             e.wald(e.Sample(y, moved(strength), none, z=z))
     for strength in (10.1, 15.0):
         found = e.wald(e.Sample(y, moved(strength), none, z=z))[3]["first_stage_f"]
@@ -92,29 +112,41 @@ def test_an_instrument_is_weak_below_an_f_of_ten():
 
 
 def crowd(n=600):
-    """Six rows a user; the first column of every adjustment is the user, so that a model tells whom it has seen."""
+    """Six rows a user; the first column of every adjustment is the user, so that a model tells whom
+    it has seen.
+    """
     rng = np.random.default_rng(0)
     who = np.arange(n) // 6
     level = rng.normal(size=n // 6)[who]
     t = (rng.random(n) < 1 / (1 + np.exp(-0.5 * level))).astype(int)
     z = rng.normal(size=n)
-    frame = pd.DataFrame({"who": who / 7.0, "z": z, "t": t, "dose": 0.5 * level + z + rng.normal(size=n)})
-    return frame.assign(y=level + t + rng.normal(size=n), bought=(rng.random(n) < 0.3 + 0.3 * t).astype(int))
+    frame = pd.DataFrame(
+        {"who": who / 7.0, "z": z, "t": t, "dose": 0.5 * level + z + rng.normal(size=n)}
+    )
+    return frame.assign(
+        y=level + t + rng.normal(size=n), bought=(rng.random(n) < 0.3 + 0.3 * t).astype(int)
+    )
 
 
 def _moved():
-    graph = CausalGraph.from_edges(["z", "who", "u", "dose", "y"], ["z -> dose", "dose -> y", "u -> dose", "u -> y",
+    graph = CausalGraph.from_edges(["z", "who", "u", "dose", "y"], ["z -> dose", "dose -> y", "u "
+                                                                                              "-> "
+                                                                                              "dose", "u -> y",
                                                                      "who -> z", "who -> y"])  # fmt: skip
     return identify(graph, "dose", "y", hidden=["u"], instruments=True)
 
 
 CROSS_FITTED = {
     **{
-        f"effect {name}": lambda f, name=name: effect(f, "t", "y", adjustment=["who"], estimator=name, cluster="who")
+        f"effect {name}": lambda f, name=name: effect(
+            f, "t", "y", adjustment=["who"], estimator=name, cluster="who"
+        )
         for name in ("aipw", "ipw", "linear_dml", "causal_forest", "dr_learner")
     },
     **{
-        f"unit {name}": lambda f, name=name: effect(f, "dose", "y", adjustment=["who"], estimator=name, cluster="who")
+        f"unit {name}": lambda f, name=name: effect(
+            f, "dose", "y", adjustment=["who"], estimator=name, cluster="who"
+        )
         for name in ("linear_dml", "causal_forest")
     },
     "several levels": lambda f: effect(
@@ -125,24 +157,30 @@ CROSS_FITTED = {
         contrast=(0, 1),
         cluster="who",
     ),
-    "orthogonal_iv": lambda f: effect(f, "dose", "y", estimand=_moved(), estimator="orthogonal_iv", cluster="who"),
+    "orthogonal_iv": lambda f: effect(
+        f, "dose", "y", estimand=_moved(), estimator="orthogonal_iv", cluster="who"
+    ),
     "uplift": lambda f: UpliftModel.train(f, "t", "y", ["who"], cluster="who"),
     "uplift of events": lambda f: UpliftModel.train(f, "t", "bought", ["who"], cluster="who"),
-    "causation": lambda f: probabilities_of_causation(f, "t", "bought", ["who"], n_boot=2, cluster="who"),
+    "causation": lambda f: probabilities_of_causation(
+        f, "t", "bought", ["who"], n_boot=2, cluster="who"
+    ),
     "dose": lambda f: dose_response(f, "dose", "y", adjustment=["who"], at=[0.0], cluster="who"),
 }
 
 
 @pytest.mark.parametrize("name", CROSS_FITTED)
 def test_no_model_predicts_for_a_cluster_that_it_was_trained_on(name, monkeypatch):
-    frame, seen = crowd(), []
+    frame = crowd()
+    seen = []
 
     def users(rows):
         first = rows.iloc[:, 0] if isinstance(rows, pd.DataFrame) else np.asarray(rows)[:, 0]
         return set(np.round(np.asarray(first, dtype=float), 9).tolist())
 
     def watch(kind, asked):
-        fit, predict = kind.fit, getattr(kind, asked)
+        fit = kind.fit
+        predict = getattr(kind, asked)
 
         def fitted(self, rows, *rest, **how):
             known = users(rows)
@@ -162,7 +200,9 @@ def test_no_model_predicts_for_a_cluster_that_it_was_trained_on(name, monkeypatc
     watch(CausalForest, "predict")
     CROSS_FITTED[name](frame)
     assert len(seen) >= 5
-    assert max(seen) == 0, f"{np.count_nonzero(seen)} of {len(seen)} predictions are for clusters trained on"
+    assert max(seen) == 0, (
+        f"{np.count_nonzero(seen)} of {len(seen)} predictions are for clusters trained on"
+    )
 
 
 def test_front_doors_of_two_mediators_by_hand():
@@ -173,7 +213,9 @@ def test_front_doors_of_two_mediators_by_hand():
     k = rng.choice(3, p=[0.5, 0.3, 0.2], size=300)
     y = m * (1 + t) + k * m + 0.5 * t + rng.normal(size=300)
     frame = pd.DataFrame({"t": t, "m": m, "k": k, "y": y})
-    value, _, weights, diagnostics = e.front_door(e.Sample(y, t, frame[[]], mediators=frame[["m", "k"]]))
+    value, _, weights, diagnostics = e.front_door(
+        e.Sample(y, t, frame[[]], mediators=frame[["m", "k"]])
+    )
     by_hand = 0.0
     for _, part in frame.groupby(["m", "k"]):
         shares = [(part["t"] == arm).sum() / (t == arm).sum() for arm in (0, 1)]
@@ -187,31 +229,44 @@ def test_front_doors_of_two_mediators_by_hand():
         n.NoOverlapError,
         match="mediators m, k: 1 of 6 levels are seen in one arm only; merge levels",
     ):
-        e.front_door(e.Sample(y[keep], t[keep], frame[[]][keep], mediators=frame.loc[keep, ["m", "k"]]))
+        e.front_door(
+            e.Sample(y[keep], t[keep], frame[[]][keep], mediators=frame.loc[keep, ["m", "k"]])
+        )
 
 
 def test_arms_and_tables_that_are_just_large_enough():
     rng = np.random.default_rng(4)
-    x, y = pd.DataFrame(rng.normal(size=(9, 2)), columns=["a", "b"]), rng.normal(size=9)
+    x = pd.DataFrame(rng.normal(size=(9, 2)), columns=["a", "b"])
+    y = rng.normal(size=9)
     t = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0])
     assert np.isfinite(e.ESTIMATORS["regression"](e.Sample(y, t, x))[0])
-    with pytest.raises(ValueError, match="an arm of 2 rows is too small for 3 columns of adjustment and constant"):
+    with pytest.raises(
+        ValueError, match="an arm of 2 rows is too small for 3 columns of adjustment and constant"
+    ):
         e.ESTIMATORS["regression"](e.Sample(y[1:], t[1:], x[1:]))
     dose = rng.normal(size=9)
     assert np.isfinite(e.regression_slope(e.Sample(y[:7], dose[:7], x[:7]))[0])
-    with pytest.raises(ValueError, match="6 rows are too few for 6 columns of treatment, adjustment and products"):
+    with pytest.raises(
+        ValueError, match="6 rows are too few for 6 columns of treatment, adjustment and products"
+    ):
         e.regression_slope(e.Sample(y[:6], dose[:6], x[:6]))
     controls = np.column_stack([np.ones(9), x - x.mean()])
     left = dose - controls @ np.linalg.lstsq(controls, dose, rcond=None)[0]
-    assert e.regression_slope(e.Sample(y, dose, x))[3]["treatment_left"] == pytest.approx(left.var() / dose.var())
+    assert e.regression_slope(e.Sample(y, dose, x))[3]["treatment_left"] == pytest.approx(
+        left.var() / dose.var()
+    )
 
 
 def test_matching_without_columns_is_the_difference_and_a_constant_column_does_not_count():
     frame = small(1)
-    y, t = frame["y"].to_numpy(), frame["t"].to_numpy()
+    y = frame["y"].to_numpy()
+    t = frame["t"].to_numpy()
     none = e.ESTIMATORS["matching"](e.Sample(y, t, frame[[]]))
     assert none[0] == pytest.approx(y[t == 1].mean() - y[t == 0].mean())
-    plain, more = (e.ESTIMATORS["matching"](e.Sample(y, t, x)) for x in (frame[["x"]], frame[["x"]].assign(c=5.0)))
+    plain, more = (
+        e.ESTIMATORS["matching"](e.Sample(y, t, x))
+        for x in (frame[["x"]], frame[["x"]].assign(c=5.0))
+    )
     assert more[0] == pytest.approx(plain[0])
     used = plain[2]
     assert used.sum() == 2 * len(y)
@@ -219,19 +274,23 @@ def test_matching_without_columns_is_the_difference_and_a_constant_column_does_n
 
 
 def test_what_is_left_of_a_treatment_is_measured_in_its_own_units():
-    """A treatment of variance 25: a row's own variance must be a hundredth of that; one row in a hundred may lack it."""
+    """A treatment of variance 25: a row's own variance must be a hundredth of that; one row in a
+    hundred may lack it.
+    """
     t = np.tile([-5.0, 5.0], 500)
     rest = np.full(1000, 25.0)
     rest[:10], rest[10:20] = 0.249, 0.251
     assert n.check_moves(0.5 * t, t, rest) == {"treatment_left": pytest.approx(0.25)}
     rest[20] = 0.249
     with pytest.raises(
-        n.NoOverlapError, match=r"for 11 of 1000 rows .* under 1% of its variance; restrict the question"
+        n.NoOverlapError,
+        match=r"for 11 of 1000 rows .* under 1% of its variance; restrict the question",
     ):
         n.check_moves(0.5 * t, t, rest)
     assert n.check_moves(0.1 * t, t)["treatment_left"] == pytest.approx(0.01)
     with pytest.raises(
-        n.NoOverlapError, match=r"explain 99\.1% of the treatment; restrict the question to rows whose tre"
+        n.NoOverlapError,
+        match=r"explain 99\.1% of the treatment; restrict the question to rows whose tre",
     ):
         n.check_moves(0.0949 * t, t)
 
@@ -244,14 +303,16 @@ def test_overlap_is_asked_of_both_levels_and_of_both_ends():
     for beyond in (0.001, 0.999):
         chance[2] = beyond
         with pytest.raises(
-            n.NoOverlapError, match=r"3 of 200 rows have an estimated propensity outside \[0.01, 0.99\]; re"
+            n.NoOverlapError,
+            match=r"3 of 200 rows have an estimated propensity outside \[0.01, 0.99\]; re",
         ):
             n.check_overlap(np.column_stack([1 - chance, chance]))
     for arm, name in enumerate(("control", "treated")):
         three = np.full((200, 2), 0.3)
         three[:3, arm] = 0.001
         with pytest.raises(
-            n.NoOverlapError, match=rf"3 of 200 rows .* of the {name} below 0\.01; restrict the question"
+            n.NoOverlapError,
+            match=rf"3 of 200 rows .* of the {name} below 0\.01; restrict the question",
         ):
             n.check_overlap(three, others=True)
 
@@ -281,7 +342,9 @@ def test_an_entry_is_whole_and_says_when_it_is_right_and_where_it_comes_from(nam
 
 
 def test_the_table_has_a_row_for_each_and_is_in_the_docstring_of_effect():
-    head, rule, *rows = [re.split(r"(?<!\\)\|", row)[1:-1] for row in e.estimators_table().split("\n")]
+    head, rule, *rows = [
+        re.split(r"(?<!\\)\|", row)[1:-1] for row in e.estimators_table().split("\n")
+    ]
     assert [row[0].strip() for row in rows] == list(e.ESTIMATORS)
     assert {len(row) for row in (head, rule, *rows)} == {6}
     for row, entry in zip(rows, e.ESTIMATORS.values(), strict=True):
@@ -296,7 +359,9 @@ def test_the_table_has_a_row_for_each_and_is_in_the_docstring_of_effect():
 @pytest.mark.parametrize("name", [name for name, one in e.ESTIMATORS.items() if one.needs_columns])
 def test_what_needs_columns_says_what_to_use_without(name):
     frame = small(2)
-    sample = e.Sample(frame["y"].to_numpy(), frame["t"].to_numpy(), frame[[]], z=frame["z"].to_numpy())
+    sample = e.Sample(
+        frame["y"].to_numpy(), frame["t"].to_numpy(), frame[[]], z=frame["z"].to_numpy()
+    )
     message = f"estimator '{name}' needs at least one .* column; use '(\\w+)' without any"
     with pytest.raises(ValueError, match=message) as refusal:
         e.ESTIMATORS[name](sample)
@@ -309,7 +374,9 @@ def test_an_estimator_that_is_registered_is_offered_by_effect(monkeypatch):
     """One entry is all that it takes: the choice, the checks and the error texts follow."""
     entry = e.Estimator(
         "constant",
-        lambda sample: e.Estimate(3.0, np.tile([-1.0, 1.0], len(sample.y) // 2), np.ones(len(sample.y)), {}),
+        lambda sample: e.Estimate(
+            3.0, np.tile([-1.0, 1.0], len(sample.y) // 2), np.ones(len(sample.y)), {}
+        ),
         "back-door",
         "3",
         "never",
@@ -320,5 +387,7 @@ def test_an_estimator_that_is_registered_is_offered_by_effect(monkeypatch):
     assert (found.value, found.estimator, found.effective_sample_size) == (3.0, "constant", 24)
     with pytest.raises(ValueError, match=r"known: .*, constant"):
         effect(small(), "t", "y", adjustment=["x"], estimator="magic")
-    with pytest.raises(ValueError, match="'constant' cannot compare two of 3 levels of treatment 'm'"):
+    with pytest.raises(
+        ValueError, match="'constant' cannot compare two of 3 levels of treatment 'm'"
+    ):
         effect(small(), "m", "y", adjustment=[], contrast=(0, 1), estimator="constant")

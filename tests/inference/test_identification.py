@@ -1,4 +1,6 @@
-"""Identification against brute force: the formula on the observational joint equals the truncated factorisation."""
+"""Identification against brute force: the formula on the observational joint equals the truncated
+factorisation.
+"""
 
 import itertools
 
@@ -22,7 +24,10 @@ def _random_dag(rng, d):
 def _random_model(rng, graph):
     """Name -> {parents' values -> P(name = 1)}, away from 0 and 1."""
     return {
-        n: {v: rng.uniform(0.1, 0.9) for v in itertools.product(BINARY, repeat=len(graph.parents(n)))}
+        n: {
+            v: rng.uniform(0.1, 0.9)
+            for v in itertools.product(BINARY, repeat=len(graph.parents(n)))
+        }
         for n in graph.names
     }
 
@@ -48,7 +53,9 @@ def _p(table, event):
 
 
 def _evaluate(formula, env, table):
-    """A pyAgrum formula (its dict form) at the values ``env``, from the observational ``table`` alone."""
+    """A pyAgrum formula (its dict form) at the values ``env``, from the observational ``table``
+    alone.
+    """
     op = formula["op"]
     if op == "sum":
         names = [formula["var"]] if isinstance(formula["var"], str) else formula["var"]
@@ -60,7 +67,12 @@ def _evaluate(formula, env, table):
         given = {n: env[n] for n in formula.get("knowing", [])}
         return _p(table, given | {n: env[n] for n in formula["vars"]}) / _p(table, given)
     first, second = (_evaluate(formula[k], env, table) for k in ("op1", "op2"))
-    return {"*": first * second, "/": first / second if op == "/" else 0, "-": first - second, "+": first + second}[op]
+    return {
+        "*": first * second,
+        "/": first / second if op == "/" else 0,
+        "-": first - second,
+        "+": first + second,
+    }[op]
 
 
 @pytest.mark.parametrize("n_hidden", [0, 1, 2, 3])
@@ -70,7 +82,9 @@ def test_formula_equals_truncated_factorisation(n_hidden):
     for _ in range(125):
         graph = _random_dag(rng, int(rng.integers(max(3, 2 + n_hidden), 8)))
         model = _random_model(rng, graph)
-        x, y = (graph.order()[k] for k in sorted(rng.choice(len(graph.names), size=2, replace=False)))
+        x, y = (
+            graph.order()[k] for k in sorted(rng.choice(len(graph.names), size=2, replace=False))
+        )
         rest = rng.permutation([name for name in graph.names if name not in (x, y)]).tolist()
         try:
             estimand = identify(graph, x, y, hidden=rest[:n_hidden])
@@ -89,7 +103,10 @@ def test_formula_equals_truncated_factorisation(n_hidden):
                 assert not set(z) & set(rest[:n_hidden])
                 by_hand = sum(
                     _p(table, {x: value, y: 1} | s) / _p(table, {x: value} | s) * _p(table, s)
-                    for s in (dict(zip(z, v, strict=True)) for v in itertools.product(BINARY, repeat=len(z)))
+                    for s in (
+                        dict(zip(z, v, strict=True))
+                        for v in itertools.product(BINARY, repeat=len(z))
+                    )
                 )
                 assert by_hand == pytest.approx(truth, abs=1e-12)
     assert strategies["back-door"] >= 10
@@ -99,21 +116,33 @@ def test_formula_equals_truncated_factorisation(n_hidden):
 def test_front_door_and_its_mediator():
     graph = CausalGraph.from_edges("uxmy", ["u -> x", "u -> y", "x -> m", "m -> y"])
     estimand = identify(graph, "x", "y", hidden=["u"])
-    assert (estimand.strategy, estimand.mediators, estimand.adjustment) == ("front-door", ("m",), None)
-    assert identify(CausalGraph.from_edges("xmy", ["x <-> y", "x -> m", "m -> y"]), "x", "y").mediators == ("m",)
+    assert (estimand.strategy, estimand.mediators, estimand.adjustment) == (
+        "front-door",
+        ("m",),
+        None,
+    )
+    assert identify(
+        CausalGraph.from_edges("xmy", ["x <-> y", "x -> m", "m -> y"]), "x", "y"
+    ).mediators == ("m",)
 
 
 def test_no_path_no_effect():
-    assert identify(CausalGraph.from_edges("xyz", ["z -> x", "z -> y"]), "x", "y").strategy == "no effect"
+    assert (
+        identify(CausalGraph.from_edges("xyz", ["z -> x", "z -> y"]), "x", "y").strategy
+        == "no effect"
+    )
 
 
 @pytest.mark.parametrize(
     ("edges", "hidden"),
     [
         (["x -> y", "u -> x", "u -> y"], ["u"]),  # the bow
-        (["x -> y", "u -> x", "u -> w", "v -> w", "v -> y", "w -> x"], ["u", "v"]),  # adjusting for w opens u, v
-        (["x -> m", "m -> y", "u -> x", "u -> m"], ["u"]),  # a mediator that shares a cause with the treatment
-        (["z -> x", "x -> y", "u -> x", "u -> y"], ["u"]),  # an instrument alone identifies no effect
+        # adjusting for w opens u, v
+        (["x -> y", "u -> x", "u -> w", "v -> w", "v -> y", "w -> x"], ["u", "v"]),
+        # a mediator that shares a cause with the treatment
+        (["x -> m", "m -> y", "u -> x", "u -> m"], ["u"]),
+        # an instrument alone identifies no effect
+        (["z -> x", "x -> y", "u -> x", "u -> y"], ["u"]),
     ],
 )
 def test_known_hedges_are_refused(edges, hidden):
@@ -124,13 +153,18 @@ def test_known_hedges_are_refused(edges, hidden):
 
 
 def test_an_instrument_is_taken_when_asked_for_and_named_when_not():
-    graph = CausalGraph.from_edges("zwxyu", ["z -> x", "w -> z", "w -> y", "x -> y", "u -> x", "u -> y"])
+    graph = CausalGraph.from_edges(
+        "zwxyu", ["z -> x", "w -> z", "w -> y", "x -> y", "u -> x", "u -> y"]
+    )
     with pytest.raises(NotIdentifiableError, match="z is an instrument given w: instruments=True"):
         identify(graph, "x", "y", hidden=["u"])
     estimand = identify(graph, "x", "y", hidden=["u"], instruments=True)
     assert (estimand.strategy, estimand.instrument, estimand.given) == ("instrument", "z", ("w",))
     assert repr(estimand) == "effect of x on y: identified by instrument z given w"
-    assert r"\frac{\text{Cov}\left(y, z \mid w\right)}{\text{Cov}\left(x, z \mid w\right)}" in estimand.latex
+    assert (
+        r"\frac{\text{Cov}\left(y, z \mid w\right)}{\text{Cov}\left(x, z \mid w\right)}"
+        in estimand.latex
+    )
     assert identify(graph, "x", "y", instruments=True).strategy == "back-door"
     with pytest.raises(NotIdentifiableError, match=r"hidden$"):
         identify(graph, "x", "y", hidden=["u", "w"], instruments=True)
@@ -187,11 +221,15 @@ def test_the_open_path_goes_through_every_hidden_variable(edges, hidden, path):
     names = sorted({n for e in edges for n in e.split()[::2]})
     with pytest.raises(NotIdentifiableError) as refusal:
         identify(CausalGraph.from_edges(names, edges), "x", "y", hidden=hidden)
-    assert str(refusal.value) == f"the effect of x on y is not identifiable: {refusal.value.witness}"
+    assert str(refusal.value) == (
+        f"the effect of x on y is not identifiable: {refusal.value.witness}"
+    )
     assert refusal.value.witness.startswith("hedge: ")
     assert "Interpretation" not in refusal.value.witness
     assert f"; open back-door path {path} through what is hidden" in refusal.value.witness
-    assert "instrument" in refusal.value.witness or refusal.value.witness.endswith("through what is hidden")
+    assert "instrument" in refusal.value.witness or refusal.value.witness.endswith(
+        "through what is hidden"
+    )
 
 
 def test_estimands_in_print_and_as_dictionaries():
@@ -202,7 +240,12 @@ def test_estimands_in_print_and_as_dictionaries():
     assert found._repr_latex_() == f"${found.latex}$"
     assert set(found.to_dict()) == set(vars(found)) - {"impact"}
     assert found.to_dict()["adjustments"] == ((),)
-    front = identify(CausalGraph.from_edges("uxmy", ["u -> x", "u -> y", "x -> m", "m -> y"]), "x", "y", hidden=["u"])
+    front = identify(
+        CausalGraph.from_edges("uxmy", ["u -> x", "u -> y", "x -> m", "m -> y"]),
+        "x",
+        "y",
+        hidden=["u"],
+    )
     assert repr(front) == "effect of x on y: identified by front-door through m"
     assert front.hidden == ("u",)
     moved = identify(
@@ -219,8 +262,12 @@ def test_estimands_in_print_and_as_dictionaries():
     )
     none = identify(CausalGraph.from_edges("xyz", ["z -> x", "z -> y"]), "x", "y")
     assert repr(none) == "effect of x on y: identified by no effect"
-    two = identify(CausalGraph.from_edges("xyab", ["a -> x", "b -> x", "a -> y", "b -> y", "x -> y"]), "x", "y")
-    assert two.by(["b", "a"]).latex.endswith(r"\sum_{b, a}{P\left(y \mid x, b, a\right) P\left(b, a\right)}")
+    two = identify(
+        CausalGraph.from_edges("xyab", ["a -> x", "b -> x", "a -> y", "b -> y", "x -> y"]), "x", "y"
+    )
+    assert two.by(["b", "a"]).latex.endswith(
+        r"\sum_{b, a}{P\left(y \mid x, b, a\right) P\left(b, a\right)}"
+    )
     assert two.by(["b"]).adjustment == ("b",)
     assert two.by(["b"]).adjustments == two.adjustments
 
@@ -228,11 +275,19 @@ def test_estimands_in_print_and_as_dictionaries():
 def test_do_calculus_where_neither_door_is_open():
     graph = CausalGraph.from_edges("xzwy", ["x -> z", "z -> w", "w -> y", "x <-> w", "z <-> y"])
     found = identify(graph, "x", "y")
-    assert (found.strategy, found.adjustment, found.mediators, found.instrument) == ("do-calculus", None, None, None)
+    assert (found.strategy, found.adjustment, found.mediators, found.instrument) == (
+        "do-calculus",
+        None,
+        None,
+        None,
+    )
     assert repr(found) == "effect of x on y: identified by do-calculus"
 
 
 def test_instruments_are_not_taken_unless_asked_for_and_named_without_what_is_not_given():
     graph = CausalGraph.from_edges("zxyu", ["z -> x", "x -> y", "u -> x", "u -> y"])
-    with pytest.raises(NotIdentifiableError, match=r"; z is an instrument: instruments=True accepts what it assumes$"):
+    with pytest.raises(
+        NotIdentifiableError,
+        match=r"; z is an instrument: instruments=True accepts what it assumes$",
+    ):
         identify(graph, "x", "y", hidden=["u"])

@@ -1,4 +1,6 @@
-"""The projection of effects and its intervals against the truth; packages that load late and keep quiet."""
+"""The projection of effects and its intervals against the truth; packages that load late and keep
+quiet.
+"""
 
 import subprocess
 import sys
@@ -57,11 +59,15 @@ def test_projection_is_least_squares():
     meat = np.zeros((300, wide.shape[1]))
     np.add.at(meat, groups, wide * (effect + noise - wide @ coefficients)[:, None])
     error = np.sqrt(np.diag(wide @ bread @ meat.T @ meat @ bread @ wide.T) * 300 / 299)
-    assert (found["high"] - found["low"]).to_numpy() == pytest.approx(2 * 1.959964 * error, rel=1e-5)
+    assert (found["high"] - found["low"]).to_numpy() == pytest.approx(
+        2 * 1.959964 * error, rel=1e-5
+    )
 
 
 def test_pointwise_intervals_cover_as_announced():
-    runs, level, at = 200, 0.9, _scores(150, 99)
+    runs = 200
+    level = 0.9
+    at = _scores(150, 99)
     single = []
     for seed in range(runs):
         x, effect, noise, groups = _scores(1200, seed)
@@ -126,7 +132,9 @@ def test_every_learner_ranks_the_effect_and_says_nothing(name, least, capfd):
         learned = LEARNERS[name](y, t, x, np.arange(1500), 0)
         found = learned.predict(fresh)
         if "uplift" not in name:
-            of_numbers = LEARNERS[name](5 * y + x["a"].to_numpy(), t, x, np.arange(1500), 0).predict(fresh)
+            of_numbers = LEARNERS[name](
+                5 * y + x["a"].to_numpy(), t, x, np.arange(1500), 0
+            ).predict(fresh)
             assert np.corrcoef(of_numbers, effect)[0, 1] > least - 0.2
             assert of_numbers.mean() == pytest.approx(5 * effect.mean(), abs=0.5)
     assert np.corrcoef(found, effect)[0, 1] > least
@@ -136,17 +144,22 @@ def test_every_learner_ranks_the_effect_and_says_nothing(name, least, capfd):
         low, high = learned.interval(fresh, 0.95)
         assert ((low <= effect) & (effect <= high)).mean() > 0.85
         narrow = learned.interval(fresh, 0.5)
-        assert (high - low) / (narrow[1] - narrow[0]) == pytest.approx(np.full(1500, 1.959964 / 0.6744898), rel=1e-6)
+        assert (high - low) / (narrow[1] - narrow[0]) == pytest.approx(
+            np.full(1500, 1.959964 / 0.6744898), rel=1e-6
+        )
     assert capfd.readouterr() == ("", "")
 
 
 def test_the_x_learner_weighs_the_arms_by_the_propensity():
-    """Künzel and others 2019, equation 9: g(x) τ₀(x) + (1 - g(x)) τ₁(x), g the propensity of the treated."""
+    """Künzel and others 2019, equation 9: g(x) τ₀(x) + (1 - g(x)) τ₁(x), g the propensity of the
+    treated.
+    """
     y, t, x, _ = _effects(600, 4)
     y = 5 * y + x["a"].to_numpy()
     found = LEARNERS["x"](y, t, x, np.arange(600), 0).predict(x)
     outcome = [
-        HistGradientBoostingRegressor(**BOOST, random_state=0).fit(x[t == a].to_numpy(), y[t == a]) for a in (0, 1)
+        HistGradientBoostingRegressor(**BOOST, random_state=0).fit(x[t == a].to_numpy(), y[t == a])
+        for a in (0, 1)
     ]
     wide = x.to_numpy()
     gain = [
@@ -217,17 +230,23 @@ def test_averages_of_events_say_nothing(name, capfd):
 
 
 def _by_hand(kind, y, t, wide, fresh):
-    """Effects of ``fresh`` rows by the S-, T-, X- and R-learner of Künzel and others 2019 and of Nie and Wager 2021."""
+    """Effects of ``fresh`` rows by the S-, T-, X- and R-learner of Künzel and others 2019 and of
+    Nie and Wager 2021.
+    """
     events = set(np.unique(y)) == {0, 1}
 
     def outcome(rows, values):
-        model = (HistGradientBoostingClassifier if events else HistGradientBoostingRegressor)(**BOOST, random_state=3)
+        model = (HistGradientBoostingClassifier if events else HistGradientBoostingRegressor)(
+            **BOOST, random_state=3
+        )
         model.fit(rows, values)
         return lambda at: model.predict_proba(at)[:, 1] if events else model.predict(at)
 
     if kind == "s":
         model = outcome(np.column_stack([t, wide]), y)
-        return model(np.column_stack([np.ones(len(fresh)), fresh])) - model(np.column_stack([0 * fresh[:, 0], fresh]))
+        return model(np.column_stack([np.ones(len(fresh)), fresh])) - model(
+            np.column_stack([0 * fresh[:, 0], fresh])
+        )
     if kind in "tx":
         arms = [outcome(wide[t == arm], y[t == arm]) for arm in (0, 1)]
     if kind == "t":
@@ -235,7 +254,11 @@ def _by_hand(kind, y, t, wide, fresh):
     if kind == "x":
         gain = [arms[1](wide[t == 0]) - y[t == 0], y[t == 1] - arms[0](wide[t == 1])]
         of_arm = [final_model(3).fit(wide[t == arm], gain[arm]).predict(fresh) for arm in (0, 1)]
-        share = HistGradientBoostingClassifier(**BOOST, random_state=3).fit(wide, t).predict_proba(fresh)[:, 1]
+        share = (
+            HistGradientBoostingClassifier(**BOOST, random_state=3)
+            .fit(wide, t)
+            .predict_proba(fresh)[:, 1]
+        )
         return share * of_arm[0] + (1 - share) * of_arm[1]
     expected = np.empty(len(y))
     kind_of_folds = KFold if events else StratifiedKFold  # as CausalML does
@@ -254,7 +277,9 @@ def test_meta_learners_by_hand(kind, events):
     fresh = _effects(60, 7)[2]
     found = LEARNERS[kind](y, t, x, np.arange(500), 3)
     assert found.interval is None
-    assert found.predict(fresh) == pytest.approx(_by_hand(kind, y, t, x.to_numpy(), fresh.to_numpy()))
+    assert found.predict(fresh) == pytest.approx(
+        _by_hand(kind, y, t, x.to_numpy(), fresh.to_numpy())
+    )
 
 
 def test_the_last_regression_is_slow_and_coarse():
@@ -287,7 +312,8 @@ def test_what_uplift_trees_are_told(name, monkeypatch):
         made: ClassVar[list] = []
 
         def predict(self, rows):
-            return np.column_stack([0.2 * rows[:, 0], 0.5 * rows[:, 0] + 1])  # of control, of treated
+            # of control, of treated
+            return np.column_stack([0.2 * rows[:, 0], 0.5 * rows[:, 0] + 1])
 
     class Forest(_Recorder):
         made: ClassVar[list] = []
@@ -307,10 +333,12 @@ def test_what_uplift_trees_are_told(name, monkeypatch):
         "max_depth": 5,
     }
     if name == "uplift_forest":
-        made, gain = Forest.made, 3 * x["a"]
+        made = Forest.made
+        gain = 3 * x["a"]
         how |= {"n_estimators": 100, "max_features": None}
     else:
-        made, gain = Tree.made, 0.3 * x["a"] + 1
+        made = Tree.made
+        gain = 0.3 * x["a"] + 1
     assert [one.settings for one in made] == [how]
     assert made[0].named["treatment"].tolist() == [("control", "treated")[one] for one in t]
     assert made[0].named["y"].tolist() == y.tolist()
@@ -338,7 +366,8 @@ def test_what_the_causal_forest_is_told(events, monkeypatch):
     groups = np.repeat(np.arange(30), 2)
     found = LEARNERS["causal_forest"](y, t, x, groups, 5)
     told = dict(Forest.made[0].settings)
-    of_y, of_t = told.pop("model_y"), told.pop("model_t")
+    of_y = told.pop("model_y")
+    of_t = told.pop("model_t")
     assert isinstance(of_t, HistGradientBoostingClassifier)
     assert isinstance(of_y, HistGradientBoostingClassifier) == events
     for model in (of_y, of_t):
@@ -358,9 +387,13 @@ def test_what_the_causal_forest_is_told(events, monkeypatch):
     assert high == pytest.approx(x["a"].to_numpy() + 0.1)
 
 
-@pytest.mark.parametrize(("arms", "events"), [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(
+    ("arms", "events"), [(True, True), (True, False), (False, True), (False, False)]
+)
 def test_what_linear_dml_is_told(arms, events):
-    """The effect varies with numbers, in standard deviations; indicators are controls only, unless there is nothing else."""
+    """The effect varies with numbers, in standard deviations; indicators are controls only, unless
+    there is nothing else.
+    """
     from econml.dml import LinearDML
 
     y, t, x, _ = _effects(160, 10)
@@ -398,7 +431,9 @@ def test_what_linear_dml_is_told(arms, events):
     assert fitted["W"].tolist() == x[["flag", "same"]].to_numpy().tolist()
     assert made[2]["featurizer"] is None
     assert made[3]["W"] is None
-    assert made[3]["X"] == pytest.approx(np.column_stack([(x["flag"] - 0.5) / x["flag"].std(), np.zeros(160)]))
+    assert made[3]["X"] == pytest.approx(
+        np.column_stack([(x["flag"] - 0.5) / x["flag"].std(), np.zeros(160)])
+    )
 
 
 @pytest.mark.parametrize("name", ["linear_dml", "causal_forest", "dr_learner"])
@@ -421,7 +456,9 @@ def test_diagnostics_and_weights_of_averages_by_hand(name):
         gaps = []
         for column in ("a", "b"):
             v = x[column].to_numpy()
-            gap = np.average(v[t == 1], weights=w[t == 1]) - np.average(v[t == 0], weights=w[t == 0])
+            gap = np.average(v[t == 1], weights=w[t == 1]) - np.average(
+                v[t == 0], weights=w[t == 0]
+            )
             gaps.append(abs(gap) / np.sqrt((v[t == 1].var(ddof=1) + v[t == 0].var(ddof=1)) / 2))
         expected[f"imbalance_{label}"] = max(gaps)
     assert found[3] == pytest.approx(expected)
@@ -445,15 +482,20 @@ def test_of_a_unit_the_share_that_the_columns_leave_is_told():
 def test_projections_of_20_clusters_a_term():
     """Of two columns three linear terms and six quadratic ones."""
     x, effect, noise, _ = _scores(240, 13)
-    x, score = x[["a", "b"]], effect + noise
+    x = x[["a", "b"]]
+    score = effect + noise
     for clusters, terms in ((60, 3), (119, 3), (120, 6)):
         found = Projection.of(score, x, np.arange(240) % clusters)
         assert len(found.coefficients) == terms
-    with pytest.raises(ValueError, match="59 rows or clusters are too few to project effects on 2 columns"):
+    with pytest.raises(
+        ValueError, match="59 rows or clusters are too few to project effects on 2 columns"
+    ):
         Projection.of(score, x, np.arange(240) % 59)
 
 
-@pytest.mark.parametrize("flags", [(True, True, True), (False, True, False), (True, False, True), (False, False, True)])
+@pytest.mark.parametrize(
+    "flags", [(True, True, True), (False, True, False), (True, False, True), (False, False, True)]
+)
 def test_what_orthogonal_iv_is_told(flags):
     """Which of outcome, treatment and instrument are events; folds of the seed and the clusters."""
     from econml.iv.dml import OrthoIV
@@ -463,8 +505,11 @@ def test_what_orthogonal_iv_is_told(flags):
     z = rng.normal(size=200)
     t = z + rng.normal(size=200)
     y = t + rng.normal(size=200)
-    y, t, z = ((v > 0).astype(float) if flag else v for v, flag in zip((y, t, z), flags, strict=True))
-    groups, made = np.repeat(np.arange(50), 4), []
+    y, t, z = (
+        (v > 0).astype(float) if flag else v for v, flag in zip((y, t, z), flags, strict=True)
+    )
+    groups = np.repeat(np.arange(50), 4)
+    made = []
 
     class Seen(OrthoIV):
         def __init__(self, **settings):
@@ -473,7 +518,9 @@ def test_what_orthogonal_iv_is_told(flags):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("econml.iv.dml.OrthoIV", Seen)
-        value, influence, weights, found = estimators.orthogonal_iv(estimators.Sample(y, t, x, groups, 4, z=z))
+        value, influence, weights, found = estimators.orthogonal_iv(
+            estimators.Sample(y, t, x, groups, 4, z=z)
+        )
     told = made[0]
     for name, model, flag in zip(("outcome", "treatment", "instrument"), "ytz", flags, strict=True):
         assert told[f"discrete_{name}"] == flag
@@ -488,14 +535,20 @@ def test_what_orthogonal_iv_is_told(flags):
         for train, test in splits:
             kind = HistGradientBoostingClassifier if flag else HistGradientBoostingRegressor
             model = kind(**BOOST, random_state=4).fit(x.iloc[train], v[train])
-            rest[test] -= model.predict_proba(x.iloc[test])[:, 1] if flag else model.predict(x.iloc[test])
+            rest[test] -= (
+                model.predict_proba(x.iloc[test])[:, 1] if flag else model.predict(x.iloc[test])
+            )
         left.append(rest)
     assert value == pytest.approx((left[2] @ left[0]) / (left[2] @ left[1]))
-    assert influence == pytest.approx(left[2] * (left[0] - value * left[1]) * 200 / (left[2] @ left[1]))
+    assert influence == pytest.approx(
+        left[2] * (left[0] - value * left[1]) * 200 / (left[2] @ left[1])
+    )
     assert weights.tolist() == [1.0] * 200
     first = (left[2] @ left[1]) / (left[2] @ left[2])
     unseen = left[2] * (left[1] - first * left[2])
-    assert found == pytest.approx({"first_stage_f": first**2 * (left[2] @ left[2]) ** 2 / (unseen @ unseen)})
+    assert found == pytest.approx(
+        {"first_stage_f": first**2 * (left[2] @ left[2]) ** 2 / (unseen @ unseen)}
+    )
 
 
 def test_rows_in_another_order_are_an_error():

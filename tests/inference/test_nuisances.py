@@ -1,4 +1,6 @@
-"""Checks of overlap at their limits; folds against scikit-learn's; errors, scores and models by hand."""
+"""Checks of overlap at their limits; folds against scikit-learn's; errors, scores and models by
+hand.
+"""
 
 import numpy as np
 import pandas as pd
@@ -32,7 +34,8 @@ def test_one_row_in_a_hundred_may_lie_outside_one_to_99_percent():
 
 
 def test_a_hundredth_of_the_variance_of_a_numeric_treatment_must_be_left():
-    t, rest = np.tile([-1.0, 1.0], 500), np.full(1000, 1.0)
+    t = np.tile([-1.0, 1.0], 500)
+    rest = np.full(1000, 1.0)
     assert nuisances.check_moves(0.11 * t, t)["treatment_left"] == pytest.approx(0.0121)
     with pytest.raises(
         nuisances.NoOverlapError,
@@ -50,15 +53,19 @@ def test_a_hundredth_of_the_variance_of_a_numeric_treatment_must_be_left():
 
 
 def test_imbalance_is_in_units_of_the_arms_mean_deviation():
-    """Arms of variance 2 and 8: a deviation of the root of 5. The means 1 and 3, or 1 and 2 with weights 3 and 1."""
-    x, t = pd.DataFrame({"a": [0.0, 2.0, 1.0, 5.0], "same": 1.0}), np.array([0, 0, 1, 1])
+    """Arms of variance 2 and 8: a deviation of the root of 5. The means 1 and 3, or 1 and 2 with
+    weights 3 and 1.
+    """
+    x = pd.DataFrame({"a": [0.0, 2.0, 1.0, 5.0], "same": 1.0})
+    t = np.array([0, 0, 1, 1])
     found = nuisances.overlap(np.full((4, 2), 0.5), x, t, np.array([1.0, 1.0, 3.0, 1.0]))
     assert found["imbalance_before"] == pytest.approx(2 / np.sqrt(5))
     assert found["imbalance_after"] == pytest.approx(1 / np.sqrt(5))
 
 
 def test_folds_are_those_of_scikit_learn_by_seed():
-    alone, groups = np.arange(40), np.repeat(np.arange(20), 2)
+    alone = np.arange(40)
+    groups = np.repeat(np.arange(20), 2)
     for seed in (0, 3):
         for found, expected in (
             (nuisances.folds(alone, seed), KFold(5, shuffle=True, random_state=seed).split(alone)),
@@ -79,7 +86,8 @@ def test_categories_of_new_rows_are_coded_as_those_of_training():
     wide = nuisances.design(old, ["n", "kind", "flag"])
     assert wide.columns.tolist() == ["n", "flag", "kind_b", "kind_c"]
     assert wide["kind_b"].tolist() == [0, 1, 0, 0]
-    new = pd.DataFrame({"n": [7, 8, 9], "kind": list("ccd"), "flag": False})  # no a, and a level that is new
+    # no a, and a level that is new
+    new = pd.DataFrame({"n": [7, 8, 9], "kind": list("ccd"), "flag": False})
     found = nuisances.design(new, ["n", "kind", "flag"], like=wide.columns)
     assert found.columns.tolist() == wide.columns.tolist()
     assert found.to_numpy().tolist() == [[7, 0, 0, 1], [8, 0, 0, 1], [9, 0, 0, 0]]
@@ -88,32 +96,40 @@ def test_categories_of_new_rows_are_coded_as_those_of_training():
 
 
 def test_errors_and_covariances_of_unequal_clusters_by_hand():
-    influence, groups = (
-        np.array([[1.0, 2.0], [-3.0, 1.0], [2.0, 0.0], [4.0, -5.0], [-4.0, 2.0]]),
-        np.array([0, 0, 0, 1, 2]),
-    )
+    influence = np.array([[1.0, 2.0], [-3.0, 1.0], [2.0, 0.0], [4.0, -5.0], [-4.0, 2.0]])
+    groups = np.array([0, 0, 0, 1, 2])
     sums = np.array([[0.0, 3.0], [4.0, -5.0], [-4.0, 2.0]])
     by_hand = sums.T @ sums * 3 / 2 / 25
     assert nuisances.clustered_covariance(influence, groups) == pytest.approx(by_hand)
     for column in (0, 1):
-        assert nuisances.standard_error(influence[:, column], groups) == pytest.approx(np.sqrt(by_hand[column, column]))
-    assert nuisances.standard_error(np.array([3.0, -1.0]), np.array([0, 1])) == pytest.approx(np.sqrt(10 * 2) / 2)
-    with pytest.raises(ValueError, match="1 row or cluster is too few for a standard error; at least 2 are needed"):
+        assert nuisances.standard_error(influence[:, column], groups) == pytest.approx(
+            np.sqrt(by_hand[column, column])
+        )
+    assert nuisances.standard_error(np.array([3.0, -1.0]), np.array([0, 1])) == pytest.approx(
+        np.sqrt(10 * 2) / 2
+    )
+    with pytest.raises(
+        ValueError, match="1 row or cluster is too few for a standard error; at least 2 are needed"
+    ):
         nuisances.standard_error(np.array([1.0, 2.0]), np.array([0, 0]))
 
 
 def test_scores_by_hand():
-    y, t = np.array([3.0, 1.0, 2.0, 5.0]), np.array([1, 0, 2, 1])
+    y = np.array([3.0, 1.0, 2.0, 5.0])
+    t = np.array([1, 0, 2, 1])
     chances = np.array([[0.3, 0.5], [0.2, 0.4], [0.1, 0.6], [0.4, 0.25]])
     means = np.array([[1.0, 2.0], [0.5, 4.0], [1.0, 1.5], [2.0, 3.0]])
     score, weights = nuisances.dr_scores(y, t, chances, means)
     assert weights.tolist() == pytest.approx([2.0, 5.0, 0.0, 4.0])
-    assert score.tolist() == pytest.approx([1 + 2 * (3 - 2), 3.5 - 5 * (1 - 0.5), 0.5, 1 + 4 * (5 - 3)])
+    assert score.tolist() == pytest.approx(
+        [1 + 2 * (3 - 2), 3.5 - 5 * (1 - 0.5), 0.5, 1 + 4 * (5 - 3)]
+    )
 
 
 def test_diagnostics_of_arms_by_hand():
     x = pd.DataFrame({"a": [0.0, 2.0, 1.0, 5.0, 9.0], "b": [3.0, 1.0, 0.0, -2.0, 9.0]})
-    t, weights = np.array([0, 0, 1, 1, 2]), np.array([1.0, 3.0, 1.0, 1.0, 0.0])
+    t = np.array([0, 0, 1, 1, 2])
+    weights = np.array([1.0, 3.0, 1.0, 1.0, 0.0])
     chances = np.array([[0.2, 0.3], [0.4, 0.5], [0.1, 0.7], [0.3, 0.6], [0.5, 0.25]])
     found = nuisances.overlap(chances, x, t, weights)
     # Arms of b: 3, 1 and 0, -2: means 2 and -1, variances 2 and 2; with the weights 1.5 and -1.
@@ -135,12 +151,16 @@ def test_diagnostics_of_arms_by_hand():
 
 def test_without_columns_shares_and_means_are_those_of_the_other_folds():
     rng = np.random.default_rng(1)
-    t, y, groups = rng.integers(3, size=60), rng.normal(size=60), np.repeat(np.arange(20), 3)
+    t = rng.integers(3, size=60)
+    y = rng.normal(size=60)
+    groups = np.repeat(np.arange(20), 3)
     chances, means = nuisances.cross_fit(y, t, pd.DataFrame(index=range(60)), groups, 4)
     for train, test in GroupKFold(5, shuffle=True, random_state=4).split(groups, groups=groups):
         for arm in (0, 1):
             assert chances[test, arm] == pytest.approx(np.full(len(test), (t[train] == arm).mean()))
-            assert means[test, arm] == pytest.approx(np.full(len(test), y[train][t[train] == arm].mean()))
+            assert means[test, arm] == pytest.approx(
+                np.full(len(test), y[train][t[train] == arm].mean())
+            )
 
 
 def test_a_model_of_one_level_says_that_level():
@@ -154,7 +174,9 @@ def test_a_model_of_one_level_says_that_level():
     )
     numbers = nuisances.fit(1 + np.arange(80) // 40, x, 5)(x)  # 1 and 2 are numbers
     assert numbers == pytest.approx(
-        HistGradientBoostingRegressor(**nuisances.BOOST, random_state=5).fit(x, 1 + np.arange(80) // 40).predict(x)
+        HistGradientBoostingRegressor(**nuisances.BOOST, random_state=5)
+        .fit(x, 1 + np.arange(80) // 40)
+        .predict(x)
     )
 
 
@@ -171,7 +193,8 @@ def test_the_settings_of_the_boosted_models():
 
 
 def test_both_arms_must_be_among_the_rows_to_train_on():
-    t, groups = np.array([0, 0, 0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4, 5, 5])
+    t = np.array([0, 0, 0, 0, 0, 1, 1])
+    groups = np.array([0, 1, 2, 3, 4, 5, 5])
     with pytest.raises(
         ValueError,
         match="all 2 rows of the treated fall into one of 5 folds: too few rows or clusters",

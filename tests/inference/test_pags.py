@@ -1,4 +1,6 @@
-"""Adjustment under PAGs against classes listed by brute force, and against effects in linear models with hidden causes."""
+"""Adjustment under PAGs against classes listed by brute force, and against effects in linear models
+with hidden causes.
+"""
 
 import itertools
 from functools import cache
@@ -9,18 +11,30 @@ import pytest
 
 from causal_lib.graph import ARROW, CIRCLE, NONE, TAIL, CausalGraph
 from causal_lib.inference import NotIdentifiableError, effect, identify_class, is_adjustment_set
-from causal_lib.inference.pags import identify_by_adjustment, is_visible, mags, some_mag, why_no_common_adjustment_set
+from causal_lib.inference.pags import (
+    identify_by_adjustment,
+    is_visible,
+    mags,
+    some_mag,
+    why_no_common_adjustment_set,
+)
 from causal_lib.worlds.random_models import random_dag
 
 ENDS = {"none": (NONE, NONE), "->": (ARROW, TAIL), "<-": (TAIL, ARROW), "<->": (ARROW, ARROW)}
 
 
 def subsets(names):
-    return list(itertools.chain.from_iterable(itertools.combinations(names, k) for k in range(len(names) + 1)))
+    return list(
+        itertools.chain.from_iterable(
+            itertools.combinations(names, k) for k in range(len(names) + 1)
+        )
+    )
 
 
 def ancestors(parents):
-    """For each node of a DAG, given by its list of parent lists, the set of it and its ancestors; None with a cycle."""
+    """For each node of a DAG, given by its list of parent lists, the set of it and its ancestors;
+    None with a cycle.
+    """
     above = [{k} for k in range(len(parents))]
     for _ in parents:
         above = [one.union(*(above[p] for p in parents[k])) for k, one in enumerate(above)]
@@ -28,8 +42,11 @@ def ancestors(parents):
 
 
 def independences(parents, d):
-    """All (a, b, given) among the first d nodes that the DAG separates, by moral graphs of ancestors; and who is above whom."""
-    above, found = ancestors(parents), set()
+    """All (a, b, given) among the first d nodes that the DAG separates, by moral graphs of
+    ancestors; and who is above whom.
+    """
+    above = ancestors(parents)
+    found = set()
     for a, b in itertools.combinations(range(d), 2):
         for given in subsets([k for k in range(d) if k not in (a, b)]):
             within = above[a].union(above[b], *(above[k] for k in given))
@@ -38,7 +55,8 @@ def independences(parents, d):
                 family = [k, *parents[k]]
                 for one in family:
                     near[one] |= set(family) - {one}
-            reached, stack = {a}, [a]
+            reached = {a}
+            stack = [a]
             while stack:
                 new = near[stack.pop()] - reached - set(given)
                 reached |= new
@@ -52,7 +70,10 @@ def with_hidden(marks, confounded=()):
     """Parents in the DAG with a hidden cause for each ``<->``, and for the pairs ``confounded``."""
     d = len(marks)
     parents = [[k for k in range(d) if (marks[k, j], marks[j, k]) == ENDS["->"]] for j in range(d)]
-    for a, b in [*((i, j) for i, j in np.argwhere(np.triu(marks == ARROW)) if marks[j, i] == ARROW), *confounded]:
+    for a, b in [
+        *((i, j) for i, j in np.argwhere(np.triu(marks == ARROW)) if marks[j, i] == ARROW),
+        *confounded,
+    ]:
         parents.append([])
         parents[a].append(len(parents) - 1)
         parents[b].append(len(parents) - 1)
@@ -60,8 +81,11 @@ def with_hidden(marks, confounded=()):
 
 
 def mag_of(parents, d):
-    """The MAG of a DAG's first d nodes by its definition: adjacent if no set separates, an arrowhead where no ancestor."""
-    above, separated = ancestors(parents), {(a, b) for a, b, _ in independences(parents, d)}
+    """The MAG of a DAG's first d nodes by its definition: adjacent if no set separates, an
+    arrowhead where no ancestor.
+    """
+    above = ancestors(parents)
+    separated = {(a, b) for a, b, _ in independences(parents, d)}
     marks = np.zeros((d, d), dtype=np.int8)
     for a, b in itertools.permutations(range(d), 2):
         if (min(a, b), max(a, b)) not in separated:
@@ -85,7 +109,8 @@ def every_marking(d, pairs, signs):
 
 def equivalent(marks):
     """All MAGs with the independences of one, by trying every marking of its edges."""
-    d, model = len(marks), independences(with_hidden(marks), len(marks))
+    d = len(marks)
+    model = independences(with_hidden(marks), len(marks))
     pairs = [tuple(pair) for pair in np.argwhere(np.triu(marks))]
     found = []
     for other in every_marking(d, pairs, ["->", "<-", "<->"]):
@@ -102,15 +127,20 @@ def common(members):
 
 @cache
 def four_variables():
-    """The Markov equivalence classes of MAGs of four variables, one for all ways to name them: lists of marks."""
-    classes, pairs = {}, list(itertools.combinations(range(4), 2))
+    """The Markov equivalence classes of MAGs of four variables, one for all ways to name them:
+    lists of marks.
+    """
+    classes = {}
+    pairs = list(itertools.combinations(range(4), 2))
     for marks in every_marking(4, pairs, list(ENDS)):
         if is_mag(marks):
             classes.setdefault(independences(with_hidden(marks), 4), []).append(marks)
     kept = {}
     for members in classes.values():
         pag = common(members)
-        alike = min(pag[np.ix_(order, order)].tobytes() for order in itertools.permutations(range(4)))
+        alike = min(
+            pag[np.ix_(order, order)].tobytes() for order in itertools.permutations(range(4))
+        )
         kept.setdefault(alike, members)
     return list(kept.values())
 
@@ -120,7 +150,9 @@ def unlike_pairs(pag):
     kept = {}
     for pair in itertools.permutations(range(len(pag)), 2):
         orders = itertools.permutations([k for k in range(len(pag)) if k not in pair])
-        kept.setdefault(min(pag[np.ix_([*pair, *rest], [*pair, *rest])].tobytes() for rest in orders), pair)
+        kept.setdefault(
+            min(pag[np.ix_([*pair, *rest], [*pair, *rest])].tobytes() for rest in orders), pair
+        )
     return list(kept.values())
 
 
@@ -144,7 +176,9 @@ def linear(parents, d, rng):
 
 
 def models(members, rng):
-    """Linear models of DAGs that the MAGs stand for: with the hidden causes of ``<->``, and one more behind some arrow."""
+    """Linear models of DAGs that the MAGs stand for: with the hidden causes of ``<->``, and one
+    more behind some arrow.
+    """
     for marks in members:
         arrows = [(i, j) for i, j in np.argwhere(marks == ARROW) if marks[j, i] == TAIL]
         for confounded in [[], *([arrow] for arrow in arrows)]:
@@ -164,7 +198,11 @@ def variance(cov, x, y, given):
     """That of the regression's estimate, times the rows, as they grow."""
 
     def left(of, at):
-        return cov[of, of] - cov[of, at] @ np.linalg.solve(cov[np.ix_(at, at)], cov[at, of]) if at else cov[of, of]
+        return (
+            cov[of, of] - cov[of, at] @ np.linalg.solve(cov[np.ix_(at, at)], cov[at, of])
+            if at
+            else cov[of, of]
+        )
 
     return left(y, [x, *given]) / left(x, list(given))
 
@@ -172,10 +210,12 @@ def variance(cov, x, y, given):
 def check(members, rng, pairs):
     """Everything that is claimed of a class, against its members and models of them."""
     d = len(members[0])
-    names, everything = [f"v{k}" for k in range(d)], list(models(members, rng))
+    names = [f"v{k}" for k in range(d)]
+    everything = list(models(members, rng))
     pag = CausalGraph(names, common(members))
     assert {one.marks.tobytes() for one in mags(pag)} == {one.tobytes() for one in members}
-    alone, verdicts = members[rng.integers(len(members))], set()
+    alone = members[rng.integers(len(members))]
+    verdicts = set()
     own = list(models([alone], rng))
     for x, y in pairs:
         rest = [k for k in range(d) if k not in (x, y)]
@@ -184,14 +224,25 @@ def check(members, rng, pairs):
             reason = why_no_common_adjustment_set(pag, names[x], names[y], [names[k] for k in z])
             assert (reason is None) == (z in good), (pag, x, y, z, reason)
         for z in subsets(rest):
-            reason = why_no_common_adjustment_set(CausalGraph(names, alone), names[x], names[y], [names[k] for k in z])
-            assert (reason is None) == all(unbiased(model, x, y, z) for model in own), (alone, x, y, z, reason)
+            reason = why_no_common_adjustment_set(
+                CausalGraph(names, alone), names[x], names[y], [names[k] for k in z]
+            )
+            assert (reason is None) == all(unbiased(model, x, y, z) for model in own), (
+                alone,
+                x,
+                y,
+                z,
+                reason,
+            )
         found = identify_class(pag.as_pag(), names[x], names[y])
         never = all(abs(model[1][y, x]) < 1e-12 for model in everything)
         assert (found.verdict == "identified") == (bool(good) or never), (pag, x, y, found)
         if found.verdict != "identified":
             singles = [CausalGraph(names, one) for one in members]
-            refused = [identify_class(one.as_pag(), names[x], names[y]).verdict == "refused" for one in singles]
+            refused = [
+                identify_class(one.as_pag(), names[x], names[y]).verdict == "refused"
+                for one in singles
+            ]
             assert (found.verdict == "refused") == all(refused)
             assert sum(case.count for case in found.cases) == len(members)
             assert sum(case.count for case in found.cases if case.refusal) == sum(refused)
@@ -210,14 +261,18 @@ def check(members, rng, pairs):
 
 
 def test_all_classes_of_four_variables():
-    rng, classes, verdicts = np.random.default_rng(0), four_variables(), set()
+    rng = np.random.default_rng(0)
+    classes = four_variables()
+    verdicts = set()
     assert len(classes) == 25
     for members in classes:
         verdicts |= check(members, rng, unlike_pairs(common(members)))
     assert verdicts == {"identified", "depends"}
 
 
-@pytest.mark.parametrize(("seed", "observed", "hidden"), [(15, 5, 0), (4, 5, 1), (30, 5, 1), (42, 5, 2), (55, 5, 2)])
+@pytest.mark.parametrize(
+    ("seed", "observed", "hidden"), [(15, 5, 0), (4, 5, 1), (30, 5, 1), (42, 5, 2), (55, 5, 2)]
+)
 def test_classes_of_dags_with_hidden_variables(seed, observed, hidden):
     parents, members = random_class(seed, observed, hidden)
     rng = np.random.default_rng(seed)
@@ -249,14 +304,18 @@ def test_what_may_be_below_the_treatment_only_may_be_adjusted_for():
 @pytest.mark.parametrize("seed", range(4))
 def test_knowledge_leaves_what_is_found_right(seed):
     rng = np.random.default_rng(seed)
-    names, kept = list("abcd"), 0
+    names = list("abcd")
+    kept = 0
     for members in four_variables():
-        late, told = rng.permutation(4) < 2, common(members)
-        told[(told != NONE) & np.outer(~late, late)] = ARROW  # what is late is no cause of what is early
+        late = rng.permutation(4) < 2
+        told = common(members)
+        # what is late is no cause of what is early
+        told[(told != NONE) & np.outer(~late, late)] = ARROW
         fits = [one for one in members if ((one == told) | (told == CIRCLE)).all()]
         if not fits or len(members) > 100:
             continue
-        pag, everything = CausalGraph(names, common(fits)), list(models(fits, rng))
+        pag = CausalGraph(names, common(fits))
+        everything = list(models(fits, rng))
         assert {one.marks.tobytes() for one in mags(pag)} == {one.tobytes() for one in fits}
         for x, y in itertools.permutations(range(4), 2):
             try:
@@ -264,7 +323,9 @@ def test_knowledge_leaves_what_is_found_right(seed):
             except NotIdentifiableError:
                 continue
             for z in found.adjustments or ():
-                assert all(unbiased(model, x, y, [names.index(name) for name in z]) for model in everything)
+                assert all(
+                    unbiased(model, x, y, [names.index(name) for name in z]) for model in everything
+                )
             if found.strategy == "no effect":
                 assert all(abs(model[1][y, x]) < 1e-12 for model in everything)
             kept += 1
@@ -282,13 +343,17 @@ def test_zhang_s_example_of_smoking():
     assert not is_visible(SMOKING, "lung", "smoking")
     found = identify_class(SMOKING, "smoking", "lung")
     assert found.estimand.adjustment == ()
-    assert repr(found).startswith("identified over all MAGs: effect of smoking on lung: identified by back-door")
+    assert repr(found).startswith(
+        "identified over all MAGs: effect of smoking on lung: identified by back-door"
+    )
     assert identify_class(SMOKING, "lung", "smoking").estimand.strategy == "no effect"
     found = identify_class(SMOKING, "genotype", "lung")
     assert found.verdict == "depends"
     assert found.deciding == {"lung <-o genotype": 1.0}
     refused = next(case for case in found.cases if case.refusal)
-    assert "genotype -> lung may be causal, but its first edge is not visible: a hidden common cause" in refused.refusal
+    assert (
+        "genotype -> lung may be causal, but its first edge is not visible: a hidden common cause"
+    ) in refused.refusal
 
 
 @pytest.mark.parametrize(
@@ -298,7 +363,16 @@ def test_zhang_s_example_of_smoking():
         (["x -> v1", "x -> v3", "x -> y", "v3 -> y"], [], [""], "refused"),
         (["v1 -> x", "x -> v3", "x -> y", "v3 -> y"], [""], ["v3"], "identified"),
         (
-            ["v1 o-> x", "v2 o-> x", "v4 o-> x", "x -> y", "x -> v3", "v3 o-> y", "v4 -> y", "v4 -> v3"],
+            [
+                "v1 o-> x",
+                "v2 o-> x",
+                "v4 o-> x",
+                "x -> y",
+                "x -> v3",
+                "v3 o-> y",
+                "v4 -> y",
+                "v4 -> v3",
+            ],
             ["v4", "v1 v4", "v2 v4", "v1 v2 v4"],
             ["", "v1", "v3 v4"],
             "identified",
@@ -313,7 +387,11 @@ def test_zhang_s_example_of_smoking():
 )
 def test_the_criterion_s_published_examples(edges, good, bad, verdict):
     """Perković, Textor, Kalisch and Maathuis 2015, figures 3 and 4."""
-    names = [name for name in ("v1", "v2", "x", "y", "v3", "v4") if any(name in edge.split() for edge in edges)]
+    names = [
+        name
+        for name in ("v1", "v2", "x", "y", "v3", "v4")
+        if any(name in edge.split() for edge in edges)
+    ]
     graph = CausalGraph.from_edges(names, edges)
     assert all(why_no_common_adjustment_set(graph, "x", "y", z.split()) is None for z in good)
     assert all(why_no_common_adjustment_set(graph, "x", "y", z.split()) for z in bad)
@@ -332,7 +410,8 @@ def test_refusals_say_why():
         _ = found.estimand
     chain = CausalGraph.from_edges("xmy", ["x o-> m", "m -> y"])
     with pytest.raises(
-        NotIdentifiableError, match="x o-> m -> y may be causal or not: the mark of its first edge at x is"
+        NotIdentifiableError,
+        match="x o-> m -> y may be causal or not: the mark of its first edge at x is",
     ):
         identify_by_adjustment(chain, "x", "y")
     below = CausalGraph.from_edges("axmyw", ["a o-> x", "x -> m", "m -> y", "m -> w"])
@@ -357,13 +436,15 @@ def test_fifty_variables():
     assert len(graph.names) == 50
     assert identify_class(graph, "x", "y").estimand.adjustment == ("z",)
     with pytest.raises(
-        ValueError, match=r"more than 2000 members; settle some of its 17 circles .*; no set serves all: z o-> y"
+        ValueError,
+        match=r"more than 2000 members; settle some of its 17 circles .*; no set serves all: z o-> y",
     ):
         identify_class(graph, "z", "y")
 
 
 def test_an_effect_is_computed_under_a_pag():
-    rng, n = np.random.default_rng(0), 4000
+    rng = np.random.default_rng(0)
+    n = 4000
     a, z = rng.integers(0, 2, (2, n))
     x = (rng.random(n) < 0.2 + 0.3 * a + 0.3 * z).astype(int)
     y = x + 2 * z + rng.normal(size=n)
@@ -373,10 +454,13 @@ def test_an_effect_is_computed_under_a_pag():
     assert found.adjustment == ("z",)
     assert found.covers(1, 0.999)
     with pytest.raises(
-        ValueError, match="does not identify the effect under the graph: x <- z -> y is open in a member"
+        ValueError,
+        match="does not identify the effect under the graph: x <- z -> y is open in a member",
     ):
         effect(frame, "x", "y", graph=graph, adjustment=[])
-    with pytest.raises(NotIdentifiableError, match="by adjustment in no member of the class: no set closes"):
+    with pytest.raises(
+        NotIdentifiableError, match="by adjustment in no member of the class: no set closes"
+    ):
         effect(frame.drop(columns="z"), "x", "y", graph=graph)
 
 
@@ -384,11 +468,26 @@ def test_an_effect_is_computed_under_a_pag():
     ("edges", "message"),
     [
         (["a -- b", "b o-o c"], "edge 'a -- b' says selection on a common effect"),
-        (["a -> b", "b o-o c"], "not those of a PAG: settling its circles makes a new collider at b"),
-        (["a o-o b", "b o-o c", "c o-o d", "d o-o a"], "not those of a PAG: its o-o edges have no directions"),
-        (["a -> b", "b -> c", "c -> a", "c o-> d"], "not those of a PAG: settling its circles gives a cycle"),
-        (["a -> b", "b -> c", "a <-> c", "c o-> d"], "not those of a PAG: a <-> c, but a is an ancestor of c"),
-        (["a <-> b", "b <-> c", "c <-> d", "b -> d", "c -> a"], "not those of a PAG: no set separates a and d"),
+        (
+            ["a -> b", "b o-o c"],
+            "not those of a PAG: settling its circles makes a new collider at b",
+        ),
+        (
+            ["a o-o b", "b o-o c", "c o-o d", "d o-o a"],
+            "not those of a PAG: its o-o edges have no directions",
+        ),
+        (
+            ["a -> b", "b -> c", "c -> a", "c o-> d"],
+            "not those of a PAG: settling its circles gives a cycle",
+        ),
+        (
+            ["a -> b", "b -> c", "a <-> c", "c o-> d"],
+            "not those of a PAG: a <-> c, but a is an ancestor of c",
+        ),
+        (
+            ["a <-> b", "b <-> c", "c <-> d", "b -> d", "c -> a"],
+            "not those of a PAG: no set separates a and d",
+        ),
     ],
 )
 def test_graphs_that_are_no_pag(edges, message):
@@ -411,15 +510,22 @@ def test_bad_queries(query, how, message):
 
 
 def _shown_by_a_path(marks, x, y):
-    """Definition 8 of Zhang 2008 by its words: every path of distinct variables that ends with an arrow into x."""
+    """Definition 8 of Zhang 2008 by its words: every path of distinct variables that ends with an
+    arrow into x.
+    """
     d = len(marks)
     for length in range(1, d - 1):
-        for start, *inner in itertools.permutations([k for k in range(d) if k not in (x, y)], length):
+        for start, *inner in itertools.permutations(
+            [k for k in range(d) if k not in (x, y)], length
+        ):
             path = [start, *inner, x]
-            if marks[start, y] != NONE or not all(marks[a, b] != NONE for a, b in itertools.pairwise(path)):
+            if marks[start, y] != NONE or not all(
+                marks[a, b] != NONE for a, b in itertools.pairwise(path)
+            ):
                 continue
             colliders = all(
-                marks[path[k - 1], path[k]] == ARROW == marks[path[k + 1], path[k]] for k in range(1, length)
+                marks[path[k - 1], path[k]] == ARROW == marks[path[k + 1], path[k]]
+                for k in range(1, length)
             )
             parents = all((marks[k, y], marks[y, k]) == (ARROW, TAIL) for k in inner)
             if marks[path[-2], x] == ARROW and colliders and parents:
@@ -428,8 +534,11 @@ def _shown_by_a_path(marks, x, y):
 
 
 def test_an_edge_is_visible_by_the_words_of_the_definition():
-    rng, signs, seen = np.random.default_rng(0), [*ENDS.values(), (ARROW, CIRCLE), (CIRCLE, ARROW)], {}
-    of_outcome, of_others = [0.3, 0.05, 0.55, 0.05, 0.02, 0.03], [0.15, 0.2, 0.05, 0.5, 0.05, 0.05]
+    rng = np.random.default_rng(0)
+    signs = [*ENDS.values(), (ARROW, CIRCLE), (CIRCLE, ARROW)]
+    seen = {}
+    of_outcome = [0.3, 0.05, 0.55, 0.05, 0.02, 0.03]
+    of_others = [0.15, 0.2, 0.05, 0.5, 0.05, 0.05]
     for _ in range(600):
         marks = np.zeros((5, 5), dtype=np.int8)
         for i, j in itertools.combinations(range(5), 2):
@@ -445,7 +554,9 @@ def test_an_edge_is_visible_by_the_words_of_the_definition():
 
 
 def test_a_refusal_names_the_path_that_all_ancestors_leave_open():
-    """b is an ancestor of x alone and c of y alone; adjusting for both leaves the longest path, through what is hidden."""
+    """b is an ancestor of x alone and c of y alone; adjusting for both leaves the longest path,
+    through what is hidden.
+    """
     edges = [
         "a -> x",
         "u -> x",

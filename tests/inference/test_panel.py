@@ -1,4 +1,6 @@
-"""Panel estimators: statsmodels and means by hand, exact mixtures, bias and coverage within 4 Monte Carlo errors, refusals."""
+"""Panel estimators: statsmodels and means by hand, exact mixtures, bias and coverage within 4 Monte
+Carlo errors, refusals.
+"""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,11 @@ def random_panel(rng, units=24, times=20, treated=4, start=12, effect=0.0, autor
     noise = rng.normal(size=(units, times))
     for t in range(1, times):
         noise[:, t] += autoregression * noise[:, t - 1]
-    y = rng.normal(size=(units, 1)) + rng.uniform(0.5, 1.5, (units, 1)) * rng.normal(size=times) + noise
+    y = (
+        rng.normal(size=(units, 1))
+        + rng.uniform(0.5, 1.5, (units, 1)) * rng.normal(size=times)
+        + noise
+    )
     y[:treated, start:] += effect
     return long(y, treated, start)
 
@@ -35,7 +41,9 @@ def series(rng, times=200, start=120, level=2.0, slope=0.02, autoregression=0.0)
         noise[t] += autoregression * noise[t - 1]
     day = np.arange(times)
     since = np.maximum(day - start, 0)
-    return pd.DataFrame({"day": day, "y": 1 + 0.05 * day + (day >= start) * level + slope * since + noise})
+    return pd.DataFrame(
+        {"day": day, "y": 1 + 0.05 * day + (day >= start) * level + slope * since + noise}
+    )
 
 
 def _within_chance(values, truth):
@@ -47,13 +55,15 @@ def _as_often_as_promised(covered):
     assert abs(np.mean(covered) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / len(covered))
 
 
-# ---- interrupted time series --------------------------------------------------------------------------------------
+# ---- interrupted time series ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lags", [0, 5])
 def test_a_broken_line_and_its_errors_are_those_of_statsmodels(lags):
     frame = series(np.random.default_rng(0), times=80, start=50, autoregression=0.4)
-    got = p.interrupted_time_series(frame.sample(frac=1, random_state=0), "y", time="day", start=50, lags=lags)
+    got = p.interrupted_time_series(
+        frame.sample(frac=1, random_state=0), "y", time="day", start=50, lags=lags
+    )
     columns = frame.assign(since=(frame["day"] >= 50) * 1, after=np.maximum(frame["day"] - 50, 0))
     fitted = smf.ols("y ~ day + since + after", columns).fit(
         cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": True}
@@ -69,7 +79,8 @@ def test_a_broken_line_and_its_errors_are_those_of_statsmodels(lags):
 
 
 def test_a_broken_line_is_unbiased_and_covers_and_an_event_beside_the_change_is_taken_for_it():
-    rng, truth = np.random.default_rng(1), 2.0 + 0.02 * 39.5
+    rng = np.random.default_rng(1)
+    truth = 2.0 + 0.02 * 39.5
     found = [p.interrupted_time_series(series(rng), "y", time="day", start=120) for _ in range(400)]
     _within_chance([e.value for e in found], truth)
     _as_often_as_promised([e.covers(truth) for e in found])
@@ -96,13 +107,19 @@ def test_bad_series(change, how, message):
         p.interrupted_time_series(frame, **{"outcome": "y", "time": "day", "start": 10} | how)
 
 
-# ---- difference in differences ------------------------------------------------------------------------------------
+# ---- difference in differences -------------------------------------------------------------------
 
 
 def test_two_by_two_means_and_the_two_way_regression():
-    frame = random_panel(np.random.default_rng(2), units=16, treated=8, effect=1.5, autoregression=0.5)
+    frame = random_panel(
+        np.random.default_rng(2), units=16, treated=8, effect=1.5, autoregression=0.5
+    )
     got = p.difference_in_differences(frame.sample(frac=1, random_state=1), "y", **HOW)
-    mean = frame.assign(group=frame["unit"] < 8, late=frame["day"] >= 12).groupby(["group", "late"])["y"].mean()
+    mean = (
+        frame.assign(group=frame["unit"] < 8, late=frame["day"] >= 12)
+        .groupby(["group", "late"])["y"]
+        .mean()
+    )
     by_hand = mean[True, True] - mean[True, False] - mean[False, True] + mean[False, False]
     assert got.value == pytest.approx(by_hand, rel=1e-9)
     fitted = smf.ols("y ~ on + C(unit) + C(day)", frame).fit(
@@ -111,10 +128,16 @@ def test_two_by_two_means_and_the_two_way_regression():
     assert got.value == pytest.approx(fitted.params["on"], rel=1e-9)
     # clustered without a correction for few clusters: smaller by n / (n - 1), n = 8 units a group
     half_variance = fitted.bse["on"] ** 2 * 8 / 7
-    early, late = (rows.groupby("unit")["y"].mean() for rows in (frame[frame["day"] < 12], frame[frame["day"] >= 12]))
+    early, late = (
+        rows.groupby("unit")["y"].mean()
+        for rows in (frame[frame["day"] < 12], frame[frame["day"] >= 12])
+    )
     change = (late - early).to_numpy()
-    assert half_variance == pytest.approx(change[:8].var(ddof=1) / 8 + change[8:].var(ddof=1) / 8, rel=1e-8)
-    assert (got.high - got.low) / 2 / np.sqrt(half_variance) == pytest.approx(2.15, abs=0.06)  # t of 7 to 14 degrees
+    assert half_variance == pytest.approx(
+        change[:8].var(ddof=1) / 8 + change[8:].var(ddof=1) / 8, rel=1e-8
+    )
+    # t of 7 to 14 degrees
+    assert (got.high - got.low) / 2 / np.sqrt(half_variance) == pytest.approx(2.15, abs=0.06)
     welch = ttest_ind(change[:8], change[8:], equal_var=False)
     assert got.p_value == pytest.approx(welch.pvalue, rel=1e-9)
     assert (got.low, got.high) == pytest.approx(tuple(welch.confidence_interval(0.95)), rel=1e-9)
@@ -123,12 +146,16 @@ def test_two_by_two_means_and_the_two_way_regression():
 def test_parallel_trends_give_the_effect_and_its_interval_covers():
     rng = np.random.default_rng(3)
     found = [
-        p.difference_in_differences(random_panel(rng, effect=1.0, autoregression=0.6), "y", **HOW) for _ in range(400)
+        p.difference_in_differences(random_panel(rng, effect=1.0, autoregression=0.6), "y", **HOW)
+        for _ in range(400)
     ]
     _within_chance([e.value for e in found], 1.0)
     covered = np.mean([e.covers(1.0) for e in found])
-    assert covered > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 400)  # 4 treated units: Welch's t errs to the safe side
-    assert np.mean([e.diagnostics["pre_trend_p"] < 0.05 for e in found]) < 0.05 + 4 * np.sqrt(0.95 * 0.05 / 400)
+    # 4 treated units: Welch's t errs to the safe side
+    assert covered > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 400)
+    assert np.mean([e.diagnostics["pre_trend_p"] < 0.05 for e in found]) < 0.05 + 4 * np.sqrt(
+        0.95 * 0.05 / 400
+    )
 
 
 def test_a_trend_of_the_treated_is_taken_for_an_effect_and_is_seen_beforehand():
@@ -141,7 +168,7 @@ def test_a_trend_of_the_treated_is_taken_for_an_effect_and_is_seen_beforehand():
     assert got.diagnostics["pre_trend_p"] < 0.01
 
 
-# ---- synthetic control --------------------------------------------------------------------------------------------
+# ---- synthetic control ---------------------------------------------------------------------------
 
 
 def test_a_mixture_of_donors_is_found_exactly():
@@ -158,15 +185,20 @@ def test_a_mixture_of_donors_is_found_exactly():
     assert got.diagnostics["donors"] == 3
     # lifted by 100 no mixture reaches it; about its own mean it is the same
     y[0] += 100
-    plain, demeaned = (p.synthetic_control(long(y, 1, 24), "y", demeaned=d, **HOW) for d in (False, True))
+    plain, demeaned = (
+        p.synthetic_control(long(y, 1, 24), "y", demeaned=d, **HOW) for d in (False, True)
+    )
     assert plain.diagnostics["pre_error"] > 90
     assert demeaned.value == pytest.approx(3, rel=1e-9)
-    assert demeaned.path["counterfactual"].to_numpy() == pytest.approx(truth @ donors + 100, rel=1e-9)
+    assert demeaned.path["counterfactual"].to_numpy() == pytest.approx(
+        truth @ donors + 100, rel=1e-9
+    )
 
 
 def test_the_weights_are_the_constrained_least_squares():
     rng = np.random.default_rng(6)
-    target, donors = rng.normal(size=12), rng.normal(size=(6, 12))
+    target = rng.normal(size=12)
+    donors = rng.normal(size=(6, 12))
     ours = p._mixture(target, donors)
     theirs = minimize(
         lambda w: ((w @ donors - target) ** 2).sum(),
@@ -187,18 +219,24 @@ def test_units_drawn_alike_are_covered_and_seldom_significant(treated, placebos)
     rng = np.random.default_rng(7)
     found = [
         p.synthetic_control(
-            random_panel(rng, treated=treated, units=19 + treated, effect=1.0), "y", placebos=placebos, **HOW
+            random_panel(rng, treated=treated, units=19 + treated, effect=1.0),
+            "y",
+            placebos=placebos,
+            **HOW,
         )
         for _ in range(150)
     ]
     _within_chance([e.value for e in found], 1.0)
     assert np.mean([e.covers(1.0) for e in found]) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 150)
     none = [
-        p.synthetic_control(random_panel(rng, treated=treated, units=19 + treated), "y", placebos=placebos, **HOW)
+        p.synthetic_control(
+            random_panel(rng, treated=treated, units=19 + treated), "y", placebos=placebos, **HOW
+        )
         for _ in range(150)
     ]
     p_values = np.array([e.p_value for e in none])
-    assert abs((p_values <= 0.5).mean() - 0.5) < 4 * np.sqrt(0.25 / 150) + 0.05  # steps of one in 20
+    # steps of one in 20
+    assert abs((p_values <= 0.5).mean() - 0.5) < 4 * np.sqrt(0.25 / 150) + 0.05
     assert p_values.min() >= 1 / 1000 if treated > 1 else p_values.min() >= 0.05
 
 
@@ -215,7 +253,9 @@ def test_the_interval_of_one_unit_is_the_size_that_a_twentieth_of_the_placebos_p
         -1 if donors == 19 else -2
     ]  # of 20 sizes with the effect's own, 19 are not above it; of 40, 38
     assert (got.low, got.high) == pytest.approx((got.value - half, got.value + half))
-    assert got.p_value == pytest.approx((1 + sum(size >= abs(got.value) for size in sizes)) / (1 + donors))
+    assert got.p_value == pytest.approx(
+        (1 + sum(size >= abs(got.value) for size in sizes)) / (1 + donors)
+    )
 
 
 def test_the_interval_of_several_units_is_that_of_averages_of_placebos():
@@ -226,22 +266,27 @@ def test_the_interval_of_several_units_is_that_of_averages_of_placebos():
     for i in range(20):
         others = np.delete(y, i, axis=0)
         gaps.append((y[i] - p._mixture(y[i, :12], others[:, :12]) @ others)[12:].mean())
-    # By other draws: the 95% point of 999 is known within 3%, an interval 15% too narrow is five times as far away.
+    # By other draws: the 95% point of 999 is known within 3%, an interval 15% too narrow is five
+    # times as far away.
     sizes = np.abs(np.random.default_rng(0).choice(gaps, size=(200_000, 3)).mean(axis=1))
     assert (got.high - got.low) / 2 == pytest.approx(np.quantile(sizes, 0.95), rel=0.09)
     assert (got.high + got.low) / 2 == pytest.approx(got.value)
-    assert got.p_value == pytest.approx((sizes >= abs(got.value)).mean(), abs=4 * np.sqrt(0.25 / 999))
+    assert got.p_value == pytest.approx(
+        (sizes >= abs(got.value)).mean(), abs=4 * np.sqrt(0.25 / 999)
+    )
 
 
 def test_the_same_seed_gives_the_same_placebos():
     frame = random_panel(np.random.default_rng(8))
-    first, second, other = (p.synthetic_control(frame, "y", seed=s, placebos=99, **HOW) for s in (1, 1, 2))
+    first, second, other = (
+        p.synthetic_control(frame, "y", seed=s, placebos=99, **HOW) for s in (1, 1, 2)
+    )
     assert first.to_dict() == second.to_dict()
     assert first.high != other.high
     assert first.value == other.value
 
 
-# ---- refusals of both ---------------------------------------------------------------------------------------------
+# ---- refusals of both ----------------------------------------------------------------------------
 
 
 def _late(frame):
@@ -257,7 +302,10 @@ def _late(frame):
         (lambda f: f.assign(on=0), "only the value 0 occurs"),
         (lambda f: f.assign(on=f["on"] * 2), "must be 0 or 1"),
         (_late, "treated 'on': 1 of 4 treated units start later than the first or stop again"),
-        (lambda f: f.assign(on=f["on"] & (f["day"] < 15)), "4 of 4 treated units start later than the first or stop"),
+        (
+            lambda f: f.assign(on=f["on"] & (f["day"] < 15)),
+            "4 of 4 treated units start later than the first or stop",
+        ),
         (lambda f: f.assign(y=f["y"].where(f.index > 2)), "column 'y' has 3 missing values"),
         (lambda f: f.assign(y=1.0), "outcome 'y' is constant"),
         (lambda f: f[f["day"] > 10], "1 and 8 times before and since the change: at least 2 and 1"),
@@ -271,9 +319,13 @@ def test_bad_panels(call, change, message):
 
 def test_too_few_units():
     few = random_panel(np.random.default_rng(0), units=6, treated=1)
-    with pytest.raises(ValueError, match="1 and 5 treated units and others: at least 2 and 2 are needed"):
+    with pytest.raises(
+        ValueError, match="1 and 5 treated units and others: at least 2 and 2 are needed"
+    ):
         p.difference_in_differences(few, "y", **HOW)
-    with pytest.raises(ValueError, match=r"1 and 5 treated units and donors .*: at least 1 and 19 are needed"):
+    with pytest.raises(
+        ValueError, match=r"1 and 5 treated units and donors .*: at least 1 and 19 are needed"
+    ):
         p.synthetic_control(few, "y", **HOW)
     with pytest.raises(ValueError, match="placebos=5"):
         p.synthetic_control(random_panel(np.random.default_rng(0)), "y", placebos=5, **HOW)
@@ -288,7 +340,7 @@ def test_it_prints_as_a_sentence_and_the_frame_is_left_alone():
     pd.testing.assert_frame_equal(frame, before)
 
 
-# ---- by hand ------------------------------------------------------------------------------------------------------
+# ---- by hand -------------------------------------------------------------------------------------
 
 
 def test_the_numbers_of_a_broken_line_by_hand():
@@ -297,14 +349,20 @@ def test_the_numbers_of_a_broken_line_by_hand():
         assert lags == int(4 * (n / 100) ** (2 / 9))
         frame = series(rng, times=n, start=n - 12)
         got = p.interrupted_time_series(frame, "y", time="day", start=n - 12)
-        assert got.to_dict() == p.interrupted_time_series(frame, "y", time="day", start=n - 12, lags=lags).to_dict()
+        assert (
+            got.to_dict()
+            == p.interrupted_time_series(frame, "y", time="day", start=n - 12, lags=lags).to_dict()
+        )
         assert got.diagnostics["lags"] == lags
         assert (got.diagnostics["times before"], got.diagnostics["times since"]) == (n - 12, 12)
     # Days that are not evenly far apart, a line of its own on each side.
     day = np.array([0.0, 1, 3, 4, 8, 10, 11, 13, 20])
     y = np.array([1.0, 3, 2, 5, 4, 9, 8, 12, 11])
-    got = p.interrupted_time_series(pd.DataFrame({"d": day, "v": y}), "v", time="d", start=8.0, lags=0)
-    before, since = np.polyfit(day[:4] - 8, y[:4], 1), np.polyfit(day[4:] - 8, y[4:], 1)
+    got = p.interrupted_time_series(
+        pd.DataFrame({"d": day, "v": y}), "v", time="d", start=8.0, lags=0
+    )
+    before = np.polyfit(day[:4] - 8, y[:4], 1)
+    since = np.polyfit(day[4:] - 8, y[4:], 1)
     left = np.r_[y[:4] - np.polyval(before, day[:4] - 8), y[4:] - np.polyval(since, day[4:] - 8)]
     assert got.diagnostics == pytest.approx(
         {
@@ -316,21 +374,36 @@ def test_the_numbers_of_a_broken_line_by_hand():
             "autocorrelation": (left[1:] * left[:-1]).sum() / (left**2).sum(),
         }
     )
-    assert got.value == pytest.approx(since[1] - before[1] + (since[0] - before[0]) * (day[4:] - 8).mean())
+    assert got.value == pytest.approx(
+        since[1] - before[1] + (since[0] - before[0]) * (day[4:] - 8).mean()
+    )
     assert got.path.index.tolist() == day.tolist()
     assert got.path["observed"].tolist() == y.tolist()
     assert got.path["counterfactual"].to_numpy() == pytest.approx(np.polyval(before, day - 8))
-    p.interrupted_time_series(pd.DataFrame({"d": day[:8], "v": y[:8]}), "v", time="d", start=8.0, lags=7)
+    p.interrupted_time_series(
+        pd.DataFrame({"d": day[:8], "v": y[:8]}), "v", time="d", start=8.0, lags=7
+    )
     with pytest.raises(ValueError, match="lags=-1: must be from 0 to 7"):
-        p.interrupted_time_series(pd.DataFrame({"d": day[:8], "v": y[:8]}), "v", time="d", start=8.0, lags=-1)
-    with pytest.raises(ValueError, match="4 and 3 times before and since start=8: at least 4 and 4 are needed"):
-        p.interrupted_time_series(pd.DataFrame({"d": day[:7], "v": y[:7]}), "v", time="d", start=8.0)
+        p.interrupted_time_series(
+            pd.DataFrame({"d": day[:8], "v": y[:8]}), "v", time="d", start=8.0, lags=-1
+        )
+    with pytest.raises(
+        ValueError, match="4 and 3 times before and since start=8: at least 4 and 4 are needed"
+    ):
+        p.interrupted_time_series(
+            pd.DataFrame({"d": day[:7], "v": y[:7]}), "v", time="d", start=8.0
+        )
 
 
 def _uneven(rng, treated=3, others=7):
-    """Times 0, 1, 4, 6, 7 and 9, the change at 6, of fewer treated units than others; these spread less."""
+    """Times 0, 1, 4, 6, 7 and 9, the change at 6, of fewer treated units than others; these spread
+    less.
+    """
     day = np.array([0.0, 1, 4, 6, 7, 9])
-    y = rng.normal(size=(treated + others, 6)) * np.r_[np.full(treated, 3.0), np.ones(others)][:, None]
+    y = (
+        rng.normal(size=(treated + others, 6))
+        * np.r_[np.full(treated, 3.0), np.ones(others)][:, None]
+    )
     frame = long(y, treated, 3)
     return frame.assign(day=day[frame["day"]]).sample(frac=1, random_state=0), y, day
 
@@ -354,24 +427,33 @@ def test_differences_of_unequal_groups_by_hand():
             "pre_trend_p": trend.pvalue,
         }
     )
-    mine, others = y[:3].mean(axis=0), y[3:].mean(axis=0)
+    mine = y[:3].mean(axis=0)
+    others = y[3:].mean(axis=0)
     assert got.path.index.tolist() == day.tolist()
     assert got.path["observed"].to_numpy() == pytest.approx(mine)
-    assert got.path["counterfactual"].to_numpy() == pytest.approx(others + mine[:3].mean() - others[:3].mean())
-    assert (got.path["observed"] - got.path["counterfactual"])[3:].mean() == pytest.approx(got.value)
+    assert got.path["counterfactual"].to_numpy() == pytest.approx(
+        others + mine[:3].mean() - others[:3].mean()
+    )
+    assert (got.path["observed"] - got.path["counterfactual"])[3:].mean() == pytest.approx(
+        got.value
+    )
 
 
 def test_two_units_of_each_kind_and_two_times_before_are_enough():
     y = np.arange(12.0).reshape(4, 3) ** 2
     assert np.isfinite(p.difference_in_differences(long(y, 2, 2), "y", **HOW).value)
-    with pytest.raises(ValueError, match="3 and 1 treated units and others: at least 2 and 2 are needed"):
+    with pytest.raises(
+        ValueError, match="3 and 1 treated units and others: at least 2 and 2 are needed"
+    ):
         p.difference_in_differences(long(y, 3, 2), "y", **HOW)
 
 
 def test_differences_without_noise_have_no_width():
     unit, day = np.indices((5, 4))
     for gain, chance in ((5.0, 0.0), (0.0, 1.0)):
-        got = p.difference_in_differences(long(unit + day + gain * ((unit < 2) & (day > 1)), 2, 2), "y", **HOW)
+        got = p.difference_in_differences(
+            long(unit + day + gain * ((unit < 2) & (day > 1)), 2, 2), "y", **HOW
+        )
         assert (got.value, got.low, got.high, got.p_value) == (gain, gain, gain, chance)
 
 
@@ -382,7 +464,9 @@ def test_the_numbers_of_synthetic_control_by_hand(demeaned):
     frame["y"] += 2 * frame["unit"]
     got = p.synthetic_control(frame, "y", demeaned=demeaned, placebos=19, seed=3, **HOW)
     level = y[:, :3].mean(axis=1, keepdims=True) * demeaned
-    moved, weights, without = y - level, [], []
+    moved = y - level
+    weights = []
+    without = []
     for i in (0, 1):
         weights.append(p._mixture(moved[i, :3], moved[2:, :3]))
         without.append(weights[-1] @ moved[2:] + level[i])
@@ -392,10 +476,13 @@ def test_the_numbers_of_synthetic_control_by_hand(demeaned):
         others = [j for j in range(2, 8) if j != i]
         placebo.append(moved[i] - p._mixture(moved[i, :3], moved[others, :3]) @ moved[others])
     placebo = np.array(placebo)
-    means = placebo[:, 3:].mean(axis=1)[np.random.default_rng(3).integers(6, size=(19, 2))].mean(axis=1)
+    means = (
+        placebo[:, 3:].mean(axis=1)[np.random.default_rng(3).integers(6, size=(19, 2))].mean(axis=1)
+    )
     sizes = sorted(abs(means))
     assert got.value == pytest.approx(gap[:, 3:].mean())
-    assert (got.low, got.high) == pytest.approx((got.value - sizes[-1], got.value + sizes[-1]))  # 19 of 20 sizes
+    # 19 of 20 sizes
+    assert (got.low, got.high) == pytest.approx((got.value - sizes[-1], got.value + sizes[-1]))
     assert got.p_value == pytest.approx((1 + sum(size >= abs(got.value) for size in sizes)) / 20)
     assert got.diagnostics == pytest.approx(
         {
@@ -428,13 +515,17 @@ def test_synthetic_control_draws_999_placebos_with_seed_0_of_five_donors_or_more
         p.synthetic_control(frame, "y", **HOW).to_dict()
         == p.synthetic_control(frame, "y", placebos=999, seed=0, demeaned=False, **HOW).to_dict()
     )
-    with pytest.raises(ValueError, match=r"2 and 4 treated units and donors .*: at least 1 and 5 are needed"):
+    with pytest.raises(
+        ValueError, match=r"2 and 4 treated units and donors .*: at least 1 and 5 are needed"
+    ):
         p.synthetic_control(frame[frame["unit"] < 6], "y", **HOW)
 
 
 def test_a_mixture_that_is_met_exactly_has_no_size():
     assert p._mixture(np.zeros(3), np.zeros((2, 3))).sum() == pytest.approx(1)
-    assert p._mixture(np.array([1.0, 2.0]), np.array([[1.0, 2.0], [5.0, -1.0]])) == pytest.approx([1, 0])
+    assert p._mixture(np.array([1.0, 2.0]), np.array([[1.0, 2.0], [5.0, -1.0]])) == pytest.approx(
+        [1, 0]
+    )
 
 
 def test_a_panel_effect_as_a_dictionary_and_in_print():

@@ -1,4 +1,6 @@
-"""One query: names checked at once, graphs derived once, the same answers as the functions of one question."""
+"""One query: names checked at once, graphs derived once, the same answers as the functions of one
+question.
+"""
 
 import networkx as nx
 import pytest
@@ -45,7 +47,9 @@ def test_answers_are_those_of_the_functions():
 
 
 def test_moral_graphs_join_what_a_hidden_variable_connects():
-    query = Query.of(CausalGraph.from_edges("xyuvw", ["u -> v", "v -> w", "u -> x", "w -> y"]), "x", "y", "v")
+    query = Query.of(
+        CausalGraph.from_edges("xyuvw", ["u -> v", "v -> w", "u -> x", "w -> y"]), "x", "y", "v"
+    )
     assert nx.utils.graphs_equal(query.moral, nx.Graph(["xu", "uw", "wy"]))
 
 
@@ -71,7 +75,9 @@ def test_bad_names_are_refused_before_anything_is_computed(names, message):
 
 
 def test_what_cannot_be_adjusted_for_is_refused():
-    with pytest.raises(ValueError, match="'x' is the treatment or the outcome: it cannot be adjusted"):
+    with pytest.raises(
+        ValueError, match="'x' is the treatment or the outcome: it cannot be adjusted"
+    ):
         Query.of(GRAPH, "x", "y").why_not(["x"])
     with pytest.raises(ValueError, match="no variable 'q'"):
         Query.of(GRAPH, "x", "y").is_adjustment_set(["q"])

@@ -1,4 +1,6 @@
-"""Sensitivity against published numbers and against a hidden cause that is simulated, then revealed."""
+"""Sensitivity against published numbers and against a hidden cause that is simulated, then
+revealed.
+"""
 
 import sys
 
@@ -19,7 +21,9 @@ from causal_lib.inference.robustness import (
 
 
 def test_the_numbers_of_the_paper():
-    """Darfur: coefficient .0973, standard error .0232, 783 degrees of freedom (Cinelli and Hazlett 2020, table 1)."""
+    """Darfur: coefficient .0973, standard error .0232, 783 degrees of freedom (Cinelli and Hazlett
+    2020, table 1).
+    """
     found = Sensitivity("harm", "peace", 0.09731582, 0.02325654, 783, 1.0, 0.05, pd.DataFrame())
     assert found.partial_r2 == pytest.approx(0.0219, abs=1e-4)
     assert found.robustness == pytest.approx(0.139, abs=5e-4)
@@ -67,7 +71,9 @@ def test_value_error_and_freedom_are_those_of_least_squares(hidden):
     assert found.value == pytest.approx(fitted.params["t"])
     assert found.standard_error == pytest.approx(fitted.bse["t"])
     assert found.freedom == fitted.df_resid == 26
-    assert found.partial_r2 == pytest.approx(fitted.tvalues["t"] ** 2 / (fitted.tvalues["t"] ** 2 + 26))
+    assert found.partial_r2 == pytest.approx(
+        fitted.tvalues["t"] ** 2 / (fitted.tvalues["t"] ** 2 + 26)
+    )
 
 
 def test_the_robustness_value_brings_the_effect_to_what_it_says(hidden):
@@ -82,13 +88,19 @@ def test_the_robustness_value_brings_the_effect_to_what_it_says(hidden):
 
 
 def test_a_cause_as_strong_as_a_column_is_bounded_by_it(hidden):
-    """u and x are equally strong with the treatment: the bound by x has that strength, and covers what u does."""
+    """u and x are equally strong with the treatment: the bound by x has that strength, and covers
+    what u does.
+    """
     found = sensitivity(hidden, "t", "y", ["x"], multiples=(1,))
     bound = found.bounds.iloc[0]
     x, u, t = (hidden[name].to_numpy() for name in ("x", "u", "t"))
-    assert bound["with_treatment"] == pytest.approx(np.corrcoef(rest(t, x), rest(u, x))[0, 1] ** 2, rel=0.15)
+    assert bound["with_treatment"] == pytest.approx(
+        np.corrcoef(rest(t, x), rest(u, x))[0, 1] ** 2, rel=0.15
+    )
     assert bound["value"] < 1.0 < found.value  # u is a little weaker with the outcome than x
-    assert bound["value"] == pytest.approx(found.under(bound["with_treatment"], bound["with_outcome"])[0])
+    assert bound["value"] == pytest.approx(
+        found.under(bound["with_treatment"], bound["with_outcome"])[0]
+    )
     assert sensitivity(hidden, "t", "y", ["x"], multiples=(50,)).bounds["value"].isna().all()
 
 
@@ -126,7 +138,9 @@ def test_the_random_cause_is_adjusted_for_and_the_subset_is_one(hidden):
     def by_hand(t, y, *columns):
         x = np.column_stack(columns)
         x = x - x.mean(axis=0)
-        return np.linalg.lstsq(np.column_stack([t, np.ones(len(t)), x, x * t[:, None]]), y, rcond=None)[0][0]
+        return np.linalg.lstsq(
+            np.column_stack([t, np.ones(len(t)), x, x * t[:, None]]), y, rcond=None
+        )[0][0]
 
     x, t, y = (frame[name].to_numpy() for name in "xty")
     values = [by_hand(t, y, x, rng.standard_normal(500)) for _ in range(6)]
@@ -143,15 +157,23 @@ def test_the_random_cause_is_adjusted_for_and_the_subset_is_one(hidden):
 
 
 def test_z_is_in_standard_errors_of_one_estimate(hidden):
-    """Differences of means of four fifths of the rows, whose errors are Welch's but for n - 1 in place of n."""
+    """Differences of means of four fifths of the rows, whose errors are Welch's but for n - 1 in
+    place of n.
+    """
     frame = hidden.head(500).assign(t=lambda f: (f["t"] > 0).astype(int))
-    found = refute(frame, "t", "y", [], checks=["subset"], estimator="difference", repeats=5, seed=3).iloc[0]
-    rng, values, errors = np.random.default_rng(3), [], []
+    found = refute(
+        frame, "t", "y", [], checks=["subset"], estimator="difference", repeats=5, seed=3
+    ).iloc[0]
+    rng = np.random.default_rng(3)
+    values = []
+    errors = []
     for _ in range(5):
         part = frame.iloc[rng.choice(500, size=400, replace=False)]
         one, none = (part.loc[part["t"] == arm, "y"] for arm in (1, 0))
         values.append(one.mean() - none.mean())
-        errors.append(np.sqrt((one.var(ddof=0) / len(one) + none.var(ddof=0) / len(none)) * 400 / 399))
+        errors.append(
+            np.sqrt((one.var(ddof=0) / len(one) + none.var(ddof=0) / len(none)) * 400 / 399)
+        )
     whole = frame.groupby("t")["y"].mean()
     assert found["z"] == pytest.approx((np.mean(values) - (whole[1] - whole[0])) / np.mean(errors))
 
@@ -192,8 +214,12 @@ def test_bad_input(hidden, call, message):
         (6.0, 40, 0.5, 0.01),
     ],
 )
-def test_the_robustness_of_the_sign_is_the_least_that_some_cause_of_this_strength_needs(t, freedom, q, alpha):
-    """Against every strength with the outcome up to it: the end of the interval comes to what ``q`` leaves, not beyond."""
+def test_the_robustness_of_the_sign_is_the_least_that_some_cause_of_this_strength_needs(
+    t, freedom, q, alpha
+):
+    """Against every strength with the outcome up to it: the end of the interval comes to what ``q``
+    leaves, not beyond.
+    """
     found = Sensitivity("a", "b", t * 0.3, 0.3, freedom, q, alpha, pd.DataFrame())
     strength = found.robustness_of_sign
     assert 0.03 < strength < 1
@@ -206,13 +232,17 @@ def test_the_robustness_of_the_sign_is_the_least_that_some_cause_of_this_strengt
             assert min(ends) == pytest.approx(rest_of_it, abs=1e-6)
         else:
             assert min(ends) > rest_of_it + 1e-4
-    assert abs(found.under(found.robustness, found.robustness)[0]) == pytest.approx((1 - q) * abs(found.value))
+    assert abs(found.under(found.robustness, found.robustness)[0]) == pytest.approx(
+        (1 - q) * abs(found.value)
+    )
 
 
 def test_an_effect_that_is_not_significant_has_no_robustness_of_sign():
-    critical = student.ppf(0.975, 11) / np.sqrt(11) * np.sqrt(12)  # of a t with 12 degrees, one lost to the cause
+    # of a t with 12 degrees, one lost to the cause
+    critical = student.ppf(0.975, 11) / np.sqrt(11) * np.sqrt(12)
     below, above = (
-        Sensitivity("a", "b", factor * critical, 1.0, 12, 1.0, 0.05, pd.DataFrame()) for factor in (0.999, 1.02)
+        Sensitivity("a", "b", factor * critical, 1.0, 12, 1.0, 0.05, pd.DataFrame())
+        for factor in (0.999, 1.02)
     )
     assert below.robustness_of_sign == 0.0
     assert 0 < above.robustness_of_sign < 0.03
@@ -221,7 +251,8 @@ def test_an_effect_that_is_not_significant_has_no_robustness_of_sign():
 
 def test_a_negative_effect_is_moved_up_and_strengths_have_ends():
     found = Sensitivity("a", "b", -1.0, 0.2, 30, 1.0, 0.1, pd.DataFrame())
-    bias, error = 0.2 * np.sqrt(30 * 0.2 * 0.1 / 0.9), 0.2 * np.sqrt(0.8 / 0.9 * 30 / 29)
+    bias = 0.2 * np.sqrt(30 * 0.2 * 0.1 / 0.9)
+    error = 0.2 * np.sqrt(0.8 / 0.9 * 30 / 29)
     half = student.ppf(0.95, 29) * error
     assert found.under(0.1, 0.2) == pytest.approx((-1 + bias, -1 + bias - half, -1 + bias + half))
     assert found.under(0, 0)[0] == -1
@@ -231,7 +262,8 @@ def test_a_negative_effect_is_moved_up_and_strengths_have_ends():
             found.under(*strengths)
     assert repr(found) == (
         "effect of a on b: -1.0000 (standard error 0.2000); a hidden cause that explains "
-        f"{found.robustness:.1%} of what is left of both takes it away, {found.robustness_of_sign:.1%} its significance at 0.1"
+        f"{found.robustness:.1%} of what is left of both takes it away, "
+        f"{found.robustness_of_sign:.1%} its significance at 0.1"
     )
 
 
@@ -260,12 +292,16 @@ def test_bounds_of_every_column_and_multiple_by_hand(hidden):
     assert default.bounds["times"].tolist() == [1, 2, 3]
     assert (default.q, default.alpha) == (1.0, 0.05)
     assert default.bounds["with_outcome"].max() > 1  # more than there is: taken for all of it
-    assert default.bounds["low"].iloc[2] == default.under(default.bounds["with_treatment"].iloc[2], 1)[1]
+    assert (
+        default.bounds["low"].iloc[2]
+        == default.under(default.bounds["with_treatment"].iloc[2], 1)[1]
+    )
 
 
 def test_causes_stronger_than_can_be_have_no_bound_by_column():
     assert _bound_by_column(0.3, 0.2, 4) == (np.inf, np.inf)  # 4 times 0.3 of the treatment
-    with_treatment, with_outcome = _bound_by_column(0.45, 0.2, 2)  # 2 * 0.45² > (1 - 0.9) (1 - 0.45)
+    # 2 * 0.45² > (1 - 0.9) (1 - 0.45)
+    with_treatment, with_outcome = _bound_by_column(0.45, 0.2, 2)
     assert with_treatment == pytest.approx(0.9 / 0.55)
     assert with_outcome == np.inf
 
@@ -280,17 +316,23 @@ def test_how_few_rows_are_enough(hidden):
 
 
 def test_all_refutations_by_hand(hidden):
-    """Differences of means: shuffled, with a cause that they ignore, of four fifths, and of another outcome."""
+    """Differences of means: shuffled, with a cause that they ignore, of four fifths, and of another
+    outcome.
+    """
     frame = hidden.head(301).assign(t=lambda f: (f["t"] > 0.4).astype(int))
 
     def difference(t, y):
-        one, none = y[t == 1], y[t == 0]
+        one = y[t == 1]
+        none = y[t == 0]
         error = np.sqrt((one.var() / len(one) + none.var() / len(none)) * len(y) / (len(y) - 1))
         return one.mean() - none.mean(), error
 
-    found = refute(frame, "t", "y", [], estimator="difference", repeats=4, seed=7, negative_control="other")
+    found = refute(
+        frame, "t", "y", [], estimator="difference", repeats=4, seed=7, negative_control="other"
+    )
     t, y, other = (frame[name].to_numpy() for name in ("t", "y", "other"))
-    rng, made = np.random.default_rng(7), {}
+    rng = np.random.default_rng(7)
+    made = {}
     made["placebo treatment"] = 0.0, [difference(rng.permutation(t), y) for _ in range(4)]
     made["random cause"] = (
         difference(t, y)[0],
@@ -311,12 +353,15 @@ def test_all_refutations_by_hand(hidden):
         assert row.passed == (abs(row.z) < 2)
     assert found["z"].iloc[3] > 2
     assert np.isnan(found["deviation"].iloc[3])
-    once = refute(frame, "t", "y", [], estimator="difference", repeats=1, checks=["placebo treatment"])
+    once = refute(
+        frame, "t", "y", [], estimator="difference", repeats=1, checks=["placebo treatment"]
+    )
     assert np.isnan(once["deviation"].item())
 
 
 def test_refutations_hand_on_their_seed_and_are_repeated_twenty_times(hidden, monkeypatch):
-    seen, frame = [], hidden.head(100).assign(t=lambda f: (f["t"] > 0).astype(int))
+    seen = []
+    frame = hidden.head(100).assign(t=lambda f: (f["t"] > 0).astype(int))
     told = iter([5.0, *[4.0] * 20])
 
     def fake(frame, treatment, outcome, *, adjustment, seed, **how):

@@ -329,7 +329,7 @@ def test_factors_score_pairs_as_they_rank_items():
     assert torch.allclose(model(users, items), model.all_items(users)[torch.arange(3), items])
 
 
-# ---- options ----------------------------------------------------------------------------------------------------
+# ---- options -------------------------------------------------------------------------------------
 
 OPTIONS = {
     "mf": {"l2": 0.02},

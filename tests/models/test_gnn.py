@@ -271,7 +271,7 @@ def test_importing_writes_nothing_to_stderr():
     assert done.stderr == ""
 
 
-# ---- training by hand -----------------------------------------------------------------------------------------------
+# ---- training by hand ----------------------------------------------------------------------------
 
 
 def _bce(logits, y):

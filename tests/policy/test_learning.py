@@ -12,15 +12,20 @@ from causal_lib.policy.reward_model import fit_additive
 
 
 def rounds(n, seed):
-    """Three actions: the best is 0 where x < -0.5, 2 where x > 0.5, else 1; logged at random, mostly action 0."""
+    """Three actions: the best is 0 where x < -0.5, 2 where x > 0.5, else 1; logged at random,
+    mostly action 0.
+    """
     rng = np.random.default_rng(seed)
-    x, z = rng.uniform(-1.5, 1.5, n), rng.normal(size=n)
+    x = rng.uniform(-1.5, 1.5, n)
+    z = rng.normal(size=n)
     best = np.digitize(x, [-0.5, 0.5])
     rates = np.where(np.arange(3) == best[:, None], 0.5, 0.2)
     logging = np.array([0.5, 0.3, 0.2])
     action = rng.choice(3, p=logging, size=n)
     click = (rng.random(n) < rates[np.arange(n), action]).astype(int)
-    logs = pd.DataFrame({"x": x, "z": z, "item_id": action, "click": click, "propensity_score": logging[action]})
+    logs = pd.DataFrame(
+        {"x": x, "z": z, "item_id": action, "click": click, "propensity_score": logging[action]}
+    )
     return logs, rates
 
 
@@ -52,14 +57,22 @@ def test_rules_of_a_tree_say_what_it_does():
 
 
 def test_scores_by_hand(monkeypatch):
-    """Of ips: r / propensity for the action shown; of dr: the model, and for that action what it leaves / propensity."""
+    """Of ips: r / propensity for the action shown; of dr: the model, and for that action what it
+    leaves / propensity.
+    """
     seen = []
-    monkeypatch.setattr(policy_learning, "_softmax", lambda x, scores, penalty: seen.append(scores) or np.zeros((3, 3)))
+    monkeypatch.setattr(
+        policy_learning,
+        "_softmax",
+        lambda x, scores, penalty: seen.append(scores) or np.zeros((3, 3)),
+    )
     logs, _ = rounds(60, 3)
     for loss in ("ips", "dr"):
         learn_policy(logs, ["x", "z"], loss=loss)
     action, r, chance = (logs[name].to_numpy() for name in ("item_id", "click", "propensity_score"))
-    model = fit_additive(logs[["x", "z"]].to_numpy(), action, r.astype(float), 3, seed=0).of(slice(None))
+    model = fit_additive(logs[["x", "z"]].to_numpy(), action, r.astype(float), 3, seed=0).of(
+        slice(None)
+    )
     for found, q in zip(seen, (np.zeros((60, 3)), model), strict=True):
         by_hand = q.copy()
         for i in range(60):
@@ -71,13 +84,19 @@ def test_softmax_gradient_is_that_of_finite_differences():
     from scipy.optimize import approx_fprime
 
     rng = np.random.default_rng(0)
-    x, scores, seen = rng.normal(size=(50, 2)), rng.normal(size=(50, 3)), {}
+    x = rng.normal(size=(50, 2))
+    scores = rng.normal(size=(50, 3))
+    seen = {}
     original = policy_learning.minimize
-    policy_learning.minimize = lambda lost, start, **how: seen.update(lost=lost) or original(lost, start, **how)
+    policy_learning.minimize = lambda lost, start, **how: (
+        seen.update(lost=lost) or original(lost, start, **how)
+    )
     policy_learning._softmax(x, scores, 0.01)
     policy_learning.minimize = original
     point = rng.normal(size=6)
-    assert seen["lost"](point)[1] == pytest.approx(approx_fprime(point, lambda w: seen["lost"](w)[0], 1e-7), abs=1e-5)
+    assert seen["lost"](point)[1] == pytest.approx(
+        approx_fprime(point, lambda w: seen["lost"](w)[0], 1e-7), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +111,8 @@ def test_softmax_gradient_is_that_of_finite_differences():
         ),
         (
             {"action": "word"},
-            "action column 'word' must hold the numbers of actions, counted from 0, not str; code them",
+            "action column 'word' must hold the numbers of actions, counted from 0, not str; code "
+            "them",
         ),
         ({"action": "minus"}, r"action column 'minus': 200 values outside \[0, inf\], first -1"),
         ({"actions": 10**7}, "200 rounds x 10,000,000 actions are over"),
@@ -108,12 +128,16 @@ def test_bad_input(how, message):
 
 @pytest.mark.parametrize("penalty", [None, 0.1])
 def test_the_softmax_is_the_penalised_optimum_by_another_search(penalty):
-    """Shares of a policy that is fitted again without a gradient, on columns of unlike size, one of them constant."""
+    """Shares of a policy that is fitted again without a gradient, on columns of unlike size, one of
+    them constant.
+    """
     logs, _ = rounds(150, 5)
     logs = logs.assign(x=40 + 7 * logs["x"], one=3.0)
     how = {} if penalty is None else {"penalty": penalty}
     policy = learn_policy(logs, ["x", "one"], loss="ips", **how)
-    x = np.column_stack([np.ones(150), (logs["x"] - logs["x"].mean()) / logs["x"].std(ddof=0), np.zeros(150)])
+    x = np.column_stack(
+        [np.ones(150), (logs["x"] - logs["x"].mean()) / logs["x"].std(ddof=0), np.zeros(150)]
+    )
     scores = np.zeros((150, 3))
     scores[np.arange(150), logs["item_id"]] = logs["click"] / logs["propensity_score"]
 
@@ -130,7 +154,9 @@ def test_the_softmax_is_the_penalised_optimum_by_another_search(penalty):
     assert policy.probabilities(logs) == pytest.approx(shares(better, x), abs=0.02)
     assert policy.probabilities(logs) == pytest.approx(shares(ours, x))
     fresh = logs.head(4).assign(x=[20.0, 30.0, 50.0, 60.0])
-    wide = np.column_stack([np.ones(4), (fresh["x"] - logs["x"].mean()) / logs["x"].std(ddof=0), np.zeros(4)])
+    wide = np.column_stack(
+        [np.ones(4), (fresh["x"] - logs["x"].mean()) / logs["x"].std(ddof=0), np.zeros(4)]
+    )
     assert policy.probabilities(fresh) == pytest.approx(shares(ours, wide))
 
 
@@ -159,7 +185,10 @@ def test_the_seed_is_that_of_the_model_and_names_of_columns_are_ours():
     how = {"action": "a", "reward": "r", "propensity": "p"}
     first = learn_policy(logs, ["x"]).model
     assert (learn_policy(named, ["x"], **how).model == first).all()
-    assert (learn_policy(logs, ["x"], loss="dr", depth=None, actions=3, penalty=1e-3, seed=0).model == first).all()
+    assert (
+        learn_policy(logs, ["x"], loss="dr", depth=None, actions=3, penalty=1e-3, seed=0).model
+        == first
+    ).all()
     assert (learn_policy(logs, ["x"], seed=1).model != first).any()
 
 
@@ -168,9 +197,13 @@ def test_tables_are_not_larger_than_memory(monkeypatch):
     monkeypatch.setattr(policy_learning, "_ENTRIES", 600)
     policy = learn_policy(logs, ["x"])
     policy.probabilities(logs)
-    with pytest.raises(ValueError, match="201 rounds x 3 actions are over 600 numbers; ask for the rows in parts"):
+    with pytest.raises(
+        ValueError, match="201 rounds x 3 actions are over 600 numbers; ask for the rows in parts"
+    ):
         policy.probabilities(pd.concat([logs, logs[:1]]))
-    with pytest.raises(ValueError, match="200 rounds x 4 actions are over 600 numbers; learn from a sample"):
+    with pytest.raises(
+        ValueError, match="200 rounds x 4 actions are over 600 numbers; learn from a sample"
+    ):
         learn_policy(logs, ["x"], actions=4)
     for depth in (1, None):
         learn_policy(logs, ["x"], depth=depth)

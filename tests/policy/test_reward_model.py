@@ -13,7 +13,8 @@ from causal_lib.policy.reward_model import FOLDS, check_actions, fit_additive
 def rounds():
     """Context, action and log-odds of 900 rounds with 6 actions."""
     rng = np.random.default_rng(0)
-    x, action = rng.normal(size=(900, 3)) * [1, 5, 0.1], rng.integers(6, size=900)
+    x = rng.normal(size=(900, 3)) * [1, 5, 0.1]
+    action = rng.integers(6, size=900)
     return x, action, x @ [1, -0.1, 3] + np.linspace(-1, 1, 6)[action], rng
 
 
@@ -26,10 +27,15 @@ def test_fits_are_those_of_scikit_learn(rounds, kind):
         else 40 + 7 * (level + rng.normal(size=900))
     )
     found = fit_additive(x, action, reward, 6, seed=1)
-    scaled, hot = (x - x.mean(axis=0)) / x.std(axis=0), np.eye(6)
+    scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+    hot = np.eye(6)
     q = found.of(slice(None))
     for train, test in KFold(FOLDS, shuffle=True, random_state=1).split(x):
-        model = LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000) if kind == "binary" else Ridge(alpha=1.0)
+        model = (
+            LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000)
+            if kind == "binary"
+            else Ridge(alpha=1.0)
+        )
         model.fit(np.hstack([scaled, hot[action]])[train], reward[train])
         for a in range(6):
             rows = np.hstack([scaled[test], np.tile(hot[a], (len(test), 1))])
@@ -54,13 +60,16 @@ def test_actions_are_codes_of_any_type_of_number():
     with pytest.raises(ValueError, match=r"action column 'a': 1 value outside \[0, 1\], first 2"):
         check_actions(pd.Series([0, 2], name="a"), 2)
     assert check_actions(pd.Series([0, 2]), None).tolist() == [0, 2]
-    with pytest.raises(ValueError, match=r"action column 'a': 2 values are no whole numbers, first 0\.5"):
+    with pytest.raises(
+        ValueError, match=r"action column 'a': 2 values are no whole numbers, first 0\.5"
+    ):
         check_actions(pd.Series([0.5, 2, 1.9], name="a"), None)
 
 
 def test_fewer_rounds_than_folds_are_refused():
     with pytest.raises(
-        ValueError, match="2 rounds are too few for the 3 folds of the model of the reward; use an estim"
+        ValueError,
+        match="2 rounds are too few for the 3 folds of the model of the reward; use an estim",
     ):
         fit_additive(np.zeros((2, 0)), np.zeros(2, dtype=int), np.array([0.0, 1.0]), 2, seed=0)
 
@@ -69,16 +78,25 @@ def test_fewer_rounds_than_folds_are_refused():
 def test_the_penalty_and_its_shrinkage_are_those_of_scikit_learn(rounds, kind):
     """Few rounds of unequal actions and a penalty of 6, where every term of the penalty counts."""
     x, action, level, rng = rounds
-    x, action, level = x[:90], np.minimum(action[:90], 3), level[:90]
-    reward = (rng.random(90) < 1 / (1 + np.exp(-level))).astype(float) if kind == "binary" else 5 + level
+    x = x[:90]
+    action = np.minimum(action[:90], 3)
+    level = level[:90]
+    reward = (
+        (rng.random(90) < 1 / (1 + np.exp(-level))).astype(float) if kind == "binary" else 5 + level
+    )
     found = fit_additive(x, action, reward, 4, seed=2, penalty=6.0)
     assert found.logistic == (kind == "binary")
-    scaled, hot = (x - x.mean(axis=0)) / x.std(axis=0), np.eye(4)
+    scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+    hot = np.eye(4)
     assert found.context == pytest.approx(scaled)
     folds = list(KFold(FOLDS, shuffle=True, random_state=2).split(x))
     for number, (train, test) in enumerate(folds):
         assert (found.fold[test] == number).all()
-        model = LogisticRegression(C=1 / 6, tol=1e-12, max_iter=10_000) if kind == "binary" else Ridge(alpha=6.0)
+        model = (
+            LogisticRegression(C=1 / 6, tol=1e-12, max_iter=10_000)
+            if kind == "binary"
+            else Ridge(alpha=6.0)
+        )
         model.fit(np.hstack([scaled, hot[action]])[train], reward[train])
         coefficients = np.ravel(model.coef_)
         assert found.weights[number] == pytest.approx(coefficients[:3], abs=1e-5)
@@ -89,14 +107,17 @@ def test_the_penalty_and_its_shrinkage_are_those_of_scikit_learn(rounds, kind):
 
 def test_rewards_of_one_kind_count_half_a_reward_more_of_either():
     for reward in (0.0, 1.0):
-        found = fit_additive(np.eye(9)[:, :2], np.zeros(9, dtype=int), np.full(9, reward), 3, seed=0)
+        found = fit_additive(
+            np.eye(9)[:, :2], np.zeros(9, dtype=int), np.full(9, reward), 3, seed=0
+        )
         share = (6 * reward + 0.5) / 7  # six rounds to learn from in each fold
         assert found.of(slice(None)) == pytest.approx(np.full((9, 3), share))
 
 
 def test_a_constant_column_and_an_action_that_is_never_seen_change_nothing():
     rng = np.random.default_rng(3)
-    action, reward = rng.integers(3, size=60), rng.normal(size=60)
+    action = rng.integers(3, size=60)
+    reward = rng.normal(size=60)
     plain = fit_additive(np.zeros((60, 0)), action, reward, 3, seed=0).of(slice(None))
     more = fit_additive(np.full((60, 1), 7.0), action, reward, 4, seed=0)
     assert more.of(slice(None))[:, :3] == pytest.approx(plain)

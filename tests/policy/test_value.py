@@ -11,7 +11,9 @@ from causal_lib.policy.value import ESTIMATORS, PolicyValue
 
 
 def _logs(n, seed, k=5):
-    """Rounds with a binary context; rewards and logging depend on it. True values come from the probabilities."""
+    """Rounds with a binary context; rewards and logging depend on it. True values come from the
+    probabilities.
+    """
     rng = np.random.default_rng(seed)
     context = rng.integers(2, size=n)
     rates = np.array([[0.1, 0.2, 0.3, 0.15, 0.05], [0.3, 0.1, 0.2, 0.25, 0.15]])[:, :k]
@@ -19,7 +21,12 @@ def _logs(n, seed, k=5):
     action = (rng.random(n)[:, None] > logging[context].cumsum(axis=1)).sum(axis=1)
     reward = (rng.random(n) < rates[context, action]).astype(int)
     frame = pd.DataFrame(
-        {"context": context, "item_id": action, "click": reward, "propensity_score": logging[context, action]}
+        {
+            "context": context,
+            "item_id": action,
+            "click": reward,
+            "propensity_score": logging[context, action],
+        }
     )
     return frame, rates
 
@@ -36,9 +43,15 @@ def test_distances_from_the_truth_are_standard_normal(draws, check_pivot):
     for seed in range(draws):
         logs, rates = _logs(1000, seed)
         truth = (rates @ TARGET).mean()
-        # A model that knows the actions and not the context: the propensities must put its error right.
-        how = {"expected": np.broadcast_to(rates[0], (1000, 5)), "logging": LOGGING[logs["context"]]}
-        for name, found in policy_values(logs, TARGET, estimators=names, embedding=range(5), **how).items():
+        # A model that knows the actions and not the context: the propensities must put its error
+        # right.
+        how = {
+            "expected": np.broadcast_to(rates[0], (1000, 5)),
+            "logging": LOGGING[logs["context"]],
+        }
+        for name, found in policy_values(
+            logs, TARGET, estimators=names, embedding=range(5), **how
+        ).items():
             error = (found.high - found.low) / 2 / 1.959964
             assert (found.high + found.low) / 2 == pytest.approx(found.value)
             distances[name].append((found.value - truth) / error)
@@ -47,13 +60,17 @@ def test_distances_from_the_truth_are_standard_normal(draws, check_pivot):
 
 
 def test_bootstrap_intervals_are_as_wide_as_normal_ones():
-    """An end is known within 2.7 standard errors over the root of 500 draws: the mean width of 30 logs within 1%."""
+    """An end is known within 2.7 standard errors over the root of 500 draws: the mean width of 30
+    logs within 1%.
+    """
     ratio = {level: [] for level in (0.95, 0.8)}
     for seed in range(30):
         logs, _ = _logs(2000, seed)
         for level, found in ratio.items():
             how = {"estimator": "ips", "level": level, "seed": seed}
-            drawn, normal = (policy_value(logs, TARGET, interval=kind, **how) for kind in ("bootstrap", "normal"))
+            drawn, normal = (
+                policy_value(logs, TARGET, interval=kind, **how) for kind in ("bootstrap", "normal")
+            )
             found.append((drawn.high - drawn.low) / (normal.high - normal.low))
             assert drawn.low < drawn.value < drawn.high
     assert np.mean(ratio[0.95]) == pytest.approx(1, abs=0.03)
@@ -75,15 +92,18 @@ def test_by_default_all_estimators_that_have_what_they_need():
     given = {"logging": LOGGING[logs["context"]], "embedding": range(5)}
     assert tuple(policy_values(logs, TARGET, **given)) == tuple(ESTIMATORS)
     with pytest.raises(
-        ValueError, match="logging is given without embedding: estimator 'mips' needs both; give embedding"
+        ValueError,
+        match="logging is given without embedding: estimator 'mips' needs both; give embedding",
     ):
         policy_values(logs, TARGET, logging=given["logging"])
     with pytest.raises(
-        ValueError, match="embedding is given without logging: estimator 'mips' needs both; give logging"
+        ValueError,
+        match="embedding is given without logging: estimator 'mips' needs both; give logging",
     ):
         policy_values(logs, TARGET, embedding=range(5))
     assert tuple(policy_values(logs, TARGET, estimators=["ips"], embedding=range(5))) == ("ips",)
-    # Two rounds are too few for three folds: what needs no model is still told, if only that the logs cannot tell.
+    # Two rounds are too few for three folds: what needs no model is still told, if only that the
+    # logs cannot tell.
     assert tuple(policy_values(logs[:2], TARGET)) == ("ips", "snips", "clipped-ips")
     assert "mips" not in (found := policy_values(logs[:2], TARGET, expected=np.full((2, 5), 0.2)))
     assert "dr" in found
@@ -91,12 +111,15 @@ def test_by_default_all_estimators_that_have_what_they_need():
 
 def test_logs_that_rest_on_few_rows_give_no_value():
     """Below 100 effective rows, and so whenever one row has over a tenth of the weight."""
-    logs = pd.DataFrame({"item_id": [0, 1] * 500, "click": [0, 1, 1, 0] * 250, "propensity_score": 1.0})
+    logs = pd.DataFrame(
+        {"item_id": [0, 1] * 500, "click": [0, 1, 1, 0] * 250, "propensity_score": 1.0}
+    )
     for heavy in (105.0, 112.0):
         logs.loc[0, "propensity_score"] = 1 / heavy
         weight = 0.5 / logs["propensity_score"]
         found = policy_value(logs, [0.5, 0.5], estimator="ips")
-        size, share = weight.sum() ** 2 / (weight**2).sum(), weight.max() / weight.sum()
+        size = weight.sum() ** 2 / (weight**2).sum()
+        share = weight.max() / weight.sum()
         assert (found.effective_sample_size, found.largest_share) == pytest.approx((size, share))
         assert (found.value is None) == (size < 100) == (heavy == 112.0)
         assert (share > 0.1) == (heavy == 112.0)
@@ -105,20 +128,32 @@ def test_logs_that_rest_on_few_rows_give_no_value():
 
 
 def test_formulas_by_hand():
-    logs = pd.DataFrame({"item_id": [0, 1] * 200, "click": [1, 0, 1, 1] * 100, "propensity_score": [0.5, 0.25] * 200})
+    logs = pd.DataFrame(
+        {
+            "item_id": [0, 1] * 200,
+            "click": [1, 0, 1, 1] * 100,
+            "propensity_score": [0.5, 0.25] * 200,
+        }
+    )
     policy = np.array([0.4, 0.6])
     w = np.array([0.8, 2.4] * 200)
     r = logs["click"].to_numpy()
     assert policy_value(logs, policy, estimator="ips").value == pytest.approx((w * r).mean())
-    assert policy_value(logs, policy, estimator="snips").value == pytest.approx((w * r).sum() / w.sum())
-    assert policy_value(logs, policy).effective_sample_size == pytest.approx(w.sum() ** 2 / (w**2).sum())
+    assert policy_value(logs, policy, estimator="snips").value == pytest.approx(
+        (w * r).sum() / w.sum()
+    )
+    assert policy_value(logs, policy).effective_sample_size == pytest.approx(
+        w.sum() ** 2 / (w**2).sum()
+    )
 
 
 def test_the_logging_policy_values_at_its_own_mean():
     logs, _ = _logs(1000, 0)
     own = LOGGING[logs["context"]]
     for estimator in ("ips", "snips"):
-        assert policy_value(logs, own, estimator=estimator).value == pytest.approx(logs["click"].mean())
+        assert policy_value(logs, own, estimator=estimator).value == pytest.approx(
+            logs["click"].mean()
+        )
 
 
 def test_doubly_robust_is_narrower_where_the_context_tells():
@@ -136,7 +171,9 @@ def test_hopeless_logs_give_no_value():
     assert found.effective_sample_size < 2
     assert "no value, the logs cannot tell: effective sample size 1 is below 100" in repr(found)
     logs.loc[0, "propensity_score"] = 1e-3
-    found = policy_value(logs[["item_id", "click", "propensity_score"]].loc[:150], TARGET, estimator="ips")
+    found = policy_value(
+        logs[["item_id", "click", "propensity_score"]].loc[:150], TARGET, estimator="ips"
+    )
     assert found.value is None
 
 
@@ -151,35 +188,81 @@ HOLES[3, 1] = HOLES[9, [0, 4]] = np.nan
 @pytest.mark.parametrize(
     ("logs", "policy", "arguments", "message"),
     [
-        (_broken(propensity_score=0.0), TARGET, {}, r"'propensity_score': 50 values outside \(0, 1\], first 0"),
+        (
+            _broken(propensity_score=0.0),
+            TARGET,
+            {},
+            r"'propensity_score': 50 values outside \(0, 1\], first 0",
+        ),
         (_broken(propensity_score=1.5), TARGET, {}, r"50 values outside \(0, 1\], first 1.5"),
-        (_broken(item_id=5), TARGET, {}, r"action column 'item_id': 50 values outside \[0, 4\], first 5"),
+        (
+            _broken(item_id=5),
+            TARGET,
+            {},
+            r"action column 'item_id': 50 values outside \[0, 4\], first 5",
+        ),
         (_broken(click=np.nan), TARGET, {}, "column 'click' holds only missing values"),
         (_broken(), TARGET * 2, {}, "do not sum to 1|outside"),
         (_broken(), np.array([0.3, 0.3, 0.3, 0.0, 0.0]), {}, "1 rows do not sum to 1, first 0.9"),
         (_broken(), np.tile(TARGET, (3, 1)), {}, "policy has 3 rows for 50 rounds"),
         (_broken(item_id=1), np.array([1.0, 0, 0, 0, 0]), {}, "every logged action probability 0"),
-        (_broken(), TARGET, {"estimator": "magic"}, "unknown estimator 'magic'; known: dm, ips, snips, dr"),
+        (
+            _broken(),
+            TARGET,
+            {"estimator": "magic"},
+            "unknown estimator 'magic'; known: dm, ips, snips, dr",
+        ),
         (_broken(), TARGET, {"reward": "buy"}, "no column 'buy'"),
-        (_broken(), TARGET, {"interval": "wide"}, "unknown interval 'wide'; known: normal, bootstrap"),
+        (
+            _broken(),
+            TARGET,
+            {"interval": "wide"},
+            "unknown interval 'wide'; known: normal, bootstrap",
+        ),
         (_broken(), TARGET, {"level": 95}, r"level must lie in \(0, 1\), not 95"),
         (_broken(), TARGET, {"threshold": 0}, "threshold must be above 0, not 0"),
-        (_broken(), TARGET, {"estimator": "mips"}, "'mips' needs logging .*; lacking: logging and embedding"),
-        (_broken(), TARGET, {"estimator": "mips", "logging": TARGET}, "'mips' needs logging .*; lacking: embedding"),
+        (
+            _broken(),
+            TARGET,
+            {"estimator": "mips"},
+            "'mips' needs logging .*; lacking: logging and embedding",
+        ),
+        (
+            _broken(),
+            TARGET,
+            {"estimator": "mips", "logging": TARGET},
+            "'mips' needs logging .*; lacking: embedding",
+        ),
         (
             _broken().head(2),
             TARGET,
             {"estimator": "dr"},
             "2 rounds are too few for the 3 folds of the model of the reward",
         ),
-        (_broken(item_id=1.9), TARGET, {}, "'item_id': 50 values are no whole numbers, first 1.9; code the actions"),
-        (_broken(item_id="a"), TARGET, {}, "'item_id' must hold the numbers of actions, counted from 0, not str; code"),
-        (_broken(), TARGET * np.nan, {}, "policy: 5 probabilities in 1 of 1 rows are missing; fill them"),
+        (
+            _broken(item_id=1.9),
+            TARGET,
+            {},
+            "'item_id': 50 values are no whole numbers, first 1.9; code the actions",
+        ),
+        (
+            _broken(item_id="a"),
+            TARGET,
+            {},
+            "'item_id' must hold the numbers of actions, counted from 0, not str; code",
+        ),
+        (
+            _broken(),
+            TARGET * np.nan,
+            {},
+            "policy: 5 probabilities in 1 of 1 rows are missing; fill them",
+        ),
         (
             _broken(),
             HOLES,
             {},
-            "policy: 3 probabilities in 2 of 50 rows are missing; fill them .* or leave those rounds",
+            "policy: 3 probabilities in 2 of 50 rows are missing; fill them .* or leave those "
+            "rounds",
         ),
         (
             _broken(),
@@ -203,13 +286,24 @@ def test_bad_input(logs, policy, arguments, message):
 
 def test_scores_of_the_other_estimators_by_hand():
     logs, _ = _logs(3000, 3)
-    row, one = np.arange(3000), logs["item_id"].to_numpy()
-    model = fit_additive(logs[["context"]].to_numpy(float), one, logs["click"].to_numpy(float), 5, seed=0)
-    q, w, r = model.of(slice(None)), TARGET[one] / logs["propensity_score"].to_numpy(), logs["click"].to_numpy()
-    direct, left = q @ TARGET, r - q[row, one]
+    row = np.arange(3000)
+    one = logs["item_id"].to_numpy()
+    model = fit_additive(
+        logs[["context"]].to_numpy(float), one, logs["click"].to_numpy(float), 5, seed=0
+    )
+    q = model.of(slice(None))
+    w = TARGET[one] / logs["propensity_score"].to_numpy()
+    r = logs["click"].to_numpy()
+    direct = q @ TARGET
+    left = r - q[row, one]
     labels = np.array([0, 0, 1, 1, 2])
     share = {e: (TARGET[labels == e].sum(), LOGGING[:, labels == e].sum(axis=1)) for e in range(3)}
-    group = np.array([share[labels[a]][0] / share[labels[a]][1][c] for a, c in zip(one, logs["context"], strict=True)])
+    group = np.array(
+        [
+            share[labels[a]][0] / share[labels[a]][1][c]
+            for a, c in zip(one, logs["context"], strict=True)
+        ]
+    )
     expected = {
         "dm": direct.mean(),
         "dr": (direct + w * left).mean(),
@@ -219,11 +313,17 @@ def test_scores_of_the_other_estimators_by_hand():
         "dros": (direct + 2.25 * w / (w**2 + 2.25) * left).mean(),
         "mips": (group * r).mean(),
     }
-    how = {"logging": LOGGING[logs["context"]], "embedding": labels, "threshold": 1.5, "context": ["context"]}
+    how = {
+        "logging": LOGGING[logs["context"]],
+        "embedding": labels,
+        "threshold": 1.5,
+        "context": ["context"],
+    }
     found = policy_values(logs, TARGET, estimators=list(expected), **how)
     assert {name: value.value for name, value in found.items()} == pytest.approx(expected)
     assert found["dros"].settings == {"threshold": 1.5}
-    # The scores of a round; those of a ratio are linear around it. A limit's interval holds that of no limit.
+    # The scores of a round; those of a ratio are linear around it. A limit's interval holds that of
+    # no limit.
     ratio = [(w @ part) / w.sum() for part in (r, left)]
     score = {
         "ips": w * r,
@@ -243,7 +343,10 @@ def test_scores_of_the_other_estimators_by_hand():
             for one in {name, free.get(name, name)}:
                 half = width * score[one].std(ddof=1) / np.sqrt(3000)
                 ends += [score[one].mean() - half, score[one].mean() + half]
-            assert (value.low, value.high) == pytest.approx((min(ends), max(ends)), rel=1e-6), (name, level)
+            assert (value.low, value.high) == pytest.approx((min(ends), max(ends)), rel=1e-6), (
+                name,
+                level,
+            )
 
 
 def test_a_threshold_from_the_data_pays_where_weights_are_wild():
@@ -254,9 +357,14 @@ def test_a_threshold_from_the_data_pays_where_weights_are_wild():
         logging[0] = 1 - 19 * 0.002
         action = rng.choice(20, p=logging, size=3000)
         reward = rng.random(3000) < 0.1 + 0.01 * action
-        logs = pd.DataFrame({"item_id": action, "click": reward.astype(int), "propensity_score": logging[action]})
+        logs = pd.DataFrame(
+            {"item_id": action, "click": reward.astype(int), "propensity_score": logging[action]}
+        )
         policy = np.full(20, 0.05)
-        values = {name: found.value for name, found in policy_values(logs, policy, estimators=list(errors)).items()}
+        values = {
+            name: found.value
+            for name, found in policy_values(logs, policy, estimators=list(errors)).items()
+        }
         for name, value in values.items() if None not in values.values() else ():
             errors[name].append(value - (0.1 + 0.01 * np.arange(20)).mean())
     size = {name: np.sqrt(np.mean(np.square(part))) for name, part in errors.items()}
@@ -268,39 +376,53 @@ def test_a_threshold_from_the_data_pays_where_weights_are_wild():
 def test_an_embedding_pays_where_actions_are_many():
     widths = {"ips": [], "mips": []}
     rng = np.random.default_rng(0)
-    k, n = 200, 4000
+    k = 200
+    n = 4000
     labels = rng.integers(4, size=k)
     rates = np.array([0.1, 0.2, 0.3, 0.4])[labels]
-    logging, policy = rng.dirichlet(np.ones(k)), rng.dirichlet(np.ones(k))
+    logging = rng.dirichlet(np.ones(k))
+    policy = rng.dirichlet(np.ones(k))
     for seed in range(20):
         rng = np.random.default_rng(seed)
         action = rng.choice(k, p=logging, size=n)
-        logs = pd.DataFrame({"item_id": action, "click": (rng.random(n) < rates[action]).astype(int)})
+        logs = pd.DataFrame(
+            {"item_id": action, "click": (rng.random(n) < rates[action]).astype(int)}
+        )
         logs["propensity_score"] = logging[action]
-        found = policy_values(logs, policy, estimators=("ips", "mips"), logging=logging, embedding=labels)
+        found = policy_values(
+            logs, policy, estimators=("ips", "mips"), logging=logging, embedding=labels
+        )
         for name, value in found.items():
-            widths[name].append(abs((value.value if value.value is not None else 1) - rates @ policy))
+            widths[name].append(
+                abs((value.value if value.value is not None else 1) - rates @ policy)
+            )
     assert np.mean(widths["mips"]) < 0.5 * np.mean(widths["ips"])
 
 
 def _slates(n, seed):
-    """Rounds of three positions, two items each; a click depends on the item there and on the one above."""
+    """Rounds of three positions, two items each; a click depends on the item there and on the one
+    above.
+    """
     rng = np.random.default_rng(seed)
-    logging, target = np.array([0.6, 0.4]), np.array([0.3, 0.7])
+    logging = np.array([0.6, 0.4])
+    target = np.array([0.3, 0.7])
     item = (rng.random((n, 3)) < logging[1]).astype(int)
     above = np.column_stack([np.zeros(n, dtype=int), item[:, :-1]])
     rate = 0.1 + 0.3 * item + 0.2 * above
     click = rng.random((n, 3)) < rate
     logs = pd.DataFrame({"round_id": np.repeat(np.arange(n), 3), "position": np.tile([1, 2, 3], n)})
     logs = logs.assign(
-        click=click.ravel().astype(int), propensity_score=logging[item].ravel(), target=target[item].ravel()
+        click=click.ravel().astype(int),
+        propensity_score=logging[item].ravel(),
+        target=target[item].ravel(),
     )
     truth = 3 * (0.1 + 0.3 * target[1]) + 2 * 0.2 * target[1]
     return logs.sample(frac=1, random_state=seed), truth
 
 
 def test_slates_by_what_moves_what():
-    width, errors = {}, {"slate": [], "cascade": [], "independent": []}
+    width = {}
+    errors = {"slate": [], "cascade": [], "independent": []}
     for seed in range(40):
         logs, truth = _slates(1500, seed)
         for name in errors:
@@ -318,10 +440,13 @@ def test_the_interval_of_a_slate_by_hand():
     logs, _ = _slates(300, 7)
     scores = {"slate": [], "cascade": [], "independent": []}
     for _, part in logs.sort_values("position").groupby("round_id"):
-        ratio, click = (part["target"] / part["propensity_score"]).tolist(), part["click"].tolist()
+        ratio = (part["target"] / part["propensity_score"]).tolist()
+        click = part["click"].tolist()
         scores["slate"].append(ratio[0] * ratio[1] * ratio[2] * sum(click))
         scores["cascade"].append(
-            ratio[0] * click[0] + ratio[0] * ratio[1] * click[1] + ratio[0] * ratio[1] * ratio[2] * click[2]
+            ratio[0] * click[0]
+            + ratio[0] * ratio[1] * click[1]
+            + ratio[0] * ratio[1] * ratio[2] * click[2]
         )
         scores["independent"].append(sum(a * b for a, b in zip(ratio, click, strict=True)))
     for name, score in scores.items():
@@ -329,13 +454,20 @@ def test_the_interval_of_a_slate_by_hand():
             found = slate_value(logs, estimator=name, level=level)
             half = width * np.std(score, ddof=1) / np.sqrt(300)
             assert found.value == pytest.approx(np.mean(score))
-            assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), rel=1e-6)
+            assert (found.low, found.high) == pytest.approx(
+                (found.value - half, found.value + half), rel=1e-6
+            )
 
 
 def test_a_slate_is_judged_by_its_worst_position():
-    """The ratios are 1 at position 1, at position 2 0.5 and, one in ten, 5.5; in a slate their product counts at both."""
-    n, rare = 400, np.arange(400) % 10 == 0
-    logs = pd.DataFrame({"round_id": np.repeat(np.arange(n), 2), "position": np.tile([1, 2], n), "click": 1})
+    """The ratios are 1 at position 1, at position 2 0.5 and, one in ten, 5.5; in a slate their
+    product counts at both.
+    """
+    n = 400
+    rare = np.arange(400) % 10 == 0
+    logs = pd.DataFrame(
+        {"round_id": np.repeat(np.arange(n), 2), "position": np.tile([1, 2], n), "click": 1}
+    )
     own = np.column_stack([np.ones(n), np.where(rare, 5.5, 0.5)])
     logs["propensity_score"] = 0.1
     logs["target"] = 0.1 * own.ravel()
@@ -369,11 +501,16 @@ def test_bad_slates(change, how, message):
 
 def test_a_reward_model_of_one_s_own_takes_the_place_of_the_additive_one():
     logs, _ = _logs(600, 3)
-    chosen, reward = logs["item_id"].to_numpy(), logs["click"].to_numpy(dtype=float)
-    same = fit_additive(logs[["context"]].to_numpy(dtype=float), chosen, reward, 5, seed=0).of(slice(None))
+    chosen = logs["item_id"].to_numpy()
+    reward = logs["click"].to_numpy(dtype=float)
+    same = fit_additive(logs[["context"]].to_numpy(dtype=float), chosen, reward, 5, seed=0).of(
+        slice(None)
+    )
     ours = policy_values(logs, TARGET, estimators=("dm", "dr", "dros"), context=["context"])
     theirs = policy_values(logs, TARGET, estimators=("dm", "dr", "dros"), expected=same)
-    assert {name: value.value for name, value in theirs.items()} == {name: value.value for name, value in ours.items()}
+    assert {name: value.value for name, value in theirs.items()} == {
+        name: value.value for name, value in ours.items()
+    }
     with pytest.raises(ValueError, match=r"expected has shape \(600, 4\); \(600, 5\) is needed"):
         policy_value(logs, TARGET, expected=same[:, :4])
     same[3, 2] = np.nan
@@ -383,13 +520,20 @@ def test_a_reward_model_of_one_s_own_takes_the_place_of_the_additive_one():
 
 def test_the_threshold_is_the_last_that_an_independent_scan_keeps():
     """SLOPE++, written again as a loop over pairs."""
-    n, k, candidates, ours, theirs = 400, 5, [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, np.inf], [], []
+    n = 400
+    k = 5
+    candidates = [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, np.inf]
+    ours = []
+    theirs = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
         policy = rng.dirichlet(np.full(k, 0.3), size=n)
-        expected = rng.random((n, k)) + seed % 4 * 0.3  # the worse the model, the larger the threshold
+        # the worse the model, the larger the threshold
+        expected = rng.random((n, k)) + seed % 4 * 0.3
         logging = rng.dirichlet(np.full(k, 2), size=n).clip(0.01)
-        action = (rng.random((n, 1)) > (logging / logging.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(axis=1)
+        action = (
+            rng.random((n, 1)) > (logging / logging.sum(axis=1, keepdims=True)).cumsum(axis=1)
+        ).sum(axis=1)
         logs = pd.DataFrame({"item_id": action, "click": rng.integers(2, size=n)})
         logs["propensity_score"] = logging[np.arange(n), action]
         w = policy[np.arange(n), action] / logs["propensity_score"]
@@ -403,9 +547,16 @@ def test_the_threshold_is_the_last_that_an_independent_scan_keeps():
                 score = (policy * expected).sum(axis=1) + shrunk(limit) * left
                 rows.append((1.6448536 * score.std() / np.sqrt(n), score.mean(), limit))
             rows.sort(reverse=True)
-            good = [all(abs(a[1] - b[1]) <= a[0] + (6**0.5 - 1) * b[0] for b in rows[:i]) for i, a in enumerate(rows)]
-            theirs.append(min(rows[(good.index(False) if False in good else len(good)) - 1][2], 1e9 * w.max()))
-            found = policy_value(logs, policy, estimator=name, expected=expected, threshold=candidates)
+            good = [
+                all(abs(a[1] - b[1]) <= a[0] + (6**0.5 - 1) * b[0] for b in rows[:i])
+                for i, a in enumerate(rows)
+            ]
+            theirs.append(
+                min(rows[(good.index(False) if False in good else len(good)) - 1][2], 1e9 * w.max())
+            )
+            found = policy_value(
+                logs, policy, estimator=name, expected=expected, threshold=candidates
+            )
             ours.append(found.settings["threshold"])
     assert ours == theirs
     assert {1.0, 3.0, 5.0, 10.0} <= set(theirs)  # the rule had to choose
@@ -427,9 +578,12 @@ def test_clusters_widen_intervals_as_their_copies_do():
 
 
 def _uneven():
-    """300 rounds of unequal weights, rewards of 2, 3 and 7, and clusters of 1, 2 and 3 rounds in turn."""
+    """300 rounds of unequal weights, rewards of 2, 3 and 7, and clusters of 1, 2 and 3 rounds in
+    turn.
+    """
     rng = np.random.default_rng(11)
-    logging, action = np.array([0.5, 0.3, 0.2]), rng.choice(3, p=[0.5, 0.3, 0.2], size=300)
+    logging = np.array([0.5, 0.3, 0.2])
+    action = rng.choice(3, p=[0.5, 0.3, 0.2], size=300)
     logs = pd.DataFrame({"item_id": action, "click": rng.choice([2.0, 3.0, 7.0], size=300)})
     user = np.repeat(np.arange(150), np.tile([1, 2, 3], 50))
     return logs.assign(propensity_score=logging[action], user=user), np.array([0.3, 0.1, 0.6])
@@ -446,7 +600,9 @@ def test_intervals_of_clusters_of_unequal_size_by_hand():
         (score.mean() - 1.2815516 * error, score.mean() + 1.2815516 * error)
     )
     drawn = policy_value(logs, policy, interval="bootstrap", seed=3, **how)
-    rng, sums, ratios = np.random.default_rng(3), pd.Series(score).groupby(logs["user"]).sum().to_numpy(), []
+    rng = np.random.default_rng(3)
+    sums = pd.Series(score).groupby(logs["user"]).sum().to_numpy()
+    ratios = []
     for _ in range(500):
         draw = rng.integers(150, size=150)
         ratios.append(sums[draw].sum() / np.tile([1, 2, 3], 50)[draw].sum())
@@ -467,12 +623,15 @@ def test_thresholds_of_the_data_run_from_the_largest_weight_to_the_median_of_tho
     propensity = 0.3 + 0.6 * rng.random(1000)
     propensity[600] = rare
     propensity[601:700] = 0.08
-    logs = pd.DataFrame({"item_id": action, "click": rng.integers(2, size=1000), "propensity_score": propensity})
+    logs = pd.DataFrame(
+        {"item_id": action, "click": rng.integers(2, size=1000), "propensity_score": propensity}
+    )
     policy = np.tile([0.0, 1.0], (1000, 1))
     policy[700:] = [0.9, 0.1]
     expected = np.full((1000, 2), 0.9)
     w = policy[np.arange(1000), action] / propensity
-    most, middle = w.max(), np.median(w[w > 0])
+    most = w.max()
+    middle = np.median(w[w > 0])
     assert (middle < 1e-3 * most) == (rare == 1e-4)
     least = max(middle, 1e-3 * most)
     grid = [most * (least / most) ** (k / 11) for k in range(12)]
@@ -482,7 +641,8 @@ def test_thresholds_of_the_data_run_from_the_largest_weight_to_the_median_of_tho
     for name in names:
         assert ours[name].settings["threshold"] == pytest.approx(told[name].settings["threshold"])
         assert ours[name].value == pytest.approx(told[name].value)
-    assert grid[0] > ours["switch-dr"].settings["threshold"] > grid[-1]  # a point that both ends of the grid move
+    # a point that both ends of the grid move
+    assert grid[0] > ours["switch-dr"].settings["threshold"] > grid[-1]
 
 
 def test_an_infinite_threshold_is_a_large_one():
@@ -493,14 +653,18 @@ def test_an_infinite_threshold_is_a_large_one():
         found = policy_value(one, policy, estimator="clipped-ips", threshold=np.inf)
         assert found.settings == {"threshold": pytest.approx(1e9 * max(most, 1))}
         assert found.settings["threshold"] == pytest.approx(largest)
-        assert found.effective_sample_size == policy_value(one, policy, estimator="ips").effective_sample_size
+        assert (
+            found.effective_sample_size
+            == policy_value(one, policy, estimator="ips").effective_sample_size
+        )
 
 
 def test_values_of_a_model_do_not_depend_on_how_many_rounds_are_looked_at_once(monkeypatch):
     logs, policy = _uneven()
     wide = np.random.default_rng(0).dirichlet(np.ones(3), size=300)
     q = np.random.default_rng(1).random((300, 3))
-    a, row = logs["item_id"].to_numpy(), np.arange(300)
+    a = logs["item_id"].to_numpy()
+    row = np.arange(300)
     for block in (off_policy._BLOCK, 21, 2):  # all rounds, 7 at once, one
         monkeypatch.setattr(off_policy, "_BLOCK", block)
         for given in (policy, wide):
@@ -518,7 +682,8 @@ def test_values_of_a_model_do_not_depend_on_how_many_rounds_are_looked_at_once(m
 
 def test_the_model_of_the_reward_is_fitted_with_the_seed_and_the_context():
     logs, _ = _logs(300, 8)
-    chosen, reward = logs["item_id"].to_numpy(), logs["click"].to_numpy(dtype=float)
+    chosen = logs["item_id"].to_numpy()
+    reward = logs["click"].to_numpy(dtype=float)
     for seed in (0, 5):
         for context in ([], ["context"]):
             wide = logs[context].to_numpy(dtype=float)
@@ -539,7 +704,12 @@ def test_other_forms_of_the_probabilities():
     many = pd.concat([logs] * 9)
     sure = policy_value(many, [0, 0, 1], estimator="ips").value
     assert sure == pytest.approx((logs["click"] * (logs["item_id"] == 2) / 0.2).mean())
-    for change, kind, refused in ((9e-7, float, 0), (2e-6, float, 1), (9e-5, np.float32, 0), (2e-4, np.float32, 1)):
+    for change, kind, refused in (
+        (9e-7, float, 0),
+        (2e-6, float, 1),
+        (9e-5, np.float32, 0),
+        (2e-4, np.float32, 1),
+    ):
         off = (policy + np.array([0, 0, change])).astype(kind)
         if refused:
             with pytest.raises(ValueError, match="policy: 1 rows do not sum to 1, first 1"):
@@ -580,7 +750,10 @@ def test_mips_by_one_row_of_logging_and_what_it_refuses():
     half = 1.959964 * np.std(ratio * logs["click"], ddof=1) / np.sqrt(300)
     assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
     shown = int((logs["item_id"] == 1).sum())
-    with pytest.raises(ValueError, match=f"logging: {shown} rounds show an action whose embedding has probability 0"):
+    with pytest.raises(
+        ValueError,
+        match=f"logging: {shown} rounds show an action whose embedding has probability 0",
+    ):
         policy_value(logs, policy, logging=[0.8, 0.0, 0.2], **how)
     with pytest.raises(ValueError, match=r"'mips' needs logging .*; lacking: logging$"):
         policy_value(logs, policy, **how)
@@ -603,10 +776,15 @@ def test_slates_of_unequal_length():
     logs = pd.DataFrame({"round_id": np.repeat(np.arange(300), np.tile([1, 2, 3], 100))})
     logs["position"] = logs.groupby("round_id").cumcount()
     logs["click"] = rng.choice([1.0, 2.0, 5.0], size=600)
-    logs["propensity_score"], logs["target"] = rng.choice([[0.2, 0.3], [0.4, 0.2], [0.1, 0.12]], size=600).T
-    logs = logs.sample(frac=1, random_state=1).rename(columns={"round_id": "q", "click": "gain", "target": "to"})
+    logs["propensity_score"], logs["target"] = rng.choice(
+        [[0.2, 0.3], [0.4, 0.2], [0.1, 0.12]], size=600
+    ).T
+    logs = logs.sample(frac=1, random_state=1).rename(
+        columns={"round_id": "q", "click": "gain", "target": "to"}
+    )
     columns = {"round_id": "q", "reward": "gain", "target": "to"}
-    score, ratios = [], {}
+    score = []
+    ratios = {}
     for _, part in logs.sort_values("position").groupby("q"):
         own = (part["to"] / part["propensity_score"]).to_numpy()
         above = [np.prod(own[: k + 1]) for k in range(len(own))]
@@ -614,7 +792,10 @@ def test_slates_of_unequal_length():
         for position, one in zip(part["position"], above, strict=True):
             ratios.setdefault(position, []).append(one)
     found = slate_value(logs, level=0.9, **columns)
-    size, share = min((np.sum(one) ** 2 / np.sum(np.square(one)), max(one) / np.sum(one)) for one in ratios.values())
+    size, share = min(
+        (np.sum(one) ** 2 / np.sum(np.square(one)), max(one) / np.sum(one))
+        for one in ratios.values()
+    )
     assert (size < 100) == (found.value is None)
     assert found.effective_sample_size == pytest.approx(size)
     assert found.largest_share == pytest.approx(share)
@@ -625,9 +806,12 @@ def test_slates_of_unequal_length():
     found = slate_value(many, level=0.9, **columns)
     assert found.value == pytest.approx(mean)
     assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
-    rng, every = np.random.default_rng(5), np.array(score * 9)
+    rng = np.random.default_rng(5)
+    every = np.array(score * 9)
     means = [every[rng.integers(2700, size=2700)].mean() for _ in range(500)]
-    ordered = slate_value(many.sort_values(["q", "position"]), interval="bootstrap", level=0.8, seed=5, **columns)
+    ordered = slate_value(
+        many.sort_values(["q", "position"]), interval="bootstrap", level=0.8, seed=5, **columns
+    )
     assert (ordered.low, ordered.high) == pytest.approx(tuple(np.quantile(means, [0.1, 0.9])))
     with pytest.raises(ValueError, match="target column 'to': 5400 values outside"):
         slate_value(many.assign(to=1.5), **columns)

@@ -11,7 +11,15 @@ import nbval.kernel
 import pytest
 
 from causal_lib import paths
-from causal_lib.tooling.notebooks import UsageError, article_answers, defaults, hygiene, limits, opening, plan
+from causal_lib.tooling.notebooks import (
+    UsageError,
+    article_answers,
+    defaults,
+    hygiene,
+    limits,
+    opening,
+    plan,
+)
 
 BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
@@ -46,7 +54,8 @@ def test_the_first_cell_opens_the_notebook(path):
 
 @each_notebook
 def test_one_cell_of_literal_parameters(path):
-    assert "seed" in defaults(path)  # fails itself unless one cell is tagged and holds literals only
+    # fails itself unless one cell is tagged and holds literals only
+    assert "seed" in defaults(path)
 
 
 UNLIMITED = {("07", "confounding")}  # any number will do
@@ -58,28 +67,57 @@ def test_every_parameter_states_its_limits_and_the_default_keeps_them(path):
     silent = {(path.name[:2], name) for name, found in stated.items() if not found}
     assert silent == {one for one in UNLIMITED if one[0] == path.name[:2]}
     assert [
-        limit.broken(value) for name, value in defaults(path).items() for limit in stated[name] if limit.broken(value)
+        limit.broken(value)
+        for name, value in defaults(path).items()
+        for limit in stated[name]
+        if limit.broken(value)
     ] == []
 
 
 @pytest.mark.parametrize(
     ("number", "given", "message"),
     [
-        ("01", {"replicates": 1}, "'replicates' of 01_preprocessing.ipynb is 1; it must be at least 2"),
+        (
+            "01",
+            {"replicates": 1},
+            "'replicates' of 01_preprocessing.ipynb is 1; it must be at least 2",
+        ),
         ("03", {"length": 0}, "'length' of 03_model_training.ipynb is 0; it must be at least 1"),
         ("03", {"n_boot": 19}, "'n_boot' of 03_model_training.ipynb is 19; it must be at least 20"),
-        ("05", {"n_fitted": 1}, "'n_fitted' of 05_causal_discovery.ipynb is 1; it must be at least 2"),
-        ("07", {"widths": "[4, 3, 1]"}, "'widths' of 07_mathematics.ipynb has 3 values; it must have exactly 4 values"),
+        (
+            "05",
+            {"n_fitted": 1},
+            "'n_fitted' of 05_causal_discovery.ipynb is 1; it must be at least 2",
+        ),
+        (
+            "07",
+            {"widths": "[4, 3, 1]"},
+            "'widths' of 07_mathematics.ipynb has 3 values; it must have exactly 4 values",
+        ),
         ("07", {"effect": 0}, "'effect' of 07_mathematics.ipynb is 0.0; it must be other than 0"),
         ("09", {"seeds": 2}, "'seeds' of 09_interpretability.ipynb is 2; it must be at least 3"),
-        ("10", {"trials": 7}, "'trials' of 10_personalised_recommendation.ipynb is 7; it must be at most 6"),
+        (
+            "10",
+            {"trials": 7},
+            "'trials' of 10_personalised_recommendation.ipynb is 7; it must be at most 6",
+        ),
         ("10", {"ratings": "netflix"}, "must be one of semi-synthetic, coat, yahoo-r3"),
-        ("11", {"caps": "[]"}, "'caps' of 11_risk_control.ipynb has 0 values; it must have at least 1 value"),
-        ("16", {"figure": "bogus"}, "must be one of all, bandits, scale, sizes, lalonde, acic, coverage"),
+        (
+            "11",
+            {"caps": "[]"},
+            "'caps' of 11_risk_control.ipynb has 0 values; it must have at least 1 value",
+        ),
+        (
+            "16",
+            {"figure": "bogus"},
+            "must be one of all, bandits, scale, sizes, lalonde, acic, coverage",
+        ),
         ("16", {"sets": 11}, "'sets' of 16_reproductions.ipynb is 11; it must be at most 10"),
     ],
 )
-def test_a_size_with_which_a_notebook_would_fail_late_is_refused_before_it_starts(number, given, message):
+def test_a_size_with_which_a_notebook_would_fail_late_is_refused_before_it_starts(
+    number, given, message
+):
     with pytest.raises(UsageError, match=re.escape(message)):
         plan([number], given, results=paths.ROOT / "reports" / "results")
 
@@ -104,10 +142,13 @@ def test_outputs_are_fit_to_commit(path):
 def test_predictions_go_to_the_results_with_a_recorded_outcome_and_the_last_cell_is_compared(path):
     cells = code(read(path))
     calls = [node for cell in cells for node in ast.walk(tree(cell)) if isinstance(node, ast.Call)]
-    [write] = [call for call in calls if ast.unparse(call.func) == "results.write"]  # it compares outcomes and facts
+    # it compares outcomes and facts
+    [write] = [call for call in calls if ast.unparse(call.func) == "results.write"]
     assert "predictions" in {keyword.arg for keyword in write.keywords}
     assert "results.write(" in cells[-1].source
-    stored = json.loads((paths.COMMITTED / "results" / f"{path.name[:2]}.json").read_text(encoding="utf-8"))
+    stored = json.loads(
+        (paths.COMMITTED / "results" / f"{path.name[:2]}.json").read_text(encoding="utf-8")
+    )
     assert stored["predictions"] or stored["facts"]
     assert cells[-1].source.startswith("# NBVAL_CHECK_OUTPUT")
     assert read(path).cells[-1].cell_type == "code"
@@ -127,9 +168,15 @@ def test_only_a_lesson_defines_functions_and_nothing_is_silenced(path):
     for number, cell in enumerate(code(read(path)), 1):
         nodes = list(ast.walk(tree(cell)))
         if "lesson" not in cell.metadata.get("tags", []):
-            defined = [n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+            defined = [
+                n.name
+                for n in nodes
+                if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            ]
             assert defined == [], f"code cell {number}"
-        assert not re.search(r"(filterwarnings|simplefilter)\(\s*[\"']ignore", cell.source), f"code cell {number}"
+        assert not re.search(r"(filterwarnings|simplefilter)\(\s*[\"']ignore", cell.source), (
+            f"code cell {number}"
+        )
 
 
 def test_every_heading_of_the_article_is_answered_and_the_readmes_say_where():
@@ -137,12 +184,15 @@ def test_every_heading_of_the_article_is_answered_and_the_readmes_say_where():
     answered = [entry.heading for entry in covered]
     assert all(entry.cells for entry in covered)
     for name in ("README.md", "README.zh-CN.md"):
-        table = (paths.ROOT / name).read_text(encoding="utf-8").partition("<!-- coverage:start -->")[2]
+        table = (
+            (paths.ROOT / name).read_text(encoding="utf-8").partition("<!-- coverage:start -->")[2]
+        )
         assert len(re.findall(r"(?m)^\| (?:\d\.|Q\d|优点|缺点|附录)", table)) == len(answered)
     articles = sorted(paths.ROOT.parent.glob("*/article/*.txt"))
     if not articles:  # its text is not ours to redistribute
         pytest.skip(
-            "the article is not beside the checkout (*/article/*.txt), so only its list of headings was checked"
+            "the article is not beside the checkout (*/article/*.txt), so only its list of "
+            "headings was checked"
         )
     printed = re.sub(
         r"(?ms)^```.*?^```", "", articles[0].read_text(encoding="utf-8")
@@ -154,13 +204,24 @@ def test_every_heading_of_the_article_is_answered_and_the_readmes_say_where():
     ("answers", "says"),
     [
         ("- {heading: '6.1', english: x, cells: []}", "no cell answers '6.1'"),
-        ("- {heading: '6.1', english: x, cells: [01 Nothing]}", "'01 Nothing', under '6.1', heads 0 cells"),
-        ("- {heading: '6.1', english: x, cells: [01 Twice]}", "'01 Twice', under '6.1', heads 2 cells"),
-        ("- {heading: '6.1', english: x, cells: [02 Once]}", "'02 Once', under '6.1', heads 0 cells"),
+        (
+            "- {heading: '6.1', english: x, cells: [01 Nothing]}",
+            "'01 Nothing', under '6.1', heads 0 cells",
+        ),
+        (
+            "- {heading: '6.1', english: x, cells: [01 Twice]}",
+            "'01 Twice', under '6.1', heads 2 cells",
+        ),
+        (
+            "- {heading: '6.1', english: x, cells: [02 Once]}",
+            "'02 Once', under '6.1', heads 0 cells",
+        ),
     ],
 )
 def test_an_answer_that_is_not_there_is_refused(tmp_path, answers, says):
-    cells = [nbformat.v4.new_markdown_cell(f"text\n\n## {title}") for title in ("Once", "Twice", "Twice")]
+    cells = [
+        nbformat.v4.new_markdown_cell(f"text\n\n## {title}") for title in ("Once", "Twice", "Twice")
+    ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_effects.ipynb")
     (tmp_path / "coverage.yaml").write_text(answers)
     with pytest.raises(ValueError, match=re.escape(says)):
@@ -169,9 +230,11 @@ def test_an_answer_that_is_not_there_is_refused(tmp_path, answers, says):
 
 @pytest.mark.parametrize(("deaths", "starts"), [(0, 1), (2, 3), (3, 3)])
 def test_under_nbval_a_kernel_is_started_at_most_three_times(monkeypatch, deaths, starts):
-    monkeypatch.setattr(nbval.kernel, "start_new_kernel", nbval.kernel.start_new_kernel)  # the file replaces it
+    # the file replaces it
+    monkeypatch.setattr(nbval.kernel, "start_new_kernel", nbval.kernel.start_new_kernel)
     monkeypatch.setattr(os, "environ", os.environ.copy())  # and adds to it
-    patiently, started = runpy.run_path(str(paths.NOTEBOOKS / "conftest.py"))["_patiently"], []
+    patiently = runpy.run_path(str(paths.NOTEBOOKS / "conftest.py"))["_patiently"]
+    started = []
 
     def start(name):
         started.append(name)

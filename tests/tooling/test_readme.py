@@ -25,7 +25,13 @@ PREDICTIONS = [
     {"sentence": "It is blue.", "outcome": "changed", "note": "Red at first."},
     {"sentence": "It speaks.", "outcome": "not tested", "note": ""},
 ]
-CLAIM = {"claim": "speed of a", "value": 1.2345678, "interval": [1, 2], "target": "at least 3", "held": False}
+CLAIM = {
+    "claim": "speed of a",
+    "value": 1.2345678,
+    "interval": [1, 2],
+    "target": "at least 3",
+    "held": False,
+}
 
 
 @pytest.fixture
@@ -38,8 +44,21 @@ def house(tmp_path):
     (tmp_path / "notebooks" / "coverage.yaml").write_text(answers, encoding="utf-8")
     for folder in ("results", "benchmarks"):
         (tmp_path / folder).mkdir()
-    metric = {"stage": "01", "name": "P(a|b)", "value": 0.5, "low": 0.4, "high": 0.6, "truth": None, "unit": ""}
-    content = {"notebook": "01", "metrics": [metric], "headline": [metric["name"]], "predictions": PREDICTIONS}
+    metric = {
+        "stage": "01",
+        "name": "P(a|b)",
+        "value": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "truth": None,
+        "unit": "",
+    }
+    content = {
+        "notebook": "01",
+        "metrics": [metric],
+        "headline": [metric["name"]],
+        "predictions": PREDICTIONS,
+    }
     (tmp_path / "results" / "01.json").write_text(json.dumps(content))
     claims = [CLAIM, CLAIM | {"claim": "speed of b", "held": True}]
     (tmp_path / "benchmarks" / "quick.json").write_text(json.dumps({"claims": claims}))
@@ -55,15 +74,23 @@ def test_readme_blocks_are_made_from_results_and_notebooks(house):
     assert text == updated(text, house)
     assert "| 01 | P(a\\|b) | 0.50 | [0.40, 0.60] |  |  |" in text
     question = "What does exposing an item do to purchases?"
-    assert f"| [01 Effects](notebooks/01_effects.ipynb) | {question} | quick 1 s, full 2 s |" in text
+    assert (
+        f"| [01 Effects](notebooks/01_effects.ipynb) | {question} | quick 1 s, full 2 s |" in text
+    )
     assert "| `effect(estimator=)` | `aipw`, " in text
     assert "`shop`" in text
     assert "old" not in text
     assert text.startswith("# T\n<!-- headline:start -->\n| Stage |")
     assert text.endswith("<!-- choices:end -->\n")
-    assert "| 6.1 推荐 (Recommendation) | [01, 2](notebooks/01_effects.ipynb) 2 What exposure adds |" in text
+    assert (
+        "| 6.1 推荐 (Recommendation) | [01, 2](notebooks/01_effects.ipynb) 2 What exposure adds |"
+        in text
+    )
     chinese = updated(README, house, "README.zh-CN.md")
-    assert "| [01 因果推断](notebooks/01_effects.ipynb) | 曝光的效应。 | quick 1 s, full 2 s |" in chinese
+    assert (
+        "| [01 因果推断](notebooks/01_effects.ipynb) | 曝光的效应。 | quick 1 s, full 2 s |"
+        in chinese
+    )
     assert "| 阶段 |" in chinese
     assert "| 6.1 推荐 | [01, 2](notebooks/01_effects.ipynb) 2 What exposure adds |" in chinese
 
@@ -112,7 +139,9 @@ def test_a_readme_without_its_markers_is_refused(house, text):
         updated(text, house)
 
 
-def test_report_says_when_the_readme_is_not_there_and_writes_it_when_it_is(house, monkeypatch, capsys):
+def test_report_says_when_the_readme_is_not_there_and_writes_it_when_it_is(
+    house, monkeypatch, capsys
+):
     monkeypatch.setattr(paths, "ROOT", house)
     monkeypatch.setattr(paths, "COMMITTED", house)
     monkeypatch.setattr(paths, "is_checkout", lambda: True)

@@ -72,13 +72,20 @@ def test_bad_results_are_refused_and_nothing_is_written(reports, arguments, erro
 
 def test_results_come_back_as_written_and_byte_identical(reports):
     given = {"parameters": {"days": 3}, "facts": {"holds": True}, "skipped": ["obd: no network"]}
-    given["predictions"] = [Prediction("It rises.", True, "held"), Prediction("By 2.", False, "failed", "By 1.")]
+    given["predictions"] = [
+        Prediction("It rises.", True, "held"),
+        Prediction("By 2.", False, "failed", "By 1."),
+    ]
     path = write(**given)
     first = path.read_bytes()
     assert write(**given).read_bytes() == first
     content = results.read("99")
     assert content["metrics"] == [Metric("06", "effect", 0.051234568, 0.048, 0.054, truth=0.052)]
-    assert (content["seed"], content["parameters"], content["skipped"]) == (0, {"days": 3}, ["obd: no network"])
+    assert (content["seed"], content["parameters"], content["skipped"]) == (
+        0,
+        {"days": 3},
+        ["obd: no network"],
+    )
     assert content["predictions"] == [
         {"sentence": "It rises.", "outcome": "held", "note": ""},
         {"sentence": "By 2.", "outcome": "failed", "note": "By 1."},
@@ -88,7 +95,13 @@ def test_results_come_back_as_written_and_byte_identical(reports):
     assert results.compare(content, content) == []
     write(seed=1, metrics=(Metric("06", "effect", 0.05, 0.048, 0.054), Metric("06", "new", 1)))
     differences = " | ".join(results.compare(content, results.read("99")))
-    for part in ("seed: 0 against 1", "metric 'new' only on one side", "effect = 0.0512", "predictions", "facts"):
+    for part in (
+        "seed: 0 against 1",
+        "metric 'new' only on one side",
+        "effect = 0.0512",
+        "predictions",
+        "facts",
+    ):
         assert part in differences
     with pytest.raises(FileNotFoundError, match="causal-lib run 05"):
         results.read("05")
@@ -118,7 +131,9 @@ def test_an_outcome_is_counted_as_it_came_out_and_written_before_it_is_compared(
     else:
         write(predictions=[planted])
     content = json.loads((reports / "results" / "99.json").read_text(encoding="utf-8"))
-    assert content["predictions"] == [{"sentence": "The effect is above 1.", "outcome": outcome, "note": "note"}]
+    assert content["predictions"] == [
+        {"sentence": "The effect is above 1.", "outcome": outcome, "note": "note"}
+    ]
     assert results.count([content])[outcome] == 1
     assert sum(results.count([content])) == 1
 
@@ -135,12 +150,15 @@ def test_outcomes_are_compared_at_the_committed_parameters_only(reports, tmp_pat
     write(parameters={"days": 14, "sizes": [1, 2]})
     monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(reports))
     planted = Prediction("It rises.", False, "held")
-    write(parameters={"days": 10, "sizes": [1, 2]}, predictions=[planted])  # another size: written, not compared
+    # another size: written, not compared
+    write(parameters={"days": 10, "sizes": [1, 2]}, predictions=[planted])
     with pytest.raises(AssertionError, match="It rises"):
         write(parameters={"days": 14, "sizes": [1, 2]}, predictions=[planted])
 
 
-def test_a_notebook_run_by_hand_reads_the_committed_results_and_leaves_them_alone(tmp_path, monkeypatch):
+def test_a_notebook_run_by_hand_reads_the_committed_results_and_leaves_them_alone(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(paths, "COMMITTED", tmp_path)
     monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(tmp_path))
     before = write("98").read_bytes()
@@ -188,10 +206,14 @@ def test_the_mean_of_replicates_has_students_interval():
     values = [0.1, 0.4, 0.2, 0.9, 0.4]
     found = Metric.mean_of("06", "effect", values, truth=0.3, unit="s")
     half = 2.776445 * math.sqrt((0.3**2 + 0.2**2 + 0.5**2) / 4) / math.sqrt(5)
-    assert (found.value, found.low, found.high) == pytest.approx((0.4, 0.4 - half, 0.4 + half), abs=1e-6)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (0.4, 0.4 - half, 0.4 + half), abs=1e-6
+    )
     assert (found.stage, found.name, found.truth, found.unit) == ("06", "effect", 0.3, "s")
     two = Metric.mean_of("06", "effect", iter([1, 2]))
-    assert (two.low, two.high) == pytest.approx((1.5 - 12.706205 / 2, 1.5 + 12.706205 / 2), abs=1e-6)
+    assert (two.low, two.high) == pytest.approx(
+        (1.5 - 12.706205 / 2, 1.5 + 12.706205 / 2), abs=1e-6
+    )
     with pytest.raises(ValueError, match="1 replicates give no interval; at least 2"):
         Metric.mean_of("06", "effect", [1])
 
@@ -199,7 +221,10 @@ def test_the_mean_of_replicates_has_students_interval():
 @pytest.mark.parametrize(
     ("metric", "shown"),
     [
-        (Metric("06", "e", 0.05123, 0.048, 0.054, truth=0.052), ("0.0512", "[0.0480, 0.0540]", "0.0520")),
+        (
+            Metric("06", "e", 0.05123, 0.048, 0.054, truth=0.052),
+            ("0.0512", "[0.0480, 0.0540]", "0.0520"),
+        ),
         (Metric("06", "e", 12.34, 10.0, 20.0), ("12", "[10, 20]", "")),  # a width of 10 shows ones
         (Metric("06", "e", 12.34, 10.5, 20.0), ("12.3", "[10.5, 20.0]", "")),
         (Metric("06", "e", 1234.5, 0.0, 5000.0), ("1234", "[0, 5000]", "")),
@@ -221,10 +246,17 @@ def test_a_metric_is_told_with_its_unit():
 
 
 def test_the_file_as_it_is_written(reports):
-    """The headline without what was skipped; whole numbers stay whole; eight digits; nothing else in the folder."""
+    """The headline without what was skipped; whole numbers stay whole; eight digits; nothing else
+    in the folder.
+    """
     metrics = [ONE, Metric("06", "rows", 3, unit="rows")]
     path = write(
-        "97", metrics, seed=4, headline=["rows", "lost"], skipped=["obd: no network"], parameters={"b": 1, "a": [2]}
+        "97",
+        metrics,
+        seed=4,
+        headline=["rows", "lost"],
+        skipped=["obd: no network"],
+        parameters={"b": 1, "a": [2]},
     )
     assert path == reports / "results" / "97.json"
     assert [p.name for p in path.parent.iterdir()] == ["97.json"]
@@ -259,7 +291,12 @@ def test_differences_of_two_results():
         return content | {"metrics": [Metric("06", "a", 1), Metric("06", "b", 2)]} | change
 
     assert results.compare(made(), made(notebook="05")) == []
-    for key, value in {"parameters": {}, "headline": [], "facts": {"f": True}, "skipped": ["x"]}.items():
+    for key, value in {
+        "parameters": {},
+        "headline": [],
+        "facts": {"f": True},
+        "skipped": ["x"],
+    }.items():
         (found,) = results.compare(made(), made(**{key: value}))
         assert found == f"{key}: {made()[key]} against {value}"
     other = made(metrics=[Metric("06", "b", 2.5), Metric("06", "c", 2)])
@@ -275,11 +312,16 @@ def test_tables_of_metrics_and_outcomes():
     assert table.columns.tolist() == ["stage", "metric", "value", "95% interval", "truth", "unit"]
     assert table.iloc[0].tolist() == ["06", "effect", "0.0512", "[0.0480, 0.0540]", "0.0520", ""]
     assert table.iloc[1].tolist() == ["06", "rows", "3", "", "", "rows"]
-    told = results.outcomes([Prediction("It rises.", True, "changed", "was 3"), Prediction("By 2.", None, "held")])
+    told = results.outcomes(
+        [Prediction("It rises.", True, "changed", "was 3"), Prediction("By 2.", None, "held")]
+    )
     assert told.to_dict("list") == {
-        "prediction": ["It rises.", "By 2."], "outcome": ["changed", "not tested"], "note": ["was 3", ""],
+        "prediction": ["It rises.", "By 2."], "outcome": ["changed", "not tested"], "note": ["was "
+                                                                                             "3", ""],
     }  # fmt: skip
-    counted = results.count([{"predictions": [{"outcome": "held"}] * 3}, {"predictions": [{"outcome": "failed"}]}])
+    counted = results.count(
+        [{"predictions": [{"outcome": "held"}] * 3}, {"predictions": [{"outcome": "failed"}]}]
+    )
     assert counted.to_dict() == {"held": 3, "failed": 1, "changed": 0, "not tested": 0}
 
 

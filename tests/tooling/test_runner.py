@@ -24,7 +24,8 @@ from causal_lib.tooling.notebooks import (
 )
 from causal_lib.tooling.runner import _lock, _open, headline, run, summary
 
-# What the library's results.write does, without the seconds that importing it takes in every kernel.
+# What the library's results.write does, without the seconds that importing it takes in every
+# kernel.
 WRITE = """import json, os, pathlib
 folder = pathlib.Path(os.environ["CAUSAL_LIB_REPORTS"])
 for sub in ("results", "figures"):
@@ -71,7 +72,10 @@ def statuses(folder):
 def reopened(house, numbers=(), given=None):
     """The folder that a resumed run would take; it executes nothing."""
     folder, _, lock = _open(
-        plan(numbers, given, notebooks=house / "notebooks"), "quick", True, house / "reports" / "runs"
+        plan(numbers, given, notebooks=house / "notebooks"),
+        "quick",
+        True,
+        house / "reports" / "runs",
     )
     lock.release()
     return folder
@@ -92,7 +96,11 @@ def test_defaults_reads_literals_and_find_reads_the_folder(house):
     ("numbers", "given", "message"),
     [
         (["09"], {}, r"unknown notebook '09'; known: 01_a, 02_b"),
-        ([], {"dayz": "4"}, r"unknown parameter 'dayz'; known: days \(01 02\), fast \(01\), label \(01\)"),
+        (
+            [],
+            {"dayz": "4"},
+            r"unknown parameter 'dayz'; known: days \(01 02\), fast \(01\), label \(01\)",
+        ),
         (["02"], {"rate": "1"}, r"unknown parameter 'rate'; known: days \(02\)$"),
         ([], {"days": "1.5"}, r"'days' of 01_a.ipynb must be int \(default 3\), not '1.5'"),
         ([], {"days": "many"}, "must be int"),
@@ -128,7 +136,8 @@ def test_bad_overrides_of_the_full_profile_are_refused(house, yaml, message):
     (house / "notebooks" / "full.yaml").write_text(yaml)
     with pytest.raises(UsageError, match=message):
         start(house, profile="full")
-    assert plan(notebooks=house / "notebooks")[0].changed == {}  # the quick profile does not look at it
+    # the quick profile does not look at it
+    assert plan(notebooks=house / "notebooks")[0].changed == {}
 
 
 def test_full_profile_and_given_parameters_are_merged(house):
@@ -146,7 +155,10 @@ def test_full_profile_and_given_parameters_are_merged(house):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ("days = 3\nrate = days / 2", "01_a.ipynb: line 2 of the parameters cell is not `name = literal`"),
+        (
+            "days = 3\nrate = days / 2",
+            "01_a.ipynb: line 2 of the parameters cell is not `name = literal`",
+        ),
         ("days, rate = 1, 2", "line 1"),
         ("days = {1, 2}", "JSON"),
         ("print(3)", "line 1"),
@@ -177,16 +189,37 @@ seed = 0  # of the world"""
         ({"days": 31}, "parameter 'days' of 01_a.ipynb is 31; it must be at most 30"),
         ({"share": "0"}, "parameter 'share' of 01_a.ipynb is 0.0; it must be above 0"),
         ({"share": "1"}, "parameter 'share' of 01_a.ipynb is 1.0; it must be below 1"),
-        ({"caps": "[]"}, "parameter 'caps' of 01_a.ipynb has 0 values; it must have at least 1 value"),
-        ({"caps": "[0.1, 0.04]"}, "parameter 'caps' of 01_a.ipynb is [0.1, 0.04]; each value must be at least 0.05"),
-        ({"widths": "[4, 2, 1]"}, "parameter 'widths' of 01_a.ipynb has 3 values; it must have exactly 2 values"),
-        ({"source": "bogus"}, "parameter 'source' of 01_a.ipynb is 'bogus'; it must be one of made, coat, yahoo-r3"),
-        ({"source": "files"}, "parameter 'source' of 01_a.ipynb is 'files'; it must be one of made, coat, yahoo-r3"),
+        (
+            {"caps": "[]"},
+            "parameter 'caps' of 01_a.ipynb has 0 values; it must have at least 1 value",
+        ),
+        (
+            {"caps": "[0.1, 0.04]"},
+            "parameter 'caps' of 01_a.ipynb is [0.1, 0.04]; each value must be at least 0.05",
+        ),
+        (
+            {"widths": "[4, 2, 1]"},
+            "parameter 'widths' of 01_a.ipynb has 3 values; it must have exactly 2 values",
+        ),
+        (
+            {"source": "bogus"},
+            "parameter 'source' of 01_a.ipynb is 'bogus'; it must be one of made, coat, yahoo-r3",
+        ),
+        (
+            {"source": "files"},
+            "parameter 'source' of 01_a.ipynb is 'files'; it must be one of made, coat, yahoo-r3",
+        ),
         ({"slope": "0"}, "parameter 'slope' of 01_a.ipynb is 0; it must be other than 0"),
         ({"span": 0}, "parameter 'span' of 01_a.ipynb is 0; it must be at least 1"),
         ({"seed": "-1"}, "parameter 'seed' of 01_a.ipynb is -1; it must be at least 0"),
-        ({"share": "1e999"}, "parameter 'share' of 01_a.ipynb must be float (default 0.1), not '1e999'"),
-        ({"caps": "[0.1, 'x']"}, "parameter 'caps' of 01_a.ipynb must be list (default [0.12, 0.06]), not "),
+        (
+            {"share": "1e999"},
+            "parameter 'share' of 01_a.ipynb must be float (default 0.1), not '1e999'",
+        ),
+        (
+            {"caps": "[0.1, 'x']"},
+            "parameter 'caps' of 01_a.ipynb must be list (default [0.12, 0.06]), not ",
+        ),
         ({"caps": "[0.1, {2}]"}, "parameter 'caps' of 01_a.ipynb must be list"),
         ({"caps": "[0.1, True]"}, "parameter 'caps' of 01_a.ipynb must be list"),
         ({"caps": "[0.1, 1e999]"}, "parameter 'caps' of 01_a.ipynb must be list"),
@@ -211,7 +244,8 @@ def test_the_ends_of_limits_are_allowed_and_what_states_none_is_free(house):
     ):
         plan(["01"], given, notebooks=house / "notebooks")
     stated = {
-        name: [limit.words for limit in found] for name, found in limits(house / "notebooks" / "01_a.ipynb").items()
+        name: [limit.words for limit in found]
+        for name, found in limits(house / "notebooks" / "01_a.ipynb").items()
     }
     assert stated == {
         "days": ["at least 2", "at most 30"],
@@ -236,7 +270,9 @@ def test_overrides_of_the_full_profile_keep_the_limits_too(house):
 def test_a_notebook_that_is_not_selected_checks_nothing(house):
     add(house, "01_a", parameters=LIMITED)
     add(house, "02_b", parameters="days = 3")
-    assert [job.changed for job in plan(["02"], {"days": 1}, notebooks=house / "notebooks")] == [{"days": 1}]
+    assert [job.changed for job in plan(["02"], {"days": 1}, notebooks=house / "notebooks")] == [
+        {"days": 1}
+    ]
     with pytest.raises(UsageError, match="at least 2"):
         plan([], {"days": 1}, notebooks=house / "notebooks")
 
@@ -246,7 +282,9 @@ def test_needs_must_be_had_and_make_no_circle(house):
     add(house, "02_b", needs=["01"])
     with pytest.raises(ValueError, match="cycle"):
         start(house)
-    with pytest.raises(UsageError, match=r"01_a.ipynb needs the results of notebook 02: run 02 too"):
+    with pytest.raises(
+        UsageError, match=r"01_a.ipynb needs the results of notebook 02: run 02 too"
+    ):
         start(house, ["01"])
     with pytest.raises(UsageError, match="no notebook"):
         find(house / "reports")
@@ -255,7 +293,12 @@ def test_needs_must_be_had_and_make_no_circle(house):
 
 
 def test_long_notebooks_start_first_and_none_before_what_it_needs(house):
-    announced = {"01_a": "quick 1 s", "02_b": "about 20 seconds", "03_c": "about 4 minutes", "04_d": "1 hour"}
+    announced = {
+        "01_a": "quick 1 s",
+        "02_b": "about 20 seconds",
+        "03_c": "about 4 minutes",
+        "04_d": "1 hour",
+    }
     for name, runtime in announced.items():
         path = add(house, name, needs=["02"] if name == "04_d" else [])
         book = nbformat.read(path, as_version=4)
@@ -280,7 +323,9 @@ def test_default_run_updates_the_committed_results_and_a_changed_one_leaves_them
     add(house, "02_b", needs=["01"])
     folder = start(house, jobs=2)
     assert statuses(folder) == {"01": "ok", "02": "ok"}
-    committed = {p: (house / "reports" / p).read_text() for p in ("results/01.json", "figures/01_plot.txt")}
+    committed = {
+        p: (house / "reports" / p).read_text() for p in ("results/01.json", "figures/01_plot.txt")
+    }
     assert json.loads(committed["results/01.json"])["metrics"][0]["value"] == 3
     executed = nbformat.read(folder / "01_a.ipynb", as_version=4)
     assert executed.cells[-1].outputs[0].text == f"{sys.executable} {house / 'notebooks'}\n"
@@ -312,13 +357,25 @@ def test_default_run_updates_the_committed_results_and_a_changed_one_leaves_them
 
 def test_results_made_from_changed_ones_are_not_copied_and_needed_ones_are_brought(house):
     add(house, "01_a")
-    add(house, "02_b", parameters="hours = 1\ndays_here = 2", before=["days = days_here"], needs=["01"])
+    add(
+        house,
+        "02_b",
+        parameters="hours = 1\ndays_here = 2",
+        before=["days = days_here"],
+        needs=["01"],
+    )
     jobs = plan([], {"days": 9}, notebooks=house / "notebooks")
-    assert [(job.number, job.changed, job.clean) for job in jobs] == [("01", {"days": 9}, False), ("02", {}, False)]
+    assert [(job.number, job.changed, job.clean) for job in jobs] == [
+        ("01", {"days": 9}, False),
+        ("02", {}, False),
+    ]
     start(house, ["01"])
     folder = start(house, ["02"])
-    assert json.loads((folder / "results" / "02.json").read_text())["seen"] == 1  # the results of 01 were there
-    assert (folder / "results" / "01.json").read_text() == (house / "reports" / "results" / "01.json").read_text()
+    # the results of 01 were there
+    assert json.loads((folder / "results" / "02.json").read_text())["seen"] == 1
+    assert (folder / "results" / "01.json").read_text() == (
+        house / "reports" / "results" / "01.json"
+    ).read_text()
     assert "updated from 02 " in summary(folder)[0]
     assert "01 stage" not in summary(folder)[0]
 
@@ -359,7 +416,11 @@ def test_a_finished_notebook_is_run_again_after_an_edit_or_when_what_it_needs_is
     for number in ("01", "02"):
         state["notebooks"][number]["status"] = "ok"
     (folder / "run.json").write_text(json.dumps(state))
-    for edited, expected in (((), ["ok", "ok"]), (["02_b"], ["ok", "pending"]), (["01_a"], ["pending", "pending"])):
+    for edited, expected in (
+        ((), ["ok", "ok"]),
+        (["02_b"], ["ok", "pending"]),
+        (["01_a"], ["pending", "pending"]),
+    ):
         add(house, "01_a")
         add(house, "02_b", needs=["01"])
         for name in edited:
@@ -367,7 +428,10 @@ def test_a_finished_notebook_is_run_again_after_an_edit_or_when_what_it_needs_is
         again, resumed, lock = _open(plan(notebooks=house / "notebooks"), "quick", True, runs)
         lock.release()
         assert again == folder
-        assert [resumed["notebooks"][n]["status"] for n in ("01", "02", "03")] == [*expected, "pending"]
+        assert [resumed["notebooks"][n]["status"] for n in ("01", "02", "03")] == [
+            *expected,
+            "pending",
+        ]
 
 
 def test_a_dead_kernel_is_a_failure_that_says_so(house):
@@ -378,11 +442,16 @@ def test_a_dead_kernel_is_a_failure_that_says_so(house):
     assert (folder / "01_a.ipynb").exists()
 
 
-@pytest.mark.parametrize("how", ["died before replying to kernel_info", "didn't respond in 60 seconds"])
+@pytest.mark.parametrize(
+    "how", ["died before replying to kernel_info", "didn't respond in 60 seconds"]
+)
 @pytest.mark.parametrize(("deaths", "status"), [(1, "ok"), (3, "failed")])
-def test_a_kernel_that_never_answered_is_started_again_twice(house, monkeypatch, how, deaths, status):
+def test_a_kernel_that_never_answered_is_started_again_twice(
+    house, monkeypatch, how, deaths, status
+):
     add(house, "01_a")
-    started, real = [], subprocess.run
+    started = []
+    real = subprocess.run
 
     def dying(command, **options):
         started.append(command)
@@ -400,9 +469,15 @@ def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(house):
     slow = add(
         house,
         "02_b",
-        before=["import pathlib, time\ngate = pathlib.Path('gate')\nwhile not gate.exists():\n    time.sleep(0.05)"],
+        before=[
+            "import pathlib, time\ngate = pathlib.Path('gate')\nwhile not gate.exists():\n    "
+            "time.sleep(0.05)"
+        ],
     )
-    code = "from pathlib import Path; from causal_lib.tooling.runner import run; import sys; h = Path(sys.argv[1]); "
+    code = (
+        "from pathlib import Path; from causal_lib.tooling.runner import run; import sys; h "
+        "= Path(sys.argv[1]); "
+    )
     code += "run(notebooks=h / 'notebooks', reports=h / 'reports', jobs=2)"
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(house)],
@@ -411,7 +486,9 @@ def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(house):
         stderr=subprocess.DEVNULL,
     )
     try:
-        folder, hung = None, time.monotonic() + 1800  # ends a run that hangs; a busy machine needs a minute or two
+        folder = None
+        # ends a run that hangs; a busy machine needs a minute or two
+        hung = time.monotonic() + 1800
         while time.monotonic() < hung and process.poll() is None:
             folder = next((house / "reports" / "runs").glob("*/run.json"), house / "x").parent
             if (folder / "run.json").exists() and statuses(folder) == {"01": "ok", "02": "running"}:
@@ -424,9 +501,14 @@ def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(house):
         process.wait()
     assert [p.name for p in (house / "reports" / "results").iterdir()] == ["01.json"]
     assert not (folder / "02_b.ipynb").exists()
-    for path in [*folder.glob("*.json"), *folder.glob("results/*"), *(house / "reports" / "results").iterdir()]:
+    for path in [
+        *folder.glob("*.json"),
+        *folder.glob("results/*"),
+        *(house / "reports" / "results").iterdir(),
+    ]:
         json.loads(path.read_text())
-    (folder / "results" / ".02.json.half").write_text("{")  # as a kernel killed while it writes leaves it
+    # as a kernel killed while it writes leaves it
+    (folder / "results" / ".02.json.half").write_text("{")
     before = (folder / "01_a.ipynb").stat().st_mtime_ns
     assert reopened(house, ["01"]) != folder  # another selection is another run
     assert reopened(house, given={"days": 4}) != folder
@@ -436,16 +518,22 @@ def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(house):
     assert statuses(folder) == {"01": "ok", "02": "ok"}
     assert (folder / "01_a.ipynb").stat().st_mtime_ns == before
     assert not list(folder.rglob(".0*"))
-    assert sorted(p.name for p in (house / "reports" / "results").iterdir()) == ["01.json", "02.json"]
+    assert sorted(p.name for p in (house / "reports" / "results").iterdir()) == [
+        "01.json",
+        "02.json",
+    ]
     assert reopened(house) != folder  # nothing is left to resume
 
 
 def test_a_run_s_folder_is_locked_while_it_goes_and_free_when_it_ends(house, monkeypatch):
     add(house, "01_a")
-    locks, seen = [], []
+    locks = []
+    seen = []
     monkeypatch.setattr(runner, "_lock", lambda folder: locks.append(_lock(folder)) or locks[-1])
     monkeypatch.setattr(
-        runner, "_execute", lambda job, folder, jobs: seen.append(_lock(folder)) or {"status": "failed"}
+        runner,
+        "_execute",
+        lambda job, folder, jobs: seen.append(_lock(folder)) or {"status": "failed"},
     )
     folder = start(house)
     assert seen == [None]  # a second one is refused
@@ -469,7 +557,9 @@ def test_in_place_writes_outputs_and_nothing_else(house):
     book = nbformat.read(path, as_version=4)
     book.cells[-1].metadata["execution"] = {"iopub.status.busy": "2026-01-01T00:00:00Z"}
     nbformat.write(book, path)
-    with pytest.raises(UsageError, match=r"--in-place needs default parameters; changed in 01_a.ipynb"):
+    with pytest.raises(
+        UsageError, match=r"--in-place needs default parameters; changed in 01_a.ipynb"
+    ):
         start(house, given={"days": "4"}, in_place=True)
     folder = start(house, in_place=True)
     assert summary(folder)[1]
@@ -496,7 +586,11 @@ def test_in_place_also_runs_those_that_read_the_results(house):
 
 
 def test_in_place_refuses_outputs_that_are_not_fit_to_commit(house):
-    path = add(house, "01_a", "print(os.getcwd())\nprint('warned', file=__import__('sys').stderr)\nobject()")
+    path = add(
+        house,
+        "01_a",
+        "print(os.getcwd())\nprint('warned', file=__import__('sys').stderr)\nobject()",
+    )
     before = path.read_text()
     folder = start(house, in_place=True)
     text, good = summary(folder)
@@ -512,11 +606,17 @@ def test_in_place_refuses_outputs_that_are_not_fit_to_commit(house):
         (new_output("stream", name="stdout", text="fine"), None),
         (new_output("stream", name="stderr", text="careful"), "stderr"),
         (new_output("error", ename="ValueError", evalue="no"), "error"),
-        (new_output("display_data", data={"image/png": "A" * 140_000}), "picture has 105,000 bytes"),
+        (
+            new_output("display_data", data={"image/png": "A" * 140_000}),
+            "picture has 105,000 bytes",
+        ),
         (new_output("display_data", data={"image/png": "A" * 130_000}), None),
         (new_output("stream", name="stdout", text=f"{paths.ROOT}/x"), "local path"),
         (new_output("stream", name="stdout", text="/home/" + "ann/x"), "local path"),
-        (new_output("display_data", data={"text/html": "<Thing at 0x7f0012345678>"}), "memory address"),
+        (
+            new_output("display_data", data={"text/html": "<Thing at 0x7f0012345678>"}),
+            "memory address",
+        ),
     ],
 )
 def test_hygiene(output, problem):
@@ -536,7 +636,10 @@ def test_with_outputs_leaves_its_inputs_alone():
 
 def test_progress_bars_are_not_kept():
     source, ran = (new_notebook(cells=[new_code_cell("1")]) for _ in range(2))
-    bar = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "statistics: 100% 13306row/s"}
+    bar = {
+        "application/vnd.jupyter.widget-view+json": {"model_id": "a"},
+        "text/plain": "statistics: 100% 13306row/s",
+    }
     ran.cells[0].outputs = [
         new_output("display_data", data=bar),
         new_output("display_data", data={"text/plain": "kept"}),
@@ -546,13 +649,26 @@ def test_progress_bars_are_not_kept():
 
 def test_the_page_needs_no_network_and_draws_formulas():
     cells = [
-        new_markdown_cell("# T\n\n$P(y\\mid x)$ costs \\$5 and\n\n$$\\begin{aligned}a\\end{aligned}$$ `$x$`"),
+        new_markdown_cell(
+            "# T\n\n$P(y\\mid x)$ costs \\$5 and\n\n$$\\begin{aligned}a\\end{aligned}$$ `$x$`"
+        ),
         new_markdown_cell("```mermaid\ngraph LR; a-->b\n```"),
-        new_code_cell("1", outputs=[new_output("display_data", data={"text/latex": "$\\displaystyle \\sum_z p$"})]),
+        new_code_cell(
+            "1",
+            outputs=[new_output("display_data", data={"text/latex": "$\\displaystyle \\sum_z p$"})],
+        ),
     ]
     page = notebook_html(new_notebook(cells=cells), "01_t")
     assert "<script" not in page or "src=" not in page.split("<script", 1)[1].split(">", 1)[0]
-    for loaded in ('src="http', "src='http", 'href="http', "@import", "url(http", "import(", "import mermaid"):
+    for loaded in (
+        'src="http',
+        "src='http",
+        'href="http',
+        "@import",
+        "url(http",
+        "import(",
+        "import mermaid",
+    ):
         assert loaded not in page
     assert 'alt="P(y\\mid x)"' in page
     assert 'alt="\\sum_z p"' in page
@@ -565,10 +681,13 @@ def test_the_page_needs_no_network_and_draws_formulas():
 def test_opening_reads_the_first_cell_or_says_what_is_missing(house):
     path = add(house, "01_a")
     book = nbformat.read(path, as_version=4)
-    with pytest.raises(ValueError, match=r"01_a.ipynb: the first cell gives no .*question, runtime, summary"):
+    with pytest.raises(
+        ValueError, match=r"01_a.ipynb: the first cell gives no .*question, runtime, summary"
+    ):
         opening(path)
     book.cells[0].source = (
-        "# 01 Data, and cleaning it · 数据预处理\n\n**Question.** What does a leak cost,\nand who pays? More.\n\n"
+        "# 01 Data, and cleaning it · 数据预处理\n\n**Question.** What does a leak cost,\nand who "
+        "pays? More.\n\n"
         "Covers 3.2.1. Runtime: 20 seconds quick, 5 minutes\nfull.\n\n**摘要。** 本文说明,泄漏的代价。第二句。"
     )
     nbformat.write(book, path)
@@ -583,8 +702,12 @@ def test_opening_reads_the_first_cell_or_says_what_is_missing(house):
 
 def test_what_tensorflow_says_at_its_start_is_not_committed():
     cell = new_code_cell("import tensorflow")
-    said = "I0000 00:00:1 port.cc:153] oneDNN custom operations are on.\nUserWarning: the rest stays\n"
-    start = "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+    said = (
+        "I0000 00:00:1 port.cc:153] oneDNN custom operations are on.\nUserWarning: the rest stays\n"
+    )
+    start = (
+        "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+    )
     cell.outputs = [new_output("stream", name="stderr", text=text) for text in (start, said)]
     book = new_notebook(cells=[cell])
     (kept,) = with_outputs(book, book).cells[0].outputs

@@ -50,14 +50,18 @@ def test_the_graph_is_over_what_is_logged_and_hidden(world):
 def test_effects_are_named_by_edges_or_paths_of_the_graph(world):
     assert world.ate == next(iter(world.true_effects.values()))
     for question, value in world.true_effects.items():
-        treatment, outcome = (name if name in world.graph.names else f"{name}[t]" for name in question.split(" -> "))
+        treatment, outcome = (
+            name if name in world.graph.names else f"{name}[t]" for name in question.split(" -> ")
+        )
         assert treatment in world.graph.ancestors(outcome)
         assert np.isfinite(value)
 
 
 def test_the_effect_is_the_mean_of_the_differences_of_potential_outcomes(world):
     for question, (treated, untreated) in world.contrasts.items():
-        by_hand = np.mean([a - b for a, b in zip(world.truth[treated], world.truth[untreated], strict=True)])
+        by_hand = np.mean(
+            [a - b for a, b in zip(world.truth[treated], world.truth[untreated], strict=True)]
+        )
         assert world.true_effects[question] == pytest.approx(by_hand, rel=1e-9)
 
 
@@ -111,8 +115,9 @@ def test_probabilities_of_log_odds():
     assert sigmoid(np.log(odds)) == pytest.approx([0.25, 0.5, 0.8], rel=1e-12)
 
 
-# The effect, and the sum of the means of the log's numbers, written down once: a change of a draw or of
-# an equation would change the results of every notebook. Machines differ in the last bits of exp.
+# The effect, and the sum of the means of the log's numbers, written down once: a change of a draw
+# or of an equation would change the results of every notebook. Machines differ in the last bits of
+# exp.
 WRITTEN_DOWN = {
     "shop": (0.050098328363184105, 177.28237368395438),
     "loans": (-0.16572041349234032, 107.04744010012269),

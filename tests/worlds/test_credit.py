@@ -15,7 +15,8 @@ def world():
 
 
 def _close(draws, probabilities):
-    draws, probabilities = np.asarray(draws, dtype=float), np.asarray(probabilities, dtype=float)
+    draws = np.asarray(draws, dtype=float)
+    probabilities = np.asarray(probabilities, dtype=float)
     error = np.sqrt((probabilities * (1 - probabilities)).sum()) / len(draws)
     assert abs(draws.mean() - probabilities.mean()) < 4 * error
 
@@ -28,7 +29,7 @@ def _kept(world):
     return (world.frame["approved"] == 1).to_numpy()
 
 
-# ---- bytes and sizes ----------------------------------------------------------------------------------------------
+# ---- bytes and sizes -----------------------------------------------------------------------------
 
 
 def test_same_seed_same_bytes():
@@ -54,11 +55,12 @@ def test_one_applicant():
     assert loans(1, n_officers=1).frame.shape == (1, 14)
 
 
-# ---- what was logged and what would have happened -------------------------------------------------------------------
+# ---- what was logged and what would have happened ------------------------------------------------
 
 
 def test_only_approved_loans_show_limit_and_default(world):
-    f, kept = world.frame, _kept(world)
+    f = world.frame
+    kept = _kept(world)
     assert f.loc[~kept, ["high", "default"]].isna().all(axis=None)
     assert f.loc[kept, ["high", "default"]].notna().all(axis=None)
     assert (f.loc[~kept, ["limit", "profit"]] == 0).all(axis=None)
@@ -68,7 +70,8 @@ def test_only_approved_loans_show_limit_and_default(world):
 
 
 def test_propensities_are_positive_and_calibrated(world):
-    f, kept = world.frame, _kept(world)
+    f = world.frame
+    kept = _kept(world)
     assert f["propensity"].between(0.03, 0.97).all()
     assert world.truth["high_propensity"].between(0.03, 0.97).all()
     for _, part in f.groupby(pd.qcut(f["propensity"], 5)):
@@ -79,7 +82,8 @@ def test_propensities_are_positive_and_calibrated(world):
 
 
 def test_what_was_logged_is_the_potential_outcome_of_what_was_done(world):
-    f, t = world.frame, world.truth
+    f = world.frame
+    t = world.truth
     for limit, level in ((LOW, "low"), (HIGH, "high")):
         rows = f["limit"] == limit
         assert (f.loc[rows, "default"] == t.loc[rows, f"default_if_{level}"]).all()
@@ -92,7 +96,8 @@ def test_what_was_logged_is_the_potential_outcome_of_what_was_done(world):
 
 
 def test_selection_is_favourable_and_weighting_by_the_propensity_undoes_it(world):
-    f, kept = world.frame, _kept(world)
+    f = world.frame
+    kept = _kept(world)
     truth = world.if_approved().mean()
     score = np.zeros(len(f))
     score[kept] = world.approved["default"] / f.loc[kept, "propensity"]
@@ -108,16 +113,23 @@ def test_the_mean_over_limits_lies_between_both(world):
         assert ((found >= ends.min(axis=1)) & (found <= ends.max(axis=1))).all()
 
 
-# ---- graph --------------------------------------------------------------------------------------------------------
+# ---- graph ---------------------------------------------------------------------------------------
 
 
 def test_the_graph_matches_the_equations(world):
-    """Each equation is solved again with one variable shifted: what changes at once are the children in the graph."""
-    noise, group = world.noise, world.noise["group"]
+    """Each equation is solved again with one variable shifted: what changes at once are the
+    children in the graph.
+    """
+    noise = world.noise
+    group = world.noise["group"]
     base = module._solve(noise, group, group, 1.0)[0]
     shifted = {  # how to move a root, and the columns that may move in turn
-        "leniency": module._solve({**noise, "leniency": noise["leniency"] + 1}, group, group, 1.0)[0],
-        "appetite": module._solve({**noise, "appetite": noise["appetite"] + 1}, group, group, 1.0)[0],
+        "leniency": module._solve({**noise, "leniency": noise["leniency"] + 1}, group, group, 1.0)[
+            0
+        ],
+        "appetite": module._solve({**noise, "appetite": noise["appetite"] + 1}, group, group, 1.0)[
+            0
+        ],
         "age": module._solve({**noise, "age": noise["age"] + 10}, group, group, 1.0)[0],
         "group": module._solve(noise, 1 - group, 1 - group, 1.0)[0],
     }
@@ -125,25 +137,39 @@ def test_the_graph_matches_the_equations(world):
     for root, other in shifted.items():
         moved = {c for c in columns if not base[c].equals(other[c])}
         assert moved == world.graph.descendants(root) & set(columns), root
-    assert world.knowledge.violations(world.graph.subgraph([n for n in world.graph.names if n != "appetite"])) == []
+    assert (
+        world.knowledge.violations(
+            world.graph.subgraph([n for n in world.graph.names if n != "appetite"])
+        )
+        == []
+    )
 
 
 def test_chances_read_their_parents_only(world):
     """Moving one argument of the equations moves exactly the chances whose parents hold it."""
-    names = {"seen": "group", "employed": "employed", "wealth": "income", "history": "history", "demand": "asked"}
+    names = {
+        "seen": "group",
+        "employed": "employed",
+        "wealth": "income",
+        "history": "history",
+        "demand": "asked",
+    }
     size = 50
     rng = np.random.default_rng(0)
     start = {name: rng.standard_normal(size) for name in names}
     noise = {name: rng.standard_normal(size) for name in ("leniency", "appetite")}
     base = module._chances(noise, **start, appetite=1.0)
     for name, node in [*names.items(), ("leniency", "leniency"), ("appetite", "appetite")]:
-        other_noise, other = dict(noise), dict(start)
+        other_noise = dict(noise)
+        other = dict(start)
         (other_noise if name in noise else other)[name] = rng.standard_normal(size)
         found = module._chances(other_noise, **other, appetite=1.0)
         for decision, child in (("approve", "approved"), ("high", "high")):
             changed = bool((getattr(base, decision) != getattr(found, decision)).any())
             assert changed == (node in world.graph.parents(child)), (node, child)
-        assert bool((base.default[0] != found.default[0]).any()) == (node in world.graph.parents("default")), node
+        assert bool((base.default[0] != found.default[0]).any()) == (
+            node in world.graph.parents("default")
+        ), node
         assert bool((base.use != found.use).any()) == (node in world.graph.parents("profit")), node
 
 
@@ -151,14 +177,18 @@ def test_the_limit_s_effect_is_refused_without_the_appetite_and_leniency_is_its_
     with pytest.raises(NotIdentifiableError, match="appetite"):
         identify(world.graph, "high", "default", hidden=world.hidden)
     name, given = find_instrument(world.graph, "high", "default", hidden=world.hidden)
-    assert (name, set(given)) == ("leniency", {"approved", "employed", "income", "history", "asked"})
+    assert (name, set(given)) == (
+        "leniency",
+        {"approved", "employed", "income", "history", "asked"},
+    )
     assert identify(world.graph, "approved", "profit", hidden=world.hidden).strategy == "back-door"
     with pytest.raises(ValueError, match="both a direct effect and a hidden common cause"):
         world.graph.latent_projection(world.hidden)
 
 
 def test_leniency_moves_the_decisions_and_nothing_else(world):
-    f, t = world.frame, world.truth
+    f = world.frame
+    t = world.truth
     bound = 4 / np.sqrt(len(f))
     for column in (*FEATURES, "group"):
         assert abs(np.corrcoef(f["leniency"], f[column])[0, 1]) < bound
@@ -187,7 +217,7 @@ def test_the_strength_of_the_appetite_changes_the_limit_alone():
     assert links[1] > 0.5 > 0.2 > abs(links[0])
 
 
-# ---- the other group ----------------------------------------------------------------------------------------------
+# ---- the other group -----------------------------------------------------------------------------
 
 
 def test_no_flip_gives_the_log_back(world):
@@ -199,14 +229,16 @@ def test_the_direct_path_moves_what_the_officer_does_and_nothing_before(world):
     pd.testing.assert_frame_equal(other[FEATURES], world.frame[FEATURES])
     assert (other["group"] == 1 - world.frame["group"]).all()
     first = world.frame["group"] == 1
-    assert (other["approved"] >= world.frame["approved"])[first].all()  # officers are harder on group 1
+    # officers are harder on group 1
+    assert (other["approved"] >= world.frame["approved"])[first].all()
     assert (other["approved"] <= world.frame["approved"])[~first].all()
     assert (other["approved"] != world.frame["approved"]).mean() > 0.05
 
 
 def test_the_path_through_income_leaves_age_and_makes_group_1_poorer(world):
     other = world.counterfactual(lived=True)
-    f, first = world.frame, world.frame["group"] == 1
+    f = world.frame
+    first = world.frame["group"] == 1
     assert other["group"].equals(f["group"])
     assert other["age"].equals(f["age"])
     assert (other["income"] > f["income"])[first].all()
@@ -217,15 +249,18 @@ def test_the_path_through_income_leaves_age_and_makes_group_1_poorer(world):
 def test_a_flip_of_both_gives_one_group_the_other_s_approvals(world):
     total = world.counterfactual(seen=True, lived=True)
     step = world.counterfactual(seen=True)
-    assert (total["approved"] != world.frame["approved"]).mean() > (step["approved"] != world.frame["approved"]).mean()
-    # the counterfactual population of group 0 made group 1 has group 1's approval rate: the group is drawn at random
+    assert (total["approved"] != world.frame["approved"]).mean() > (
+        step["approved"] != world.frame["approved"]
+    ).mean()
+    # the counterfactual population of group 0 made group 1 has group 1's approval rate: the group
+    # is drawn at random
     as_one = np.where(world.frame["group"] == 1, world.frame["propensity"], total["propensity"])
     first = (world.frame["group"] == 1).to_numpy()
     error = as_one.std() * np.sqrt(1 / first.sum() + 1 / (~first).sum())
     assert abs(as_one[first].mean() - as_one[~first].mean()) < 4 * error
 
 
-# ---- by hand ------------------------------------------------------------------------------------------------------
+# ---- by hand -------------------------------------------------------------------------------------
 
 
 def test_the_world_stays_the_same(fingerprint):
@@ -235,7 +270,13 @@ def test_the_world_stays_the_same(fingerprint):
         fingerprint(small.frame), fingerprint(small.truth), fingerprint(small.counterfactual(seen=True)),
         fingerprint(small.counterfactual(lived=True)), fingerprint(loans(200).frame),
     ]  # fmt: skip
-    expected = [93.3916638113026, 0.4844052121373499, 93.23773340516337, 88.6160901313796, 111.3163437108973]
+    expected = [
+        93.3916638113026,
+        0.4844052121373499,
+        93.23773340516337,
+        88.6160901313796,
+        111.3163437108973,
+    ]
     assert found == pytest.approx(expected, rel=1e-8)
 
 
@@ -269,4 +310,6 @@ def test_the_equations_by_hand():
     assert found.default[0] == pytest.approx(s(risk))
     assert found.default[1] == pytest.approx(s(risk + 0.3))
     assert found.use == pytest.approx(s([0.2 + 0.16 - 0.32, 0.2 + 0.56 + 0.48]))
-    assert module._profit(15.0, 0.4, np.array([0, 1])).tolist() == pytest.approx([6 * 0.15 - 0.05, -6 * 0.45 - 0.05])
+    assert module._profit(15.0, 0.4, np.array([0, 1])).tolist() == pytest.approx(
+        [6 * 0.15 - 0.05, -6 * 0.45 - 0.05]
+    )

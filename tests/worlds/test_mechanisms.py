@@ -28,8 +28,12 @@ NOISES = {
 
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_mechanisms_stay_the_same(name, fingerprint):
-    """Computed once: what changes a number changes what the published weights were trained and tested on."""
-    signal = MECHANISMS[name](np.random.default_rng(1), np.random.default_rng(0).normal(size=(40, 3)))
+    """Computed once: what changes a number changes what the published weights were trained and
+    tested on.
+    """
+    signal = MECHANISMS[name](
+        np.random.default_rng(1), np.random.default_rng(0).normal(size=(40, 3))
+    )
     assert signal.shape == (40,)
     assert fingerprint(signal) == pytest.approx(STAYS[name], rel=1e-8)
 
@@ -49,7 +53,8 @@ def test_a_constant_is_scaled_to_0_and_columns_by_themselves():
 
 def test_bends_by_hand():
     u = np.array([-2.0, -0.5, 0.3, 1.5])
-    size, sign = np.abs(u), np.sign(u)
+    size = np.abs(u)
+    sign = np.sign(u)
     expected = [
         sign * size**1.8,
         np.exp(0.7 * u),
@@ -64,7 +69,8 @@ def test_bends_by_hand():
 
 
 def test_what_is_bent_is_scaled_and_clipped_before():
-    values = np.concatenate([np.zeros(99), [100.0]])  # the last stands 9.95 deviations above the mean
+    # the last stands 9.95 deviations above the mean
+    values = np.concatenate([np.zeros(99), [100.0]])
     for seed in range(8):
         bend = _INCREASING[np.random.default_rng(seed).integers(6)]
         found = transformed(values, np.random.default_rng(seed))
@@ -82,12 +88,17 @@ def test_simple_mechanisms_by_hand():
     assert MECHANISMS["linear"](np.random.default_rng(5), x) == pytest.approx(x @ weights(rng))
     rng = np.random.default_rng(5)
     shift = rng.uniform(-0.6, 0.6, 2)
-    assert MECHANISMS["quadratic"](np.random.default_rng(5), x) == pytest.approx((x + shift) ** 2 @ weights(rng))
+    assert MECHANISMS["quadratic"](np.random.default_rng(5), x) == pytest.approx(
+        (x + shift) ** 2 @ weights(rng)
+    )
     rng = np.random.default_rng(5)
-    steep, shift = rng.uniform(0.8, 3, 2), rng.uniform(-1, 1, 2)
+    steep = rng.uniform(0.8, 3, 2)
+    shift = rng.uniform(-1, 1, 2)
     curves = expit(steep * (x - shift))
     curves = (curves - curves.mean(axis=0)) / curves.std(axis=0)
-    assert MECHANISMS["sigmoid"](np.random.default_rng(5), x) == pytest.approx(curves @ weights(rng))
+    assert MECHANISMS["sigmoid"](np.random.default_rng(5), x) == pytest.approx(
+        curves @ weights(rng)
+    )
 
 
 def test_an_interaction_needs_two_parents():
@@ -95,4 +106,6 @@ def test_an_interaction_needs_two_parents():
     found = MECHANISMS["interactions"](np.random.default_rng(5), x)
     rng = np.random.default_rng(5)
     sign = np.sign(rng.uniform(0.5, 1.5, 1) * rng.choice([-1, 1], 1))
-    assert found == pytest.approx(sign * (x[:, 0] - x[:, 0].mean()) / x[:, 0].std() + 0.7 * x[:, 0] ** 2)
+    assert found == pytest.approx(
+        sign * (x[:, 0] - x[:, 0].mean()) / x[:, 0].std() + 0.7 * x[:, 0] ** 2
+    )

@@ -12,7 +12,8 @@ from causal_lib.worlds.online_shop import _distinct, shop
 
 
 def _close(draws, probabilities):
-    draws, probabilities = np.asarray(draws, dtype=float), np.asarray(probabilities, dtype=float)
+    draws = np.asarray(draws, dtype=float)
+    probabilities = np.asarray(probabilities, dtype=float)
     error = np.sqrt((probabilities * (1 - probabilities)).sum()) / len(draws)
     assert abs(draws.mean() - probabilities.mean()) < 4 * error
 
@@ -25,7 +26,10 @@ def _digest(world):
 def test_same_seed_same_bytes():
     small = {"n_users": 60, "n_items": 20, "days": 3}
     assert _digest(shop(**small, seed=5)) == _digest(shop(**small, seed=5))
-    assert all(a != b for a, b in zip(_digest(shop(**small, seed=5)), _digest(shop(**small, seed=6)), strict=True))
+    assert all(
+        a != b
+        for a, b in zip(_digest(shop(**small, seed=5)), _digest(shop(**small, seed=6)), strict=True)
+    )
 
 
 def test_rows_are_distinct_candidates(world):
@@ -50,7 +54,8 @@ def test_propensity_depends_on_the_graphs_parents_only(world, log):
 
 
 def test_realised_outcomes_follow_the_potential_ones(world):
-    c, t = world.candidates, world.truth
+    c = world.candidates
+    t = world.truth
     shown = c["exposed"] == 1
     _close(c["purchased"][shown], t["purchase_if_exposed"][shown])
     _close(c["purchased"][~shown], t["purchase_if_not"][~shown])
@@ -68,7 +73,9 @@ def test_positions_of_a_visit_are_one_to_the_number_shown(world):
     assert (ranks["nunique"] == ranks["size"]).all()
 
 
-def test_weighting_by_the_logged_propensity_gives_the_true_effect_and_the_naive_difference_does_not(world):
+def test_weighting_by_the_logged_propensity_gives_the_true_effect_and_the_naive_difference_does_not(
+    world,
+):
     c = world.candidates
     weight = np.where(c["exposed"] == 1, 1 / c["propensity"], -1 / (1 - c["propensity"]))
     score = weight * c["purchased"]
@@ -94,7 +101,8 @@ def test_out_of_stock_is_never_bought(world, log):
 
 
 def test_ratings_are_missing_not_at_random(world):
-    c, t = world.candidates, world.truth
+    c = world.candidates
+    t = world.truth
     bought = c["purchased"] == 1
     _close(c["rating"][bought].notna(), t["rating_propensity"][bought])
     assert c["rating"][~bought].isna().all()
@@ -118,7 +126,8 @@ def test_raw_has_the_announced_dirt(world, log):
 
 
 def test_tables_hold_the_log(world):
-    tables, c = world.tables(), world.candidates
+    tables = world.tables()
+    c = world.candidates
     assert len(tables["impressions"]) == c["exposed"].sum()
     assert len(tables["purchases"]) == c["purchased"].sum()
     assert len(tables["ratings"]) == c["rating"].notna().sum()
@@ -178,7 +187,9 @@ def test_the_world_stays_the_same(fingerprint):
 
 
 def test_the_equations_of_click_and_purchase_by_hand(world):
-    """One user aged 25-34 and three items of the home, the second without stock, the third dearer and of less quality."""
+    """One user aged 25-34 and three items of the home, the second without stock, the third dearer
+    and of less quality.
+    """
     users = world.users.iloc[:1].assign(
         age_band=pd.Categorical(["25-34"], world.users["age_band"].cat.categories, ordered=True),
         activity=0.5,
@@ -193,8 +204,13 @@ def test_the_equations_of_click_and_purchase_by_hand(world):
     )
     found = replace(world, users=users, items=items).potential_outcomes(0, np.arange(3), position=4)
     s = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
-    # burden: 0.4 * 2 + 0.3 * 0.5 + 0.5 * 2 * 0.5 for a price of half a unit, 0.8 + 0.3 + 1 for one; no taste for the home at 25-34
-    clicks = [s(-0.7 + 0.7 - 1.45) * 4**-0.7, s(-0.7 + 0.7 - 1.45) * 4**-0.7, s(-0.7 - 0.35 - 2.1) * 4**-0.7]
+    # burden: 0.4 * 2 + 0.3 * 0.5 + 0.5 * 2 * 0.5 for a price of half a unit, 0.8 + 0.3 + 1 for one;
+    # no taste for the home at 25-34
+    clicks = [
+        s(-0.7 + 0.7 - 1.45) * 4**-0.7,
+        s(-0.7 + 0.7 - 1.45) * 4**-0.7,
+        s(-0.7 - 0.35 - 2.1) * 4**-0.7,
+    ]
     buys = [s(-1.5 + 0.5 - 1.45), 0, s(-1.5 - 0.25 - 2.1)]
     organic = [s(-3.4 + 0.5 + 0.26 - 0.15), 0, s(-3.4 + 0.5 - 1.3 - 0.3)]
     for row, (click, buy, alone) in enumerate(zip(clicks, buys, organic, strict=True)):
@@ -205,12 +221,18 @@ def test_the_equations_of_click_and_purchase_by_hand(world):
 
 
 def test_tables_hold_prices_and_positions_by_hand(world):
-    tables, c = world.tables(), world.candidates
+    tables = world.tables()
+    c = world.candidates
     bought = c[c["purchased"] == 1]
-    assert tables["purchases"]["price"].tolist() == world.items["price"].iloc[bought["item_id"]].tolist()
+    assert (
+        tables["purchases"]["price"].tolist()
+        == world.items["price"].iloc[bought["item_id"]].tolist()
+    )
     assert tables["purchases"]["exposed"].tolist() == bought["exposed"].tolist()
     shown = c[c["exposed"] == 1]
     for column in ("propensity", "position", "clicked"):
         assert tables["impressions"][column].tolist() == shown[column].tolist()
     assert tables["ratings"]["rating"].tolist() == c["rating"].dropna().tolist()
-    assert world.ate == pytest.approx((world.truth["purchase_if_exposed"] - world.truth["purchase_if_not"]).mean())
+    assert world.ate == pytest.approx(
+        (world.truth["purchase_if_exposed"] - world.truth["purchase_if_not"]).mean()
+    )

@@ -55,8 +55,12 @@ def test_change_and_shock_come_on_their_days_to_their_topics(world):
     daily = world.daily.merge(world.topics.drop(columns="interest"), on="topic")
     boosted = (daily["favoured"] == 1) & (daily["day"] >= world.change_day)
     assert (daily["boosted"] == boosted).all()
-    assert ((daily["news"] > 0) == ((daily["in_the_news"] == 1) & (daily["day"] >= world.shock_day))).all()
-    assert (daily.loc[(daily["in_the_news"] == 1) & (daily["day"] == world.shock_day), "news"] == 1).all()
+    assert (
+        (daily["news"] > 0) == ((daily["in_the_news"] == 1) & (daily["day"] >= world.shock_day))
+    ).all()
+    assert (
+        daily.loc[(daily["in_the_news"] == 1) & (daily["day"] == world.shock_day), "news"] == 1
+    ).all()
     assert (f.forum(**SMALL, shock=0).daily["news"] == 0).all()
 
 
@@ -76,11 +80,18 @@ def test_graph_and_knowledge_agree_with_the_equations(world):
         "posts": lambda v: f.expected_posts(v["interest"], v["news"], v["comments[t-1]"]),
         "comments": lambda v: f.expected_comments(v["exposure"], v["posts"], v["news"]),
         "sentiment": lambda v: f.expected_sentiment(
-            0.0, f.mood_loading(v["interest"], 1.0), v["mood"], v["news"], v["comments"], v["sentiment[t-1]"]
+            0.0,
+            f.mood_loading(v["interest"], 1.0),
+            v["mood"],
+            v["news"],
+            v["comments"],
+            v["sentiment[t-1]"],
         ),
     }
     for effect, equation in equations.items():
-        parents = {p if p.endswith("[t-1]") or p == "interest" else f"{p}[t]" for p in f.EDGES[effect]}
+        parents = {
+            p if p.endswith("[t-1]") or p == "interest" else f"{p}[t]" for p in f.EDGES[effect]
+        }
         assert world.graph.parents(f"{effect}[t]") == parents
         for name in usual:  # every edge is at work, and no other (the mood acts where it is not 0)
             start = usual | ({"mood": -1.0} if name == "interest" else {})
@@ -100,7 +111,14 @@ def test_the_log_follows_its_equations(world):
     mean = scale * f.expected_comments(today["exposure"], today["posts"] / scale, today["news"])
     _centred((today["comments"] - mean) / np.sqrt(mean))
     loading = f.mood_loading(today["interest"], 1.0)
-    rest = (0.0, loading, today["mood"], today["news"], today["comments"] / scale, before["sentiment"])
+    rest = (
+        0.0,
+        loading,
+        today["mood"],
+        today["news"],
+        today["comments"] / scale,
+        before["sentiment"],
+    )
     left = today["sentiment"] - f.expected_sentiment(*rest)  # half the topic's tone and noise
     within = left - left.groupby(today["topic"]).transform("mean")
     assert within.std() == pytest.approx(0.08, rel=4 / np.sqrt(2 * len(within)))
@@ -109,7 +127,8 @@ def test_the_log_follows_its_equations(world):
 
 
 def test_potential_outcomes_differ_where_something_was_changed_only(world):
-    daily, truth = world.daily, world.truth
+    daily = world.daily
+    truth = world.truth
     untouched = daily["boosted"] == 0
     for name in ("exposure", "comments", "sentiment"):
         assert (daily[name] == truth[f"{name}_if_unchanged"])[untouched].all()
@@ -119,7 +138,8 @@ def test_potential_outcomes_differ_where_something_was_changed_only(world):
     assert world.effect == pytest.approx(gap.mean(), rel=1e-9)
     assert world.effect < 0
     assert world.shock_effect < 0
-    # ten days after the change the effect is where the equations come to rest: -0.1 / (1 - 0.5) a unit of log comments
+    # ten days after the change the effect is where the equations come to rest: -0.1 / (1 - 0.5) a
+    # unit of log comments
     late = ~untouched & (daily["day"] >= world.change_day + 10)
     heat = np.log(daily["comments"] / truth["comments_if_unchanged"])[late]
     assert (gap[late]).mean() == pytest.approx(-0.2 * heat.mean(), rel=0.05)
@@ -134,13 +154,16 @@ def test_selection_decides_who_is_favoured():
         for selection in (1, 0)
     )
     _centred(by_lot)
-    assert min(np.mean(chosen), np.mean(chosen) - np.mean(by_lot)) > 4 * np.std(chosen) / np.sqrt(30)
+    assert min(np.mean(chosen), np.mean(chosen) - np.mean(by_lot)) > 4 * np.std(chosen) / np.sqrt(
+        30
+    )
 
 
 def test_it_says_what_it_is():
     text = repr(f.forum(**SMALL, seed=3))
     assert text.startswith(
-        "Forum of 500 users, 8 topics (2 favoured from day 20, 4 in the news from day 14), 40 days; "
+        "Forum of 500 users, 8 topics (2 favoured from day 20, 4 in the news from day 14), 40 "
+        "days; "
     )
     assert "news none" in repr(f.forum(**SMALL, shock=0))
 
@@ -168,7 +191,13 @@ def test_the_world_stays_the_same(fingerprint):
         fingerprint(small.users, small.topics), fingerprint(small.daily), fingerprint(small.truth), small.effect,
         small.shock_effect,
     ]  # fmt: skip
-    expected = [154.3382156961764, 31.03535442176429, 4.7571580861631615, -0.18230052648609102, -0.13602577856289186]
+    expected = [
+        154.3382156961764,
+        31.03535442176429,
+        4.7571580861631615,
+        -0.18230052648609102,
+        -0.13602577856289186,
+    ]
     assert found == pytest.approx(expected, rel=1e-8)
     plain = f.forum(200, 8, 40)
     assert fingerprint(plain.daily, plain.truth) == pytest.approx(30.571196511518817, rel=1e-8)
@@ -176,13 +205,18 @@ def test_the_world_stays_the_same(fingerprint):
 
 def test_the_equations_by_hand():
     s = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
-    usual, e = np.exp(-3.9) - 1e-4, np.exp(1.0)  # comments a head at which there is no heat
+    usual = np.exp(-3.9) - 1e-4
+    e = np.exp(1.0)  # comments a head at which there is no heat
     assert f.expected_exposure(0.6, 1, usual) == pytest.approx(s(-1.8 + 0.3 + 0.9))
     assert f.expected_exposure(0.0, 0, e * (usual + 1e-4) - 1e-4) == pytest.approx(s(-1.8 + 0.3))
     assert f.expected_posts(1.0, 0.5, usual) == pytest.approx(0.004 * np.exp(0.5 + 0.4))
-    assert f.expected_posts(0.0, 0.0, e * (usual + 1e-4) - 1e-4) == pytest.approx(0.004 * np.exp(0.2))
+    assert f.expected_posts(0.0, 0.0, e * (usual + 1e-4) - 1e-4) == pytest.approx(
+        0.004 * np.exp(0.2)
+    )
     assert f.expected_comments(0.3, 0.004 - 1e-4, 1.0) == pytest.approx(0.3 * s(-2.0 + 0.5))
     assert f.expected_comments(0.3, 0.004 * e - 1e-4, 0.0) == pytest.approx(0.3 * s(-2.0 + 0.2))
-    assert f.expected_sentiment(0.4, 0.08, -1.5, 0.5, usual, 0.6) == pytest.approx(0.2 - 0.1 - 0.12 + 0.3)
+    assert f.expected_sentiment(0.4, 0.08, -1.5, 0.5, usual, 0.6) == pytest.approx(
+        0.2 - 0.1 - 0.12 + 0.3
+    )
     assert f.expected_sentiment(0, 0, 0, 0, e * (usual + 1e-4) - 1e-4, 0) == pytest.approx(-0.1)
     assert f.mood_loading(2.0, 0.5) == pytest.approx(0.05 + 0.03)

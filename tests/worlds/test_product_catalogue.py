@@ -1,4 +1,6 @@
-"""The catalogue's truth against what was drawn from it; bounds are 4 standard errors unless said otherwise."""
+"""The catalogue's truth against what was drawn from it; bounds are 4 standard errors unless said
+otherwise.
+"""
 
 import numpy as np
 import pandas as pd
@@ -18,21 +20,31 @@ def worlds():
 
 
 def _close(draws, chances):
-    draws, chances = np.asarray(draws, dtype=float), np.asarray(chances, dtype=float)
+    draws = np.asarray(draws, dtype=float)
+    chances = np.asarray(chances, dtype=float)
     assert abs((draws - chances).mean()) < 4 * np.sqrt((chances * (1 - chances)).sum()) / len(draws)
 
 
 def _digest(world):
-    frames = [pd.util.hash_pandas_object(frame, index=False).sum() for frame in (world.frame, world.truth)]
-    return [*frames, hash(tuple(world.texts)), hash(world.images.tobytes()), hash(world.audio.tobytes())]
+    frames = [
+        pd.util.hash_pandas_object(frame, index=False).sum() for frame in (world.frame, world.truth)
+    ]
+    return [
+        *frames,
+        hash(tuple(world.texts)),
+        hash(world.images.tobytes()),
+        hash(world.audio.tobytes()),
+    ]
 
 
-# ---- bytes, sizes and wrong inputs --------------------------------------------------------------------------------
+# ---- bytes, sizes and wrong inputs ---------------------------------------------------------------
 
 
 def test_same_seed_same_bytes():
     assert _digest(catalogue(60, 5)) == _digest(catalogue(60, 5))
-    assert all(a != b for a, b in zip(_digest(catalogue(60, 5)), _digest(catalogue(60, 6)), strict=True))
+    assert all(
+        a != b for a, b in zip(_digest(catalogue(60, 5)), _digest(catalogue(60, 6)), strict=True)
+    )
 
 
 def test_worlds_of_one_seed_have_the_same_items():
@@ -76,11 +88,16 @@ def test_pictures_of_unknown_digits_are_refused():
         pictures(np.array([-1, 0, 1797]), np.random.default_rng(0))
 
 
-# ---- what an item looks, reads and sounds like --------------------------------------------------------------------
+# ---- what an item looks, reads and sounds like ---------------------------------------------------
 
 
 def test_praise_is_words_of_praise_less_words_of_complaint():
-    texts = ["I love it, perfect", "too small; I returned it", "a dress", "LOVE it but it is huge and lovely"]
+    texts = [
+        "I love it, perfect",
+        "too small; I returned it",
+        "a dress",
+        "LOVE it but it is huge and lovely",
+    ]
     world = catalogue(4, texts=texts)
     balance = {texts[0]: 2, texts[1]: -2, texts[2]: 0, texts[3]: 0}
     expected = np.array([balance[text] for text in world.texts]) / np.sqrt(2)  # mean 0, variance 2
@@ -93,7 +110,8 @@ def test_texts_that_all_say_the_same_have_no_praise():
 
 
 def test_a_picture_is_a_digit_somewhere_before_a_piece_of_a_photograph():
-    digits, photographs = load_digits().images / 16, module._photographs()
+    digits = load_digits().images / 16
+    photographs = module._photographs()
     picture = pictures(np.array([1000]), np.random.default_rng(0))[0]
     found = []
     for top in range(SIDE - 7):
@@ -111,12 +129,16 @@ def test_a_picture_is_a_digit_somewhere_before_a_piece_of_a_photograph():
 
 def test_number_is_the_digit_and_no_item_shows_one_that_is_left_to_learn_from(monkeypatch):
     asked = []
-    monkeypatch.setattr(module, "pictures", lambda digits, rng: asked.append(digits) or pictures(digits, rng))
+    monkeypatch.setattr(
+        module, "pictures", lambda digits, rng: asked.append(digits) or pictures(digits, rng)
+    )
     world = catalogue(3000, 1)
     (digits,) = asked
     assert digits.min() >= 897
     assert digits.max() <= 1796
-    np.testing.assert_allclose(world.truth["number"] * np.sqrt(8.25) + 4.5, load_digits().target[digits], atol=1e-12)
+    np.testing.assert_allclose(
+        world.truth["number"] * np.sqrt(8.25) + 4.5, load_digits().target[digits], atol=1e-12
+    )
 
 
 def test_brightness_is_the_slope_of_the_harmonics():
@@ -126,9 +148,11 @@ def test_brightness_is_the_slope_of_the_harmonics():
     long = np.abs(np.fft.rfft(waves * np.hanning(waves.shape[1]), 1 << 16)) ** 2
     hertz = np.fft.rfftfreq(1 << 16, 1 / RATE)
     for row, bright in zip(long, brightness, strict=True):
-        low = (hertz > 130) & (hertz < 310)  # the pitch lies between 150 and 300, and no harmonic is louder
+        # the pitch lies between 150 and 300, and no harmonic is louder
+        low = (hertz > 130) & (hertz < 310)
         pitch = hertz[low][row[low].argmax()]
-        # tremolo puts a part of the power at up to 12 hertz on either side: the band of +-40 holds all of it
+        # tremolo puts a part of the power at up to 12 hertz on either side: the band of +-40 holds
+        # all of it
         power = [row[np.abs(hertz - h * pitch) < 40].sum() for h in (1, 2, 3)]
         slope = np.polyfit(np.log([1, 2, 3]), 0.5 * np.log(power), 1)[0]
         assert slope == pytest.approx(-(1.5 - bright / 2), abs=0.05)
@@ -139,12 +163,13 @@ def test_jingles_are_equally_loud_but_for_tremolo_and_noise():
     assert abs(np.corrcoef(np.linspace(-2, 2, 400), loud)[0, 1]) < 4 / np.sqrt(400)
 
 
-# ---- truth ---------------------------------------------------------------------------------------------------------
+# ---- truth ---------------------------------------------------------------------------------------
 
 
 @each
 def test_what_happens_has_the_chances_of_the_truth(worlds, visible_in):
-    world, t = worlds[visible_in], worlds[visible_in].truth
+    world = worlds[visible_in]
+    t = worlds[visible_in].truth
     _close(world.frame["exposed"], t["propensity"])
     for arm in ("exposed", "not"):
         _close(t[f"purchase_if_{arm}"], t[f"chance_if_{arm}"])
@@ -155,11 +180,14 @@ def test_what_happens_has_the_chances_of_the_truth(worlds, visible_in):
 
 @each
 def test_the_mean_of_the_potential_outcomes_is_the_declared_effect(worlds, visible_in):
-    world, t = worlds[visible_in], worlds[visible_in].truth
+    world = worlds[visible_in]
+    t = worlds[visible_in].truth
     gain = t["purchase_if_exposed"] - t["purchase_if_not"]
     assert (gain >= 0).all()  # they share their chance
     assert abs(gain.mean() - world.ate) < 4 * gain.std() / np.sqrt(len(gain))
-    assert world.ate == pytest.approx((t["chance_if_exposed"] - t["chance_if_not"]).mean(), rel=1e-12)
+    assert world.ate == pytest.approx(
+        (t["chance_if_exposed"] - t["chance_if_not"]).mean(), rel=1e-12
+    )
     assert 0.05 < world.ate < 0.3
 
 
@@ -167,7 +195,8 @@ def test_the_mean_of_the_potential_outcomes_is_the_declared_effect(worlds, visib
 def test_chances_are_those_of_the_equations(worlds, visible_in):
     """Written anew: log-odds are linear in the causes that the roles name, and in nothing else."""
     world = worlds[visible_in]
-    t, price = world.truth, world.frame["price"]
+    t = world.truth
+    price = world.frame["price"]
     logit = lambda p: np.log(p / (1 - p))  # noqa: E731
     np.testing.assert_allclose(
         logit(t["propensity"]), 0.8 * t[world.confounder] + 0.6 * t[world.on_exposure], atol=1e-9
@@ -191,13 +220,22 @@ def test_the_graph_asks_for_the_confounder_alone(worlds, visible_in):
     assert world.graph.kind == "DAG"
     assert world.knowledge.violations(world.graph) == []
     assert world.graph.parents("exposed") == {world.confounder, world.on_exposure}
-    assert world.graph.parents("purchased") == {world.confounder, world.on_purchase, "price", "exposed"}
-    backdoor = identify(world.graph, "exposed", "purchased", hidden=[world.on_exposure, world.on_purchase])
+    assert world.graph.parents("purchased") == {
+        world.confounder,
+        world.on_purchase,
+        "price",
+        "exposed",
+    }
+    backdoor = identify(
+        world.graph, "exposed", "purchased", hidden=[world.on_exposure, world.on_purchase]
+    )
     assert world.confounder in backdoor.adjustment
 
 
 def test_qualities_are_independent_and_standardised(worlds):
-    qualities = worlds["text"].truth[[*QUALITIES.values()]].assign(price=worlds["text"].frame["price"])
+    qualities = (
+        worlds["text"].truth[[*QUALITIES.values()]].assign(price=worlds["text"].frame["price"])
+    )
     n = len(qualities)
     assert (qualities.mean().abs() < 4 / np.sqrt(n)).all()
     assert (abs(qualities.var() - 1) < 0.1).all()
@@ -205,7 +243,7 @@ def test_qualities_are_independent_and_standardised(worlds):
     assert np.abs(off).max() < 4 / np.sqrt(n)
 
 
-# ---- what confounds, and where it is seen -------------------------------------------------------------------------
+# ---- what confounds, and where it is seen --------------------------------------------------------
 
 
 @each
@@ -243,7 +281,9 @@ def test_again_draws_the_same_items_anew(worlds, visible_in):
     assert not other["exposed"].equals(world.frame["exposed"])
     assert other.dtypes.equals(world.frame.dtypes)
     _close(other["exposed"], world.truth["propensity"])
-    chance = np.where(other["exposed"] == 1, world.truth["chance_if_exposed"], world.truth["chance_if_not"])
+    chance = np.where(
+        other["exposed"] == 1, world.truth["chance_if_exposed"], world.truth["chance_if_not"]
+    )
     _close(other["purchased"], chance)
 
 
@@ -254,13 +294,17 @@ def test_again_is_unbiased_about_the_effect_given_the_truth():
     found = []
     for seed in range(200):
         frame = world.again(seed)
-        found.append((frame["purchased"] * (frame["exposed"] / p - (1 - frame["exposed"]) / (1 - p))).mean())
+        found.append(
+            (frame["purchased"] * (frame["exposed"] / p - (1 - frame["exposed"]) / (1 - p))).mean()
+        )
     assert abs(np.mean(found) - world.ate) < 4 * np.std(found) / np.sqrt(len(found))
 
 
 def test_it_tells_what_it_is(worlds):
     assert repr(worlds["image"]).startswith("Catalogue of 6,000 items, ")
-    assert "number confounds, visible in image only; true effect of exposure" in repr(worlds["image"])
+    assert "number confounds, visible in image only; true effect of exposure" in repr(
+        worlds["image"]
+    )
 
 
 def test_the_catalogue_stays_the_same(fingerprint):
@@ -270,7 +314,13 @@ def test_the_catalogue_stays_the_same(fingerprint):
         fingerprint(small.frame, small.truth), fingerprint(pd.DataFrame({"text": small.texts})), fingerprint(small.images),
         fingerprint(small.audio), fingerprint(small.again(9)),
     ]  # fmt: skip
-    expected = [2.616690350775873, 19.533037446522414, 29.620022120859822, 1.5944510602119808, 0.9914690508228245]
+    expected = [
+        2.616690350775873,
+        19.533037446522414,
+        29.620022120859822,
+        1.5944510602119808,
+        0.9914690508228245,
+    ]
     assert found == pytest.approx(expected, rel=1e-8)
 
 
@@ -279,7 +329,9 @@ def test_the_same_items_again_with_other_draws(worlds):
     other = world.again(77)
     assert other["price"].equals(world.frame["price"])
     _close(other["exposed"], world.truth["propensity"])
-    chance = np.where(other["exposed"] == 1, world.truth["chance_if_exposed"], world.truth["chance_if_not"])
+    chance = np.where(
+        other["exposed"] == 1, world.truth["chance_if_exposed"], world.truth["chance_if_not"]
+    )
     _close(other["purchased"], chance)
     assert not other["exposed"].equals(world.frame["exposed"])
     pd.testing.assert_frame_equal(world.again(world.seed), world.frame)

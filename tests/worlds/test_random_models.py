@@ -16,22 +16,31 @@ from causal_lib.worlds.random_models import NOISES, random_dag, sample_network, 
 DIAMOND = CausalGraph.from_edges("abcd", ["a -> b", "a -> c", "b -> d", "c -> d"])
 
 
-# ---- graphs ---------------------------------------------------------------------------------------------------
+# ---- graphs --------------------------------------------------------------------------------------
 
 
-@given(st.integers(5, 25), st.sampled_from(["er", "scale-free", "tiered"]), st.integers(1, 2), st.integers(0, 99))
+@given(
+    st.integers(5, 25),
+    st.sampled_from(["er", "scale-free", "tiered"]),
+    st.integers(1, 2),
+    st.integers(0, 99),
+)
 def test_random_graphs_are_dags_and_seeded(d, kind, degree, seed):
     graph = random_dag(d, kind=kind, degree=degree, seed=seed)
     assert graph.kind == "DAG"
     assert graph.names == tuple(f"x{i}" for i in range(d))
     assert graph == random_dag(d, kind=kind, degree=degree, seed=seed)
-    assert graph != random_dag(d, kind=kind, degree=degree, seed=seed + 1) or d < 7  # small graphs may coincide
+    # small graphs may coincide
+    assert graph != random_dag(d, kind=kind, degree=degree, seed=seed + 1) or d < 7
 
 
 @pytest.mark.parametrize(("kind", "degree"), [("er", 2), ("er", 3.5), ("tiered", 2)])
 def test_degree_is_the_expected_number_of_edges_per_variable(kind, degree):
-    d, graphs = 40, 60
-    edges = np.array([len(random_dag(d, kind=kind, degree=degree, seed=s).edges) for s in range(graphs)])
+    d = 40
+    graphs = 60
+    edges = np.array(
+        [len(random_dag(d, kind=kind, degree=degree, seed=s).edges) for s in range(graphs)]
+    )
     pairs = d * (d - 1) / 2
     chance = degree * d / pairs
     error = np.sqrt(pairs * chance * (1 - chance) / graphs)
@@ -48,7 +57,9 @@ def test_scale_free_graphs_have_bounded_parents_and_hubs():
     assert all(len(g.edges) == 2 * 98 for g in graphs)
     assert all(g.adjacency.sum(axis=0).max() == 2 for g in graphs)
     largest = [[g.skeleton.sum(axis=0).max() for g in graphs], []]
-    largest[1] = [random_dag(100, degree=1.96, seed=s).skeleton.sum(axis=0).max() for s in range(10)]
+    largest[1] = [
+        random_dag(100, degree=1.96, seed=s).skeleton.sum(axis=0).max() for s in range(10)
+    ]
     assert min(largest[0]) > max(largest[1])  # no Erdős-Rényi graph of as many edges has such a hub
 
 
@@ -58,17 +69,21 @@ def test_tiers_follow_the_causal_order():
     assert sorted(len(t) for t in tiers) == [5, 5, 6, 6]
     assert sorted(itertools.chain(*tiers)) == sorted(graph.names)
     simulation = simulate(graph, 10, seed=0)
-    for knowledge in (simulation.knowledge_of_tiers(), *map(simulation.knowledge_of_tiers, (1, 3, 22))):
+    for knowledge in (
+        simulation.knowledge_of_tiers(),
+        *map(simulation.knowledge_of_tiers, (1, 3, 22)),
+    ):
         assert knowledge.violations(graph) == []
     assert simulation.knowledge_of_tiers().tiers == tiers
     assert [len(t) for t in simulation.knowledge_of_tiers(3).tiers] == [8, 7, 7]
 
 
-# ---- data -----------------------------------------------------------------------------------------------------
+# ---- data ----------------------------------------------------------------------------------------
 
 
 def test_linear_gaussian_data_have_the_implied_covariance():
-    n, simulation = 100_000, simulate(random_dag(8, seed=1), 100_000, variances=(0.5, 2.0), seed=2)
+    n = 100_000
+    simulation = simulate(random_dag(8, seed=1), 100_000, variances=(0.5, 2.0), seed=2)
     total = np.linalg.inv(np.eye(8) - simulation.weights)
     implied = total.T @ np.diag(simulation.variances) @ total
     found = np.cov(simulation.frame.to_numpy().T)
@@ -83,7 +98,11 @@ def test_linear_gaussian_data_have_the_implied_covariance():
 @pytest.mark.parametrize("noise", NOISES)
 def test_noise_has_mean_nought_and_the_named_variance(noise):
     n = 200_000
-    draws = simulate(CausalGraph.from_edges("a"), n, noise=noise, variances=(4.0, 4.0), seed=5).frame["a"].to_numpy()
+    draws = (
+        simulate(CausalGraph.from_edges("a"), n, noise=noise, variances=(4.0, 4.0), seed=5)
+        .frame["a"]
+        .to_numpy()
+    )
     error = (draws**2).std() / np.sqrt(n)
     assert abs(draws.mean()) < 4 * 2 / np.sqrt(n)
     assert abs((draws**2).mean() - 4) < 4 * error
@@ -107,18 +126,24 @@ def test_frames_types_and_shares():
 @pytest.mark.parametrize("kinds", [None, "mixed"])
 def test_same_seed_same_frame(mechanism, kinds):
     def frame(seed):
-        return simulate(random_dag(9, seed=0), 50, mechanism=mechanism, kinds=kinds, hidden=2, seed=seed).frame
+        return simulate(
+            random_dag(9, seed=0), 50, mechanism=mechanism, kinds=kinds, hidden=2, seed=seed
+        ).frame
 
     pd.testing.assert_frame_equal(frame(1), frame(1))
     assert not frame(1).equals(frame(2))
 
 
 def test_mixed_data_have_the_reported_conditional_probabilities():
-    # Discrete parents, so every cell of (parents, child) has a probability that weights and intercepts state.
+    # Discrete parents, so every cell of (parents, child) has a probability that weights and
+    # intercepts state.
     kinds = {"a": "categorical", "b": "binary", "c": "categorical", "d": "binary"}
     simulation = simulate(DIAMOND, 100_000, kinds=kinds, seed=3)
-    frame, columns = simulation.frame, simulation.columns
-    encoded = pd.get_dummies(frame, columns=["a", "c"], prefix_sep="=", dtype=float)[list(columns)].astype(float)
+    frame = simulation.frame
+    columns = simulation.columns
+    encoded = pd.get_dummies(frame, columns=["a", "c"], prefix_sep="=", dtype=float)[
+        list(columns)
+    ].astype(float)
     for child in ("b", "c", "d"):
         block = [i for i, c in enumerate(columns) if c.split("=")[0] == child]
         logits = encoded.to_numpy() @ simulation.weights[:, block] + simulation.intercepts[block]
@@ -126,7 +151,8 @@ def test_mixed_data_have_the_reported_conditional_probabilities():
         expected = odds / odds.sum(axis=1, keepdims=True)
         levels = frame[child].cat.codes if child == "c" else frame[child].astype(int)
         parents = sorted(DIAMOND.parents(child))
-        statistic, freedom = 0.0, 0
+        statistic = 0.0
+        freedom = 0
         for _, rows in frame.groupby(parents, observed=True).indices.items():
             counts = np.bincount(levels.to_numpy()[rows], minlength=expected.shape[1])
             hoped = expected[rows].sum(axis=0)
@@ -138,7 +164,9 @@ def test_mixed_data_have_the_reported_conditional_probabilities():
 def test_mixed_data_with_numeric_parents_match_a_logistic_fit():
     graph = CausalGraph.from_edges("xyz", ["x -> z", "y -> z"])
     simulation = simulate(graph, 50_000, kinds={"z": "binary"}, seed=1)
-    fit = sm.Logit(simulation.frame["z"].astype(int), sm.add_constant(simulation.frame[["x", "y"]])).fit(disp=0)
+    fit = sm.Logit(
+        simulation.frame["z"].astype(int), sm.add_constant(simulation.frame[["x", "y"]])
+    ).fit(disp=0)
     stated = np.array([simulation.intercepts[2], *simulation.weights[:2, 2]])
     assert np.abs((fit.params.to_numpy() - stated) / fit.bse.to_numpy()).max() < 4
 
@@ -146,7 +174,9 @@ def test_mixed_data_with_numeric_parents_match_a_logistic_fit():
 def test_each_parents_term_has_the_drawn_size():
     kinds = {"a": "categorical", "b": "binary", "c": "numeric"}
     simulation = simulate(DIAMOND, 2000, kinds=kinds, weights=(0.8, 0.8), seed=6)
-    encoded = pd.get_dummies(simulation.frame, columns=["a"], prefix_sep="=", dtype=float)[list(simulation.columns)]
+    encoded = pd.get_dummies(simulation.frame, columns=["a"], prefix_sep="=", dtype=float)[
+        list(simulation.columns)
+    ]
     position = simulation.columns.index
     for parent, child in (("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")):
         block = [i for i, c in enumerate(simulation.columns) if c.split("=")[0] == parent]
@@ -161,7 +191,8 @@ def test_nonlinear_data_bend():
         simulation = simulate(graph, 2000, mechanism="nonlinear", seed=seed)
         assert simulation.weights is None
         assert simulation.intercepts is None
-        a, b = simulation.frame["a"], simulation.frame["b"]
+        a = simulation.frame["a"]
+        b = simulation.frame["b"]
         rss = [np.sum((b - np.polyval(np.polyfit(a, b, k), a)) ** 2) for k in (1, 3)]
         better.append(2000 * np.log(rss[0] / rss[1]) > 2 * np.log(2000) * 2)
         mean = np.sum((b - b.mean()) ** 2)
@@ -195,27 +226,57 @@ def test_large_simulations_and_few_rows():
 
 
 CASES = {
-    "kind of graph": (lambda: random_dag(5, kind="tree"), "'tree' of graph; known: er, scale-free, tiered"),
+    "kind of graph": (
+        lambda: random_dag(5, kind="tree"),
+        "'tree' of graph; known: er, scale-free, tiered",
+    ),
     "one variable": (lambda: random_dag(1), "d=1 variables cannot have degree=2.0"),
-    "too dense": (lambda: random_dag(4, degree=2), "d=4 variables cannot have degree=2 edges each; raise d"),
+    "too dense": (
+        lambda: random_dag(4, degree=2),
+        "d=4 variables cannot have degree=2 edges each; raise d",
+    ),
     "no edges": (lambda: random_dag(4, degree=0), "cannot have degree=0"),
-    "half a parent": (lambda: random_dag(9, kind="scale-free", degree=1.5), "whole number of parents"),
+    "half a parent": (
+        lambda: random_dag(9, kind="scale-free", degree=1.5),
+        "whole number of parents",
+    ),
     "too many tiers": (lambda: random_dag(6, kind="tiered", tiers=7), "tiers=7: give 1 to 6"),
     "cyclic graph": (
         lambda: simulate(CausalGraph.from_edges("ab", ["a -- b"]), 5),
         "a simulation needs a DAG; edge 'a -- b'",
     ),
-    "mechanism": (lambda: simulate(DIAMOND, 5, mechanism="cubic"), "unknown mechanism 'cubic'; known: linear"),
-    "noise": (lambda: simulate(DIAMOND, 5, noise="cauchy"), "unknown noise 'cauchy'; known: gaussian"),
-    "kinds": (lambda: simulate(DIAMOND, 5, kinds="discrete"), "unknown kinds='discrete'; give None, 'mixed'"),
-    "unknown variable": (lambda: simulate(DIAMOND, 5, kinds={"q": "binary"}), "no variable 'q'; variables: a, b"),
-    "unknown kind": (lambda: simulate(DIAMOND, 5, kinds={"a": "text"}), "unknown kind 'text' of 'a'"),
-    "weights": (lambda: simulate(DIAMOND, 5, weights=(2, 1)), r"weights=\(2, 1\): give \(low, high\)"),
+    "mechanism": (
+        lambda: simulate(DIAMOND, 5, mechanism="cubic"),
+        "unknown mechanism 'cubic'; known: linear",
+    ),
+    "noise": (
+        lambda: simulate(DIAMOND, 5, noise="cauchy"),
+        "unknown noise 'cauchy'; known: gaussian",
+    ),
+    "kinds": (
+        lambda: simulate(DIAMOND, 5, kinds="discrete"),
+        "unknown kinds='discrete'; give None, 'mixed'",
+    ),
+    "unknown variable": (
+        lambda: simulate(DIAMOND, 5, kinds={"q": "binary"}),
+        "no variable 'q'; variables: a, b",
+    ),
+    "unknown kind": (
+        lambda: simulate(DIAMOND, 5, kinds={"a": "text"}),
+        "unknown kind 'text' of 'a'",
+    ),
+    "weights": (
+        lambda: simulate(DIAMOND, 5, weights=(2, 1)),
+        r"weights=\(2, 1\): give \(low, high\)",
+    ),
     "variances": (lambda: simulate(DIAMOND, 5, variances=(0, 1)), r"variances=\(0, 1\)"),
     "no rows": (lambda: simulate(DIAMOND, 0), "n=0 rows; at least 1"),
     "too many confounders": (lambda: simulate(DIAMOND, 5, hidden=3), "hidden=3: only 2 pairs"),
     "no tiers": (lambda: simulate(DIAMOND, 5).knowledge_of_tiers(), "no tiers of its own; give k"),
-    "tiers of nothing": (lambda: simulate(DIAMOND, 5).knowledge_of_tiers(5), "k=5 tiers: give 1 to 4"),
+    "tiers of nothing": (
+        lambda: simulate(DIAMOND, 5).knowledge_of_tiers(5),
+        "k=5 tiers: give 1 to 4",
+    ),
 }
 
 
@@ -241,15 +302,18 @@ def test_rows_of_a_network_follow_its_tables():
     assert not frame.equals(sample_network(net, 20_000, seed=2))
 
 
-# ---- what stays the same ------------------------------------------------------------------------------------------
+# ---- what stays the same -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("er", 9.414255156075113), ("scale-free", 6.837321945832401), ("tiered", 9.414255156075113)]
+    ("kind", "expected"),
+    [("er", 9.414255156075113), ("scale-free", 6.837321945832401), ("tiered", 9.414255156075113)],
 )
 def test_random_graphs_stay_the_same(kind, expected, fingerprint):
     """Computed once: what changes a number changes every result that was made with these graphs."""
-    graphs = [random_dag(9, kind=kind, degree=2, seed=seed).adjacency.astype(float) for seed in range(5)]
+    graphs = [
+        random_dag(9, kind=kind, degree=2, seed=seed).adjacency.astype(float) for seed in range(5)
+    ]
     assert fingerprint(*graphs) == pytest.approx(expected, rel=1e-8)
 
 
@@ -276,7 +340,13 @@ def test_the_defaults_of_graphs_and_rows():
     assert graph == random_dag(12, kind="er", degree=2.0, seed=0)
     assert graph.info == {"kind": "er", "degree": 2.0}
     assert len(random_dag(12, kind="tiered").info["tiers"]) == 4
-    said = {"mechanism": "linear", "noise": "gaussian", "kinds": None, "hidden": 0, "weights": (0.5, 2.0)}
+    said = {
+        "mechanism": "linear",
+        "noise": "gaussian",
+        "kinds": None,
+        "hidden": 0,
+        "weights": (0.5, 2.0),
+    }
     one = simulate(graph, 20)
     other = simulate(graph, 20, **said, variances=(1.0, 1.0), seed=0)
     pd.testing.assert_frame_equal(one.frame, other.frame)

@@ -1,4 +1,6 @@
-"""Families of random models: the truth is the graph they were drawn from, and held-out families stay apart."""
+"""Families of random models: the truth is the graph they were drawn from, and held-out families
+stay apart.
+"""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +8,14 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from causal_lib.worlds.random_models import NOISES
-from causal_lib.worlds.random_tables import FAMILIES, HELD_OUT, TROUBLES, UNSEEN_NOISES, draw, some_knowledge
+from causal_lib.worlds.random_tables import (
+    FAMILIES,
+    HELD_OUT,
+    TROUBLES,
+    UNSEEN_NOISES,
+    draw,
+    some_knowledge,
+)
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, *HELD_OUT])
@@ -30,23 +39,35 @@ def test_held_out_families_use_a_mechanism_or_a_noise_that_no_other_has():
     assert not set(NOISES) & set(UNSEEN_NOISES)
 
 
-@pytest.mark.parametrize("family", ["additive nonlinear", "heteroscedastic", "quadratic", "tanh-GP", "mixed"])
+@pytest.mark.parametrize(
+    "family", ["additive nonlinear", "heteroscedastic", "quadratic", "tanh-GP", "mixed"]
+)
 def test_parents_tell_all_that_the_variables_before_tell(family):
-    """An oracle without any structure learning: boosted trees on the parents against trees on all predecessors."""
+    """An oracle without any structure learning: boosted trees on the parents against trees on all
+    predecessors.
+    """
     fits = []
     for seed in range(4):
         sample = draw(family, [4, seed], d=6, n=1500, degree=1.0)
-        frame = sample.frame.apply(lambda c: c.cat.codes if isinstance(c.dtype, pd.CategoricalDtype) else c).astype(
-            float
-        )
+        frame = sample.frame.apply(
+            lambda c: c.cat.codes if isinstance(c.dtype, pd.CategoricalDtype) else c
+        ).astype(float)
         for place, name in enumerate(sample.order):
             parents = sorted(sample.graph.parents(name))
             if parents and len(parents) < place:
-                models = [HistGradientBoostingRegressor(max_iter=40, random_state=0) for _ in range(2)]
+                models = [
+                    HistGradientBoostingRegressor(max_iter=40, random_state=0) for _ in range(2)
+                ]
                 columns = parents, list(sample.order[:place])
-                shares = [m.fit(frame[c][:1000], frame[name][:1000]) for m, c in zip(models, columns, strict=True)]
+                shares = [
+                    m.fit(frame[c][:1000], frame[name][:1000])
+                    for m, c in zip(models, columns, strict=True)
+                ]
                 fits.append(
-                    [m.score(frame[c][1000:], frame[name][1000:]) for m, c in zip(shares, columns, strict=True)]
+                    [
+                        m.score(frame[c][1000:], frame[name][1000:])
+                        for m, c in zip(shares, columns, strict=True)
+                    ]
                 )
     of_parents, of_all = np.mean(fits, axis=0)
     assert len(fits) >= 4
@@ -99,7 +120,9 @@ def test_some_knowledge_is_true():
 
 
 def test_unknown_families_and_troubles_are_named():
-    with pytest.raises(ValueError, match=r"unknown family 'cubic'; known: linear Gaussian, .*, unseen noises"):
+    with pytest.raises(
+        ValueError, match=r"unknown family 'cubic'; known: linear Gaussian, .*, unseen noises"
+    ):
         draw("cubic", 0)
     with pytest.raises(ValueError, match=r"unknown trouble 'noise'; known: hidden causes, "):
         draw("mixed", 0, troubles=("noise",))
@@ -135,7 +158,9 @@ SPOILT = {
 
 @pytest.mark.parametrize("family", [*FAMILIES, *HELD_OUT])
 def test_tables_of_a_family_stay_the_same(family, fingerprint):
-    """Computed once: what changes a number changes what the published weights were trained and tested on."""
+    """Computed once: what changes a number changes what the published weights were trained and
+    tested on.
+    """
     tables = [draw(family, [7, seed], d=6, n=80).frame for seed in range(6)]
     assert fingerprint(*tables) == pytest.approx(STAYS[family], rel=1e-8)
 

@@ -19,8 +19,12 @@ def given():
     rng = np.random.default_rng(0)
     level = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 80)) + rng.normal(size=80)
     users, items = (rng.random(level.shape) < 0.4).nonzero()
-    rating = 1 + np.searchsorted([-1.5, -0.5, 0.5, 1.5], level[users, items] + 0.3 * rng.normal(size=len(users)))
-    return pd.DataFrame({"user_id": 100 + users, "item_id": [f"i{k:02}" for k in items], "rating": rating})
+    rating = 1 + np.searchsorted(
+        [-1.5, -0.5, 0.5, 1.5], level[users, items] + 0.3 * rng.normal(size=len(users))
+    )
+    return pd.DataFrame(
+        {"user_id": 100 + users, "item_id": [f"i{k:02}" for k in items], "rating": rating}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +59,17 @@ def test_weights_give_the_mean_back_and_plain_ratings_do_not(given):
         one = semi_synthetic(given, rank=3, observed=0.1, seed=seed)
         truth = one.rating.mean()
         off["naive"].append(one.train["rating"].mean() - truth)
-        off["ips"].append((one.train["rating"] / one.train["propensity"]).sum() / one.rating.size - truth)
+        off["ips"].append(
+            (one.train["rating"] / one.train["propensity"]).sum() / one.rating.size - truth
+        )
         left = np.ones(one.rating.shape, dtype=bool)
-        left[one.user_ids.get_indexer(one.train["user_id"]), one.item_ids.get_indexer(one.train["item_id"])] = False
+        left[
+            one.user_ids.get_indexer(one.train["user_id"]),
+            one.item_ids.get_indexer(one.train["item_id"]),
+        ] = False
         off["random"].append(
-            one.test["rating"].mean() - np.mean([r[keep].mean() for r, keep in zip(one.rating, left, strict=True)])
+            one.test["rating"].mean()
+            - np.mean([r[keep].mean() for r, keep in zip(one.rating, left, strict=True)])
         )
     z = {name: np.mean(gaps) / (np.std(gaps, ddof=1) / np.sqrt(20)) for name, gaps in off.items()}
     assert z["naive"] > 20
@@ -68,14 +78,19 @@ def test_weights_give_the_mean_back_and_plain_ratings_do_not(given):
 
 
 def test_test_pairs_are_new_and_as_many_for_everybody(made):
-    pairs = [set(part[["user_id", "item_id"]].itertuples(index=False, name=None)) for part in (made.train, made.test)]
+    pairs = [
+        set(part[["user_id", "item_id"]].itertuples(index=False, name=None))
+        for part in (made.train, made.test)
+    ]
     assert not pairs[0] & pairs[1]
     assert len(pairs[1]) == len(made.test)
     assert (made.test.groupby("user_id").size() == 10).all()
 
 
 def test_same_seed_same_bytes(given):
-    one, other, third = (semi_synthetic(given, rank=3, observed=0.1, seed=seed) for seed in (4, 4, 5))
+    one, other, third = (
+        semi_synthetic(given, rank=3, observed=0.1, seed=seed) for seed in (4, 4, 5)
+    )
     pd.testing.assert_frame_equal(one.train, other.train)
     pd.testing.assert_frame_equal(one.test, other.test)
     assert len(one.train) != len(third.train) or not one.train.equals(third.train)
@@ -92,7 +107,11 @@ def test_same_seed_same_bytes(given):
         ({}, {"alpha": 0}, r"alpha=0 must lie in \(0, 1\]"),
         ({}, {"observed": 1.0}, r"observed=1.0 in \(0, 1\)"),
         ({}, {"randomised": 0}, "randomised=0"),
-        ({}, {"observed": 0.5}, r"observed=0.5 with alpha=0.25 needs a probability of .*; at most 0\.1\d+ can be seen"),
+        (
+            {},
+            {"observed": 0.5},
+            r"observed=0.5 with alpha=0.25 needs a probability of .*; at most 0\.1\d+ can be seen",
+        ),
         ({}, {"observed": 0.1, "randomised": 80}, "randomised=80: 60 users have fewer items left"),
     ],
 )
@@ -110,11 +129,12 @@ def test_ml_100k_is_like_the_source():
     assert made.train["rating"].mean() - made.rating.mean() > 1
 
 
-# ---- by hand ------------------------------------------------------------------------------------------------------
+# ---- by hand -------------------------------------------------------------------------------------
 
 
 def test_means_are_shrunk_and_regressions_are_ridge():
-    codes, value = np.array([0, 2, 2, 0, 2]), np.array([1.0, 2, 4, 6, 3])
+    codes = np.array([0, 2, 2, 0, 2])
+    value = np.array([1.0, 2, 4, 6, 3])
     assert module._mean(codes, value, 3).tolist() == pytest.approx([7 / 7, 0, 9 / 8])
     x = np.random.default_rng(0).normal(size=(5, 2))
     found = module._ridge(codes, x, value, 3)
@@ -130,7 +150,12 @@ def test_the_table_stays_the_same(given, fingerprint):
     one = semi_synthetic(given, rank=3, alpha=0.4, observed=0.15, randomised=4, seed=7)
     text = one.train.assign(item_id=one.train["item_id"].str[1:].astype(int))
     test = one.test.assign(item_id=one.test["item_id"].str[1:].astype(int))
-    found = [fingerprint(text), fingerprint(test), fingerprint(one.rating.astype(float)), fingerprint(one.propensity)]
+    found = [
+        fingerprint(text),
+        fingerprint(test),
+        fingerprint(one.rating.astype(float)),
+        fingerprint(one.propensity),
+    ]
     assert found == pytest.approx(
         [175.27629151197684, 173.31469233385036, 146.82636217821198, 12.188113261258968], rel=1e-8
     )

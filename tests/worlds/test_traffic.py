@@ -25,7 +25,10 @@ def _digest(world):
 
 def test_same_seed_same_bytes():
     assert _digest(t.city(3, 2, seed=5)) == _digest(t.city(3, 2, seed=5))
-    assert all(a != b for a, b in zip(_digest(t.city(3, 2, seed=5)), _digest(t.city(3, 2, seed=6)), strict=True))
+    assert all(
+        a != b
+        for a, b in zip(_digest(t.city(3, 2, seed=5)), _digest(t.city(3, 2, seed=6)), strict=True)
+    )
 
 
 def test_rows_are_distinct_junction_hours(city):
@@ -51,7 +54,9 @@ def test_graph_and_knowledge_agree_with_the_equations(city):
 
 
 def test_what_the_graph_separates_is_unrelated_in_the_log(city):
-    f, truth, g = city.frame, city.truth, city.graph
+    f = city.frame
+    truth = city.truth
+    g = city.graph
     assert g.d_separated("hour", "rain")
     _centred((f["hour"] - f["hour"].mean()) * (f["rain"] - f["rain"].mean()))
     for other in ("hour", "lanes"):
@@ -64,16 +69,20 @@ def test_what_the_graph_separates_is_unrelated_in_the_log(city):
 
 
 def test_extending_follows_its_propensity(city):
-    f, p = city.frame, city.truth["propensity"]
+    f = city.frame
+    p = city.truth["propensity"]
     _centred(f["extended"] - p)
     for _, rows in p.groupby(pd.qcut(p, 5)):
         _centred(f.loc[rows.index, "extended"] - rows)
     assert p.between(0.05, 0.95).all()
-    assert p.to_numpy() == pytest.approx(t.extending(f["flow"].to_numpy(), f["rain"].to_numpy()), rel=1e-12)
+    assert p.to_numpy() == pytest.approx(
+        t.extending(f["flow"].to_numpy(), f["rain"].to_numpy()), rel=1e-12
+    )
 
 
 def test_realised_outcomes_follow_the_potential_ones(city):
-    f, truth = city.frame, city.truth
+    f = city.frame
+    truth = city.truth
     for outcome in ("delay", "accident"):
         for arm, name in ((0, "not"), (1, "extended")):
             rows = f["extended"] == arm
@@ -82,14 +91,19 @@ def test_realised_outcomes_follow_the_potential_ones(city):
 
 def test_the_true_effects_are_mean_differences_of_potential_outcomes(city):
     truth = city.truth
-    assert city.ate == pytest.approx(truth["delay_if_extended"].mean() - truth["delay_if_not"].mean(), rel=1e-9)
+    assert city.ate == pytest.approx(
+        truth["delay_if_extended"].mean() - truth["delay_if_not"].mean(), rel=1e-9
+    )
     assert city.accident_ate == pytest.approx(
         truth["accident_if_extended"].mean() - truth["accident_if_not"].mean(), rel=1e-9
     )
 
 
-def test_weighting_by_the_propensity_gives_the_true_effects_and_the_naive_delay_has_the_wrong_sign(city):
-    f, p = city.frame, city.truth["propensity"]
+def test_weighting_by_the_propensity_gives_the_true_effects_and_the_naive_delay_has_the_wrong_sign(
+    city,
+):
+    f = city.frame
+    p = city.truth["propensity"]
     weight = np.where(f["extended"] == 1, 1 / p, -1 / (1 - p))
     for outcome, truth in (("delay", city.ate), ("accident", city.accident_ate)):
         score = weight * f[outcome]
@@ -121,14 +135,18 @@ def test_the_city_stays_the_same(fingerprint):
 
 def test_the_equations_by_hand():
     s = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
-    morning = 1 + np.exp(-((9.5 / 2.5) ** 2) / 2)  # 8 o'clock: the top of one peak and the foot of the other
+    # 8 o'clock: the top of one peak and the foot of the other
+    morning = 1 + np.exp(-((9.5 / 2.5) ** 2) / 2)
     assert t.expected_flow(2, 8, 1) == pytest.approx(np.exp(4.7 + 1.3 * morning - 0.15) * 2**0.6)
     evening = 1 + np.exp(-((9.5 / 2) ** 2) / 2)
     assert t.expected_flow(1, 17.5, 2) == pytest.approx(np.exp(4.7 + 1.3 * evening - 0.3))
     assert t.extending(np.exp(1) * 250 - 1, 2) == pytest.approx(0.05 + 0.9 * s(-0.6 + 1.3 + 1.2))
     assert t.expected_delay(450, 1, 2, 0) == pytest.approx(12 + 4 + 45 / 4)
     assert t.expected_delay(450, 1, 2, 1) == pytest.approx((12 + 4 + 45 / 4) * (1.06 - 0.15))
-    assert t.expected_delay(9000, 0, 1, 1) == pytest.approx((12 + 45 * 1.69) * (1.06 - 0.39))  # a load of 1.3 at most
+    # a load of 1.3 at most
+    assert t.expected_delay(9000, 0, 1, 1) == pytest.approx((12 + 45 * 1.69) * (1.06 - 0.39))
     for hour, dark in ((5, 1), (6, 0), (20, 0), (21, 1)):
         assert t.accident_rate(249, 1, hour, 0) == pytest.approx(s(-4.3 + 0.8 + 0.5 * dark))
-        assert t.accident_rate(np.exp(1) * 250 - 1, 0, hour, 1) == pytest.approx(s(-4.3 + 0.7 + 0.5 * dark - 0.5))
+        assert t.accident_rate(np.exp(1) * 250 - 1, 0, hour, 1) == pytest.approx(
+            s(-4.3 + 0.7 + 0.5 * dark - 0.5)
+        )

@@ -129,13 +129,14 @@ def _penalised(columns, train, allowed, required, levels, hidden, steps, seed):
 
 
 def _cycles(model, d):
-    """h of the strengths, at the least s of at least 1 for which it is finite wherever they stand."""
+    """h of the strengths, at the least s of at least 1 for which it is finite wherever they stand.
+    """
     squares = torch.zeros(d, d).index_put(tuple(model.edge_index), model.strength().square()).double()
     bound = min(squares.detach().sum(0).max(), squares.detach().sum(1).max()).item()  # of the spectral radius
     return acyclicity(squares, max(1.0, 1.05 * bound))
 
 
-# ---- search by held-out likelihood --------------------------------------------------------------------------
+# ---- search by held-out likelihood ---------------------------------------------------------------
 
 
 class Families:

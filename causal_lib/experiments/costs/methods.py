@@ -46,7 +46,9 @@ class MeasuredMethod:
     small: Mapping[str, int] = field(init=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "small", dict(self.base) | {axis: min(grid) for axis, grid in self.grids.items()})
+        object.__setattr__(
+            self, "small", dict(self.base) | {axis: min(grid) for axis, grid in self.grids.items()}
+        )
 
 
 # ---- discovery: standardised linear Gaussian data -----------------------------------------------
@@ -77,7 +79,9 @@ def _causallearn_pc(array):
 
 def _effect_data(*, seed, rows, columns):
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame(rng.standard_normal((rows, columns)), columns=[f"x{i}" for i in range(columns)])
+    frame = pd.DataFrame(
+        rng.standard_normal((rows, columns)), columns=[f"x{i}" for i in range(columns)]
+    )
     t = (rng.random(rows) < 1 / (1 + np.exp(-0.5 * frame["x0"]))).astype(int)
     return frame.assign(t=t, y=frame["x0"] + t * (1 + frame["x1"]) + rng.standard_normal(rows))
 
@@ -85,7 +89,9 @@ def _effect_data(*, seed, rows, columns):
 def _effect(frame, *, estimator):
     from causal_lib.inference import effect
 
-    return effect(frame, "t", "y", adjustment=[*frame.columns.drop(["t", "y"])], estimator=estimator)
+    return effect(
+        frame, "t", "y", adjustment=[*frame.columns.drop(["t", "y"])], estimator=estimator
+    )
 
 
 def _uplift(frame):
@@ -103,7 +109,10 @@ def _econml(frame, *, kind):
 
     x = frame.drop(columns=["t", "y"]).to_numpy()
     how = {"discrete_treatment": True, "cv": 5, "random_state": 0}
-    how |= {"model_y": HistGradientBoostingRegressor(**BOOST), "model_t": HistGradientBoostingClassifier(**BOOST)}
+    how |= {
+        "model_y": HistGradientBoostingRegressor(**BOOST),
+        "model_t": HistGradientBoostingClassifier(**BOOST),
+    }
     model = CausalForestDML(n_estimators=100, **how) if kind == "forest" else LinearDML(**how)
     return model.fit(frame["y"], frame["t"], X=x)
 
@@ -118,7 +127,9 @@ def _pairs(*, seed, interactions, users, items):
     item_taste = rng.normal(size=(items, 8))
     user = pairs // items
     item = pairs % items
-    score = (user_taste[user] * item_taste[item]).sum(axis=1) / 3 + 0.5 * rng.normal(size=interactions)
+    score = (user_taste[user] * item_taste[item]).sum(axis=1) / 3 + 0.5 * rng.normal(
+        size=interactions
+    )
     return user, item, np.clip(np.rint(3 + score), 1, 5), (users, items)
 
 
@@ -135,10 +146,14 @@ def _recommender(data, *, method):
 
     torch.set_num_threads(1)
     user, item, value, (users, items) = data
-    given = {"propensity": np.clip(0.02 * 2.0 ** (value - 1), 0.01, 1)} if method == "ips-mf" else {}
+    given = (
+        {"propensity": np.clip(0.02 * 2.0 ** (value - 1), 0.01, 1)} if method == "ips-mf" else {}
+    )
     value = value if method in ("mf", "ips-mf") else np.ones(len(value))
     train = Interactions(user, item, value, pd.RangeIndex(users), pd.RangeIndex(items))
-    return train_recommender(train, None, method, epochs=_EPOCHS, batch_size=4096, progress=False, **given)
+    return train_recommender(
+        train, None, method, epochs=_EPOCHS, batch_size=4096, progress=False, **given
+    )
 
 
 def _factors(*, seed, users, items):
@@ -210,7 +225,9 @@ _WIDE = {"rows": _ROWS, "columns": _COLUMNS}
 
 def _of_graph(work, *axes, form=None, forked=True):
     grids = {axis: {"rows": _ROWS, "variables": _VARIABLES}[axis] for axis in axes}
-    return MeasuredMethod("discovery", partial(_graph_data, form=form), work, _GRAPH, grids, forked=forked)
+    return MeasuredMethod(
+        "discovery", partial(_graph_data, form=form), work, _GRAPH, grids, forked=forked
+    )
 
 
 def _of_effect(work, **grids):
@@ -227,11 +244,17 @@ def _of_prediction(work):
 
 MEASURED = {
     "order search": _of_graph(partial(_discover, method="order"), "rows", "variables"),
-    "order search, from statistics": _of_graph(partial(_discover, method="order"), "rows", form=Statistics.from_frame),
+    "order search, from statistics": _of_graph(
+        partial(_discover, method="order"), "rows", form=Statistics.from_frame
+    ),
     "PC": _of_graph(partial(_discover, method="pc"), "rows", "variables"),
-    "PC (causal-learn)": _of_graph(_causallearn_pc, "rows", "variables", form=pd.DataFrame.to_numpy),
+    "PC (causal-learn)": _of_graph(
+        _causallearn_pc, "rows", "variables", form=pd.DataFrame.to_numpy
+    ),
     "GES": _of_graph(partial(_discover, method="ges"), "rows", "variables"),
-    "pretrained network": _of_graph(partial(_discover, method="pretrained"), "rows", "variables", forked=False),
+    "pretrained network": _of_graph(
+        partial(_discover, method="pretrained"), "rows", "variables", forked=False
+    ),
     "regression": _of_effect(partial(_effect, estimator="regression"), columns=_COLUMNS),
     "AIPW": _of_effect(partial(_effect, estimator="aipw"), columns=_COLUMNS),
     "LinearDML": _of_effect(partial(_effect, estimator="linear_dml")),
@@ -243,7 +266,9 @@ MEASURED = {
     "lightgcn": _of_recommender("lightgcn", _METS),
     "bpr": _of_recommender("bpr", _MORE),
     "ips-mf": _of_recommender("ips-mf", _MORE),
-    "ALS (lenskit)": MeasuredMethod("recommenders", _triples, "lenskit_calls.als_cost", _MET, _MORE, LENSKIT),
+    "ALS (lenskit)": MeasuredMethod(
+        "recommenders", _triples, "lenskit_calls.als_cost", _MET, _MORE, LENSKIT
+    ),
     "ranking the catalogue": MeasuredMethod(
         "recommenders",
         _factors,
@@ -259,7 +284,8 @@ MEASURED = {
 
 
 SKIPPED = {
-    "NOTEARS (gCastle)": "up to half a minute a run at 8 variables when tried: beyond the minutes of this "
+    "NOTEARS (gCastle)": "up to half a minute a run at 8 variables when tried: beyond the minutes "
+    "of this "
     "benchmark; see discovery.peers"
 }
 
@@ -277,7 +303,8 @@ def shop_rows(*, seed, users):
 
     world = shop(users, 200, 14, seed)
     log = world.log()
-    part = np.random.default_rng([seed, 5]).permutation(users)[log["user_id"]] * 10 // users  # tenths of the users
+    # tenths of the users
+    part = np.random.default_rng([seed, 5]).permutation(users)[log["user_id"]] * 10 // users
     x = design(log, schema.ATTRIBUTES)
     teach = part < 5
     x = (x - x[teach].mean()) / x[teach].std()
@@ -322,7 +349,9 @@ def _uplift_model(data):
 
     log = data["log"]
     teach = data["teach"]
-    model = UpliftModel.train(log[teach], "exposed", "purchased", schema.ATTRIBUTES, cluster="user_id")
+    model = UpliftModel.train(
+        log[teach], "exposed", "purchased", schema.ATTRIBUTES, cluster="user_id"
+    )
     return model.predict(log[~teach])
 
 

@@ -24,7 +24,13 @@ from causal_lib.experiments import peers
 from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim
 from causal_lib.experiments.claims import report as report_of
-from causal_lib.experiments.costs.methods import MEASURED, RANKINGS, SKIPPED, MeasuredMethod, shop_rows
+from causal_lib.experiments.costs.methods import (
+    MEASURED,
+    RANKINGS,
+    SKIPPED,
+    MeasuredMethod,
+    shop_rows,
+)
 from causal_lib.experiments.programs.measuring import cost_of_call
 from causal_lib.progress import progress_bar
 
@@ -40,7 +46,8 @@ _IMPORTS = (
     "causal_lib.experiments.costs.report",
 )
 _WHAT = ("cpu_seconds", "peak_mb", "bytes")
-_LEAST = {"cpu_seconds": 1e-3, "peak_mb": 1.0, "bytes": 1.0}  # less is the clock's and the allocator's noise
+# less is the clock's and the allocator's noise
+_LEAST = {"cpu_seconds": 1e-3, "peak_mb": 1.0, "bytes": 1.0}
 _SHARE = 0.1
 
 
@@ -58,26 +65,39 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> dict[str, float]
     """
     sizes, costs = (np.asarray(values, dtype=float) for values in (sizes, costs))
     if sizes.shape != costs.shape or sizes.ndim != 1:
-        raise ValueError(f"sizes and costs have shapes {sizes.shape} and {costs.shape}; one cost a size is needed")
+        raise ValueError(
+            f"sizes and costs have shapes {sizes.shape} and {costs.shape}; one cost "
+            "a size is needed"
+        )
     for name, values in (("sizes", sizes), ("costs", costs)):
         if bad := int((~(np.isfinite(values) & (values > 0))).sum()):
-            raise ValueError(f"{name}: {bad} of {len(values)} are not positive numbers; a power law has none")
+            raise ValueError(
+                f"{name}: {bad} of {len(values)} are not positive numbers; a power law has none"
+            )
     if len(sizes) < 3 or np.ptp(sizes) == 0:
         raise ValueError(
-            f"{len(sizes)} points of {len(np.unique(sizes))} sizes; at least 3 points, not all of one size, are needed"
+            f"{len(sizes)} points of {len(np.unique(sizes))} sizes; at least 3 points, not all of "
+            "one size, are needed"
         )
     x, y = (np.log(values) - np.log(values).mean() for values in (sizes, costs))
     slope = x @ y / (x @ x)
-    half = stats.t.ppf(0.975, len(x) - 2) * np.sqrt(((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x))
+    half = stats.t.ppf(0.975, len(x) - 2) * np.sqrt(
+        ((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x)
+    )
     return {"value": float(slope), "low": float(slope - half), "high": float(slope + half)}
 
 
 @benchmark(
     "costs",
-    peer="causal-learn's PC, EconML called directly, lenskit's ALS; cheap methods beside dear ones on the same log",
+    peer="causal-learn's PC, EconML called directly, lenskit's ALS; cheap methods beside dear "
+    "ones on the same log",
 )
 def report(
-    repeats: int = 2, *, worlds: int = 3, users: int = 1000, methods: Mapping[str, MeasuredMethod] = MEASURED
+    repeats: int = 2,
+    *,
+    worlds: int = 3,
+    users: int = 1000,
+    methods: Mapping[str, MeasuredMethod] = MEASURED,
 ) -> dict:
     """CPU seconds, peak memory and stored bytes of each method against rows, variables, users and
     items; exponents.
@@ -89,19 +109,41 @@ def report(
     skipped = dict(SKIPPED)
     rankings = pd.DataFrame([row for seed in range(worlds) for row in _ranking_costs(seed, users)])
     for name, method in progress_bar(methods.items(), delay=0, unit="method"):
-        plan = [(axis, size, seed) for axis, grid in method.grids.items() for size in grid for seed in range(repeats)]
+        plan = [
+            (axis, size, seed)
+            for axis, grid in method.grids.items()
+            for size in grid
+            for seed in range(repeats)
+        ]
         if method.python and not method.python.exists():
             skipped[name] = peers.NO_ENVIRONMENT
             continue
         sized = [(dict(method.base) | {axis: size}, seed) for axis, size, seed in plan]
         found = (
-            _costs_at_peer(method, sized) if method.python else peers.forked(_costs, method, sized, imports=_IMPORTS)
+            _costs_at_peer(method, sized)
+            if method.python
+            else peers.forked(_costs, method, sized, imports=_IMPORTS)
         )
         for (axis, size, seed), one in zip(plan, found, strict=True):
-            rows.append({"method": name, "stage": method.stage, "axis": axis, "size": size, "repeat": seed, **one})
+            rows.append(
+                {
+                    "method": name,
+                    "stage": method.stage,
+                    "axis": axis,
+                    "size": size,
+                    "repeat": seed,
+                    **one,
+                }
+            )
     table = pd.DataFrame(rows)
     fits = [
-        {"method": name, "stage": part["stage"].iloc[0], "axis": axis, "what": what, **_growth(part, what)}
+        {
+            "method": name,
+            "stage": part["stage"].iloc[0],
+            "axis": axis,
+            "what": what,
+            **_growth(part, what),
+        }
         for (name, axis), part in table.groupby(["method", "axis"], sort=False)
         for what in _WHAT
     ]
@@ -125,7 +167,9 @@ def _growth(part, what):
         return {"value": None, "low": None, "high": None, "last": None}
     middle = np.log(part.groupby("size")[what].median())
     last = middle.iloc[-1] - middle.iloc[-2]
-    return exponent(part["size"], part[what]) | {"last": float(last / np.log(middle.index[-1] / middle.index[-2]))}
+    return exponent(part["size"], part[what]) | {
+        "last": float(last / np.log(middle.index[-1] / middle.index[-2]))
+    }
 
 
 # ---- processes ----------------------------------------------------------------------------------
@@ -143,7 +187,8 @@ def _costs(method, sized):
 def _cost(method, sizes, seed):
     small = method.make(seed=seed, **method.small)
     found, _, answer = cost_of_call(method.work, small, partial(method.make, seed=seed, **sizes))
-    return found | {"bytes": len(pickle.dumps(joblib.wrap_non_picklable_objects(answer)))}  # closures too
+    # closures too
+    return found | {"bytes": len(pickle.dumps(joblib.wrap_non_picklable_objects(answer)))}
 
 
 def _costs_at_peer(method, sized):
@@ -157,7 +202,11 @@ def _costs_at_peer(method, sized):
 
 def _ranking_costs(seed, users):
     return [
-        {"ranking": name, "repeat": seed, **peers.forked(_ranking_cost, name, seed, users, imports=_IMPORTS)}
+        {
+            "ranking": name,
+            "repeat": seed,
+            **peers.forked(_ranking_cost, name, seed, users, imports=_IMPORTS),
+        }
         for name in RANKINGS
     ]
 
@@ -168,7 +217,9 @@ def _ranking_cost(name, seed, users):
     from causal_lib.inference import incremental_outcomes
 
     small = shop_rows(seed=0, users=min(400, users))
-    found, data, score = cost_of_call(RANKINGS[name], small, partial(shop_rows, seed=seed, users=users))
+    found, data, score = cost_of_call(
+        RANKINGS[name], small, partial(shop_rows, seed=seed, users=users)
+    )
     test = ~data["teach"]
     groups = data["log"]["user_id"].to_numpy()[test]
     added = incremental_outcomes(score, data["uplift"][test], groups, share=_SHARE, n_boot=2)[0]
@@ -184,29 +235,46 @@ def _growth_claims(table):
 
     def slopes(method, axis, what="cpu_seconds"):
         part = table[(table["method"] == method) & (table["axis"] == axis)]
-        return np.array([exponent(one["size"], one[what])["value"] for _, one in part.groupby("repeat")])
+        return np.array(
+            [exponent(one["size"], one[what])["value"] for _, one in part.groupby("repeat")]
+        )
 
     def most(method, axis, what="cpu_seconds"):
         part = table[(table["method"] == method) & (table["axis"] == axis)]
-        return part[part["size"] == part["size"].max()].sort_values("repeat")[what].to_numpy(dtype=float)
+        return (
+            part[part["size"] == part["size"].max()]
+            .sort_values("repeat")[what]
+            .to_numpy(dtype=float)
+        )
 
     limits = {
         ("order search, from statistics", "rows"): 0.1,
         ("causal forest", "rows"): 1.2,
         ("uplift model", "rows"): 1.2,
     }
-    limits |= {(name, "rows"): 1.1 for name in ("order search", "PC", "GES", "pretrained network", "AIPW", "LinearDML")}
+    limits |= {
+        (name, "rows"): 1.1
+        for name in ("order search", "PC", "GES", "pretrained network", "AIPW", "LinearDML")
+    }
     limits |= {(name, "variables"): 3 for name in ("order search", "pretrained network")}
     limits |= {(name, "interactions"): 1.1 for name in ("mf", "bpr", "ips-mf", "lightgcn")}
     limits |= {("ranking the catalogue", axis): 1.1 for axis in ("users", "items")}
-    limits |= {(name, "rows"): 1.1 for name in ("logistic regression", "boosted trees", "dense network")}
+    limits |= {
+        (name, "rows"): 1.1 for name in ("logistic regression", "boosted trees", "dense network")
+    }
     claims = [
-        Claim.of(f"{method}: exponent of CPU seconds in {axis}", slopes(method, axis), f"at most {limit}")
+        Claim.of(
+            f"{method}: exponent of CPU seconds in {axis}", slopes(method, axis), f"at most {limit}"
+        )
         for (method, axis), limit in limits.items()
     ]
     for other in ("PC", "GES"):
         gap = slopes("order search", "variables") - slopes(other, "variables")
-        claims.append(Claim.of(f"exponent of CPU seconds in variables, order search - {other}", gap, "below 0"))
+        claims.append(
+            Claim.of(
+                f"exponent of CPU seconds in variables, order search - {other}", gap, "below 0"
+            )
+        )
     for name, first, second, axis, target in (
         ("ours / EconML's", "LinearDML", "LinearDML (EconML)", "rows", "at most 1.5"),
         ("ours / EconML's", "causal forest", "causal forest (EconML)", "rows", "at most 1.5"),
@@ -215,21 +283,33 @@ def _growth_claims(table):
         ("lightgcn / bpr", "lightgcn", "bpr", "interactions", "at least 3"),
     ):
         ratio = most(first, axis) / most(second, axis)
-        text = f"{first}: CPU seconds, {name}" if name.startswith("ours") else f"CPU seconds, {name}"
+        text = (
+            f"{first}: CPU seconds, {name}" if name.startswith("ours") else (f"CPU seconds, {name}")
+        )
         claims.append(Claim.of(text, ratio, target, statistic="median"))
     for axis, target in (("interactions", "at most 0.01"), ("users", "at most 1")):
-        claims.append(Claim.of(f"mf: exponent of bytes in {axis}", slopes("mf", axis, "bytes"), target))
+        claims.append(
+            Claim.of(f"mf: exponent of bytes in {axis}", slopes("mf", axis, "bytes"), target)
+        )
     ranked = most("ranking the catalogue", "items", "peak_mb") / (8 * 4000 * 9000 / 2**20)
     claims.append(
-        Claim.of("ranking: peak memory, share of all scores at once", ranked, "at most 0.5", statistic="median")
+        Claim.of(
+            "ranking: peak memory, share of all scores at once",
+            ranked,
+            "at most 0.5",
+            statistic="median",
+        )
     )
-    claims.append(Claim.of("most memory of any measurement, MB", [table["peak_mb"].max()], "at most 1000"))
+    claims.append(
+        Claim.of("most memory of any measurement, MB", [table["peak_mb"].max()], "at most 1000")
+    )
     return claims
 
 
 def _ranking_claims(rankings):
     cpu, auc, added = (
-        rankings.pivot_table(index="repeat", columns="ranking", values=what) for what in ("cpu_seconds", "auc", "added")
+        rankings.pivot_table(index="repeat", columns="ranking", values=what)
+        for what in ("cpu_seconds", "auc", "added")
     )
     network = "purchase, dense network"
     plain = "uplift, two logistic regressions"
@@ -241,9 +321,15 @@ def _ranking_claims(rankings):
         "AUC, boosted trees - dense network": (auc[trees] - auc[network], "at least -0.01"),
     }
     ratios = {
-        "CPU seconds, logistic regression / dense network": (cpu[simple] / cpu[network], "at most 0.01"),
+        "CPU seconds, logistic regression / dense network": (
+            cpu[simple] / cpu[network],
+            "at most 0.01",
+        ),
         "CPU seconds, boosted trees / dense network": (cpu[trees] / cpu[network], "at most 0.1"),
-        "CPU seconds, two logistic regressions / dense network": (cpu[plain] / cpu[network], "at most 0.01"),
+        "CPU seconds, two logistic regressions / dense network": (
+            cpu[plain] / cpu[network],
+            "at most 0.01",
+        ),
     }
     gains = {
         "two logistic regressions - dense network": added[plain] - added[network],
@@ -251,6 +337,12 @@ def _ranking_claims(rankings):
     }
     return [
         *(Claim.of(name, values, target) for name, (values, target) in differences.items()),
-        *(Claim.of(name, values, target, statistic="median") for name, (values, target) in ratios.items()),
-        *(Claim.of(f"purchases added per 1,000, {name}", values, "above 0") for name, values in gains.items()),
+        *(
+            Claim.of(name, values, target, statistic="median")
+            for name, (values, target) in ratios.items()
+        ),
+        *(
+            Claim.of(f"purchases added per 1,000, {name}", values, "above 0")
+            for name, values in gains.items()
+        ),
     ]

@@ -79,26 +79,50 @@ def study(
         seen = [_stability(net, n, draws, seed) for seed in range(samples)]
         edges, gaps = (_pairs(truth, marks) for marks in (truth.skeleton, ~truth.skeleton))
         gaps = [gaps[k] for k in sorted(rng.permutation(len(gaps))[:apart])]
-        found = [pair for one in seen for pair in _pairs(truth, one.graph().subgraph(truth.names).skeleton)]
+        found = [
+            pair
+            for one in seen
+            for pair in _pairs(truth, one.graph().subgraph(truth.names).skeleton)
+        ]
         asked = propose(descriptions(network), dict.fromkeys([*edges, *gaps, *found]), model=model)
-        number = {name: f"X{k + 1}" for name, k in zip(truth.names, rng.permutation(len(truth.names)), strict=True)}
-        bare = propose(sorted(number.values()), [(number[a], number[b]) for a, b in edges], model=model)
+        number = {
+            name: f"X{k + 1}"
+            for name, k in zip(truth.names, rng.permutation(len(truth.names)), strict=True)
+        }
+        bare = propose(
+            sorted(number.values()), [(number[a], number[b]) for a, b in edges], model=model
+        )
         back = {new: name for name, new in number.items()}
         bare = [replace(one, first=back[one.first], second=back[one.second]) for one in bare.items]
         parts = {"adjacent": _about(asked, edges), "neutral": bare, "apart": _about(asked, gaps)}
         for part, items in parts.items():
             kept[part] += [(network, one, truth) for one in items]
         for seed, one in enumerate(seen):
-            rows += [{"network": network, "seed": seed, **row} for row in _discovery(one, truth, asked, weight, seed)]
-    tables = [_table(name, kept, networks if name == "all" else [name]) for name in ("all", *networks)]
+            rows += [
+                {"network": network, "seed": seed, **row}
+                for row in _discovery(one, truth, asked, weight, seed)
+            ]
+    tables = [
+        _table(name, kept, networks if name == "all" else [name]) for name in ("all", *networks)
+    ]
     return report(
         _claims(tables, rows),
         skipped={},
-        about={**model.about, "rows": n, "samples": samples, "draws": draws, "apart": apart, "weight": weight},
+        about={
+            **model.about,
+            "rows": n,
+            "samples": samples,
+            "draws": draws,
+            "apart": apart,
+            "weight": weight,
+        },
         table=tables,
         means=_means(rows, networks),
         rows=rows,
-        proposals=[{"network": name, "proposal": str(one), "reason": one.reason} for name, one, _ in kept["adjacent"]],
+        proposals=[
+            {"network": name, "proposal": str(one), "reason": one.reason}
+            for name, one, _ in kept["adjacent"]
+        ],
         versions={package: version(package) for package in ("numpy", "torch")},
     )
 
@@ -108,7 +132,9 @@ def _pairs(truth, marks):
 
 
 def _about(proposals, pairs):
-    return [one for one in proposals.items if {one.first, one.second} in [set(pair) for pair in pairs]]
+    return [
+        one for one in proposals.items if {one.first, one.second} in [set(pair) for pair in pairs]
+    ]
 
 
 def _stability(net, n, draws, seed) -> Stability:
@@ -135,28 +161,45 @@ def _share(hits):
     if not hits:
         return {"share": None, "low": None, "high": None, "pairs": 0}
     low, high = binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
-    return {"share": sum(hits) / len(hits), "low": float(low), "high": float(high), "pairs": len(hits)}
+    return {
+        "share": sum(hits) / len(hits),
+        "low": float(low),
+        "high": float(high),
+        "pairs": len(hits),
+    }
 
 
 def _table(name, kept, networks):
     """One row of the table: what came of the pairs of ``networks``."""
-    parts = {part: [(one, truth) for network, one, truth in all_ if network in networks] for part, all_ in kept.items()}
+    parts = {
+        part: [(one, truth) for network, one, truth in all_ if network in networks]
+        for part, all_ in kept.items()
+    }
     row = {"network": name}
     causes = {}
     for part, items in parts.items():
         answers = [one.answer for one, _ in items]
-        row[part] = {"pairs": len(items), **{what: answers.count(what) for what in ("neither", "refused")}}
+        row[part] = {
+            "pairs": len(items),
+            **{what: answers.count(what) for what in ("neither", "refused")},
+        }
         row[part]["edges"] = len(items) - row[part]["neither"] - row[part]["refused"]
         causes[part] = [reply.choice for one, _ in items for reply in one.replies]
-        row[part]["replies"] = {what: causes[part].count(what) for what in ("first", "second", "neither")}
+        row[part]["replies"] = {
+            what: causes[part].count(what) for what in ("first", "second", "neither")
+        }
         named = [choice == "first" for choice in causes[part] if choice != "neither"]
         row[part]["first-named wins"] = _share(named)
         row[part]["names a cause"] = _share([choice != "neither" for choice in causes[part]])
         if part != "apart":
             row[part]["right"] = sum(_right(one, truth) for one, truth in items)
             row[part]["wrong"] = row[part]["edges"] - row[part]["right"]
-            row[part]["right of proposed"] = _share([_right(one, truth) for one, truth in items if one.edge])
-            row[part]["right by both orders averaged"] = _share([_right(leaning(one), truth) for one, truth in items])
+            row[part]["right of proposed"] = _share(
+                [_right(one, truth) for one, truth in items if one.edge]
+            )
+            row[part]["right by both orders averaged"] = _share(
+                [_right(leaning(one), truth) for one, truth in items]
+            )
         else:
             row[part]["false proposals"] = _share([one.edge is not None for one, _ in items])
     return row
@@ -169,23 +212,49 @@ def _discovery(seen, truth, asked, weight, seed):
     items = [one for one in asked.items if {one.first, one.second} in found]
     lean = [leaning(one) for one in items]
     rng = np.random.default_rng(seed)
-    true = [replace(one, answer=way) for one in lean for way in ("->", "<-") if _right(replace(one, answer=way), truth)]
-    coins = [[replace(one, answer=("->", "<-")[rng.integers(2)]) for one in lean] for _ in range(COINS)]
-    priors = {"none": [[]], "proposals": [items], "averaged": [lean], "coins": coins, "true directions": [true]}
+    true = [
+        replace(one, answer=way)
+        for one in lean
+        for way in ("->", "<-")
+        if _right(replace(one, answer=way), truth)
+    ]
+    coins = [
+        [replace(one, answer=("->", "<-")[rng.integers(2)]) for one in lean] for _ in range(COINS)
+    ]
+    priors = {
+        "none": [[]],
+        "proposals": [items],
+        "averaged": [lean],
+        "coins": coins,
+        "true directions": [true],
+    }
     for name, several in priors.items():
         graphs = [Proposals(tuple(one), {}).as_prior(seen, weight).graph() for one in several]
         f1 = float(np.mean([directed_f1(graph, truth, seed) for graph in graphs]))
         distance = float(np.mean([shd(graph, truth) for graph in graphs]))
         votes = sum(one.edge is not None for one in several[0])
         open_ = float(np.mean([np.triu(graph.undirected).sum() for graph in graphs]))
-        yield {"prior": name, "f1": round(f1, 6), "shd": round(distance, 6), "votes": votes, "open": round(open_, 6)}
+        yield {
+            "prior": name,
+            "f1": round(f1, 6),
+            "shd": round(distance, 6),
+            "votes": votes,
+            "open": round(open_, 6),
+        }
 
 
 def _of(rows, prior, what, networks=None):
     """(samples,) means over ``networks``."""
-    chosen = [row for row in rows if row["prior"] == prior and (networks is None or row["network"] in networks)]
+    chosen = [
+        row
+        for row in rows
+        if row["prior"] == prior and (networks is None or row["network"] in networks)
+    ]
     return np.array(
-        [np.mean([r[what] for r in chosen if r["seed"] == seed]) for seed in sorted({r["seed"] for r in chosen})]
+        [
+            np.mean([r[what] for r in chosen if r["seed"] == seed])
+            for seed in sorted({r["seed"] for r in chosen})
+        ]
     )
 
 
@@ -212,18 +281,40 @@ def _claims(tables, rows):
     adjacent = whole["adjacent"]
     lean = adjacent["right by both orders averaged"]
     bare = whole["neutral"]["right by both orders averaged"]
-    more = [row["adjacent"]["names a cause"]["share"] - row["apart"]["names a cause"]["share"] for row in tables[1:]]
+    more = [
+        row["adjacent"]["names a cause"]["share"] - row["apart"]["names a cause"]["share"]
+        for row in tables[1:]
+    ]
     named = adjacent["first-named wins"]["share"]
     away = 0.0 if named is None else abs(named - 0.5)
-    f1 = {prior: _of(rows, prior, "f1") for prior in ("none", "proposals", "averaged", "coins", "true directions")}
+    f1 = {
+        prior: _of(rows, prior, "f1")
+        for prior in ("none", "proposals", "averaged", "coins", "true directions")
+    }
     return [
         Claim.of("directions, names: low end of the share right", [lean["low"]], "at most 0.5"),
-        Claim.of("directions, neutral names: low end of the share right", [bare["low"]], "at most 0.5"),
-        Claim.of("directions, neutral names: high end of the share right", [bare["high"]], "at least 0.5"),
-        Claim.of("adjacent pairs refused, share", [adjacent["refused"] / adjacent["pairs"]], "above 0.5"),
-        Claim.of("share of the first-named among causes named, distance from 1/2", [away], "above 0.1"),
+        Claim.of(
+            "directions, neutral names: low end of the share right", [bare["low"]], "at most 0.5"
+        ),
+        Claim.of(
+            "directions, neutral names: high end of the share right", [bare["high"]], "at least 0.5"
+        ),
+        Claim.of(
+            "adjacent pairs refused, share", [adjacent["refused"] / adjacent["pairs"]], "above 0.5"
+        ),
+        Claim.of(
+            "share of the first-named among causes named, distance from 1/2", [away], "above 0.1"
+        ),
         Claim.of("replies that name a cause, adjacent - apart, by network", more, "at most 0.1"),
-        Claim.of("directed F1, prior of the proposals - no prior", f1["proposals"] - f1["none"], "at most 0.02"),
-        Claim.of("directed F1, averaged orders - coins", f1["averaged"] - f1["coins"], "at most 0.02"),
-        Claim.of("directed F1, true directions - no prior", f1["true directions"] - f1["none"], "above 0"),
+        Claim.of(
+            "directed F1, prior of the proposals - no prior",
+            f1["proposals"] - f1["none"],
+            "at most 0.02",
+        ),
+        Claim.of(
+            "directed F1, averaged orders - coins", f1["averaged"] - f1["coins"], "at most 0.02"
+        ),
+        Claim.of(
+            "directed F1, true directions - no prior", f1["true directions"] - f1["none"], "above 0"
+        ),
     ]

@@ -93,14 +93,26 @@ def speed(
         claims.append(rows.difference_claim(setting, "shd", "order", "flop", "at most 1"))
     d, degree, graphs = large
     setting = f"ER{degree}, d={d}, no restarts"
-    rows.compare(setting, graphs, {"order": _order(0), "flop": _flop(0)}, d=d, degree=degree, n=n, scored=True)
+    rows.compare(
+        setting,
+        graphs,
+        {"order": _order(0), "flop": _flop(0)},
+        d=d,
+        degree=degree,
+        n=n,
+        scored=True,
+    )
     claims += rows.ratio_claims(setting, "order", "flop", "below 1", "search_seconds")
     claims.append(rows.difference_claim(setting, "bic", "order", "flop", "below 0"))
     return rows.report(claims)
 
 
-@benchmark("discovery.tiers", peer="flopsearch without the tiers, and with the tiers imposed on its answer")
-def tiers(degrees: Sequence[int] = (2, 4), *, d: int = 50, n: int = 1000, graphs: int = 20, k: int = 4) -> dict:
+@benchmark(
+    "discovery.tiers", peer="flopsearch without the tiers, and with the tiers imposed on its answer"
+)
+def tiers(
+    degrees: Sequence[int] = (2, 4), *, d: int = 50, n: int = 1000, graphs: int = 20, k: int = 4
+) -> dict:
     """Order search with 4 tiers of the true order, 50 variables, 1,000 rows, 20 restarts each.
 
     ``k`` is the number of tiers.
@@ -129,7 +141,8 @@ def tiers(degrees: Sequence[int] = (2, 4), *, d: int = 50, n: int = 1000, graphs
 
 @benchmark(
     "discovery.peers",
-    peer="causal-learn's BOSS and PC, gCastle's NOTEARS, the package dagma, our own dagma, baselines that sort",
+    peer="causal-learn's BOSS and PC, gCastle's NOTEARS, the package dagma, our own dagma, "
+    "baselines that sort",
 )
 def peers(*, d: int = 50, n: int = 1000, graphs: int = 5, python: Path | None = None) -> dict:
     """Order search on standardised linear Gaussian data, ER2, 50 variables, 1,000 rows.
@@ -142,14 +155,18 @@ def peers(*, d: int = 50, n: int = 1000, graphs: int = 5, python: Path | None = 
     others = {"boss (causal-learn)": _boss, "pc (causal-learn)": _pc, "dagma": _discover("dagma")}
     rows.compare(setting, graphs, own | others | _packages(python) | _BASELINES, d=d, n=n)
     claims = []
-    for peer, method in itertools.product(("boss (causal-learn)", "pc (causal-learn)", "notears (gcastle)"), own):
+    for peer, method in itertools.product(
+        ("boss (causal-learn)", "pc (causal-learn)", "notears (gcastle)"), own
+    ):
         if peer not in rows.skipped:
             claims += rows.ratio_claims(setting, peer, method, "at least 100")
             claims.append(rows.difference_claim(setting, "shd", method, peer, "below 0"))
     return rows.report(claims)
 
 
-@benchmark("discovery.mixed", peer="PC with each test, greedy search and MIIC of pyAgrum on quantile bins")
+@benchmark(
+    "discovery.mixed", peer="PC with each test, greedy search and MIIC of pyAgrum on quantile bins"
+)
 def mixed(*, d: int = 30, n: int = 2000, graphs: int = 10, bins: Sequence[int] = (3, 4)) -> dict:
     """A third each binary, categorical with 3-6 levels, numeric; ER2, 30 variables, 2,000 rows.
 
@@ -160,7 +177,11 @@ def mixed(*, d: int = 30, n: int = 2000, graphs: int = 10, bins: Sequence[int] =
     setting = f"mixed ER2, d={d}"
     tests = {f"pc, {test}": _discover("pc", test=test) for test in ("fisherz", "mixed")}
     tests |= {f"pc, chisq, {b} bins": _discover("pc", test="chisq", bins=b) for b in bins}
-    discrete = {f"{method}, {b} bins": _discover(method, bins=b) for method in ("greedy", "miic") for b in bins}
+    discrete = {
+        f"{method}, {b} bins": _discover(method, bins=b)
+        for method in ("greedy", "miic")
+        for b in bins
+    }
     rows.compare(setting, graphs, {"order": _order(20)} | tests | discrete, d=d, n=n, kinds="mixed")
     for what in ("skeleton_f1", "arrowhead_f1"):
         for others in (tests, discrete):  # the best of them, chosen with hindsight
@@ -176,7 +197,8 @@ def stability(*, d: int = 50, n: int = 100_000, draws: int = 100, cores: int = 2
     setting = f"ER2, d={d}, {n:,} rows, {draws} draws, {cores} processes"
 
     def search(case):
-        edge_stability(case.frame[:500], n_boot=cores, n_jobs=cores, restarts=0)  # starts the processes
+        # starts the processes
+        edge_stability(case.frame[:500], n_boot=cores, n_jobs=cores, restarts=0)
         start = time.perf_counter()
         found = edge_stability(case.frame, n_boot=draws, n_jobs=cores, seed=case.seed).graph()
         return _with(found, seconds=time.perf_counter() - start)
@@ -195,17 +217,26 @@ def settings(*, d: int = 20, n: int = 1000, graphs: int = 3, python: Path | None
     rows = Comparison()
     size = {"d": d, "n": n}
     numeric = {"order": _order(20), "flop": _discover("flop", restarts=20)}
-    numeric |= {method: _discover(method) for method in ("boss", "grasp", "ges", "pc", "lingam", "dagma")}
+    numeric |= {
+        method: _discover(method) for method in ("boss", "grasp", "ges", "pc", "lingam", "dagma")
+    }
     informed = {method: numeric[method] for method in ("order", "flop", "pc", "lingam", "dagma")}
     levels = {"greedy": _discover("greedy", bins=4), "miic": _discover("miic", bins=4)}
-    blocks = {"order": _order(20), "flop": numeric["flop"], "pc": _discover("pc", test="mixed"), **levels}
+    blocks = {
+        "order": _order(20),
+        "flop": numeric["flop"],
+        "pc": _discover("pc", test="mixed"),
+        **levels,
+    }
     rows.compare("linear Gaussian", graphs, numeric | _packages(python) | _BASELINES, **size)
     rows.compare("tiered, tiers given", graphs, informed, **size, kind="tiered", tiers=4)
     rows.compare("scale-free", graphs, numeric | _BASELINES, **size, kind="scale-free")
     rows.compare("exponential noise", graphs, numeric | _BASELINES, **size, noise="exponential")
     rows.compare("nonlinear", graphs, numeric | _BASELINES, **size, mechanism="nonlinear")
     rows.compare("mixed", graphs, blocks, **size, kinds="mixed")
-    rows.compare("3 hidden confounders", graphs, numeric | {"fci": _discover("fci")}, **size, hidden=3)
+    rows.compare(
+        "3 hidden confounders", graphs, numeric | {"fci": _discover("fci")}, **size, hidden=3
+    )
     picture = figure(pd.DataFrame(rows.rows))
     plots.save(picture, "bench_discovery")
     plt.close(picture)
@@ -214,14 +245,19 @@ def settings(*, d: int = 20, n: int = 1000, graphs: int = 3, python: Path | None
 
 @benchmark(
     "discovery.networks",
-    peer="each other; the graphs are scored in notebook 05 too, all but those of FLOP, which cannot be seeded",
+    peer="each other; the graphs are scored in notebook 05 too, all but those of FLOP, which "
+    "cannot be seeded",
 )
 def networks(*, n: int = 2000, samples: int = 4) -> dict:
     """Every method on 4 samples of 2,000 rows of each of four networks of categories, and on Sachs'
     cells.
     """
     rows = Comparison()
-    tables = {"pc, chisq": _discover("pc", test="chisq"), "miic": _discover("miic"), "greedy": _discover("greedy")}
+    tables = {
+        "pc, chisq": _discover("pc", test="chisq"),
+        "miic": _discover("miic"),
+        "greedy": _discover("greedy"),
+    }
     blocks = {"order": {"method": "order"}, "pc, mixed": {"method": "pc", "test": "mixed"}}
     blocks |= {"fci, mixed": {"method": "fci", "test": "mixed"}}
     blocks = {name: _discover(shrunk=0.001, **call) for name, call in blocks.items()}
@@ -252,8 +288,13 @@ def figure(table: pd.DataFrame) -> plt.Figure:
     """
     settings = table["setting"].unique()
     methods = table["method"].unique()
-    picture, panels = plt.subplots(2, len(settings) // 2 + 1, figsize=(11, 5.2), layout="constrained", squeeze=False)
-    looks = {m: {"marker": f"${i + 1}$", "c": "black", "ms": 8, "ls": ""} for i, m in enumerate(_BASELINES)}
+    picture, panels = plt.subplots(
+        2, len(settings) // 2 + 1, figsize=(11, 5.2), layout="constrained", squeeze=False
+    )
+    looks = {
+        m: {"marker": f"${i + 1}$", "c": "black", "ms": 8, "ls": ""}
+        for i, m in enumerate(_BASELINES)
+    }
     for i, method in enumerate(m for m in methods if m not in looks):
         looks[method] = {"marker": "osD^vXP*<>hpd8"[i % 14], "c": f"C{i % 10}", "ms": 8, "ls": ""}
     limits = (table["seconds"].min() / 2, table["seconds"].max() * 2)
@@ -301,7 +342,8 @@ def _flop(restarts):
     from flopsearch import flop
 
     def search(case):
-        found = flop(case.frame.to_numpy(), 2.0, restarts=restarts)  # [i, j] is 1 for i -> j, 2 like [j, i] for i -- j
+        # [i, j] is 1 for i -> j, 2 like [j, i] for i -- j
+        found = flop(case.frame.to_numpy(), 2.0, restarts=restarts)
         return CausalGraph.from_adjacency(found, case.frame.columns)
 
     return search
@@ -311,20 +353,26 @@ def _boss(case):
     from causallearn.search.PermutationBased.BOSS import boss
 
     random.seed(case.seed)  # it draws from Python's global random numbers
-    return CausalGraph.from_causallearn(boss(case.frame.to_numpy(), verbose=False), list(case.frame.columns))
+    return CausalGraph.from_causallearn(
+        boss(case.frame.to_numpy(), verbose=False), list(case.frame.columns)
+    )
 
 
 def _pc(case):
     from causallearn.search.ConstraintBased.PC import pc
 
-    return CausalGraph.from_causallearn(pc(case.frame.to_numpy(), show_progress=False).G, list(case.frame.columns))
+    return CausalGraph.from_causallearn(
+        pc(case.frame.to_numpy(), show_progress=False).G, list(case.frame.columns)
+    )
 
 
 def _packages(python):
     return {method: package(method, python) for method in PACKAGES}
 
 
-def package(method: str, python: Path | None = None, limit: float | None = None) -> Callable[[Case], CausalGraph]:
+def package(
+    method: str, python: Path | None = None, limit: float | None = None
+) -> Callable[[Case], CausalGraph]:
     """The search of a method of `programs.graph_packages` by the interpreter of `make peers`.
 
     It raises `PeerError` where that cannot be had, fails, or takes longer than ``limit`` seconds.
@@ -332,9 +380,17 @@ def package(method: str, python: Path | None = None, limit: float | None = None)
 
     def search(case):
         with folder_with(rows=case.frame.to_numpy()) as folder:
-            found = run("graph_packages.learn", {"method": method}, python=python or PEERS, folder=folder, limit=limit)
+            found = run(
+                "graph_packages.learn",
+                {"method": method},
+                python=python or PEERS,
+                folder=folder,
+                limit=limit,
+            )
         adjacency = np.array(found["adjacency"])
-        return CausalGraph.from_adjacency(adjacency, case.frame.columns, measured={"seconds": found["seconds"]})
+        return CausalGraph.from_adjacency(
+            adjacency, case.frame.columns, measured={"seconds": found["seconds"]}
+        )
 
     return search
 
@@ -408,7 +464,9 @@ class Comparison(Measurements):
         New searches run on ``small`` (or the first case) before, so that compiling and imports are
         not measured.
         """
-        for number, case in enumerate(progress_bar([small or cases[0], *cases], delay=0, desc=setting, unit="graph")):
+        for number, case in enumerate(
+            progress_bar([small or cases[0], *cases], delay=0, desc=setting, unit="graph")
+        ):
             for method, search in searches.items():
                 if method in self.skipped or (number == 0 and method in self.warm):
                     continue
@@ -426,20 +484,37 @@ class Comparison(Measurements):
                         measured["bic"] = bic(Statistics.from_frame(case.frame), found)
                     self.add(setting, case.seed, method, **_scores(found, case), **measured)
 
-    def ratio_claims(self, setting: str, first: str, second: str, target: str, *also: str) -> list[Claim]:
+    def ratio_claims(
+        self, setting: str, first: str, second: str, target: str, *also: str
+    ) -> list[Claim]:
         """Claims about the median of the times' ratio: all seconds and, ``also``, those of the
         search alone.
         """
         claims = []
         for what in ("seconds", *also):
-            measured = any(what in row and (row["setting"], row["method"]) == (setting, second) for row in self.rows)
-            ratio = self.of(setting, first, what) / self.of(setting, second, what if measured else "seconds")
-            claims.append(Claim.of(f"{setting}: {what}, {first} / {second}", ratio, target, statistic="median"))
+            measured = any(
+                what in row and (row["setting"], row["method"]) == (setting, second)
+                for row in self.rows
+            )
+            ratio = self.of(setting, first, what) / self.of(
+                setting, second, what if measured else "seconds"
+            )
+            claims.append(
+                Claim.of(
+                    f"{setting}: {what}, {first} / {second}", ratio, target, statistic="median"
+                )
+            )
         return claims
 
-    def difference_claim(self, setting: str, what: str, first: str, second: str, target: str) -> Claim:
+    def difference_claim(
+        self, setting: str, what: str, first: str, second: str, target: str
+    ) -> Claim:
         """The claim about the mean of first - second."""
-        return Claim.of(f"{setting}: {what}, {first} - {second}", self.difference(setting, what, first, second), target)
+        return Claim.of(
+            f"{setting}: {what}, {first} - {second}",
+            self.difference(setting, what, first, second),
+            target,
+        )
 
     def report(self, claims: Iterable[Claim]) -> dict:
         """All of it as JSON types; a value that a method does not report is None."""

@@ -13,7 +13,8 @@ def statistics(*, parts: int = 10, rows: int = 1_000_000, pairs: int = 5) -> dic
 
 @benchmark(
     "discovery.statistics_reader",
-    peer="pyarrow reading the same columns in batches, by the options that Statistics.from_parquet uses",
+    peer="pyarrow reading the same columns in batches, by the options that "
+    "Statistics.from_parquet uses",
 )
 def statistics_reader(*, parts: int = 10, rows: int = 1_000_000, pairs: int = 5) -> dict:
     """Count, mean and covariance of 10^7 rows of 50 mixed columns (12 of them text) in a Parquet

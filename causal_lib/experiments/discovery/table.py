@@ -21,7 +21,9 @@ def table(*, rows: int = 200_000, d: int = 30, pairs: int = 7) -> dict:
     The two sides alternate; CPU seconds of one thread; the graphs must be equal.
     """
     graph = random_dag(d, seed=0)
-    kinds = {name: ("numeric", "binary", "categorical")[k % 3] for k, name in enumerate(graph.names)}
+    kinds = {
+        name: ("numeric", "binary", "categorical")[k % 3] for k, name in enumerate(graph.names)
+    }
     frame = simulate(graph, rows, kinds=kinds, seed=0).frame
     seconds = {"one table": [], "each step anew": []}
     sides = {"one table": _by_discover, "each step anew": _step_by_step}
@@ -34,7 +36,9 @@ def table(*, rows: int = 200_000, d: int = 30, pairs: int = 7) -> dict:
     ratio = np.array(seconds["one table"]) / np.array(seconds["each step anew"])
     same = found["one table"] == found["each step anew"]
     claims = [
-        Claim.of("CPU seconds, one table / each step anew", ratio, "at most 0.65", statistic="median"),
+        Claim.of(
+            "CPU seconds, one table / each step anew", ratio, "at most 0.65", statistic="median"
+        ),
         Claim.of("the graphs are equal", [float(same)], "at least 1"),
     ]
     return report(claims, rows=[{"side": name, "seconds": own} for name, own in seconds.items()])

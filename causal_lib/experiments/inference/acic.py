@@ -41,18 +41,27 @@ def study(sets: int = 10, *, n: int | None = None, n_jobs: int = 2) -> dict:
     """
     table = acic(sets, n=n, n_jobs=n_jobs)
     average, individual = (
-        table.pivot_table(index="set", columns="method", values=what) for what in ("average", "individual")
+        table.pivot_table(index="set", columns="method", values=what)
+        for what in ("average", "individual")
     )
     answered = average["AIPW"].dropna().index
     average = average.loc[answered]
     individual = individual.loc[answered]
-    best = individual[[name for name, (package, _) in COMPARED.items() if package != "ours"]].min(axis=1)
+    best = individual[[name for name, (package, _) in COMPARED.items() if package != "ours"]].min(
+        axis=1
+    )
     naive = "difference of means"
     claims = [
-        Claim.of(f"AIPW: error of the average - {naive}'", average["AIPW"] - average[naive], "below 0"),
-        Claim.of("AIPW: error of the average, standard deviations", average["AIPW"], "at most 0.05"),
         Claim.of(
-            "DR-learner: RMSE of individual effects - the best peer's", individual["DR-learner"] - best, "at most 0"
+            f"AIPW: error of the average - {naive}'", average["AIPW"] - average[naive], "below 0"
+        ),
+        Claim.of(
+            "AIPW: error of the average, standard deviations", average["AIPW"], "at most 0.05"
+        ),
+        Claim.of(
+            "DR-learner: RMSE of individual effects - the best peer's",
+            individual["DR-learner"] - best,
+            "at most 0",
         ),
     ]
     return report(claims, rows=table.astype(object).where(table.notna(), None).to_dict("records"))
@@ -69,12 +78,23 @@ def _score(covariates, truth, number, name):
         return row | {"refused": True, "average": np.nan, "individual": np.nan}
     effects = (truth["mu1"] - truth["mu0"]).to_numpy()
     unit = y.std()
-    error = np.nan if individual is None else float(np.sqrt(((individual - effects) ** 2).mean())) / unit
-    return row | {"refused": False, "average": abs(average - effects.mean()) / unit, "individual": error}
+    error = (
+        np.nan
+        if individual is None
+        else float(np.sqrt(((individual - effects) ** 2).mean())) / unit
+    )
+    return row | {
+        "refused": False,
+        "average": abs(average - effects.mean()) / unit,
+        "individual": error,
+    }
 
 
 def _average(estimator):
-    return lambda frame, columns: (effect(frame, "z", "y", adjustment=columns, estimator=estimator).value, None)
+    return lambda frame, columns: (
+        effect(frame, "z", "y", adjustment=columns, estimator=estimator).value,
+        None,
+    )
 
 
 def _uplift(learner):
@@ -107,7 +127,11 @@ def _causalml(name):
         x = design(frame, columns).to_numpy()
         t = frame["z"].to_numpy()
         y = frame["y"].to_numpy()
-        model = meta.XGBTRegressor(random_state=0) if name == "T" else meta.BaseXRegressor(XGBRegressor(random_state=0))
+        model = (
+            meta.XGBTRegressor(random_state=0)
+            if name == "T"
+            else meta.BaseXRegressor(XGBRegressor(random_state=0))
+        )
         found = np.ravel(model.fit_predict(X=x, treatment=t, y=y))
         return found.mean(), found
 

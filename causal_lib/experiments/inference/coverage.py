@@ -45,7 +45,10 @@ def interval_coverage(
     Returns ------- One row per estimator: runs, refused (no interval), bias and its standard error,
     coverage with its 95% Wilson interval (low, high), width (mean of the intervals).
     """
-    jobs = (joblib.delayed(_run)(seed + k, n, effects, k < (runs if wrong is None else wrong)) for k in range(runs))
+    jobs = (
+        joblib.delayed(_run)(seed + k, n, effects, k < (runs if wrong is None else wrong))
+        for k in range(runs)
+    )
     table = pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
     rows = []
     for (what, name), part in table.groupby(["what", "estimator"], sort=False):
@@ -83,25 +86,36 @@ def double_robustness(runs: int = 400, *, seed: int = 0, n: int = 1000) -> pd.Da
         t = world["t"]
         none = np.ones(n)
         for first, share in (("right", world["share"]), ("wrong", none * t.mean())):
-            for second, means in (("right", world["means"]), ("wrong", [none * y[t == arm].mean() for arm in (0, 1)])):
-                scores, _ = dr_scores(y, t, np.column_stack([1 - share, share]), np.column_stack(means))
+            for second, means in (
+                ("right", world["means"]),
+                ("wrong", [none * y[t == arm].mean() for arm in (0, 1)]),
+            ):
+                scores, _ = dr_scores(
+                    y, t, np.column_stack([1 - share, share]), np.column_stack(means)
+                )
                 rows.append(("effect", first, second, scores.mean() - _TRUTH))
         log, policy, mean, truth = _rounds(number)
         flat = np.full(mean.shape, log["click"].mean())
         for first, propensity in (("right", log["propensity_score"]), ("wrong", 1 / mean.shape[1])):
             for second, expected in (("right", mean), ("wrong", flat)):
                 found = policy_values(
-                    log.assign(propensity_score=propensity), policy, estimators=("dr",), expected=expected
+                    log.assign(propensity_score=propensity),
+                    policy,
+                    estimators=("dr",),
+                    expected=expected,
                 )["dr"]
                 rows.append(("policy value", first, second, found.value - truth))
     table = pd.DataFrame(rows, columns=["what", "propensity", "outcome", "bias"])
     grouped = table.groupby(["what", "propensity", "outcome"], sort=False)["bias"]
-    return grouped.agg(bias="mean", bias_error=lambda x: x.std(ddof=1) / np.sqrt(len(x))).reset_index()
+    return grouped.agg(
+        bias="mean", bias_error=lambda x: x.std(ddof=1) / np.sqrt(len(x))
+    ).reset_index()
 
 
 @benchmark(
     "inference.coverage",
-    peer="the nominal level; and with a wrong adjustment set, or both models wrong, where it must fail",
+    peer="the nominal level; and with a wrong adjustment set, or both models wrong, where it must "
+    "fail",
 )
 def study(runs: int = 400, *, n: int = 1000, n_jobs: int = 2) -> dict:
     """How often 95% intervals hold the truth, 400 data sets; double robustness; a quarter of an
@@ -119,9 +133,17 @@ def study(runs: int = 400, *, n: int = 1000, n_jobs: int = 2) -> dict:
     claims.append(Claim.of("AIPW by a wrong set: coverage", [at["aipw, wrong set"]], "below 0.5"))
     for row in robust.itertuples():
         both = row.propensity == row.outcome == "wrong"
-        name = f"{row.what}, propensity {row.propensity}, outcome {row.outcome}: bias in standard errors"
-        claims.append(Claim.of(name, [abs(row.bias) / row.bias_error], "above 4" if both else "at most 3"))
-    tables = {"coverage": covered.to_dict("records"), "double robustness": robust.to_dict("records")}
+        name = (
+            f"{row.what}, propensity {row.propensity}, outcome {row.outcome}: bias in "
+            "standard errors"
+        )
+        claims.append(
+            Claim.of(name, [abs(row.bias) / row.bias_error], "above 4" if both else "at most 3")
+        )
+    tables = {
+        "coverage": covered.to_dict("records"),
+        "double robustness": robust.to_dict("records"),
+    }
     return report(claims, runs=runs, tables=tables)
 
 
@@ -160,7 +182,9 @@ def _rounds(seed, n=_VALUE_ROUNDS):
     rng = np.random.default_rng([seed, 1])
     x = rng.normal(size=(n, 3))
     mean, policy, logging = _shares(x, *tastes)
-    action = (rng.random((n, 1)) > logging.cumsum(axis=1)).sum(axis=1).clip(max=logging.shape[1] - 1)
+    action = (
+        (rng.random((n, 1)) > logging.cumsum(axis=1)).sum(axis=1).clip(max=logging.shape[1] - 1)
+    )
     log = pd.DataFrame(x, columns=list("abc")).assign(
         item_id=action,
         click=(rng.random(n) < mean[np.arange(n), action]).astype(int),
@@ -179,7 +203,9 @@ def _run(seed, n, effects, wrong):
         found = effect(frame, "t", "y", adjustment=list("bcd"), seed=seed)
         rows.append(("effect", "aipw, wrong set", found.value, found.low, found.high, _TRUTH))
     log, policy, _, truth = _rounds(seed)
-    for name, found in policy_values(log, policy, estimators=VALUES, context=list("abc"), seed=seed).items():
+    for name, found in policy_values(
+        log, policy, estimators=VALUES, context=list("abc"), seed=seed
+    ).items():
         rows.append(("policy value", name, found.value, found.low, found.high, truth))
     columns = ("what", "estimator", "value", "low", "high", "truth")
     return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -79,7 +79,10 @@ def ratings_study(
     for column, n in (size or {}).items():
         one = column.removeprefix("n_").removesuffix("s") + "_id"
         ratings = ratings[ratings[one].isin(ratings[one].value_counts().index[:n])]
-    jobs = (joblib.delayed(_ratings_run)(ratings, first + k, methods, trials, training) for k in range(seeds))
+    jobs = (
+        joblib.delayed(_ratings_run)(ratings, first + k, methods, trials, training)
+        for k in range(seeds)
+    )
     return pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
 
 
@@ -102,7 +105,10 @@ def clicks_study(
     validation gain. 'popular' ranks by clicks.
     """
     size = {"n_users": 1000, "n_items": 200, "days": 40} | dict(size or {})
-    jobs = (joblib.delayed(_clicks_run)(first + k, size, ("popular", *methods), trials, training) for k in range(seeds))
+    jobs = (
+        joblib.delayed(_clicks_run)(first + k, size, ("popular", *methods), trials, training)
+        for k in range(seeds)
+    )
     return pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
 
 
@@ -124,7 +130,8 @@ def study(
     claims = []
     for name, table, plain, sign in (("ratings", ratings, "mf", -1), ("clicks", clicks, "bpr", 1)):
         wide = {
-            what: table.pivot_table(index="seed", columns="method", values=what) for what in ("naive", "snips", "truth")
+            what: table.pivot_table(index="seed", columns="method", values=what)
+            for what in ("naive", "snips", "truth")
         }
         for method in wide["truth"].columns.difference([plain, "popular"]):
             for what, end, target in (
@@ -133,10 +140,16 @@ def study(
                 ("naive", "high", "at most 0"),
             ):
                 gain = Metric.mean_of("", "", sign * (wide[what][method] - wide[what][plain]))
-                sentence = f"{name}, {method} instead of {plain}: gain by {what}, {end} end of the 95% interval"
+                sentence = (
+                    f"{name}, {method} instead of {plain}: gain by {what}, {end} end of "
+                    "the 95% interval"
+                )
                 claims.append(Claim.of(sentence, [getattr(gain, end)], target))
     means = [
-        part.drop(columns=["seed", "chosen"]).groupby("method", sort=False).agg(["mean", "sem"]).round(4)
+        part.drop(columns=["seed", "chosen"])
+        .groupby("method", sort=False)
+        .agg(["mean", "sem"])
+        .round(4)
         for part in (ratings, clicks)
     ]
     tables = {
@@ -158,8 +171,17 @@ def _ratings_run(ratings, seed, methods, trials, training):
     hidden[train.users, train.items] = False
     rows = []
     for method in methods:
-        weighted = {} if method == "mf" else {"propensity": shares[0], "validation_propensity": shares[1]}
-        found = _best(train, validation, method, settings(method, trials), seed, _ON_RATINGS | training | weighted)
+        weighted = (
+            {} if method == "mf" else {"propensity": shares[0], "validation_propensity": shares[1]}
+        )
+        found = _best(
+            train,
+            validation,
+            method,
+            settings(method, trials),
+            seed,
+            _ON_RATINGS | training | weighted,
+        )
         scores = found.scores(np.arange(train.shape[0]))
         error = (test.value - scores[test.users, test.items]) ** 2
         weight = 1 / shares[2]
@@ -191,7 +213,12 @@ def _clicks_run(seed, size, methods, trials, training):
     randomised = Interactions(*shown.nonzero(), clicked, train.user_ids, train.item_ids)
     counts = np.bincount(train.items, minlength=train.shape[1])
     percentile = pd.Series(counts).rank(pct=True).to_numpy()
-    active = world.candidates.groupby("user_id").size().reindex(range(size["n_users"]), fill_value=0).to_numpy()
+    active = (
+        world.candidates.groupby("user_id")
+        .size()
+        .reindex(range(size["n_users"]), fill_value=0)
+        .to_numpy()
+    )
     share = np.ones(train.shape, dtype=np.float32)
     share[test.users, test.items] = shares[1]
     everyone = np.arange(train.shape[0])
@@ -202,11 +229,15 @@ def _clicks_run(seed, size, methods, trials, training):
         if method != "popular":
             more = {"randomised": randomised} if method == "cause" else {}
             more["validation_propensity"] = shares[0]
-            found = _best(train, validation, method, settings(method, trials), seed, training | more)
+            found = _best(
+                train, validation, method, settings(method, trials), seed, training | more
+            )
             chosen = str(found.settings)
             scores = found.scores
         top = top_items(scores, everyone, 10, seen)
-        table = evaluate_ranking(top, test.matrix(), everyone, propensity=share, n_boot=2).table["value"]
+        table = evaluate_ranking(top, test.matrix(), everyone, propensity=share, n_boot=2).table[
+            "value"
+        ]
         facts = {"naive": table["naive", "pooled gain"], "snips": table["snips", "pooled gain"]}
         facts["truth"] = _true_gain(top, truth * active[:, None], seen)
         facts["popularity"] = percentile[top].mean()
@@ -218,20 +249,30 @@ def _truth(world):
     """(users, items) probability of a click if shown first."""
     users = world.users["user_id"].to_numpy()
     items = world.items["item_id"].to_numpy()
-    return world.potential_outcomes(users[:, None], items)["click_if_exposed"].to_numpy().reshape(len(users), -1)
+    return (
+        world.potential_outcomes(users[:, None], items)["click_if_exposed"]
+        .to_numpy()
+        .reshape(len(users), -1)
+    )
 
 
 def _true_gain(top, mass, seen):
     """Σ mass d(rank) / Σ mass over the pairs not seen."""
     left = np.where(seen.toarray() > 0, 0.0, mass)
-    gain = np.take_along_axis(left, np.maximum(top, 0), axis=1) * (top >= 0) / np.log2(np.arange(2, top.shape[1] + 2))
+    gain = (
+        np.take_along_axis(left, np.maximum(top, 0), axis=1)
+        * (top >= 0)
+        / np.log2(np.arange(2, top.shape[1] + 2))
+    )
     return float(gain.sum() / left.sum())
 
 
 def _best(train, validation, method, tried, seed, training):
     """The recommender of the setting with the least validation error."""
     found = [
-        train_recommender(train, validation, method, options=options, seed=seed, progress=False, **training)
+        train_recommender(
+            train, validation, method, options=options, seed=seed, progress=False, **training
+        )
         for options in tried
     ]
     return min(found, key=lambda one: one.history["validation"].min())

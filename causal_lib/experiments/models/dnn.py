@@ -15,9 +15,12 @@ _DTYPES = ("float64", "float32")
 
 @benchmark(
     "models.dnn",
-    peer="the article's loop as printed (5.3.3): all rows in one step an epoch, GradientTape without tf.function",
+    peer="the article's loop as printed (5.3.3): all rows in one step an epoch, GradientTape "
+    "without tf.function",
 )
-def dnn(pairs: int = 3, *, epochs: int = 100, users: int = 2000, items: int = 500, days: int = 14) -> dict:
+def dnn(
+    pairs: int = 3, *, epochs: int = 100, users: int = 2000, items: int = 500, days: int = 14
+) -> dict:
     """Training the article's network on 63,700 rows of worlds.shop, 100 epochs, one thread: CPU
     seconds; losses.
 
@@ -66,19 +69,35 @@ def dnn(pairs: int = 3, *, epochs: int = 100, users: int = 2000, items: int = 50
                     distances.append(np.abs(gaps).max())
     cpu = pd.DataFrame([run["CPU seconds"] for run in runs], index=[run["dtype"] for run in runs])
     claims = [
-        Claim.of("float64, all rows: largest distance of a loss from the article's", [max(distances)], "at most 1e-6"),
         Claim.of(
-            "mini-batches: our validation loss where we stop less the article's last", [max(excesses)], "at most 0"
+            "float64, all rows: largest distance of a loss from the article's",
+            [max(distances)],
+            "at most 1e-6",
+        ),
+        Claim.of(
+            "mini-batches: our validation loss where we stop less the article's last",
+            [max(excesses)],
+            "at most 0",
         ),
     ]
     for what, name, target in (
         ("all rows: rows a CPU second, ours / the article's", "all rows", "at least 1"),
         ("mini-batches: rows a CPU second, ours / the article's", "mini-batches", "at least 3"),
-        ("CPU seconds to the same validation loss, the article's / ours", "until then", "at least 3"),
+        (
+            "CPU seconds to the same validation loss, the article's / ours",
+            "until then",
+            "at least 3",
+        ),
     ):
         for dtype in _DTYPES:
             ratio = (cpu["article"] / cpu[name])[[dtype]]
             claims.append(Claim.of(f"{dtype}, {what}", ratio, target, statistic="median"))
     rows = len(data.y_train)
-    speed = (rows * epochs / cpu.drop(columns="until then")).groupby(level=0).median().round().to_dict("index")
+    speed = (
+        (rows * epochs / cpu.drop(columns="until then"))
+        .groupby(level=0)
+        .median()
+        .round()
+        .to_dict("index")
+    )
     return report(claims, rows=rows, epochs=epochs, **{"rows a CPU second": speed}, runs=runs)

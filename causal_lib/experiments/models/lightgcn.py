@@ -22,7 +22,10 @@ _TARGETS = {"lenskit ALS": "at least 0", "lenskit LightGCN": "above 0"}
 """Peer -> claim about the difference of NDCG@10."""
 
 
-@benchmark("models.lightgcn", peer="lenskit's implicit ALS and LightGCN, 64 factors, with all rows to train on")
+@benchmark(
+    "models.lightgcn",
+    peer="lenskit's implicit ALS and LightGCN, 64 factors, with all rows to train on",
+)
 def lightgcn(seeds: int = 5, *, epochs: int = 100, python: Path | None = None) -> dict:
     """NDCG@10 and seconds on ml-100k, ratings of 4 and more, each user's last 20% held out, full
     ranking; one thread.
@@ -35,14 +38,25 @@ def lightgcn(seeds: int = 5, *, epochs: int = 100, python: Path | None = None) -
     liked = load("ml-100k")["ratings"].query("rating >= 4")
     train, test = hold_out(liked, 0.2)
     test = test[test["item_id"].isin(train["item_id"])]
-    ids = {"user_ids": np.sort(train["user_id"].unique()), "item_ids": np.sort(train["item_id"].unique())}
+    ids = {
+        "user_ids": np.sort(train["user_id"].unique()),
+        "item_ids": np.sort(train["item_id"].unique()),
+    }
     whole, rest = (Interactions.of(part, value=None, **ids) for part in (train, test))
     everyone = np.arange(whole.shape[0])
     rows = []
 
     def add_row(method, seed, top, train_seconds, seconds):
         value = mean_ranking(top, rest.matrix(), everyone, metric=("naive", "NDCG"))
-        rows.append({"method": method, "seed": seed, "ndcg": value, "train": train_seconds, "recommend": seconds})
+        rows.append(
+            {
+                "method": method,
+                "seed": seed,
+                "ndcg": value,
+                "train": train_seconds,
+                "recommend": seconds,
+            }
+        )
 
     first, later = (Interactions.of(part, value=None, **ids) for part in hold_out(train, 0.1))
     how = {
@@ -63,8 +77,16 @@ def lightgcn(seeds: int = 5, *, epochs: int = 100, python: Path | None = None) -
     users = pd.DataFrame({"user_id": ids["user_ids"]})
     for name in _TARGETS:
         with folder_with(train=train[["user_id", "item_id"]], users=users) as folder:
-            found = run("lenskit_calls.recommend_lists", {"scorer": name}, python=python or LENSKIT, folder=folder)
-        lists = [np.pad(place.get_indexer(one), (0, 10 - len(one)), constant_values=-1) for one in found["lists"]]
+            found = run(
+                "lenskit_calls.recommend_lists",
+                {"scorer": name},
+                python=python or LENSKIT,
+                folder=folder,
+            )
+        lists = [
+            np.pad(place.get_indexer(one), (0, 10 - len(one)), constant_values=-1)
+            for one in found["lists"]
+        ]
         add_row(name, 0, np.array(lists), found["train"], found["recommend"])
     table = pd.DataFrame(rows).set_index("method")
     ours = table.loc[["ours"]]
@@ -75,5 +97,9 @@ def lightgcn(seeds: int = 5, *, epochs: int = 100, python: Path | None = None) -
         for what, word, limit in (("train", "training", 0.5), ("recommend", "recommending", 0.1)):
             if what == "recommend" or name == "lenskit LightGCN":
                 sentence = f"seconds of {word}, ratio to {name}"
-                claims.append(Claim.of(sentence, ours[what] / peer[what], f"at most {limit}", statistic="median"))
+                claims.append(
+                    Claim.of(
+                        sentence, ours[what] / peer[what], f"at most {limit}", statistic="median"
+                    )
+                )
     return report(claims, rows=table.reset_index().round(4).to_dict("records"))

@@ -12,7 +12,10 @@ from causal_lib.experiments.claims import Claim, report
 from causal_lib.experiments.peers import LENSKIT, folder_with, run
 
 
-@benchmark("models.metrics", peer="lenskit's metrics, DCG by 1 / log2(1 + r), precision by the length asked for")
+@benchmark(
+    "models.metrics",
+    peer="lenskit's metrics, DCG by 1 / log2(1 + r), precision by the length asked for",
+)
 def metrics(seeds: int = 20, *, python: Path | None = None) -> dict:
     """Metrics of random lists of 1 to 10 items, some cut short, for users with few positives, many
     or none.
@@ -50,8 +53,12 @@ def metrics(seeds: int = 20, *, python: Path | None = None) -> dict:
         if not table.index.equals(pd.Index(own.per_user.index)):
             raise RuntimeError(f"lenskit averages over {len(table)} users, we over {own.users}")
         for name in table:
-            distances.setdefault(name, []).append(np.abs(table[name] - own.per_user[("naive", name)]).max())
-        distances.setdefault("Gini", []).append(abs(peer["Gini"] - own.table.loc[("lists", "Gini"), "value"]))
+            distances.setdefault(name, []).append(
+                np.abs(table[name] - own.per_user[("naive", name)]).max()
+            )
+        distances.setdefault("Gini", []).append(
+            abs(peer["Gini"] - own.table.loc[("lists", "Gini"), "value"])
+        )
     claims = [
         Claim.of(f"{name}: largest distance from lenskit", [max(found)], "at most 1e-9")
         for name, found in distances.items()

@@ -32,7 +32,9 @@ def size(rows: int = 1_000_000, *, n_users: int = 10_000, n_items: int = 5_000) 
     propensity = np.clip(0.02 * 2.0 ** (value - 1), 0.01, 1)
     held_out = rng.random(len(pairs)) < 0.1
     ids = (pd.RangeIndex(n_users), pd.RangeIndex(n_items))
-    train, validation = (Interactions(users[part], items[part], value[part], *ids) for part in (~held_out, held_out))
+    train, validation = (
+        Interactions(users[part], items[part], value[part], *ids) for part in (~held_out, held_out)
+    )
     start = time.perf_counter()
     found = train_recommender(
         train,
@@ -48,12 +50,20 @@ def size(rows: int = 1_000_000, *, n_users: int = 10_000, n_items: int = 5_000) 
     training = time.perf_counter() - start
     start = time.perf_counter()
     top = top_items(found.scores, np.arange(n_users), 10, train.matrix())
-    evaluate_ranking(top, validation.matrix(), popularity=np.bincount(train.items, minlength=n_items))
+    evaluate_ranking(
+        top, validation.matrix(), popularity=np.bincount(train.items, minlength=n_items)
+    )
     ranking = time.perf_counter() - start
     peak = peak_mb()
     claims = [
-        Claim.of(f"{rows:,} interactions: seconds of debiased factorisation", [training], "at most 60"),
-        Claim.of(f"{n_users:,} users, {n_items:,} items: seconds of full ranking", [ranking], "at most 10"),
+        Claim.of(
+            f"{rows:,} interactions: seconds of debiased factorisation", [training], "at most 60"
+        ),
+        Claim.of(
+            f"{n_users:,} users, {n_items:,} items: seconds of full ranking",
+            [ranking],
+            "at most 10",
+        ),
         Claim.of("most memory of the process, MB", [peak], "at most 1000"),
     ]
     seconds = {"training": training, "ranking": ranking}

@@ -18,7 +18,15 @@ from causal_lib.experiments.pretrained.recipe import Recipe
 from causal_lib.experiments.pretrained.training import Batches, train
 from causal_lib.worlds.random_tables import draw
 
-_SECOND_ORDER = ("correlation", "partial", "least given", "most given", "information", "solver", "known")
+_SECOND_ORDER = (
+    "correlation",
+    "partial",
+    "least given",
+    "most given",
+    "information",
+    "solver",
+    "known",
+)
 VARIANTS = {
     "all parts": {},
     "no message passing": {"messages": False},
@@ -56,7 +64,9 @@ def ablations(recipe: Recipe | None = None, *, n_jobs: int = 2) -> dict:
         options = dict(options)
         without = options.pop("without", lambda name: False)
         used = np.array([not without(name) for name in pattern.names])
-        network, _ = train(examples, validation, odd, seed=recipe.seed, steps=recipe.steps, used=used, **options)
+        network, _ = train(
+            examples, validation, odd, seed=recipe.seed, steps=recipe.steps, used=used, **options
+        )
         return used.sum(), score(network, used, validation)
 
     found = joblib.Parallel(n_jobs)(joblib.delayed(one)(options) for options in VARIANTS.values())
@@ -83,7 +93,9 @@ def score(network: PairNetwork, used: np.ndarray, validation: Examples) -> pd.Da
         batch = batches.take([number])
         with torch.no_grad():
             shown = keep.expand(len(batch["pairs"]), -1)
-            forth = network(*(batch[k] for k in ("nodes", "pairs", "index", "back", "triangles")), shown)
+            forth = network(
+                *(batch[k] for k in ("nodes", "pairs", "index", "back", "triangles")), shown
+            )
         logs = log_probabilities(forth, batch["back"])
         label = batch["label"]
         answer = torch.where(label, 1, torch.where(label[batch["back"]], 2, 0))

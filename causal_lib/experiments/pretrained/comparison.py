@@ -33,7 +33,14 @@ from causal_lib.worlds.random_models import random_dag, sample_network, simulate
 from causal_lib.worlds.random_tables import FAMILIES, HELD_OUT, draw
 
 SEED = 10**6  # the benchmark's root; the training's are small
-_GAINING = ("linear non-Gaussian", "additive nonlinear", "post-nonlinear", "heteroscedastic", "discrete", "mixed")
+_GAINING = (
+    "linear non-Gaussian",
+    "additive nonlinear",
+    "post-nonlinear",
+    "heteroscedastic",
+    "discrete",
+    "mixed",
+)
 GAINS = {"linear Gaussian": "at least 0"}
 GAINS |= dict.fromkeys(_GAINING, "at least 0.1") | dict.fromkeys(HELD_OUT, "at least 0.05")
 """Family -> claim about the difference of directed F1 to the better of FLOP and PC."""
@@ -48,7 +55,9 @@ def parent_aid(graph: CausalGraph, truth: CausalGraph, seed: int = 0) -> float:
     found = []
     for one in random_members(graph, seed):
         if CausalGraph.from_adjacency(one, graph.names).kind == "DAG":
-            found.append(gadjid.parent_aid(true, one.astype(np.int8), edge_direction="from row to column")[0])
+            found.append(
+                gadjid.parent_aid(true, one.astype(np.int8), edge_direction="from row to column")[0]
+            )
     return float(np.mean(found)) if found else float("nan")
 
 
@@ -73,15 +82,25 @@ def peers(frame: pd.DataFrame) -> dict[str, Search]:
     numeric = bool(frame.dtypes.eq(float).all())
     functions = any(finding.severity == "error" for finding in audit(frame).findings)
     scores = jittered if functions else lambda frame, seed: frame
-    blocks = (lambda frame: Statistics.from_frame(frame).shrunk(0.001)) if functions else lambda frame: frame
+    blocks = (
+        (lambda frame: Statistics.from_frame(frame).shrunk(0.001))
+        if functions
+        else lambda frame: frame
+    )
     test = "fisherz" if numeric else "mixed"
     found = {
-        "flop": lambda frame, seed: discover(scores(frame, seed), method="flop", seed=seed, restarts=50),
-        "order": lambda frame, seed: discover(blocks(frame), method="order", seed=seed, restarts=20),
+        "flop": lambda frame, seed: discover(
+            scores(frame, seed), method="flop", seed=seed, restarts=50
+        ),
+        "order": lambda frame, seed: discover(
+            blocks(frame), method="order", seed=seed, restarts=20
+        ),
         "pc": lambda frame, seed: discover(blocks(frame), method="pc", test=test),
         "additive": lambda frame, seed: discover(scores(frame, seed), method="additive"),
     }
-    return found | ({"lingam": lambda frame, seed: discover(frame, method="lingam")} if numeric else {})
+    return found | (
+        {"lingam": lambda frame, seed: discover(frame, method="lingam")} if numeric else {}
+    )
 
 
 class Table(Measurements):
@@ -93,7 +112,14 @@ class Table(Measurements):
         super().__init__("number")
         self.sure = []
 
-    def score(self, setting: str, number: int, frame: pd.DataFrame, truth: CausalGraph, others: dict[str, Search]):
+    def score(
+        self,
+        setting: str,
+        number: int,
+        frame: pd.DataFrame,
+        truth: CausalGraph,
+        others: dict[str, Search],
+    ):
         """Score the pretrained discoverer and ``others`` on one table."""
         found = discover(frame, method="pretrained", seed=number)
         graphs = {"pretrained": found}
@@ -113,9 +139,13 @@ class Table(Measurements):
         i, j = (~np.eye(len(truth.names), dtype=bool)).nonzero()
         true = truth.subgraph(believed.names).adjacency
         pairs = pd.DataFrame({"p": believed.directed[i, j], "true": true[i, j]})
-        self.sure.append(pairs[pairs["p"] > 0.05].assign(setting=setting, familiar=believed.info["familiar"]))
+        self.sure.append(
+            pairs[pairs["p"] > 0.05].assign(setting=setting, familiar=believed.info["familiar"])
+        )
 
-    def gain_claim(self, setting: str, first: str, second: str, target: str, label: str | None = None) -> Claim:
+    def gain_claim(
+        self, setting: str, first: str, second: str, target: str, label: str | None = None
+    ) -> Claim:
         """The claim about directed F1, first - second."""
         sentence = f"{setting}: directed F1, {label or first} - {second}"
         return Claim.of(sentence, self.difference(setting, "f1", first, second), target)
@@ -134,7 +164,11 @@ def sure_edges(sure: pd.DataFrame, settings: Sequence[str]) -> list[Claim]:
     for setting in settings:
         part = sure[(sure["setting"] == setting) & sure["familiar"] & (sure["p"] > 0.9)]
         if len(part):
-            claims.append(Claim.of(f"{setting}: share right of edges with p > .9", part["true"], "at least 0.8"))
+            claims.append(
+                Claim.of(
+                    f"{setting}: share right of edges with p > .9", part["true"], "at least 0.8"
+                )
+            )
     return claims
 
 
@@ -143,7 +177,12 @@ def sure_edges(sure: pd.DataFrame, settings: Sequence[str]) -> list[Claim]:
     peer="FLOP, PC, order search, additive models, DirectLiNGAM on the same standardised tables",
 )
 def families(
-    *, d: int = 20, n: int = 1000, degree: float = 2.0, tables: int = 20, names: Sequence[str] | None = None
+    *,
+    d: int = 20,
+    n: int = 1000,
+    degree: float = 2.0,
+    tables: int = 20,
+    names: Sequence[str] | None = None,
 ) -> dict:
     """Directed F1 on 20 tables of each family of random models, 20 variables, 1,000 rows; trained
     on or held out.
@@ -165,14 +204,21 @@ def families(
             return table.of(name, method, "f1").mean()
 
         if name in GAINS:
-            claims.append(table.gain_claim(name, "pretrained", max(("flop", "pc"), key=mean_f1), GAINS[name]))
-        best = max((method for method in CLASSICAL if len(table.of(name, method, "f1"))), key=mean_f1)
+            claims.append(
+                table.gain_claim(name, "pretrained", max(("flop", "pc"), key=mean_f1), GAINS[name])
+            )
+        best = max(
+            (method for method in CLASSICAL if len(table.of(name, method, "f1"))), key=mean_f1
+        )
         gain = table.gain_claim(name, "pretrained", best, "above 0")
         about = {"setting": name, "method": best, "f1": mean_f1(best)}
         best_of_all.append(about | {"pretrained - it": gain.value, "interval": gain.interval})
     sure = pd.concat(table.sure)
     claims += sure_edges(sure, names)
-    for what, group, limit in (("in distribution", FAMILIES, "below 0.05"), ("held out", HELD_OUT, "below 0.08")):
+    for what, group, limit in (
+        ("in distribution", FAMILIES, "below 0.05"),
+        ("held out", HELD_OUT, "below 0.08"),
+    ):
         part = sure[sure["setting"].isin(list(group))]
         if len(part):
             error = calibration_error(reliability_table(part["p"], part["true"]))
@@ -181,7 +227,8 @@ def families(
 
 
 @benchmark(
-    "pretrained.networks", peer="FLOP on scores of the categories, jittered; on the cells all that families compares"
+    "pretrained.networks",
+    peer="FLOP on scores of the categories, jittered; on the cells all that families compares",
 )
 def networks(*, n: int = 1000, samples: int = 5, names: Sequence[str] = NETWORKS) -> dict:
     """Directed F1 and parent adjustment distance on 5 samples of 1,000 rows of each of five
@@ -189,7 +236,11 @@ def networks(*, n: int = 1000, samples: int = 5, names: Sequence[str] = NETWORKS
     """
     table = Table()
     claims = []
-    others = {"flop": lambda frame, seed: discover(jittered(frame, seed), method="flop", seed=seed, restarts=50)}
+    others = {
+        "flop": lambda frame, seed: discover(
+            jittered(frame, seed), method="flop", seed=seed, restarts=50
+        )
+    }
     for name in names:
         net = bayes_net(f"network-{name}")
         truth = CausalGraph.from_pyagrum(net)
@@ -215,9 +266,12 @@ def networks(*, n: int = 1000, samples: int = 5, names: Sequence[str] = NETWORKS
 
 @benchmark(
     "pretrained.fitted",
-    peer="the pretrained one, order search, additive models, DAGMA's mlp; gCastle's DAG-GNN for two minutes",
+    peer="the pretrained one, order search, additive models, DAGMA's mlp; gCastle's DAG-GNN for "
+    "two minutes",
 )
-def fitted(*, d: int = 20, n: int = 1000, tables: int = 8, limit: float = 120, python: Path | None = None) -> dict:
+def fitted(
+    *, d: int = 20, n: int = 1000, tables: int = 8, limit: float = 120, python: Path | None = None
+) -> dict:
     """The graph network fitted to each table, on 8 models of simulate of each kind, 20 variables,
     1,000 rows.
     """
@@ -235,14 +289,25 @@ def fitted(*, d: int = 20, n: int = 1000, tables: int = 8, limit: float = 120, p
             "additive": lambda frame, seed: discover(frame, method="additive"),
         }
         if "kinds" not in how:
-            others["dagma mlp"] = lambda frame, seed: discover(frame, method="dagma", model="mlp", seed=seed)
+            others["dagma mlp"] = lambda frame, seed: discover(
+                frame, method="dagma", model="mlp", seed=seed
+            )
         for number in range(tables):
-            model = simulate(random_dag(d, degree=2.0, seed=SEED + number), n, seed=SEED + number, **how)
+            model = simulate(
+                random_dag(d, degree=2.0, seed=SEED + number), n, seed=SEED + number, **how
+            )
             table.score(setting, number, standardised(model.frame), model.graph, others)
         if how:
             claims.append(table.gain_claim(setting, "graph network", "order", "at least 0.05"))
         seconds = table.of(setting, "graph network", "seconds")
-        claims.append(Claim.of(f"{setting}: seconds of the graph network", seconds, "at most 20", statistic="median"))
+        claims.append(
+            Claim.of(
+                f"{setting}: seconds of the graph network",
+                seconds,
+                "at most 20",
+                statistic="median",
+            )
+        )
     model = simulate(random_dag(d, degree=2.0, seed=SEED), n, seed=SEED, mechanism="nonlinear")
     case = Case(standardised(model.frame), model.frame, SEED, None, model.graph)
     try:
@@ -276,23 +341,44 @@ def knowledge(
     for name in progress_bar(names, delay=0, unit="family"):
         for number in range(tables):
             sample = draw(name, [SEED, 97, number], d=d, n=n, degree=2.0)
-            tiers = [part.tolist() for part in np.array_split(np.array(sample.order, dtype=object), 3)]
-            tier = np.array([next(k for k, part in enumerate(tiers) if name in part) for name in sample.graph.names])
+            tiers = [
+                part.tolist() for part in np.array_split(np.array(sample.order, dtype=object), 3)
+            ]
+            tier = np.array(
+                [
+                    next(k for k, part in enumerate(tiers) if name in part)
+                    for name in sample.graph.names
+                ]
+            )
             within = tier[:, None] == tier
             scores = {}
             for what, known in (("without", None), ("with tiers", Knowledge(tiers))):
-                found = edge_probabilities(sample.frame, knowledge=known, seed=number).graph().adjacency
-                scores[what] = precision_recall_f1(found & within, sample.graph.adjacency & within)[2]
+                found = (
+                    edge_probabilities(sample.frame, knowledge=known, seed=number).graph().adjacency
+                )
+                scores[what] = precision_recall_f1(found & within, sample.graph.adjacency & within)[
+                    2
+                ]
             rows.append({"setting": name, "number": number, **scores})
             gains.append(scores["with tiers"] - scores["without"])
     text = "directed F1 of the pairs within a tier, with tiers - without"
-    means = pd.DataFrame(rows).drop(columns="number").groupby("setting", sort=False).mean().round(4).reset_index()
+    means = (
+        pd.DataFrame(rows)
+        .drop(columns="number")
+        .groupby("setting", sort=False)
+        .mean()
+        .round(4)
+        .reset_index()
+    )
     return report([Claim.of(text, gains, "above 0")], means=means.to_dict("records"), rows=rows)
 
 
 @benchmark("pretrained.speed", peer="an absolute limit")
 def speed(
-    sizes: Sequence[tuple[int, str]] = ((20, "at most 1"), (50, "at most 5")), *, n: int = 1000, tables: int = 5
+    sizes: Sequence[tuple[int, str]] = ((20, "at most 1"), (50, "at most 5")),
+    *,
+    n: int = 1000,
+    tables: int = 5,
 ) -> dict:
     """Seconds from the frame to the graph on one thread, 20 and 50 variables, 1,000 rows.
 

@@ -18,7 +18,8 @@ from causal_lib.worlds import mechanisms, random_models, random_tables
 from causal_lib.worlds.random_tables import FAMILIES, TROUBLES, draw, some_knowledge
 
 SHARD = 50  # examples in a file
-_SHARES = {"tables": 2.0, "mixed": 1.5, "additive nonlinear": 1.3}  # of families that need more; 1 for the others
+# of families that need more; 1 for the others
+_SHARES = {"tables": 2.0, "mixed": 1.5, "additive nonlinear": 1.3}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class Examples:
 
     def hash(self) -> str:
         """SHA-256 of everything."""
-        return sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in vars(self).values())).hexdigest()
+        return sha256(
+            b"".join(np.ascontiguousarray(part).tobytes() for part in vars(self).values())
+        ).hexdigest()
 
 
 def example(seed: int | Sequence[int]):
@@ -57,7 +60,11 @@ def example(seed: int | Sequence[int]):
     number = int(rng.choice(len(share), p=share / share.sum()))
     low, high = (3, 31) if rng.random() < 0.85 else (30, 51)
     d = int(np.exp(rng.uniform(np.log(low), np.log(high))))
-    troubles = rng.choice(TROUBLES, size=1 + (rng.random() < 0.3), replace=False) if rng.random() < 0.45 else []
+    troubles = (
+        rng.choice(TROUBLES, size=1 + (rng.random() < 0.3), replace=False)
+        if rng.random() < 0.45
+        else []
+    )
     sample = draw(list(FAMILIES)[number], rng, d=d, troubles=tuple(map(str, troubles)))
     knowledge = some_knowledge(sample, rng) if rng.random() < 0.35 else None
     found = features.describe(sample.frame, knowledge, seed=int(rng.integers(2**31)))
@@ -82,12 +89,15 @@ def collect(seeds: Sequence[Sequence[int]]) -> Examples:
 def join(parts: Sequence[Examples]) -> Examples:
     """All ``parts`` as one."""
     fields = {
-        k: np.concatenate([getattr(p, k) for p in parts], axis=int(k == "index")) for k in Examples.__dataclass_fields__
+        k: np.concatenate([getattr(p, k) for p in parts], axis=int(k == "index"))
+        for k in Examples.__dataclass_fields__
     }
     return Examples(**fields)
 
 
-def make(count: int, seed: int, *, n_jobs: int = 2, folder: Path | None = None, progress: bool = True) -> Examples:
+def make(
+    count: int, seed: int, *, n_jobs: int = 2, folder: Path | None = None, progress: bool = True
+) -> Examples:
     """``count`` examples (whole files of `SHARD`); those in ``folder`` already are read, the others
     made and kept there.
     """
@@ -120,6 +130,16 @@ def _recipe():
     """Changes with the code that the examples come from."""
     text = b"".join(
         Path(module.__file__).read_bytes()
-        for module in (random_tables, mechanisms, random_models, additive, canonical, moments, features)
+        for module in (
+            random_tables,
+            mechanisms,
+            random_models,
+            additive,
+            canonical,
+            moments,
+            features,
+        )
     )
-    return sha256(text + repr((SHARD, _SHARES)).encode() + Path(__file__).read_bytes()).hexdigest()[:12]
+    return sha256(text + repr((SHARD, _SHARES)).encode() + Path(__file__).read_bytes()).hexdigest()[
+        :12
+    ]

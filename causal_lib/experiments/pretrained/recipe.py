@@ -40,7 +40,9 @@ QUICK = Recipe(examples=100, validation=50, familiar=2, networks=2, steps=30)
 """For the tests: all of the code, in less than two minutes, and weights that are of no use."""
 
 
-def pretrain(recipe: Recipe | None = None, path: Path = PATH, *, n_jobs: int = 2, progress: bool = True) -> Weights:
+def pretrain(
+    recipe: Recipe | None = None, path: Path = PATH, *, n_jobs: int = 2, progress: bool = True
+) -> Weights:
     """Make the examples (kept under data/cache), train, calibrate, and write the weights to
     ``path``.
 
@@ -71,8 +73,14 @@ def pretrain(recipe: Recipe | None = None, path: Path = PATH, *, n_jobs: int = 2
         "temperature": temperature(odds, validation),
         "recipe": asdict(recipe),
         "examples": {"sets": len(examples), "pairs": len(examples.label), "hash": examples.hash()},
-        "validation": {"sets": len(validation), "hash": validation.hash(), "loss": [h[-1][1] for _, h in trained]},
-        "versions": {name: version(name) for name in ("numpy", "torch", "torch-geometric", "scipy", "pandas")},
+        "validation": {
+            "sets": len(validation),
+            "hash": validation.hash(),
+            "loss": [h[-1][1] for _, h in trained],
+        },
+        "versions": {
+            name: version(name) for name in ("numpy", "torch", "torch-geometric", "scipy", "pandas")
+        },
     }
     weights = Weights(networks, reference, about)
     about["limits"] = limits(weights, validation, odds, recipe)
@@ -90,7 +98,10 @@ def set_odds(networks: tuple[PairNetwork, ...], examples: Examples, number: int)
     """(networks, pairs) log-odds of one data set."""
     batch = Batches(examples).take([number])
     with torch.no_grad():
-        found = [net(*(batch[k] for k in ("nodes", "pairs", "index", "back", "triangles"))) for net in networks]
+        found = [
+            net(*(batch[k] for k in ("nodes", "pairs", "index", "back", "triangles")))
+            for net in networks
+        ]
     return torch.stack(found).double().numpy()
 
 
@@ -105,7 +116,9 @@ def temperature(odds: list[np.ndarray], examples: Examples) -> float:
         b = first[k + 1]
         back = reverse(torch.from_numpy(examples.index[:, a:b].astype(np.int64))).numpy()
         label = examples.label[a:b]
-        answers.append((logs, back, np.where(label, 1, np.where(label[back], 2, 0)), 1 / examples.variables[k]))
+        answers.append(
+            (logs, back, np.where(label, 1, np.where(label[back], 2, 0)), 1 / examples.variables[k])
+        )
 
     def loss(t):
         total = 0.0
@@ -125,14 +138,24 @@ def summaries(examples: Examples) -> np.ndarray:
     return np.array([doubt.summary(*both) for both in zip(nodes, pairs, strict=True)])
 
 
-def limits(weights: Weights, validation: Examples, odds: list[np.ndarray], recipe: Recipe) -> dict[str, float]:
+def limits(
+    weights: Weights, validation: Examples, odds: list[np.ndarray], recipe: Recipe
+) -> dict[str, float]:
     """From where on a table is unfamiliar: beyond 99% of the validation tables and 90% of each
     held-out family's.
     """
     from causal_lib.discovery.engines.pretrained.discoverer import log_odds
 
-    far = [np.quantile(doubt.distance(weights.reference, summaries(validation), validation.variables), 0.99)]
-    apart = [np.quantile([doubt.disagreement(logs / weights.about["temperature"]) for logs in odds], 0.99)]
+    far = [
+        np.quantile(
+            doubt.distance(weights.reference, summaries(validation), validation.variables), 0.99
+        )
+    ]
+    apart = [
+        np.quantile(
+            [doubt.disagreement(logs / weights.about["temperature"]) for logs in odds], 0.99
+        )
+    ]
     for number, family in enumerate(HELD_OUT):
         tables: list[Features] = []
         for k in range(recipe.familiar):
@@ -141,5 +164,7 @@ def limits(weights: Weights, validation: Examples, odds: list[np.ndarray], recip
         found = np.array([doubt.summary(one.nodes, one.pairs) for one in tables])
         sizes = np.array([len(one.nodes) for one in tables])
         far.append(np.quantile(doubt.distance(weights.reference, found, sizes), 0.9))
-        apart.append(np.quantile([doubt.disagreement(log_odds(weights, one)) for one in tables], 0.9))
+        apart.append(
+            np.quantile([doubt.disagreement(log_odds(weights, one)) for one in tables], 0.9)
+        )
     return {"distance": float(max(far)), "disagreement": float(max(apart))}

@@ -6,7 +6,12 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from causal_lib.discovery.engines.pretrained.network import PairNetwork, log_probabilities, reverse, triangles
+from causal_lib.discovery.engines.pretrained.network import (
+    PairNetwork,
+    log_probabilities,
+    reverse,
+    triangles,
+)
 from causal_lib.experiments.pretrained.examples import Examples
 from causal_lib.progress import progress_bar
 
@@ -28,7 +33,9 @@ class Batches:
 
     def split(self, rng: np.random.Generator | None = None) -> list[np.ndarray]:
         """Numbers of the data sets of each batch, shuffled by ``rng``."""
-        order = np.arange(len(self.examples)) if rng is None else rng.permutation(len(self.examples))
+        order = (
+            np.arange(len(self.examples)) if rng is None else rng.permutation(len(self.examples))
+        )
         batches = []
         current = []
         pairs = 0
@@ -91,7 +98,9 @@ def _complete(d):
     return reverse(index), triangles(index)
 
 
-def loss_of(network: PairNetwork, batch: dict[str, torch.Tensor], keep: torch.Tensor | None = None) -> torch.Tensor:
+def loss_of(
+    network: PairNetwork, batch: dict[str, torch.Tensor], keep: torch.Tensor | None = None
+) -> torch.Tensor:
     """Cross-entropy of the three answers of every pair, each data set weighing as its number of
     variables.
     """
@@ -129,15 +138,25 @@ def train(
         torch.manual_seed(seed)
         network = PairNetwork(examples.nodes.shape[1], examples.pairs.shape[1], **options)
         _scale(network, examples)
-        used = torch.ones(examples.pairs.shape[1]) if used is None else torch.from_numpy(used.astype(np.float32))
+        used = (
+            torch.ones(examples.pairs.shape[1])
+            if used is None
+            else torch.from_numpy(used.astype(np.float32))
+        )
         odd_node, odd_pair = (torch.from_numpy(part.astype(np.float32)) for part in odd)
         average = torch.optim.swa_utils.AveragedModel(
-            network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(1 - 1 / max(1.0, AVERAGE * steps))
+            network,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(
+                1 - 1 / max(1.0, AVERAGE * steps)
+            ),
         )
         optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
-            lambda k: min((k + 1) / (WARM_UP * steps), 1) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * k / steps))),
+            lambda k: (
+                min((k + 1) / (WARM_UP * steps), 1)
+                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * k / steps)))
+            ),
         )
         batches = Batches(examples)
         history = []
@@ -149,14 +168,20 @@ def train(
                 rng.shuffle(queue)
             batch = batches.take(queue.pop())
             sets = int(batch["owner"][-1]) + 1
-            flip = torch.from_numpy(rng.choice([-1.0, 1.0], len(batch["nodes"])).astype(np.float32))[:, None]
+            flip = torch.from_numpy(
+                rng.choice([-1.0, 1.0], len(batch["nodes"])).astype(np.float32)
+            )[:, None]
             batch["nodes"] = batch["nodes"] * torch.where(odd_node > 0, flip, 1)
             first = flip[batch["index"][0]]
             second = flip[batch["index"][1]]
             batch["pairs"] = (
-                batch["pairs"] * torch.where(odd_pair[0] > 0, first, 1) * torch.where(odd_pair[1] > 0, second, 1)
+                batch["pairs"]
+                * torch.where(odd_pair[0] > 0, first, 1)
+                * torch.where(odd_pair[1] > 0, second, 1)
             )
-            forgot = torch.from_numpy((rng.random((sets, len(used))) > network.forget).astype(np.float32))
+            forgot = torch.from_numpy(
+                (rng.random((sets, len(used))) > network.forget).astype(np.float32)
+            )
             network.train()
             optimizer.zero_grad()
             loss = loss_of(network, batch, forgot[batch["owner"]] * used)
@@ -188,7 +213,10 @@ def validate(network: PairNetwork, examples: Examples, used: torch.Tensor | None
 def _scale(network, examples):
     """Feature means and deviations of the examples, of the pairs by a part of them."""
     with torch.no_grad():
-        for buffer, values in ((network.node_scale, examples.nodes), (network.pair_scale, examples.pairs)):
+        for buffer, values in (
+            (network.node_scale, examples.nodes),
+            (network.pair_scale, examples.pairs),
+        ):
             some = values[:: max(1, len(values) // 300_000)].astype(np.float64)
             buffer[0] = torch.from_numpy(some.mean(axis=0))
             buffer[1] = torch.from_numpy(np.maximum(some.std(axis=0), 1e-3))

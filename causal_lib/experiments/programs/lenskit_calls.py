@@ -70,7 +70,9 @@ def metrics() -> list[dict]:
 
     reported = []
     for case, n_users, n_items, k in pd.read_csv("cases.csv").itertuples(index=False):
-        pairs = [(items(lists, (case, user)), items(truth, (case, user))) for user in range(n_users)]
+        pairs = [
+            (items(lists, (case, user)), items(truth, (case, user))) for user in range(n_users)
+        ]
         values = {}
         for name, metric in {
             "recall": Recall(),
@@ -79,10 +81,14 @@ def metrics() -> list[dict]:
             "DCG": DCG(k, weight=weight),
             "MRR": RecipRank(k),
         }.items():
-            values[name] = [float(metric.measure_list(*pair)) if len(pair[1]) else None for pair in pairs]
+            values[name] = [
+                float(metric.measure_list(*pair)) if len(pair[1]) else None for pair in pairs
+            ]
         for user, (listed, _) in enumerate(pairs):
             if values["precision"][user] is not None:
-                values["precision"][user] = values["precision"][user] * len(listed) / k if len(listed) else 0.0
+                values["precision"][user] = (
+                    values["precision"][user] * len(listed) / k if len(listed) else 0.0
+                )
         gini = ListGini(k, items=n_items)
         parts = [gini.compute_list_data(*pair) for pair in pairs if len(pair[0])]
         reported.append({"users": values, "Gini": float(gini.global_aggregate(parts))})

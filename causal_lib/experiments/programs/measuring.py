@@ -16,13 +16,17 @@ def peak_mb() -> float:
 
     Raises RuntimeError where the system does not count it (Windows).
     """
-    if sys.platform == "linux":  # whose getrusage begins with the peak of the process that started this one
+    # whose getrusage begins with the peak of the process that started this one
+    if sys.platform == "linux":
         return _memory_mb("VmHWM:")
     try:
         import resource  # not on Windows
     except ImportError as error:
-        raise RuntimeError("peak memory cannot be measured here: run the benchmark on Linux or macOS") from error
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, other systems kilobytes
+        raise RuntimeError(
+            "peak memory cannot be measured here: run the benchmark on Linux or macOS"
+        ) from error
+    # macOS counts bytes, other systems kilobytes
+    unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
@@ -48,7 +52,9 @@ def measure(function: str, sizes: dict) -> dict:
     return {**found, "seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak_mb()}
 
 
-def cost_of_call(work: Callable, small: object, make: Callable) -> tuple[dict[str, float], object, object]:
+def cost_of_call(
+    work: Callable, small: object, make: Callable
+) -> tuple[dict[str, float], object, object]:
     """CPU seconds of ``work(data)`` and its peak memory (MB) above what was held before ``data =
     make()``; data; answer.
 
@@ -56,10 +62,14 @@ def cost_of_call(work: Callable, small: object, make: Callable) -> tuple[dict[st
     RuntimeError where the system has no /proc, from which memory is read.
     """
     if not Path("/proc/self/clear_refs").exists():
-        raise RuntimeError("memory is read from /proc, which this system lacks: run the benchmark of costs on Linux")
+        raise RuntimeError(
+            "memory is read from /proc, which this system lacks: run the benchmark "
+            "of costs on Linux"
+        )
     work(small)
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # free memory goes back to the system: the data must not be put there unseen
+    # free memory goes back to the system: the data must not be put there unseen
+    ctypes.CDLL(None).malloc_trim(0)
     before = _memory_mb("VmRSS:")
     data = make()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew

@@ -16,11 +16,19 @@ def own(dtype: str, epochs: int, batch_size: int = 0) -> Callable[[], dict]:
     from causal_lib.models.dnn import train_model
 
     model, data = _network_and_data(dtype)
-    how = {"epochs": epochs, "patience": epochs, "batch_size": batch_size or len(data[1]), "verbose": False}
+    how = {
+        "epochs": epochs,
+        "patience": epochs,
+        "batch_size": batch_size or len(data[1]),
+        "verbose": False,
+    }
 
     def train():
         history = train_model(model, *data, **how)
-        return {"rows": len(data[1]) * epochs, "losses": history[["loss", "val_loss"]].to_numpy().tolist()}
+        return {
+            "rows": len(data[1]) * epochs,
+            "losses": history[["loss", "val_loss"]].to_numpy().tolist(),
+        }
 
     return train
 
@@ -78,7 +86,9 @@ def matrix_products(dtype: str, epochs: int) -> Callable[[], dict]:
 
     def multiply():
         batches = [
-            part[start : start + 1024].astype(dtype) for part in data[::2] for start in range(0, len(part), 1024)
+            part[start : start + 1024].astype(dtype)
+            for part in data[::2]
+            for start in range(0, len(part), 1024)
         ]
         for _ in range(epochs):
             for number, batch in enumerate(batches):

@@ -7,7 +7,9 @@ def impressions(n_users: int, n_items: int, days: int) -> Callable[[], dict]:
     """The simulated shop of these sizes."""
     from causal_lib.worlds.online_shop import shop
 
-    return lambda: {"rows": len(shop(n_users=n_users, n_items=n_items, days=days, seed=0).impressions)}
+    return lambda: {
+        "rows": len(shop(n_users=n_users, n_items=n_items, days=days, seed=0).impressions)
+    }
 
 
 def random_numbers(drawn: int) -> Callable[[], dict]:

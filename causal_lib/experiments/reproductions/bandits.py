@@ -68,7 +68,8 @@ def synthetic(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]
         20,
         n_jobs,
         "synthetic data, 10,000 rounds, 30 actions, beta -3, logistic regression for policy and "
-        "rewards; the rewards by the formula of release 0.5.5, chosen because release 0.5.7 lacks a "
+        "rewards; the rewards by the formula of release 0.5.5, chosen because release 0.5.7 lacks "
+        "a "
         "bracket in it and gives DM an error of .18",
         "examples/synthetic",
     )
@@ -84,7 +85,8 @@ def digits(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
         _DIGITS,
         30,
         n_jobs,
-        "scikit-learn's digits, 70% to evaluate, logging: logistic regression at .4, policy: random "
+        "scikit-learn's digits, 70% to evaluate, logging: logistic regression at .4, policy: "
+        "random "
         "forest at .9, rewards: boosting",
         "examples/multiclass",
     )
@@ -110,7 +112,9 @@ def small(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
 
 
 def _entries(experiment, run, runs, seed, published, published_runs, n_jobs, setting, place):
-    found = pd.DataFrame(joblib.Parallel(n_jobs)(joblib.delayed(run)(seed + k) for k in range(runs)))
+    found = pd.DataFrame(
+        joblib.Parallel(n_jobs)(joblib.delayed(run)(seed + k) for k in range(runs))
+    )
     return [
         Entry.of_runs(
             found[name],
@@ -152,7 +156,9 @@ def _run_synthetic(seed):
 
     x, _, log = draw()
     weight = log["click"] / log["propensity_score"]
-    learner = _logistic().fit(x[weight > 0], log["item_id"][weight > 0], sample_weight=weight[weight > 0])
+    learner = _logistic().fit(
+        x[weight > 0], log["item_id"][weight > 0], sample_weight=weight[weight > 0]
+    )
     x, mean, log = draw()
     policy = softmax(learner.predict_proba(x), axis=1)
     expected = _rewards(_logistic, x, log, np.eye(k))
@@ -165,7 +171,9 @@ def _run_digits(seed):
     n = len(y)
     k = 10
     rng = np.random.default_rng(seed)
-    forest = RandomForestClassifier(n_estimators=30, max_depth=5, min_samples_leaf=10, random_state=_FOLDS_SEED)
+    forest = RandomForestClassifier(
+        n_estimators=30, max_depth=5, min_samples_leaf=10, random_state=_FOLDS_SEED
+    )
     logging, policy = (
         share * np.eye(k)[model.fit(x_train, y_train).predict(x)] + (1 - share) / k
         for share, model in ((0.4, _logistic()), (0.9, forest))
@@ -175,10 +183,16 @@ def _run_digits(seed):
 
     def boosting():
         return GradientBoostingClassifier(
-            n_estimators=30, learning_rate=0.01, max_depth=5, min_samples_leaf=10, random_state=_FOLDS_SEED
+            n_estimators=30,
+            learning_rate=0.01,
+            max_depth=5,
+            min_samples_leaf=10,
+            random_state=_FOLDS_SEED,
         )
 
-    return _errors(log, policy, _rewards(boosting, x, log, np.eye(k)), policy[np.arange(n), y].mean())
+    return _errors(
+        log, policy, _rewards(boosting, x, log, np.eye(k)), policy[np.arange(n), y].mean()
+    )
 
 
 def _run_small(seed):
@@ -190,10 +204,13 @@ def _run_small(seed):
     truth = obd["bts", "all"]["click"].mean()
     draws = rng.beta(prior["alpha"], prior["beta"], size=(20_000, len(prior)))
     best = np.argsort(-draws, axis=1)[:, :3]
-    policy = np.stack([np.bincount(best[:, place], minlength=len(prior)) / len(best) for place in range(3)])
+    policy = np.stack(
+        [np.bincount(best[:, place], minlength=len(prior)) / len(best) for place in range(3)]
+    )
     features = items.sort_values("item_id").drop(columns=["item_id"])
     coded = [
-        features[name] if features[name].dtype.kind == "f" else pd.factorize(features[name])[0] for name in features
+        features[name] if features[name].dtype.kind == "f" else pd.factorize(features[name])[0]
+        for name in features
     ]
     log = log.sample(len(log), replace=True, random_state=seed).reset_index(drop=True)
     x = pd.get_dummies(log.filter(like="user_feature"), drop_first=True, dtype=float).to_numpy()
@@ -226,7 +243,9 @@ def _rewards(model: Callable, x, log, actions):
 def _fitted(model, x, log, actions, train, test):
     shown = actions[log["item_id"].to_numpy()]
     fit = model().fit(np.column_stack([x, shown])[train], log["click"].to_numpy()[train])
-    wide = np.column_stack([np.repeat(x[test], len(actions), axis=0), np.tile(actions, (len(test), 1))])
+    wide = np.column_stack(
+        [np.repeat(x[test], len(actions), axis=0), np.tile(actions, (len(test), 1))]
+    )
     return fit.predict_proba(wide)[:, 1].reshape(len(test), len(actions))
 
 
@@ -237,7 +256,9 @@ def _errors(log, policy, expected, truth):
         ("switch-dr", _LIMITS),
         ("dros", np.sqrt(_LIMITS)),
     ):  # its lambda is our threshold, squared in dros
-        found |= policy_values(log, policy, estimators=(short,), expected=expected, threshold=limits)
+        found |= policy_values(
+            log, policy, estimators=(short,), expected=expected, threshold=limits
+        )
     errors = {}
     for name, short in (_PLAIN | _TUNED).items():
         if found[short].value is None:

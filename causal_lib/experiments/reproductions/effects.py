@@ -40,7 +40,8 @@ def lalonde() -> list[Entry]:
         "error": 0.0,
         "runs": 1,
         "seeds": "nothing is random",
-        "source": "Dehejia and Wahba 1999, as told in Cunningham, Causal Inference: The Mixtape, table 5.11",
+        "source": "Dehejia and Wahba 1999, as told in Cunningham, Causal Inference: The Mixtape, "
+        "table 5.11",
     }
     rows = (
         ("experiment", nsw, 1794.0, "185 treated, 260 controls"),
@@ -69,20 +70,40 @@ def lalonde_recovered() -> pd.DataFrame:
     Source: Dehejia and Wahba 1999 (terms of the regression); Crump and others 2009 (the limits).
     """
     survey = pd.concat([load("nsw").query("treat == 1"), load("cps")], ignore_index=True)
-    survey = survey.assign(unemployed74=survey["re74"].eq(0).astype(int), unemployed75=survey["re75"].eq(0).astype(int))
+    survey = survey.assign(
+        unemployed74=survey["re74"].eq(0).astype(int), unemployed75=survey["re75"].eq(0).astype(int)
+    )
     columns = [name for name in survey if name not in ("treat", "re78")]
-    bent = survey.assign(age2=survey["age"] ** 2, age3=survey["age"] ** 3, educ2=survey["educ"] ** 2)
-    bent = bent.assign(both=bent["educ"] * bent["re74"])[[*columns, "age2", "age3", "educ2", "both"]]
+    bent = survey.assign(
+        age2=survey["age"] ** 2, age3=survey["age"] ** 3, educ2=survey["educ"] ** 2
+    )
+    bent = bent.assign(both=bent["educ"] * bent["re74"])[
+        [*columns, "age2", "age3", "educ2", "both"]
+    ]
     # At its usual tolerance the solver stops far from the maximum, and 19 rows more pass the
     # limits.
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8))
+    model = make_pipeline(
+        StandardScaler(), LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8)
+    )
     share = model.fit(bent, survey["treat"]).predict_proba(bent)[:, 1]
     rows = []
     for who, frame in (("all", survey), ("comparable", survey[(share >= 0.1) & (share <= 0.9)])):
-        for name in ("difference", "regression", "matching", "ipw", "aipw", "linear_dml", "dr_learner"):
+        for name in (
+            "difference",
+            "regression",
+            "matching",
+            "ipw",
+            "aipw",
+            "linear_dml",
+            "dr_learner",
+        ):
             try:
                 found = effect(
-                    frame, "treat", "re78", adjustment=[] if name == "difference" else columns, estimator=name
+                    frame,
+                    "treat",
+                    "re78",
+                    adjustment=[] if name == "difference" else columns,
+                    estimator=name,
                 )
                 ends = found.value, found.low, found.high
             except NoOverlapError:
@@ -97,7 +118,9 @@ def nie_wager(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]
 
     Every run draws each of 16 sizes (n, p, noise) once in each setup.
     """
-    errors = np.array(joblib.Parallel(n_jobs)(joblib.delayed(_meta_learners)(seed + k) for k in range(runs)))
+    errors = np.array(
+        joblib.Parallel(n_jobs)(joblib.delayed(_meta_learners)(seed + k) for k in range(runs))
+    )
     entries = []
     for place, learner in enumerate(_LEARNERS):
         for setup in range(4):
@@ -109,14 +132,17 @@ def nie_wager(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]
                 source="CausalML, notebook benchmark_simulation_studies",
                 seeds=f"{seed} to {seed + runs - 1}",
                 published_error=0.0,
-                setting="16 sizes: n 100 or 500, p 6 or 12, noise .5 to 4; Lasso(), logistic propensities, a fifth to test",
+                setting="16 sizes: n 100 or 500, p 6 or 12, noise .5 to 4; Lasso(), logistic "
+                "propensities, a fifth to test",
                 measure="mean squared error of the individual effects, median over data sets",
                 digits=3,
                 published=_MEDIANS[learner][setup],
                 code="CausalML's learners on our data generator",
             )
             # The source ran each size 100 times and tells no spread: ours, scaled to as many runs.
-            entries.append(Entry(**vars(ours) | {"published_error": ours.error * np.sqrt(runs / 100)}))
+            entries.append(
+                Entry(**vars(ours) | {"published_error": ours.error * np.sqrt(runs / 100)})
+            )
     return entries
 
 
@@ -128,7 +154,9 @@ def _meta_learners(seed):
     errors = np.empty((4, len(_SIZES), len(_LEARNERS)))
     for setup in range(4):
         for size, (n, p, sigma) in enumerate(_SIZES):
-            parts = train_test_split(*setup_of(setup + 1, n, p, sigma, rng), test_size=0.2, random_state=seed)
+            parts = train_test_split(
+                *setup_of(setup + 1, n, p, sigma, rng), test_size=0.2, random_state=seed
+            )
             x, x_test, t, _, y, _, _, true = parts
             model = LogisticRegression(l1_ratio=1, solver="liblinear")
             share = cross_val_predict(model, x, t, method="predict_proba")[:, 1]
@@ -140,7 +168,9 @@ def _meta_learners(seed):
     return errors
 
 
-def setup_of(setup: int, n: int, p: int, sigma: float, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+def setup_of(
+    setup: int, n: int, p: int, sigma: float, rng: np.random.Generator
+) -> tuple[np.ndarray, ...]:
     """Covariates (n, p), treatment, outcome and true effect (n,) of one of Nie and Wager's setups.
 
     1 hard nuisances, easy effect; 2 randomised; 3 easy propensity, hard baseline, constant effect;

@@ -16,11 +16,21 @@ from causal_lib.worlds.random_models import random_dag, simulate
 _RELAYED = "GraN-DAG (arXiv 1906.02226) and others, as relayed in a third-party table"
 # ours -> published method, its distance, what is known of a difference, how ours is another method
 _SACHS = {
-    "pc": ("PC", 17.0, "the source gives neither the test nor its level; ours is Fisher's z at .01", ""),
+    "pc": (
+        "PC",
+        17.0,
+        "the source gives neither the test nor its level; ours is Fisher's z at .01",
+        "",
+    ),
     "ges": ("GES", 26.0, "", "GES with twice the textbook's penalty, so with fewer edges"),
     "dagma": ("NOTEARS", 21.0, "", "DAGMA in place of NOTEARS, on standardised data"),
     "additive": ("CAM", 12.0, "", "an additive model too, with another search and another pruning"),
-    "graph_network": ("DAG-GNN", 16.0, "", "DAG-GNN's idea with another model, its sparsity chosen by validation"),
+    "graph_network": (
+        "DAG-GNN",
+        16.0,
+        "",
+        "DAG-GNN's idea with another model, its sparsity chosen by validation",
+    ),
 }
 _OTHERS = ("order", "flop", "boss", "grasp", "lingam", "pretrained")
 _SIMULATED = {
@@ -92,7 +102,8 @@ def scale(runs: int = 20, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
         "published_error": float("nan"),
         "digits": 0,
         "seeds": f"{seed} to {seed + runs - 1}",
-        "setting": "linear Gaussian, weights of the edges and noise of `simulate`, 20 variables, 40 edges, 1,000 rows",
+        "setting": "linear Gaussian, weights of the edges and noise of `simulate`, 20 variables, "
+        "40 edges, 1,000 rows",
         "measure": "difference of structural Hamming distances of the CPDAGs",
     }
     beware = "Reisach and others 2021"
@@ -106,9 +117,21 @@ def scale(runs: int = 20, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
             ("variance sort", "standardised"),
             ("variance sort", "raw"),
         ),
-        ("DAGMA: standardised - raw", "above 0", beware, ("DAGMA", "standardised"), ("DAGMA", "raw")),
+        (
+            "DAGMA: standardised - raw",
+            "above 0",
+            beware,
+            ("DAGMA", "standardised"),
+            ("DAGMA", "raw"),
+        ),
         ("raw: DAGMA - PC", "below 0", notears, ("DAGMA", "raw"), ("PC", "raw")),
-        ("standardised: order search - PC", "below 0", flop, ("order search", "standardised"), ("PC", "standardised")),
+        (
+            "standardised: order search - PC",
+            "below 0",
+            flop,
+            ("order search", "standardised"),
+            ("PC", "standardised"),
+        ),
         (
             "standardised: order search - DAGMA",
             "below 0",
@@ -129,13 +152,20 @@ def scale(runs: int = 20, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
         for name, way, source, one, other in rows
     ]
     given = table.pivot_table(index="seed", columns="scale", values="varsortability")
-    known |= {"measure": "varsortability: share of directed paths along which variance grows", "source": beware}
+    known |= {
+        "measure": "varsortability: share of directed paths along which variance grows",
+        "source": beware,
+    }
     for name, way in (("raw", "above 0.9"), ("standardised", "below 0.6")):
-        entries.append(Entry.of_runs(given[name], quantity=f"varsortability, {name}", published=way, **known))
+        entries.append(
+            Entry.of_runs(given[name], quantity=f"varsortability, {name}", published=way, **known)
+        )
     return entries
 
 
-def distances_by_size(sizes: tuple[int, ...], runs: int, *, seed: int = 0, n_jobs: int = 2) -> pd.DataFrame:
+def distances_by_size(
+    sizes: tuple[int, ...], runs: int, *, seed: int = 0, n_jobs: int = 2
+) -> pd.DataFrame:
     """One row for each d, seed, scale and method: distance (of the CPDAGs) and varsortability."""
     jobs = (joblib.delayed(_distances)(d, seed + k) for d in sizes for k in range(runs))
     return pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
@@ -144,7 +174,10 @@ def distances_by_size(sizes: tuple[int, ...], runs: int, *, seed: int = 0, n_job
 def _distances(d, seed):
     sim = simulate(random_dag(d, kind="er", degree=2, seed=seed), 1000, seed=seed)
     rows = []
-    for name, frame in (("raw", sim.frame), ("standardised", (sim.frame - sim.frame.mean()) / sim.frame.std(ddof=0))):
+    for name, frame in (
+        ("raw", sim.frame),
+        ("standardised", (sim.frame - sim.frame.mean()) / sim.frame.std(ddof=0)),
+    ):
         given = varsortability(frame, sim.graph)
         for method, search in _SIMULATED.items():
             found = search(frame, seed)

@@ -26,9 +26,22 @@ MARGIN = (0.8, 1.25)
 """Ours over the published number, both errors included, must lie within these ratios to be
 equivalent to it.
 """
-_COLUMNS = ["experiment", "quantity", "published", "ours", "runs", "z", "equivalent", "verdict", "code"]
+_COLUMNS = [
+    "experiment",
+    "quantity",
+    "published",
+    "ours",
+    "runs",
+    "z",
+    "equivalent",
+    "verdict",
+    "code",
+]
 VERDICTS = ("reproduced", "differs", "not reproduced", "other method")
-_HEAD = "# Written by `causal-lib reproduce`; the verdicts are computed, see causal_lib/experiments/reproductions/ledger.py.\n"
+_HEAD = (
+    "# Written by `causal-lib reproduce`; the verdicts are computed, see "
+    "causal_lib/experiments/reproductions/ledger.py.\n"
+)
 
 
 @dataclass(frozen=True)
@@ -72,10 +85,13 @@ class Entry:
     def __post_init__(self):
         if isinstance(self.published, str) and not is_target(self.published):
             raise ValueError(
-                f"{self.quantity}: published {self.published!r} is no number and no comparison like 'above 0'"
+                f"{self.quantity}: published {self.published!r} is no number and no comparison "
+                "like 'above 0'"
             )
         if not math.isfinite(self.value) or not self.error >= 0:
-            raise ValueError(f"{self.quantity}: value {self.value} and error {self.error} must be numbers")
+            raise ValueError(
+                f"{self.quantity}: value {self.value} and error {self.error} must be numbers"
+            )
 
     @classmethod
     def of_runs(cls, values: Iterable[float], statistic: str = "mean", **known) -> "Entry":
@@ -85,13 +101,19 @@ class Entry:
         """
         values = np.asarray(list(values), dtype=float)
         if len(values) < 2:
-            raise ValueError(f"{known.get('quantity')}: {len(values)} runs give no error; at least 2 are needed")
+            raise ValueError(
+                f"{known.get('quantity')}: {len(values)} runs give no error; at least 2 are needed"
+            )
         if statistic == "median":
             rng = np.random.default_rng(0)
-            draws = [np.median(values[rng.integers(len(values), size=len(values))]) for _ in range(500)]
+            draws = [
+                np.median(values[rng.integers(len(values), size=len(values))]) for _ in range(500)
+            ]
             error = np.std(draws, ddof=1)
         else:
-            error = values.reshape(len(values), -1).mean(axis=1).std(ddof=1) / math.sqrt(len(values))
+            error = values.reshape(len(values), -1).mean(axis=1).std(ddof=1) / math.sqrt(
+                len(values)
+            )
         value = getattr(np, statistic)(values)
         return cls(value=float(value), error=float(error), runs=len(values), **known)
 
@@ -127,7 +149,9 @@ class Entry:
 
     @property
     def _joint_error(self):
-        return math.hypot(self.error, 0 if math.isnan(self.published_error) else self.published_error)
+        return math.hypot(
+            self.error, 0 if math.isnan(self.published_error) else self.published_error
+        )
 
     @property
     def verdict(self) -> str:
@@ -153,10 +177,13 @@ class Entry:
     def __repr__(self):
         low, high = self.interval
         said = (
-            f"{self.experiment}, {self.quantity}: {self.value:.4g} [{low:.4g}, {high:.4g}], published {self.published}"
+            f"{self.experiment}, {self.quantity}: {self.value:.4g} [{low:.4g}, {high:.4g}], "
+            f"published {self.published}"
         )
         reason = self.other_method or self.because
-        return f"{said}: {self.verdict}" + (f" ({reason})" if reason and self.verdict != "reproduced" else "")
+        return f"{said}: {self.verdict}" + (
+            f" ({reason})" if reason and self.verdict != "reproduced" else ""
+        )
 
 
 def read(path: Path = LEDGER) -> list[Entry]:
@@ -169,10 +196,14 @@ def read(path: Path = LEDGER) -> list[Entry]:
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         known = {field.name for field in fields(Entry)}
-        return [Entry(**{key: value for key, value in one.items() if key in known}) for one in content.get("entry", [])]
+        return [
+            Entry(**{key: value for key, value in one.items() if key in known})
+            for one in content.get("entry", [])
+        ]
     except (tomllib.TOMLDecodeError, TypeError) as error:
         raise ValueError(
-            f"{path} is no ledger of reproductions: {error}; write it anew with causal-lib reproduce"
+            f"{path} is no ledger of reproductions: {error}; write it anew with causal-lib "
+            "reproduce"
         ) from error
 
 
@@ -183,7 +214,8 @@ def write(entries: Iterable[Entry], path: Path = LEDGER) -> list[Entry]:
     entries = list(entries)
     anew = {entry.experiment for entry in entries}
     every = sorted(
-        [entry for entry in read(path) if entry.experiment not in anew] + entries, key=lambda entry: entry.experiment
+        [entry for entry in read(path) if entry.experiment not in anew] + entries,
+        key=lambda entry: entry.experiment,
     )
     blocks = []
     for entry in every:
@@ -191,7 +223,9 @@ def write(entries: Iterable[Entry], path: Path = LEDGER) -> list[Entry]:
         equivalent = {None: "not asked", True: "yes", False: "not shown"}[entry.equivalent]
         verdict = {"z": entry.z, "equivalent": equivalent, "verdict": entry.verdict}
         facts = {**asdict(entry), "low": low, "high": high, **verdict}
-        blocks.append("[[entry]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in facts.items()))
+        blocks.append(
+            "[[entry]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in facts.items())
+        )
     write_text(Path(path), _HEAD + "\n" + "\n".join(blocks))
     return every
 

@@ -34,7 +34,9 @@ def reproduce(names: Iterable[str] = (), *, n_jobs: int = 2) -> list[Entry]:
     """
     found = []
     for function in [experiment(name) for name in list(names) or EXPERIMENTS]:
-        entries = function(**({"n_jobs": n_jobs} if "n_jobs" in signature(function).parameters else {}))
+        entries = function(
+            **({"n_jobs": n_jobs} if "n_jobs" in signature(function).parameters else {})
+        )
         write(entries)
         found += entries
     return found

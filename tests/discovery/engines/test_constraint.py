@@ -26,7 +26,7 @@ def linear(graph, n, seed):
     return data
 
 
-# ---- conditional independence -------------------------------------------------------------------------------
+# ---- conditional independence --------------------------------------------------------------------
 
 
 def _mixed(rng, n):
@@ -105,7 +105,7 @@ def test_blocks_give_the_graph_that_scores_of_levels_cannot():
         assert scored.skeleton[0, 2]
 
 
-# ---- FCI ----------------------------------------------------------------------------------------------------
+# ---- FCI -----------------------------------------------------------------------------------------
 
 
 def test_fci_marks_a_hidden_common_cause_and_what_stays_open():
@@ -198,7 +198,7 @@ def test_fci_claims_nothing_false_when_told_all_independences(seed, tiers):
         assert found.marks[j, i] != ARROW or not nx.has_path(graph, i, j)
 
 
-# ---- CD-NOD -------------------------------------------------------------------------------------------------
+# ---- CD-NOD --------------------------------------------------------------------------------------
 
 
 def _changing(n, seed):

@@ -55,7 +55,7 @@ def found():
     return discover(bent(800, 0), method="graph_network", **FAST)
 
 
-# ---- the pieces against oracles -----------------------------------------------------------------------------
+# ---- the pieces against oracles ------------------------------------------------------------------
 
 
 def test_messages_are_a_dense_sum_over_parents():
@@ -132,7 +132,7 @@ def test_held_out_rows_are_not_learnt_from():
     assert sorted([*families.held.tolist(), *families.train.tolist()]) == list(range(100))
 
 
-# ---- what it finds ------------------------------------------------------------------------------------------
+# ---- what it finds -------------------------------------------------------------------------------
 
 
 def test_bent_equations_show_every_direction(found):
@@ -169,7 +169,7 @@ def test_strengths_stand_on_edges_alone():
     assert np.isfinite(fitted.loss)
 
 
-# ---- what it promises ---------------------------------------------------------------------------------------
+# ---- what it promises ----------------------------------------------------------------------------
 
 
 def test_knowledge_is_kept_during_the_search():
@@ -222,7 +222,7 @@ def test_settings_out_of_range(settings, message):
         discover(bent(50, 0), method="graph_network", **settings)
 
 
-# ---- the search by hand ---------------------------------------------------------------------------------------------
+# ---- the search by hand --------------------------------------------------------------------------
 
 
 class Told:

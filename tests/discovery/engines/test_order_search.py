@@ -197,7 +197,7 @@ def test_contradictory_knowledge_is_named():
         order_search(Statistics.from_frame(BASE), knowledge=knowledge)
 
 
-# ---- the kernel -----------------------------------------------------------------------------------------------------
+# ---- the kernel ----------------------------------------------------------------------------------
 
 
 def problem_of(stats, max_rows=20):

@@ -1,4 +1,6 @@
-"""Exponents, what is measured of a call, and that the committed report is of the methods and claims of today."""
+"""Exponents, what is measured of a call, and that the committed report is of the methods and claims
+of today.
+"""
 
 import json
 
@@ -23,7 +25,9 @@ def test_the_exponent_of_a_power_law_is_its_own(power, factor):
 
 
 def test_the_interval_covers_as_often_as_it_says():
-    rng, inside, draws = np.random.default_rng(0), 0, 2000
+    rng = np.random.default_rng(0)
+    inside = 0
+    draws = 2000
     for _ in range(draws):
         found = exponent(SIZES, SIZES**1.5 * np.exp(0.2 * rng.standard_normal(len(SIZES))))
         inside += found["low"] <= 1.5 <= found["high"]
@@ -63,7 +67,13 @@ def test_growth_is_told_only_where_something_was_spent():
 def linear():
     """All costs equal to the size, whatever the method."""
     rows = [
-        {"method": name, "axis": axis, "size": size, "repeat": repeat, **dict.fromkeys(costs._WHAT, float(size))}
+        {
+            "method": name,
+            "axis": axis,
+            "size": size,
+            "repeat": repeat,
+            **dict.fromkeys(costs._WHAT, float(size)),
+        }
         for name, method in MEASURED.items()
         for axis, grid in method.grids.items()
         for size in grid
@@ -88,7 +98,8 @@ def test_claims_say_what_the_table_says(linear):
 
 
 @pytest.mark.parametrize(
-    "name", ["order search", "regression", "mf", "lightgcn", "ranking the catalogue", "boosted trees"]
+    "name",
+    ["order search", "regression", "mf", "lightgcn", "ranking the catalogue", "boosted trees"],
 )
 def test_a_method_takes_the_data_that_is_made_for_it(name):
     method = MEASURED[name]
@@ -101,7 +112,11 @@ def test_the_report_is_json_whatever_cannot_be_fitted(monkeypatch):
             auc = 0.7 if arguments[0].startswith("purchase") else None
             return {"cpu_seconds": 1.0, "peak_mb": 1.0, "auc": auc, "added": float(arguments[1])}
         return [
-            {"cpu_seconds": 1.0 + sizes["rows"] if "rows" in sizes else 1.0, "peak_mb": 0.1, "bytes": 500}
+            {
+                "cpu_seconds": 1.0 + sizes["rows"] if "rows" in sizes else 1.0,
+                "peak_mb": 0.1,
+                "bytes": 500,
+            }
             for sizes, _ in arguments[1]
         ]
 
@@ -115,7 +130,9 @@ def test_the_report_is_json_whatever_cannot_be_fitted(monkeypatch):
 
 
 def test_the_committed_report_is_of_todays_methods():
-    told = json.loads((paths.ROOT / "reports" / "benchmarks" / "costs.json").read_text(encoding="utf-8"))
+    told = json.loads(
+        (paths.ROOT / "reports" / "benchmarks" / "costs.json").read_text(encoding="utf-8")
+    )
     measured = {(row["method"], row["axis"], row["size"]) for row in told["rows"]}
     planned = {
         (name, axis, size)
@@ -130,6 +147,8 @@ def test_the_committed_report_is_of_todays_methods():
         if one["value"] is not None:
             assert one["low"] <= one["value"] <= one["high"]
     table = pd.DataFrame(told["rows"])
-    for one in costs._growth_claims(table) + costs._ranking_claims(pd.DataFrame(told["efficiency"])):
+    for one in costs._growth_claims(table) + costs._ranking_claims(
+        pd.DataFrame(told["efficiency"])
+    ):
         there = next(other for other in told["claims"] if other["claim"] == one.name)
         assert (there["target"], there["held"]) == (one.target, one.held)

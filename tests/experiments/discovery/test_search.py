@@ -17,7 +17,16 @@ from causal_lib.experiments.peers import PeerError
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 
-SCORES = {"setting", "seed", "method", "shd", "skeleton_shd", "skeleton_f1", "arrowhead_f1", "seconds"}
+SCORES = {
+    "setting",
+    "seed",
+    "method",
+    "shd",
+    "skeleton_shd",
+    "skeleton_f1",
+    "arrowhead_f1",
+    "seconds",
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,13 +65,17 @@ def test_a_part_reports_rows_and_claims_as_json(part, sizes, claims, rows):
     assert set(table.columns) >= SCORES
     assert not table.duplicated(["setting", "method", "seed"]).any()
     assert (table["seconds"] > 0).all()
-    assert ((table[["skeleton_f1", "arrowhead_f1"]] >= 0) & (table[["skeleton_f1", "arrowhead_f1"]] <= 1)).all(
-        axis=None
-    )
+    assert (
+        (table[["skeleton_f1", "arrowhead_f1"]] >= 0)
+        & (table[["skeleton_f1", "arrowhead_f1"]] <= 1)
+    ).all(axis=None)
     for claim in report["claims"]:
         comparison, number = claim["target"].rsplit(" ", 1)
-        value, limit = claim["value"], float(number)
-        truth = {"at most": value <= limit, "below": value < limit, "above": value > limit}[comparison]
+        value = claim["value"]
+        limit = float(number)
+        truth = {"at most": value <= limit, "below": value < limit, "above": value > limit}[
+            comparison
+        ]
         assert claim["held"] == truth
 
 
@@ -71,7 +84,8 @@ def test_claims_say_what_the_rows_say():
     claims = {claim["claim"]: claim["value"] for claim in report["claims"]}
     own, flop = value_of(report, "ER1, d=8", "seconds", "order", "flop")
     off = 0.5e-6  # rows are rounded to microseconds
-    low, high = np.median((own - off) / (flop + off)), np.median((own + off) / (flop - off))
+    low = np.median((own - off) / (flop + off))
+    high = np.median((own + off) / (flop - off))
     assert low <= claims["ER1, d=8: seconds, order / flop"] <= high
     own, flop = value_of(report, "ER1, d=8", "bic", "order", "flop")
     assert claims["ER1, d=8: bic, order - flop"] == pytest.approx((own - flop).mean(), abs=1e-5)
@@ -84,7 +98,11 @@ def test_without_their_environment_peers_are_skipped_with_the_reason(tmp_path, q
     assert list(report["skipped"]) == list(benchmark.PACKAGES)
     assert "make peers" in report["skipped"]["notears (gcastle)"]
     assert not {row["method"] for row in report["rows"]} & set(benchmark.PACKAGES)
-    assert {claim["claim"].split()[-1] for claim in report["claims"]} <= {"order", "restarts", "(causal-learn)"}
+    assert {claim["claim"].split()[-1] for claim in report["claims"]} <= {
+        "order",
+        "restarts",
+        "(causal-learn)",
+    }
     assert len(report["claims"]) == 8
     assert {entry["seed"] for entry in report["sortability"]} == {0, 1}
 
@@ -96,7 +114,8 @@ def test_a_peer_runs_by_another_interpreter_and_its_failure_is_told(case, monkey
         found = benchmark.package(method, sys.executable)(case)
         elapsed = time.perf_counter() - start
         assert found.edges == ["x -> y", "y -> z", "z -> w"]
-        assert 0 <= found.info["measured"]["seconds"] < elapsed  # the learner's, without starting its interpreter
+        # the learner's, without starting its interpreter
+        assert 0 <= found.info["measured"]["seconds"] < elapsed
     with pytest.raises(PeerError, match="had not ended after 1 seconds"):
         benchmark.package("dag-gnn (gcastle)", sys.executable, limit=1)(case)
     monkeypatch.setenv("PYTHONPATH", "")
@@ -112,7 +131,9 @@ def case():
     z = x + y + rng.normal(size=400)
     frame = pd.DataFrame({"x": x, "y": y, "z": z, "w": z + rng.normal(size=400)})
     frame = (frame - frame.mean()) / frame.std()
-    return Case(frame, frame, 0, None, CausalGraph.from_edges("xyzw", ["x -> z", "y -> z", "z -> w"]))
+    return Case(
+        frame, frame, 0, None, CausalGraph.from_edges("xyzw", ["x -> z", "y -> z", "z -> w"])
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,28 +149,54 @@ def test_every_engine_called_directly_comes_out_in_our_convention(method, case):
 
 
 def test_scores_compare_classes_and_count_hidden_confounders(case):
-    turned = CausalGraph.from_edges("xyzw", ["z -> x", "y -> z", "z -> w"])  # another class: no collider
-    assert benchmark._scores(case.graph, case) == {"shd": 0, "skeleton_shd": 0, "skeleton_f1": 1.0, "arrowhead_f1": 1.0}
-    assert benchmark._scores(turned, case) == {"shd": 3, "skeleton_shd": 0, "skeleton_f1": 1.0, "arrowhead_f1": 0.0}
+    # another class: no collider
+    turned = CausalGraph.from_edges("xyzw", ["z -> x", "y -> z", "z -> w"])
+    assert benchmark._scores(case.graph, case) == {
+        "shd": 0,
+        "skeleton_shd": 0,
+        "skeleton_f1": 1.0,
+        "arrowhead_f1": 1.0,
+    }
+    assert benchmark._scores(turned, case) == {
+        "shd": 3,
+        "skeleton_shd": 0,
+        "skeleton_f1": 1.0,
+        "arrowhead_f1": 0.0,
+    }
     confounded = CausalGraph.from_edges("ab", ["a <-> b"])
-    scores = benchmark._scores(CausalGraph.from_edges("ab"), Case(case.frame, case.raw, 0, None, confounded))
+    scores = benchmark._scores(
+        CausalGraph.from_edges("ab"), Case(case.frame, case.raw, 0, None, confounded)
+    )
     assert scores == {"shd": 1, "skeleton_shd": 1, "skeleton_f1": 0.0, "arrowhead_f1": 0.0}
 
 
 def test_an_answer_against_the_tiers_is_scored_as_it_stands(case):
-    true, found = (CausalGraph.from_edges("xyz", edges) for edges in (["x -> z", "z -> y"], ["x -> z", "y -> z"]))
+    true, found = (
+        CausalGraph.from_edges("xyz", edges)
+        for edges in (["x -> z", "z -> y"], ["x -> z", "y -> z"])
+    )
     known = replace(case, graph=true, knowledge=Knowledge([["x"], ["z"], ["y"]]))
     assert benchmark._scores(true, known)["arrowhead_f1"] == 1
-    assert benchmark._scores(found, known) == {"shd": 1, "skeleton_shd": 0, "skeleton_f1": 1.0, "arrowhead_f1": 0.5}
+    assert benchmark._scores(found, known) == {
+        "shd": 1,
+        "skeleton_shd": 0,
+        "skeleton_f1": 1.0,
+        "arrowhead_f1": 0.5,
+    }
 
 
 def test_settings_draw_a_panel_for_each_setting(tmp_path, monkeypatch, quick_engines):
     monkeypatch.setenv("CAUSAL_LIB_REPORTS", str(tmp_path))
     drawn = []
-    monkeypatch.setattr(benchmark, "figure", lambda table, real=benchmark.figure: drawn.append(real(table)) or drawn[0])
+    monkeypatch.setattr(
+        benchmark,
+        "figure",
+        lambda table, real=benchmark.figure: drawn.append(real(table)) or drawn[0],
+    )
     report = benchmark.settings(d=6, n=300, graphs=1, python=tmp_path / "python")
     assert (tmp_path / "figures" / "bench_discovery.png").stat().st_size > 10_000
-    table, panels = pd.DataFrame(report["rows"]), [axes for axes in drawn[0].axes if axes.axison]
+    table = pd.DataFrame(report["rows"])
+    panels = [axes for axes in drawn[0].axes if axes.axison]
     assert [axes.get_title() for axes in panels] == list(table["setting"].unique())
     for axes in panels:
         rows = table[table["setting"] == axes.get_title()]
@@ -159,7 +206,9 @@ def test_settings_draw_a_panel_for_each_setting(tmp_path, monkeypatch, quick_eng
         assert axes.get_xscale() == "log"
         assert axes.get_xlim()[0] < min(rows["seconds"])
         assert axes.get_xlim()[1] > max(rows["seconds"])
-    assert [text.get_text() for text in drawn[0].axes[-1].get_legend().get_texts()] == list(table["method"].unique())
+    assert [text.get_text() for text in drawn[0].axes[-1].get_legend().get_texts()] == list(
+        table["method"].unique()
+    )
 
 
 def test_networks_are_scored_by_every_method_that_can(monkeypatch):

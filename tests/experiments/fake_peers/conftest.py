@@ -1,3 +1,5 @@
-"""Stand-ins for the packages of `make peers`, for the benchmarks that need one: no tests, and no doctests to collect."""
+"""Stand-ins for the packages of `make peers`, for the benchmarks that need one: no tests, and no
+doctests to collect.
+"""
 
 collect_ignore_glob = ["*"]

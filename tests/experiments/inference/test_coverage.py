@@ -1,4 +1,6 @@
-"""The coverage study in small: its truths are right, and it tells a right estimator from a wrong one."""
+"""The coverage study in small: its truths are right, and it tells a right estimator from a wrong
+one.
+"""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,9 @@ def test_the_value_of_the_policy_is_the_mean_over_other_rounds():
     for seed in range(50):
         log, policy, mean, truth = study._rounds(seed)
         found.append((policy * mean).sum(axis=1).mean() - truth)
-        assert log["click"].mean() == pytest.approx(mean[np.arange(len(log)), log["item_id"]].mean(), abs=0.05)
+        assert log["click"].mean() == pytest.approx(
+            mean[np.arange(len(log)), log["item_id"]].mean(), abs=0.05
+        )
     assert np.mean(found) == pytest.approx(0, abs=4 * np.std(found, ddof=1) / np.sqrt(50) + 1e-3)
 
 
@@ -37,15 +41,17 @@ def test_doubly_robust_values_need_one_right_model():
 
 def test_a_row_for_each_estimator_counts_what_its_intervals_hold():
     """The table against one run after the other, counted by hand."""
-    table = study.interval_coverage(8, effects=("regression", "matching"), n=300, wrong=6, n_jobs=1).set_index(
-        "estimator"
-    )
+    table = study.interval_coverage(
+        8, effects=("regression", "matching"), n=300, wrong=6, n_jobs=1
+    ).set_index("estimator")
     assert list(table.index) == ["regression", "matching", "aipw, wrong set", *study.VALUES]
     tried = table["runs"] + table["refused"]
     assert (tried == np.where(table.index == "aipw, wrong set", 6, 8)).all()
     assert table.loc["aipw, wrong set", "coverage"] < 0.5
     for name in ("regression", "matching"):
-        errors, widths, held = [], [], 0
+        errors = []
+        widths = []
+        held = 0
         for seed in range(8):
             frame = study._world(seed, 300)["frame"]
             found = effect(frame, "t", "y", adjustment=list("abcd"), estimator=name, seed=seed)
@@ -58,7 +64,8 @@ def test_a_row_for_each_estimator_counts_what_its_intervals_hold():
         assert row["bias_error"] == pytest.approx(np.std(errors, ddof=1) / np.sqrt(8))
         assert row["width"] == pytest.approx(np.mean(widths))
         # Wilson: the shares from which as many as these are at most 1.96 errors away.
-        centre, square = (held / 8 + 1.959964**2 / 16) / (1 + 1.959964**2 / 8), held / 8 * (1 - held / 8) / 8
+        centre = (held / 8 + 1.959964**2 / 16) / (1 + 1.959964**2 / 8)
+        square = held / 8 * (1 - held / 8) / 8
         half = 1.959964 * np.sqrt(square + 1.959964**2 / 4 / 64) / (1 + 1.959964**2 / 8)
         assert (row["low"], row["high"]) == pytest.approx((centre - half, centre + half), abs=1e-6)
 
@@ -77,9 +84,13 @@ def test_the_claims_follow_the_tables(monkeypatch):
     monkeypatch.setattr(study, "interval_coverage", lambda runs, **how: covered)
     monkeypatch.setattr(study, "double_robustness", lambda runs, **how: robust)
     assert all(one["held"] for one in study.study(5)["claims"])
-    covered.loc[0, "coverage"], robust.loc[3, "bias"] = 0.91, 0.02
+    covered.loc[0, "coverage"] = 0.91
+    robust.loc[3, "bias"] = 0.02
     missed = [one["claim"] for one in study.study(5)["claims"] if not one["held"]]
-    assert missed == ["aipw: coverage", "effect, propensity wrong, outcome wrong: bias in standard errors"]
+    assert missed == [
+        "aipw: coverage",
+        "effect, propensity wrong, outcome wrong: bias in standard errors",
+    ]
 
 
 def test_counts_of_a_table_by_hand(monkeypatch):
@@ -90,7 +101,10 @@ def test_counts_of_a_table_by_hand(monkeypatch):
         asked.append((seed, n, effects, wrong))
         ends = {5: (1.0, 3.0), 6: (-1.0, 1.0), 7: (np.nan, np.nan), 8: (1.1, 2.0)}[seed]
         rows = [("effect", "aipw", 1.5 if seed != 7 else np.nan, *ends, 1.0)]
-        return [dict(zip(("what", "estimator", "value", "low", "high", "truth"), row, strict=True)) for row in rows]
+        return [
+            dict(zip(("what", "estimator", "value", "low", "high", "truth"), row, strict=True))
+            for row in rows
+        ]
 
     monkeypatch.setattr(study, "_run", run)
     row = study.interval_coverage(4, seed=5, effects=("aipw",), n=77, wrong=2, n_jobs=1).iloc[0]
@@ -109,7 +123,9 @@ def test_counts_of_a_table_by_hand(monkeypatch):
 
 
 def test_one_run_by_hand():
-    rows = {(row["what"], row["estimator"]): row for row in study._run(3, 300, ("regression",), True)}
+    rows = {
+        (row["what"], row["estimator"]): row for row in study._run(3, 300, ("regression",), True)
+    }
     frame = study._world(3, 300)["frame"]
     wrong = effect(frame, "t", "y", adjustment=list("bcd"), seed=3)
     right = effect(frame, "t", "y", adjustment=list("abcd"), estimator="regression", seed=3)
@@ -119,7 +135,11 @@ def test_one_run_by_hand():
     expected |= {("policy value", name): (value, truth) for name, value in values.items()}
     assert rows.keys() == expected.keys()
     for key, (found, known) in expected.items():
-        assert (rows[key]["value"], rows[key]["low"], rows[key]["high"]) == (found.value, found.low, found.high)
+        assert (rows[key]["value"], rows[key]["low"], rows[key]["high"]) == (
+            found.value,
+            found.low,
+            found.high,
+        )
         assert rows[key]["truth"] == known
 
 
@@ -129,7 +149,8 @@ def test_double_robustness_by_hand():
     found = {}
     for seed in (4, 5):
         world = study._world(seed, 400)
-        y, t = world["y"], world["t"]
+        y = world["y"]
+        t = world["t"]
         log, policy, mean, truth = study._rounds(seed)
         row = np.arange(len(log))
         for p in ("right", "wrong"):
@@ -146,7 +167,9 @@ def test_double_robustness_by_hand():
     assert set(table.index) == set(found)
     for key, biases in found.items():
         assert table.loc[key, "bias"] == pytest.approx(np.mean(biases), abs=1e-9)
-        assert table.loc[key, "bias_error"] == pytest.approx(np.std(biases, ddof=1) / np.sqrt(2), abs=1e-9)
+        assert table.loc[key, "bias_error"] == pytest.approx(
+            np.std(biases, ddof=1) / np.sqrt(2), abs=1e-9
+        )
 
 
 def test_claims_at_their_limits(monkeypatch):
@@ -163,7 +186,9 @@ def test_claims_at_their_limits(monkeypatch):
     )
     asked = []
     monkeypatch.setattr(study, "coverage", lambda runs, **how: asked.append((runs, how)) or covered)
-    monkeypatch.setattr(study, "double_robustness", lambda runs, **how: asked.append((runs, how)) or robust)
+    monkeypatch.setattr(
+        study, "double_robustness", lambda runs, **how: asked.append((runs, how)) or robust
+    )
     report = study.study(9, n=55, n_jobs=1)
     assert asked == [(9, {"n": 55, "n_jobs": 1}), (9, {"n": 55})]
     assert report["runs"] == 9

@@ -1,4 +1,6 @@
-"""The study in small: its truths by a second computation, its unbiased columns right on average, its claims as its tables say."""
+"""The study in small: its truths by a second computation, its unbiased columns right on average,
+its claims as its tables say.
+"""
 
 from types import SimpleNamespace
 
@@ -34,12 +36,17 @@ def test_weighted_clicks_tell_the_truth_and_plain_ones_do_not():
         train, _, test, shares = clicks_of(world)
         rank = world.items["popularity"].to_numpy()
         top = top_items(
-            lambda users, rank=rank: np.broadcast_to(rank, (len(users), 40)), np.arange(150), 10, train.matrix()
+            lambda users, rank=rank: np.broadcast_to(rank, (len(users), 40)),
+            np.arange(150),
+            10,
+            train.matrix(),
         )
         share = np.ones(train.shape)
         share[test.users, test.items] = shares[1]
         found = evaluate_ranking(top, test.matrix(), propensity=share, n_boot=2).table["value"]
-        active = world.candidates.groupby("user_id").size().reindex(range(150), fill_value=0).to_numpy()
+        active = (
+            world.candidates.groupby("user_id").size().reindex(range(150), fill_value=0).to_numpy()
+        )
         truth = study._true_gain(top, study._truth(world) * active[:, None], train.matrix())
         for name in off:
             off[name].append(found[name, "pooled gain"] - truth)
@@ -49,7 +56,8 @@ def test_weighted_clicks_tell_the_truth_and_plain_ones_do_not():
 
 
 def test_true_gain_by_hand():
-    mass, seen = np.array([[0.5, 0.2, 0.3], [1.0, 1.0, 2.0]]), np.array([[1.0, 0, 0], [0, 0, 0]])
+    mass = np.array([[0.5, 0.2, 0.3], [1.0, 1.0, 2.0]])
+    seen = np.array([[1.0, 0, 0], [0, 0, 0]])
     from scipy import sparse
 
     found = study._true_gain(np.array([[2, 1], [1, -1]]), mass, sparse.csr_array(seen))
@@ -58,7 +66,9 @@ def test_true_gain_by_hand():
 
 @pytest.mark.parametrize("best", range(3))
 def test_the_setting_of_the_least_validation_error_is_chosen(best, monkeypatch):
-    """Whichever place it has among those tried, and though another ends lower: the weights are those of the best epoch."""
+    """Whichever place it has among those tried, and though another ends lower: the weights are
+    those of the best epoch.
+    """
     histories = [[0.8, 0.7, 0.6], [0.9, 0.8, 0.7], [0.7, 0.9, 1.0]]
     histories[best] = [0.9, 0.5, 1.1]
     asked = []
@@ -69,16 +79,26 @@ def test_the_setting_of_the_least_validation_error_is_chosen(best, monkeypatch):
         return SimpleNamespace(history=history, settings=options)
 
     monkeypatch.setattr(study, "train_recommender", trained)
-    found = study._best("train", "validation", "mf", [{"l2": k} for k in range(3)], 7, {"epochs": 3})
+    found = study._best(
+        "train", "validation", "mf", [{"l2": k} for k in range(3)], 7, {"epochs": 3}
+    )
     assert found.settings == {"l2": best}
     assert asked == [("train", "validation", "mf", 7, {"epochs": 3}, k) for k in range(3)]
 
 
 def test_clicks_of_two_methods(monkeypatch):
-    table = study.clicks_study(2, methods=["bpr", "cause"], trials=2, size=SMALL, n_jobs=1, epochs=3)
+    table = study.clicks_study(
+        2, methods=["bpr", "cause"], trials=2, size=SMALL, n_jobs=1, epochs=3
+    )
     assert table.groupby("method").size().to_dict() == {"bpr": 2, "cause": 2, "popular": 2}
-    assert table[["naive", "snips", "truth", "popularity"]].apply(lambda column: column.between(0, 1)).all(axis=None)
-    again = study.clicks_study(2, methods=["bpr", "cause"], trials=2, size=SMALL, n_jobs=1, epochs=3)
+    assert (
+        table[["naive", "snips", "truth", "popularity"]]
+        .apply(lambda column: column.between(0, 1))
+        .all(axis=None)
+    )
+    again = study.clicks_study(
+        2, methods=["bpr", "cause"], trials=2, size=SMALL, n_jobs=1, epochs=3
+    )
     pd.testing.assert_frame_equal(table, again)
 
 
@@ -95,9 +115,13 @@ def test_ratings_of_all_methods(monkeypatch):
     assert (table[["naive", "ips", "snips", "truth"]] > 0).all(axis=None)
     shapes = []
     monkeypatch.setattr(
-        study, "semi_synthetic", lambda part, seed: shapes.append(part.nunique().tolist()) or made(part, seed=seed)
+        study,
+        "semi_synthetic",
+        lambda part, seed: shapes.append(part.nunique().tolist()) or made(part, seed=seed),
     )
-    study.ratings_study(1, methods=["mf"], trials=1, n_jobs=1, epochs=1, size={"n_users": 40, "n_items": 30})
+    study.ratings_study(
+        1, methods=["mf"], trials=1, n_jobs=1, epochs=1, size={"n_users": 40, "n_items": 30}
+    )
     assert shapes[0][:2] == [40, 30]
 
 
@@ -111,13 +135,17 @@ def test_claims_say_what_the_tables_say(monkeypatch):
         return pd.DataFrame(rows)
 
     def held(*gains):
-        monkeypatch.setattr(study, "ratings_study", lambda seeds, **how: table("mf", "ips-mf", [-g for g in gains]))
+        monkeypatch.setattr(
+            study, "ratings_study", lambda seeds, **how: table("mf", "ips-mf", [-g for g in gains])
+        )
         monkeypatch.setattr(study, "clicks_study", lambda seeds, **how: table("bpr", "macr", gains))
         return [one["held"] for one in study.study(3)["claims"]]
 
-    assert held(0.1, 0.1, 0.1) == [True, True, True] * 2  # by truth, weighted, and the naive metric does not show it
+    # by truth, weighted, and the naive metric does not show it
+    assert held(0.1, 0.1, 0.1) == [True, True, True] * 2
     assert held(-0.1, -0.1, -0.1) == [False, False, True] * 2
-    assert held(0.1, -0.05, 0.1) == [False, False, True] * 2  # better on average, but not beyond its error
+    # better on average, but not beyond its error
+    assert held(0.1, -0.05, 0.1) == [False, False, True] * 2
     names = [one["claim"] for one in study.study(3)["claims"]]
     assert names[0] == "ratings, ips-mf instead of mf: gain by truth, low end of the 95% interval"
     assert names[5] == "clicks, macr instead of bpr: gain by naive, high end of the 95% interval"

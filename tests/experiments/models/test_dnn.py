@@ -7,7 +7,9 @@ from causal_lib.experiments.models.dnn import dnn
 
 
 def test_training_is_reported_as_it_was_measured(monkeypatch):
-    """Ours of all rows is off by 1e-5 in two losses; the mini-batches are as good after two of the three epochs."""
+    """Ours of all rows is off by 1e-5 in two losses; the mini-batches are as good after two of the
+    three epochs.
+    """
     losses = np.array([[0.7, 0.6], [0.5, 0.4], [3e-05, 0.25]])
     by_batches = np.array([[0.6, 0.5], [0.3, 0.24], [0.2, 0.3]])
 
@@ -19,7 +21,9 @@ def test_training_is_reported_as_it_was_measured(monkeypatch):
             seconds = 40.0 if sizes["dtype"] == "float64" else 10.0
         elif function == "network_training.own":
             batches = "batch_size" in sizes
-            found["losses"] = (by_batches if batches else losses + 1e-5 * np.eye(3, 2))[: sizes["epochs"]].tolist()
+            found["losses"] = (by_batches if batches else losses + 1e-5 * np.eye(3, 2))[
+                : sizes["epochs"]
+            ].tolist()
             seconds = 20.0 if not batches else 8.0 if sizes["epochs"] == 3 else 4.0
         return {**found, "rows": 1, "seconds": 2 * seconds, "cpu_seconds": seconds, "peak_mb": 1}
 

@@ -18,14 +18,24 @@ def test_metrics_are_compared_one_by_one(wrong, monkeypatch):
         tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("cases", "lists", "truth")}
         told = []
         for case, users, items, k in tables["cases"].itertuples(index=False):
-            lists, truth = (tables[name][tables[name]["case"] == case] for name in ("lists", "truth"))
-            values = {name: [None] * users for name in ("recall", "precision", "NDCG", "DCG", "MRR")}
+            lists, truth = (
+                tables[name][tables[name]["case"] == case] for name in ("lists", "truth")
+            )
+            values = {
+                name: [None] * users for name in ("recall", "precision", "NDCG", "DCG", "MRR")
+            }
             for user, own in truth.groupby("user")["item"]:
                 listed = lists.loc[lists["user"] == user, "item"]
                 ranks = [rank for rank, item in enumerate(listed, start=1) if item in set(own)]
                 gain = sum(1 / np.log2(1 + rank) for rank in ranks)
                 best = sum(1 / np.log2(1 + rank) for rank in range(1, min(k, len(own)) + 1))
-                one = [len(ranks) / len(own), len(ranks) / k, gain / best, gain, 1 / ranks[0] if ranks else 0]
+                one = [
+                    len(ranks) / len(own),
+                    len(ranks) / k,
+                    gain / best,
+                    gain,
+                    1 / ranks[0] if ranks else 0,
+                ]
                 for name, value in zip(values, one, strict=True):
                     values[name][user] = value + 1e-8 * (name == wrong and user == case == 0)
             counts = np.bincount(lists["item"], minlength=items)

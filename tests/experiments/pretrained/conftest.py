@@ -1,4 +1,6 @@
-"""The fixtures of the tests of the discoverer: weights of a tiny recipe, and the examples that they were trained on."""
+"""The fixtures of the tests of the discoverer: weights of a tiny recipe, and the examples that they
+were trained on.
+"""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path

@@ -18,7 +18,9 @@ from causal_lib.graph import CausalGraph
 def quick(tiny, monkeypatch):
     """The weights of no use, every table familiar."""
     limits = {"distance": 1e9, "disagreement": 1e9}
-    monkeypatch.setattr(discoverer, "load", lambda: dataclasses.replace(tiny, about=tiny.about | {"limits": limits}))
+    monkeypatch.setattr(
+        discoverer, "load", lambda: dataclasses.replace(tiny, about=tiny.about | {"limits": limits})
+    )
 
 
 def test_scores_of_a_class_are_the_mean_over_members():
@@ -33,7 +35,12 @@ def test_scores_of_a_class_are_the_mean_over_members():
 
 def test_sure_edges_by_hand():
     sure = pd.DataFrame(
-        {"p": [0.95, 0.95, 0.95, 0.95, 0.35, 0.35], "true": [1, 1, 1, 0, 1, 0], "setting": "s", "familiar": True}
+        {
+            "p": [0.95, 0.95, 0.95, 0.95, 0.35, 0.35],
+            "true": [1, 1, 1, 0, 1, 0],
+            "setting": "s",
+            "familiar": True,
+        }
     )
     (one,) = sure_edges(sure, ["s", "no such"])
     assert one.value == 0.75
@@ -42,12 +49,18 @@ def test_sure_edges_by_hand():
 
 
 def test_families_compare_all_methods_on_the_same_tables(quick):
-    report = benchmark.families(d=6, n=200, degree=1.0, tables=2, names=["linear Gaussian", "mixed", "quadratic"])
+    report = benchmark.families(
+        d=6, n=200, degree=1.0, tables=2, names=["linear Gaussian", "mixed", "quadratic"]
+    )
     means = pd.DataFrame(report["means"]).set_index(["setting", "method"])
     assert {"flop", "pc", "order", "pretrained"} <= set(means.loc["mixed"].index)
     assert "lingam" in means.loc["quadratic"].index
     assert means["f1"].between(0, 1).all()
-    gains = {claim["claim"].split(":")[0]: claim for claim in report["claims"] if "directed F1" in claim["claim"]}
+    gains = {
+        claim["claim"].split(":")[0]: claim
+        for claim in report["claims"]
+        if "directed F1" in claim["claim"]
+    }
     assert gains.keys() == {"linear Gaussian", "mixed", "quadratic"}
     table = pd.DataFrame(report["rows"]).set_index(["setting", "method"])
     for entry in report["best classical"]:
@@ -55,7 +68,10 @@ def test_families_compare_all_methods_on_the_same_tables(quick):
         assert entry["method"] == others.idxmax()
         assert entry["f1"] == pytest.approx(others.max(), abs=1e-4)
     best = gains["mixed"]["claim"].rsplit("- ", 1)[1]
-    difference = table.loc[("mixed", "pretrained"), "f1"].to_numpy() - table.loc[("mixed", best), "f1"].to_numpy()
+    difference = (
+        table.loc[("mixed", "pretrained"), "f1"].to_numpy()
+        - table.loc[("mixed", best), "f1"].to_numpy()
+    )
     assert gains["mixed"]["value"] == pytest.approx(difference.mean(), abs=1e-3)
 
 
@@ -69,7 +85,10 @@ def test_networks_and_cells_are_scored_against_flop(quick):
     ]
     rows = pd.DataFrame(report["rows"])
     assert set(rows.loc[rows["setting"] == "asia", "method"]) == {"flop", "pretrained"}
-    assert set(rows.loc[rows["setting"] == "sachs' cells, log", "method"]) == {"pretrained", *benchmark.CLASSICAL}
+    assert set(rows.loc[rows["setting"] == "sachs' cells, log", "method"]) == {
+        "pretrained",
+        *benchmark.CLASSICAL,
+    }
 
 
 def test_speed_times_the_whole_answer(quick):
@@ -81,7 +100,9 @@ def test_speed_times_the_whole_answer(quick):
 def test_fitted_networks_are_compared_and_a_peer_that_does_not_end_is_told(quick, monkeypatch):
     report = benchmark.fitted(d=5, n=200, tables=1, python="no such python")
     means = pd.DataFrame(report["means"]).set_index(["setting", "method"])
-    assert {"graph network", "order", "additive", "pretrained"} <= set(means.loc["mixed nonlinear"].index)
+    assert {"graph network", "order", "additive", "pretrained"} <= set(
+        means.loc["mixed nonlinear"].index
+    )
     assert "dagma mlp" in means.loc["nonlinear"].index
     assert report["gCastle's DAG-GNN on the first nonlinear table"] == {
         "skipped": "no environment of peers; build it with `make peers`"
@@ -93,14 +114,20 @@ def test_knowledge_is_worth_what_it_adds_within_tiers(quick):
     report = benchmark.knowledge(d=6, n=200, tables=2, names=["linear Gaussian", "mixed"])
     rows = pd.DataFrame(report["rows"])
     assert len(rows) == 4
-    assert report["claims"][0]["value"] == pytest.approx((rows["with tiers"] - rows["without"]).mean())
+    assert report["claims"][0]["value"] == pytest.approx(
+        (rows["with tiers"] - rows["without"]).mean()
+    )
 
 
 def test_peers_run_where_columns_are_functions_of_others():
     rng = np.random.default_rng(0)
     codes = rng.integers(3, size=(300, 2))
-    frame = pd.DataFrame({"a": codes[:, 0], "b": codes[:, 1], "c": (codes[:, 0] > 1), "d": rng.integers(2, size=300)})
-    frame = frame.apply(lambda column: column.map(lambda level: f"v{int(level)}").astype("category"))
+    frame = pd.DataFrame(
+        {"a": codes[:, 0], "b": codes[:, 1], "c": (codes[:, 0] > 1), "d": rng.integers(2, size=300)}
+    )
+    frame = frame.apply(
+        lambda column: column.map(lambda level: f"v{int(level)}").astype("category")
+    )
     for name, search in benchmark.peers(frame).items():
         graph = search(frame, 0)
         assert graph.skeleton[graph.index("a"), graph.index("c")], name

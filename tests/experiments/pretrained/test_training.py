@@ -65,11 +65,16 @@ def test_batches_hold_every_data_set_once_and_are_what_it_is(few):
 
 def test_loss_is_the_mean_over_variables_of_the_cross_entropy(few):
     torch.manual_seed(0)
-    network = PairNetwork(few.nodes.shape[1], few.pairs.shape[1], hidden=8, layers=1, width=4).eval()
+    network = PairNetwork(
+        few.nodes.shape[1], few.pairs.shape[1], hidden=8, layers=1, width=4
+    ).eval()
     batch = Batches(few).take([3])
-    d, label = int(few.variables[3]), batch["label"].numpy()
+    d = int(few.variables[3])
+    label = batch["label"].numpy()
     with torch.no_grad():
-        forth = network(*(batch[k] for k in ("nodes", "pairs", "index", "back", "triangles"))).numpy()
+        forth = network(
+            *(batch[k] for k in ("nodes", "pairs", "index", "back", "triangles"))
+        ).numpy()
     back = batch["back"].numpy()
     chosen = np.where(label, forth, np.where(label[back], forth[back], 0))
     each = np.log1p(np.exp(forth) + np.exp(forth[back])) - chosen
@@ -87,14 +92,23 @@ def test_training_lowers_the_loss_and_is_seeded(few):
     assert history[-1] == (30, pytest.approx(validate(network, few)))
     again, _ = train(few, few, odd, **how)
     assert all(
-        torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True)
     )
 
 
 def test_features_that_are_not_shown_change_nothing(few):
     odd = np.zeros(few.nodes.shape[1], dtype=bool), np.zeros((2, few.pairs.shape[1]), dtype=bool)
     used = np.arange(few.pairs.shape[1]) < 5
-    how = {"seed": 1, "steps": 5, "hidden": 8, "layers": 1, "width": 4, "progress": False, "used": used}
+    how = {
+        "seed": 1,
+        "steps": 5,
+        "hidden": 8,
+        "layers": 1,
+        "width": 4,
+        "progress": False,
+        "used": used,
+    }
     spoilt = collect([[0, 0, k] for k in range(8)])
     clean = collect([[0, 0, k] for k in range(8)])
     spoilt.pairs[:, 5:] = 0
@@ -107,19 +121,24 @@ def test_features_that_are_not_shown_change_nothing(few):
 
 
 def test_temperature_undoes_overconfidence(few, rng):
-    """Labels drawn from known probabilities: the odds that gave them are right, those times k need the temperature k."""
-    odds, label, first = [], np.zeros(len(few.label), dtype=bool), np.concatenate([[0], np.cumsum(few.edges)])
+    """Labels drawn from known probabilities: the odds that gave them are right, those times k need
+    the temperature k.
+    """
+    odds = []
+    label = np.zeros(len(few.label), dtype=bool)
+    first = np.concatenate([[0], np.cumsum(few.edges)])
     for k in range(len(few)):
         index = torch.from_numpy(few.index[:, first[k] : first[k + 1]].astype(np.int64))
-        back, logs = reverse(index), torch.from_numpy(rng.normal(-1, 2, few.edges[k]))
+        back = reverse(index)
+        logs = torch.from_numpy(rng.normal(-1, 2, few.edges[k]))
         shares = log_probabilities(logs, back).exp().numpy()
-        once, answer = (
-            (index[0] < index[1]).numpy(),
-            (rng.random((few.edges[k], 1)) > shares.cumsum(axis=1)).sum(axis=1),
-        )
+        once = (index[0] < index[1]).numpy()
+        answer = (rng.random((few.edges[k], 1)) > shares.cumsum(axis=1)).sum(axis=1)
         label[first[k] : first[k + 1]][once & (answer == 1)] = True
         label[first[k] : first[k + 1]][back.numpy()[once & (answer == 2)]] = True
         odds.append(logs.numpy()[None])
     drawn = dataclasses.replace(few, label=label)
     for factor in (0.7, 1.0, 2.0):
-        assert temperature([factor * logs for logs in odds], drawn) == pytest.approx(factor, rel=0.05)
+        assert temperature([factor * logs for logs in odds], drawn) == pytest.approx(
+            factor, rel=0.05
+        )

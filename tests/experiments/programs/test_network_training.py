@@ -13,7 +13,8 @@ from causal_lib.models.dnn import build_model, train_model
 
 def test_our_steps_of_all_rows_are_those_of_the_article_s_loop():
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(500, 3)), rng.integers(2, size=500)
+    X = rng.normal(size=(500, 3))
+    y = rng.integers(2, size=500)
     rows = (X[:400], y[:400], X[400:], y[400:])
     said = io.StringIO()
     before = tf.keras.backend.floatx()

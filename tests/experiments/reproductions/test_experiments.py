@@ -1,4 +1,6 @@
-"""The experiments in small: their data are what the sources state, their scores those of a second computation."""
+"""The experiments in small: their data are what the sources state, their scores those of a second
+computation.
+"""
 
 import tomllib
 
@@ -12,7 +14,9 @@ from causal_lib.graph import CausalGraph
 
 
 def test_unknown_experiments_are_refused():
-    with pytest.raises(ValueError, match="unknown experiment 'nothing'; known: open-bandit-synthetic"):
+    with pytest.raises(
+        ValueError, match="unknown experiment 'nothing'; known: open-bandit-synthetic"
+    ):
         runner.reproduce(["nothing"])
 
 
@@ -47,10 +51,15 @@ def test_setups_are_those_of_causalml(setup):
 
     def moments(x, t, y, effect):
         wide = np.column_stack([x, t, y, effect])
-        return np.concatenate([wide.mean(axis=0), np.cov(wide.T)[np.triu_indices(9)], [((y - y.mean()) ** 3).mean()]])
+        return np.concatenate(
+            [wide.mean(axis=0), np.cov(wide.T)[np.triu_indices(9)], [((y - y.mean()) ** 3).mean()]]
+        )
 
-    ours, peer = moments(x, treatment, y, effect), moments(x_peer, t_peer, y_peer, effect_peer)
-    blocks = np.array([moments(*(part[k::40] for part in (x, treatment, y, effect))) for k in range(40)])
+    ours = moments(x, treatment, y, effect)
+    peer = moments(x_peer, t_peer, y_peer, effect_peer)
+    blocks = np.array(
+        [moments(*(part[k::40] for part in (x, treatment, y, effect))) for k in range(40)]
+    )
     error = blocks.std(axis=0, ddof=1) / np.sqrt(40) * np.sqrt(2)
     assert (np.abs(ours - peer) <= 4.5 * error + 1e-9).all()
 
@@ -63,7 +72,9 @@ def test_lalonde_is_exact(real):
 
 
 def test_what_estimators_recover_of_lalonde(real):
-    """Refusals on all rows; regression on the comparable ones against a computation with other tools."""
+    """Refusals on all rows; regression on the comparable ones against a computation with other
+    tools.
+    """
     import statsmodels.formula.api as smf
 
     real("nsw", "cps")
@@ -72,14 +83,21 @@ def test_what_estimators_recover_of_lalonde(real):
     assert list(refused.index[refused]) == ["ipw", "aipw", "dr_learner"]
     assert not found.loc["comparable"].isna().any(axis=None)
     frame = pd.concat([load("nsw").query("treat == 1"), load("cps")])
-    frame = frame.assign(u74=1 * (frame["re74"] == 0), u75=1 * (frame["re75"] == 0), s=frame["re74"] / 1000)
+    frame = frame.assign(
+        u74=1 * (frame["re74"] == 0), u75=1 * (frame["re75"] == 0), s=frame["re74"] / 1000
+    )
     terms = "age + educ + black + hisp + marr + nodegree + s + I(re75 / 1000) + u74 + u75"
     bent = f"treat ~ {terms} + I(age**2 / 100) + I(age**3 / 1000) + I(educ**2 / 10) + I(educ * s)"
     share = smf.logit(bent, frame).fit(disp=False, maxiter=200).predict(frame)
     frame = frame[(share >= 0.1) & (share <= 0.9)]
     assert len(frame) == found.loc[("comparable", "regression"), "n"]
-    arms = [smf.ols(f"re78 ~ {terms}", frame[frame["treat"] == arm]).fit().predict(frame) for arm in (0, 1)]
-    assert found.loc[("comparable", "regression"), "value"] == pytest.approx((arms[1] - arms[0]).mean(), rel=1e-6)
+    arms = [
+        smf.ols(f"re78 ~ {terms}", frame[frame["treat"] == arm]).fit().predict(frame)
+        for arm in (0, 1)
+    ]
+    assert found.loc[("comparable", "regression"), "value"] == pytest.approx(
+        (arms[1] - arms[0]).mean(), rel=1e-6
+    )
 
 
 def test_a_class_of_graphs_scores_between_its_best_and_worst_member():

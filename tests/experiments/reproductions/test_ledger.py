@@ -26,14 +26,16 @@ def entry(**changed):
     [
         ({"value": 1.24}, "reproduced"),  # 1.96 errors and half a unit of the last digit
         ({"value": 1.25}, "not reproduced"),
-        ({"value": 1.25, "because": "other data"}, "not reproduced"),  # a reason does not change the verdict
+        # a reason does not change the verdict
+        ({"value": 1.25, "because": "other data"}, "not reproduced"),
         ({"value": 1.0, "because": "other data"}, "reproduced"),
         ({"value": 1.5, "published_error": 0.3}, "reproduced"),
         ({"error": 0.0, "value": 1.049}, "reproduced"),
         ({"error": 0.0, "value": 1.06}, "differs"),  # beyond the rounding, yet within a fifth
         ({"error": 0.0, "value": 1.26}, "not reproduced"),
         ({"error": 0.0, "value": 0.79}, "not reproduced"),
-        ({"value": 1.0, "other_method": "boosting for lasso"}, "other method"),  # nor do numbers that happen to agree
+        # nor do numbers that happen to agree
+        ({"value": 1.0, "other_method": "boosting for lasso"}, "other method"),
         ({"value": 9.0, "other_method": "boosting for lasso"}, "other method"),
         ({"published": "above 0", "value": 0.2}, "reproduced"),
         ({"published": "above 0", "value": 0.19}, "not reproduced"),  # the interval reaches 0
@@ -58,7 +60,11 @@ def test_verdicts(changed, verdict):
             0,
         ),  # 7.6 to 12.4: no difference is shown, nor equality
         ({"published": 10.0, "value": 10.0, "error": 1.0}, True, 0),  # 8.04 to 11.96
-        ({"published": 10.0, "value": 12.0, "error": 0.2, "published_error": 0.1}, True, (2 - 0.05) / 0.05**0.5),
+        (
+            {"published": 10.0, "value": 12.0, "error": 0.2, "published_error": 0.1},
+            True,
+            (2 - 0.05) / 0.05**0.5,
+        ),
         # both errors count: each alone leaves 8.2 to 11.8, together they reach 7.5 and 12.5
         ({"published": 10.0, "value": 10.0, "error": 0.9, "published_error": 0.9}, False, 0),
         ({"published": 10.0, "value": 10.0, "error": 0.0, "published_error": 1.2}, False, 0),
@@ -105,11 +111,14 @@ def test_ours_is_the_mean_or_median_of_independent_runs():
 
 
 def test_the_error_of_a_median_is_that_of_all_bootstrap_draws():
-    """A draw's median is at most the j-th of 11 values where 6 of 11 draws are: Binomial(11, j / 11)."""
+    """A draw's median is at most the j-th of 11 values where 6 of 11 draws are: Binomial(11, j /
+    11).
+    """
     values = np.arange(11.0)
     p = np.diff(stats.binom.sf(5, 11, np.arange(12) / 11))
     variance, fourth = (((values - p @ values) ** power * p).sum() for power in (2, 4))
-    error = np.sqrt((fourth / variance**2 - 1) / (4 * 500))  # relative, of a standard deviation of 500 draws
+    # relative, of a standard deviation of 500 draws
+    error = np.sqrt((fourth / variance**2 - 1) / (4 * 500))
     known = {name: value for name, value in BASE.items() if name not in ("value", "error", "runs")}
     found = Entry.of_runs(values, "median", **known).error
     assert found == pytest.approx(np.sqrt(variance), rel=3.5 * error)
@@ -128,7 +137,10 @@ def test_written_entries_come_back_and_others_stay(tmp_path):
         ("two", "a"),
     }
     ledger.write([entry(value=2.0)], path)  # the experiment is replaced whole
-    assert [(one.experiment, one.value) for one in ledger.read(path)] == [("one", 2.0), ("two", 1.0)]
+    assert [(one.experiment, one.value) for one in ledger.read(path)] == [
+        ("one", 2.0),
+        ("two", 1.0),
+    ]
     stored = tomllib.loads(path.read_text(encoding="utf-8"))["entry"]
     assert [one["verdict"] for one in stored] == ["not reproduced", "reproduced"]
     assert ledger.table(ledger.read(path)).shape == (2, 9)

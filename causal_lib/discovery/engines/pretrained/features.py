@@ -106,7 +106,8 @@ def of_canonical(table: pd.DataFrame, kinds: np.ndarray, known: Known, seed: int
 
 
 def _pairs(d, solved):
-    """(i, j) of all ordered pairs, or of those that a solver joins, where the variables are many."""
+    """(i, j) of all ordered pairs, or of those that a solver joins, where the variables are many.
+    """
     near = np.ones((d, d), dtype=bool)
     if d > _ALL_PAIRS:
         near = np.zeros((d, d), dtype=bool)
@@ -117,7 +118,7 @@ def _pairs(d, solved):
     return near.nonzero()
 
 
-# ---- solvers -------------------------------------------------------------------------------------------------
+# ---- solvers -------------------------------------------------------------------------------------
 
 
 def _solve(table, values, scores, kinds, known, seed):
@@ -153,7 +154,7 @@ def _varying(statistics):
     return statistics.subset(names)
 
 
-# ---- linear -------------------------------------------------------------------------------------------------
+# ---- linear --------------------------------------------------------------------------------------
 
 
 def _linear(out, values, name):
@@ -189,7 +190,7 @@ def _reach(parents):
     return reach
 
 
-# ---- orders -------------------------------------------------------------------------------------------------
+# ---- orders --------------------------------------------------------------------------------------
 
 
 def _lingam_order(x, known):
@@ -231,11 +232,12 @@ def _on_predecessors(x, place):
     return residual
 
 
-# ---- information and nodes ----------------------------------------------------------------------------------
+# ---- information and nodes -----------------------------------------------------------------------
 
 
 def _information(out, x):
-    """Mutual information of the variables cut into four bins, and how often one decides the other."""
+    """Mutual information of the variables cut into four bins, and how often one decides the other.
+    """
     n, d = x.shape
     codes = np.zeros((n, d), dtype=int)
     for k in range(d):

@@ -139,7 +139,8 @@ class PairNetwork(nn.Module):
 
 
 def reverse(index: Tensor) -> Tensor:
-    """(pairs,) position of (j, i) for each pair (i, j) of ``index`` (2, pairs), which holds both."""
+    """(pairs,) position of (j, i) for each pair (i, j) of ``index`` (2, pairs), which holds both.
+    """
     size = int(index.max()) + 1
     forth, back = index[0] * size + index[1], index[1] * size + index[0]
     order = torch.argsort(forth)

@@ -171,7 +171,7 @@ def test_networks_that_say_the_same_do_not_disagree():
     assert doubt.disagreement(logs * [[1], [-1]]) > 0.5
 
 
-# ---- the package's own weights -------------------------------------------------------------------------------
+# ---- the package's own weights -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_they_are_small_and_made_by_the_recipe_they_tell_of():
     assert METHODS["pretrained"].settings["threshold"] == discoverer.THRESHOLD
 
 
-# ---- by hand ----------------------------------------------------------------------------------------------------
+# ---- by hand -------------------------------------------------------------------------------------
 
 
 def test_disagreement_by_hand():

@@ -143,7 +143,8 @@ def test_the_defaults_of_the_network():
 
 
 def test_a_layer_by_hand():
-    """Pairs read their own state, the reverse one and both variables; triangles are added beside."""
+    """Pairs read their own state, the reverse one and both variables; triangles are added beside.
+    """
     torch.manual_seed(5)
     network, index = PairNetwork(3, 4, hidden=8, layers=1, width=4).eval(), complete(4)
     layer, back, corners = network.layers[0], reverse(index), triangles(index)

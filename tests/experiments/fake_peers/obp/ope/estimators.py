@@ -9,7 +9,8 @@ class InverseProbabilityWeighting:
         return (action_dist[np.arange(len(action)), action, 0] / pscore * reward).mean()
 
 
-# What else there is under obp's names is weighted in the same way: the benchmark has to see that those differ from ours.
+# What else there is under obp's names is weighted in the same way: the benchmark has to see that
+# those differ from ours.
 class DirectMethod(InverseProbabilityWeighting): ...
 
 

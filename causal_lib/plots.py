@@ -164,8 +164,9 @@ def intervals(metrics: Iterable[Metric], *, truth: float | None = None, ax: Axes
             labels["truth"] = Line2D([], [], color=TRUTH, marker="|", ls="", ms=12)
     if truth is not None:
         labels[f"truth {truth:.4f}"] = ax.axvline(truth, color=TRUTH, lw=1)
-    if any(name.startswith("truth") for name in labels):
-        ax.legend(labels.values(), labels.keys(), loc="best")
+    names = sorted(labels, key=lambda name: name.startswith("truth"))  # the truth comes last
+    if any(name.startswith("truth") for name in names):
+        ax.legend([labels[name] for name in names], names, loc="best")
     ax.set_yticks(range(len(metrics)), [metric.name for metric in reversed(metrics)])
     ax.margins(y=0.2)
     return ax

@@ -53,6 +53,24 @@ def test_an_interval_that_misses_the_truth_has_another_colour():
     colours = [line.get_color() for line in ax.lines if line.get_marker() == "o"]
     assert sorted(colours) == sorted([plots.ESTIMATE, plots.NAIVE])
     assert [t.get_text() for t in ax.get_yticklabels()] == ["bad", "good"]
+    told = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert sorted(told[:-1]) == ["estimate, 95%", "misses the truth"]
+    assert told[-1] == "truth"
+
+
+def test_the_style_is_in_force_inside_and_leaves_the_callers_settings():
+    before = plt.rcParams["axes.spines.top"]
+    ax = plots.bars(pd.Series({"a": 1.0}))
+    assert not ax.spines["top"].get_visible()
+    assert plt.rcParams["axes.spines.top"] == before
+
+
+def test_a_colour_has_one_meaning():
+    roles = [plots.TRUTH, plots.ESTIMATE, plots.NAIVE, plots.REFERENCE, *plots.OTHERS]
+    assert len(set(roles)) == len(roles)
+    status = [colour for colour, _ in plots.STATUS_STYLE.values()]
+    assert len(set(status)) == len(status)
+    assert not {plots.TRUTH, plots.ESTIMATE, plots.NAIVE} & set(status)
 
 
 def test_layers_stand_below_what_feeds_them():

@@ -1,4 +1,4 @@
-"""How good predictions and rankings are: naive and weighted, with intervals."""
+"""Metrics of predictions and rankings: naive and weighted, with intervals."""
 
 from causal_lib import extras
 

@@ -1,7 +1,7 @@
-"""Evaluation (article 3.2.4, 4.3.5): classification, calibration and ranking metrics with intervals by user.
+"""Evaluation (article 3.2.4, 4.3.5): metrics of predictions, with intervals by user.
 
-Each metric is given naively and, with propensities, inverse-propensity weighted and self-normalised: rows that were
-exposed with probability e stand for 1/e candidate rows, so exposed rows can speak for all of them.
+Each metric is given naively and, with propensities, inverse-propensity weighted and self-normalised:
+a row that was exposed with probability e stands for 1/e candidate rows.
 """
 
 import math
@@ -21,11 +21,12 @@ _BINS = 10
 class Evaluation:
     """Metrics with 95% intervals; prints as a table.
 
-    ``table`` is indexed by (weighting, metric), weighting "naive" or "ips", with the columns value, low, high and
-    replicates (bootstrap replicates in which the metric was defined). ``effective_sample_size`` is
-    (sum w)^2 / sum w^2 and ``largest_weight`` the greatest share of one row in all weight. ``draws`` holds the
-    bootstrap replicates (rows) of each (weighting, metric): those of two models evaluated on the same rows, ``groups``
-    and ``seed`` are of the same users, so that their difference has an interval of its own.
+    ``table`` is indexed by (weighting, metric), weighting "naive" or "ips", with the columns value,
+    low, high and replicates (bootstrap replicates in which the metric was defined).
+    ``effective_sample_size`` is (sum w)^2 / sum w^2 and ``largest_weight`` the largest share of one
+    row in all weight. ``draws`` holds the bootstrap replicates (rows) of each (weighting, metric).
+    Two models evaluated on the same rows, ``groups`` and ``seed`` have the same draws of users, so
+    that their difference has an interval of its own.
     """
 
     table: pd.DataFrame
@@ -80,15 +81,18 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy, precision, recall, F1, ROC AUC, log loss, calibration error, recall@k and NDCG@k as `Evaluation`.
 
-    Intervals are 95% percentile intervals of a bootstrap that draws whole users (rows without ``groups``). The
-    calibration error rises with any noise, so its replicates are centred on the value before the ends are taken.
+    Intervals are 95% percentile intervals of a bootstrap that draws whole users (rows without
+    ``groups``). Noise can only increase the calibration error, so its replicates are centred on the
+    value before the ends are taken.
 
-    Weighted metrics are the same averages with weight w = 1/propensity per row, divided by the sum of the weights
-    (self-normalised). Ranking metrics are averages over the users who have a positive row. With d(r) = 1 / log2(1 + r)
-    for ranks r <= k, else 0, a user's recall@k is sum(w y [r <= k]) / sum(w y) and his NDCG@k is sum(w y d(r)) /
-    sum(w y d(r+)), where r+ is the rank among his positive rows. With equal weights this is the usual NDCG; a perfect
-    ranking has 1 whatever the weights. Rows with equal scores share the mean over their ranks. Ranks are those among
-    the rows given. A metric without a defined value is NaN (precision when no score reaches ``threshold``).
+    Weighted metrics are the same averages with weight w = 1/propensity per row, divided by the sum
+    of the weights (self-normalised). Ranking metrics are averages over the users who have a
+    positive row. With d(r) = 1 / log2(1 + r) for ranks r <= k, else 0, a user's recall@k is
+    sum(w y [r <= k]) / sum(w y), and the NDCG@k is sum(w y d(r)) / sum(w y d(r+)), where r+ is the
+    rank among the user's positive rows. With equal weights this is the usual NDCG; a perfect
+    ranking has 1 whatever the weights. Rows with equal scores share the mean over their ranks.
+    Ranks are those among the rows given. A metric without a defined value is NaN (precision when no
+    score reaches ``threshold``).
 
     Parameters
     ----------
@@ -100,8 +104,8 @@ def evaluate(
 
     References
     ----------
-    Schnabel et al. (2016), Recommendations as Treatments; Guo et al. (2017), On Calibration (calibration error, here
-    with bins of equal mass because purchases are rare).
+    Schnabel et al. (2016), Recommendations as Treatments; Guo et al. (2017), On Calibration
+    (calibration error, here with bins of equal mass because purchases are rare).
 
     >>> evaluate([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9]).to_frame().loc[("naive", "ROC AUC"), "value"]
     np.float64(0.75)
@@ -133,10 +137,11 @@ def evaluate(
 def calibration_table(
     y, score, *, groups=None, propensity=None, bins: int = _BINS, n_boot: int = 200, seed: int = 0
 ) -> pd.DataFrame:
-    """Predicted against observed rate in ``bins`` bins of equal mass: columns rows, predicted, observed, low, high.
+    """Predicted and observed rate in ``bins`` bins of equal mass, for plots.
 
-    The interval of the observed rate is a 95% bootstrap interval by group; the arguments are those of `evaluate`.
-    Bins that ties make equal are merged. Made for plots.
+    Columns rows, predicted, observed, low, high; the interval of the observed rate is a 95%
+    bootstrap interval by group. The arguments are those of `evaluate`. Bins that ties make equal
+    are merged.
     """
     y, score, w, unit = _checked(y, score, propensity, groups)
     bin_of, n_bins = _bin(score, bins)
@@ -221,7 +226,10 @@ def _ranking(gain, score, unit, k):
 
 
 def _checked(y, score, propensity, groups):
-    """Labels, scores, weights (ones without ``propensity``) and the number of each row's user (without: of the row)."""
+    """Labels, scores, weights (ones without ``propensity``) and the number of each row's user.
+
+    Without ``groups`` each row is a user.
+    """
     given = {"y": y, "score": score, "propensity": propensity, "groups": groups}
     given = {name: np.asarray(values) for name, values in given.items() if values is not None}
     if given["score"].ndim == 2 and given["score"].shape[1] == 1:

@@ -1,7 +1,8 @@
-"""Ranking of the whole catalogue (article 3.2.4): top-k lists with every item scored, never a sample of the items.
+"""Rankings of the whole catalogue (article 3.2.4): top-k lists and their metrics.
 
-A metric over sampled negatives orders models differently from the metric over all items (Krichene and Rendle 2020), so none is
-offered. Scores come in blocks of users, so that memory does not grow with users times items.
+A metric over sampled items can order models differently from the metric over all items (Krichene
+and Rendle 2020), so every item is scored. Scores come in blocks of users, so that memory does not
+grow with users times items.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,9 @@ Scores = Callable[[np.ndarray], np.ndarray]
 
 
 def top_items(scores: Scores, users: np.ndarray, k: int, seen: sparse.csr_array | None = None) -> np.ndarray:
-    """(len(users), k) codes of the items with the highest scores, the highest first; -1 where fewer than k are left.
+    """(len(users), k) codes of the items with the highest scores, the highest first.
+
+    Places are -1 where fewer than k items are left.
 
     Parameters
     ----------
@@ -31,12 +34,15 @@ def top_items(scores: Scores, users: np.ndarray, k: int, seen: sparse.csr_array 
     Raises
     ------
     ValueError
-        for k below 1 or above the number of items, scores of another shape or not finite, and users that ``seen`` has not.
+        for k below 1 or above the number of items, scores of another shape or not finite, and users
+        that ``seen`` does not have.
     """
-    users, rows = np.asarray(users), []
+    users = np.asarray(users)
+    rows = []
     if seen is not None:
         users = check_codes(users, seen.shape[0], name="users", of="user")
-    size, start = 1, 0
+    size = 1  # the first block tells the number of items
+    start = 0
     while start < len(users):
         part = users[start : start + size]
         block = np.array(scores(part), dtype=np.float64)
@@ -59,7 +65,8 @@ def top_items(scores: Scores, users: np.ndarray, k: int, seen: sparse.csr_array 
 
 def _best(block, k):
     """(b, k) columns of the largest entries, -1 for those that are -inf; ties by the smaller column."""
-    # argpartition picks any of the entries that tie with the k-th: those above it are surely in, ties are filled in order.
+    # np.argpartition and torch.topk pick any of the entries that tie with the k-th. Here those above
+    # it are in, and ties fill the rest in the order of the columns.
     limit = np.partition(block, -k, axis=1)[:, [-k]]
     above = block > limit
     tied = (block == limit) & (np.cumsum(block == limit, axis=1) <= k - above.sum(axis=1, keepdims=True))
@@ -77,10 +84,12 @@ class Ranking:
 
     Attributes
     ----------
-    table : indexed by (weighting, metric); value, low, high: the mean over users who have a positive, with its 95% interval by
-        a bootstrap of users. Coverage and Gini are facts about these lists, not estimates, and have no interval.
-    per_user : (users with a positive, metrics) what the table is the mean of; of a pooled metric its linear approximation.
-    k, users, left_out : length of the lists; users averaged over; users without a positive, who tell nothing.
+    table : indexed by (weighting, metric), with the columns value, low, high: the mean over users
+        who have a positive, with its 95% interval by a bootstrap of users. Coverage and Gini are
+        properties of these lists, not estimates, and have no interval.
+    per_user : (users with a positive, metrics) the values that the table averages; for a pooled
+        metric its linear approximation.
+    k, users, left_out : length of the lists; users averaged over; users without a positive.
     """
 
     table: pd.DataFrame
@@ -114,7 +123,8 @@ def evaluate_ranking(
 ) -> Ranking:
     """Metrics of the lists ``top`` against the positives ``test``.
 
-    With d(r) = 1 / log2(1 + r) for the ranks r of a user's m positives (0 beyond k) and w = 1 / propensity of a positive:
+    With d(r) = 1 / log2(1 + r) for the ranks r of a user's m positives (0 beyond k) and
+    w = 1 / propensity of a positive:
 
     | metric | naive | ips | snips |
     |---|---|---|---|
@@ -126,10 +136,11 @@ def evaluate_ranking(
     | NDCG | Σ d(r) / Σ d(1..min(m, k)) | | |
     | MRR | 1 / the least r, 0 without a hit | | |
 
-    The pooled ones are ratios of sums over all users: in a ratio of one user, with few positives, the weights would not do. The last
-    two columns are right, with many users, where positives are seen with their propensities; recall, NDCG and MRR, averages of
-    users' ratios, have no such version. Beside them novelty (mean of -log2 of the items' share of ``popularity``), and
-    coverage (share of the items in some list) and Gini (of how often items are listed) of all lists together.
+    The pooled metrics are ratios of sums over all users, since a weighted ratio of one user with few
+    positives is biased. The last two columns are right, with many users, where positives are seen
+    with their propensities. Recall, NDCG and MRR are averages of users' ratios and have no such
+    version. Further metrics are novelty (mean of -log2 of the items' share of ``popularity``),
+    coverage (share of the items in some list) and Gini (of how often items are listed).
 
     Parameters
     ----------
@@ -142,9 +153,9 @@ def evaluate_ranking(
     Raises
     ------
     ValueError
-        where no user has a positive, for lists without places or that name an item twice, users given twice, codes of no user
-        or item, missing values in ``test``, propensities of positives that are missing or outside (0, 1], and propensities or
-        popularity of another shape.
+        where no user has a positive, for lists without places or that name an item twice, users
+        given twice, codes of no user or item, missing values in ``test``, propensities of positives
+        that are missing or outside (0, 1], and propensities or popularity of another shape.
 
     Source: Krichene and Rendle 2020; Schnabel and others 2016 (ips); Yang and others 2018 (snips).
     """
@@ -169,9 +180,10 @@ def mean_ranking(
     metric: tuple[str, str],
     propensity: np.ndarray | None = None,
 ) -> float:
-    """The value alone of one ``metric`` of `evaluate_ranking`, (weighting, name): what is computed after every epoch of training.
+    """The value of one ``metric`` of `evaluate_ranking`, (weighting, name), without an interval.
 
-    Raises ValueError as `evaluate_ranking` does, and for a metric that there is not.
+    Training computes it after every epoch. Raises ValueError as `evaluate_ranking` does, and for an
+    unknown metric.
     """
     *_, m, values = _by_user(top, test, users, propensity)
     if metric not in values:
@@ -182,9 +194,10 @@ def mean_ranking(
 
 
 def _by_user(top, test, users, propensity):
-    """Lists and users as arrays, the users' numbers of positives, and every metric's value for every user."""
+    """Lists and users as arrays, positives of each user, and each metric's value for each user."""
     test = sparse.csr_array(test)
-    top, n_items = np.asarray(top), test.shape[1]
+    top = np.asarray(top)
+    n_items = test.shape[1]
     users = check_codes(np.arange(test.shape[0]) if users is None else users, test.shape[0], name="users", of="user")
     _check_lists(top, users, n_items)
     if missing := int(np.isnan(test.data).sum()):
@@ -196,7 +209,8 @@ def _by_user(top, test, users, propensity):
     m = np.diff(rows.indptr)
     if not m.any():
         raise ValueError(f"test: none of the {len(users)} users has a positive; nothing can be measured")
-    k, owner = top.shape[1], np.repeat(np.arange(len(users)), m)
+    k = top.shape[1]
+    owner = np.repeat(np.arange(len(users)), m)
     # rank of every positive in the list of its user, 0 where it is not in the list
     wide = sparse.csr_array(
         (np.tile(np.arange(1, k + 1), len(users))[top.ravel() >= 0],
@@ -239,9 +253,10 @@ def _by_user(top, test, users, propensity):
 
 
 def compare(one: Ranking, other: Ranking, *, n_draws: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """``one`` less ``other``, user by user: difference, low, high (95% bootstrap of users) and p by sign flips, each metric.
+    """``one`` minus ``other``, user by user, for each metric: difference, low, high and p.
 
-    p is the share of ``n_draws`` random exchanges of the two models within users that give a difference as large.
+    The interval is a 95% bootstrap of users. p is the share of ``n_draws`` random exchanges of the
+    two models within users that give a difference as large.
 
     Raises ValueError where the two were not evaluated on the same users.
     """
@@ -287,13 +302,16 @@ def _of_positives(propensity, users, items, shape):
 
 
 def _ratio(part, whole):
-    """(users,) whose mean over the users with a positive is Σ part / Σ whole, and whose deviation is that of this ratio."""
+    """(users,) values with mean Σ part / Σ whole and the standard deviation of this ratio.
+
+    The mean is over the users with a positive.
+    """
     found = part.sum() / whole.sum()
     return found + (part - found * whole) / whole[whole > 0].mean()
 
 
 def _novelty(top, popularity, n_items):
-    """Mean of -log2 of the share of the listed items; one count is added to each, so that an item never seen has a share."""
+    """Mean of -log2 of the share of the listed items; one count is added to each item."""
     popularity = np.asarray(popularity, dtype=float)
     if popularity.shape != (n_items,):
         raise ValueError(f"popularity has shape {popularity.shape}; ({n_items},) is needed, one count an item")

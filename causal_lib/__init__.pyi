@@ -1,4 +1,16 @@
-from . import data, discovery, evaluation, explanation, features, inference, models, plots, policy, tooling, worlds
+from . import (
+    data,
+    discovery,
+    evaluation,
+    explanation,
+    features,
+    inference,
+    models,
+    plots,
+    policy,
+    tooling,
+    worlds,
+)
 from .data.preprocess import preprocess_data
 from .data.sources import load
 from .discovery.auditing import audit

@@ -6,7 +6,13 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from causal_lib.explanation import edge_importance, explain, integrated_gradients, layer_table, permutation_importance
+from causal_lib.explanation import (
+    edge_importance,
+    explain,
+    integrated_gradients,
+    layer_table,
+    permutation_importance,
+)
 from causal_lib.graph import CausalGraph
 from causal_lib.models.dnn import build_embedding_model, build_model, build_sequence_model, predict
 from causal_lib.models.gnn import EdgePredictor, convert_to_graph, predict_edges

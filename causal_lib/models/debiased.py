@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, elu, logsigmoid, softplus
 
 from causal_lib.models.factors import Factors, Negatives
-from causal_lib.models.methods import Given, Parts, names_learning, recommender_method
+from causal_lib.models.methods import Given, Parts, recommender_method
 
 # ---- ratings -------------------------------------------------------------------------------------
 
@@ -400,6 +400,3 @@ def _weights(given):
     """(n,) one over the propensity, raised to ``clip`` where it is below, divided by the mean."""
     w = 1 / given.propensity.clamp(min=given.option("clip"))
     return w / w.mean()
-
-
-RATINGS = names_learning("ratings")  # the former name, which the experiments use

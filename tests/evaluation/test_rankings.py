@@ -8,9 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse, stats
-from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, precision_score, recall_score
+from sklearn.metrics import (
+    label_ranking_average_precision_score,
+    ndcg_score,
+    precision_score,
+    recall_score,
+)
 
-from causal_lib.evaluation.rankings import Ranking, compare, evaluate_ranking, mean_ranking, top_items
+from causal_lib.evaluation.rankings import (
+    Ranking,
+    compare,
+    evaluate_ranking,
+    mean_ranking,
+    top_items,
+)
 
 
 def _of(matrix):

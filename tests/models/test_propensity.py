@@ -9,7 +9,13 @@ from statsmodels.stats.proportion import proportion_confint
 
 from causal_lib.models import propensity
 from causal_lib.models.interactions import Interactions
-from causal_lib.models.propensity import by_features, by_popularity, by_value, calibration, effective_sample_size
+from causal_lib.models.propensity import (
+    by_features,
+    by_popularity,
+    by_value,
+    calibration,
+    effective_sample_size,
+)
 
 IDS = pd.RangeIndex(200), pd.RangeIndex(150)
 

@@ -19,9 +19,9 @@ from causal_lib.evaluation.rankings import evaluate_ranking, top_items
 from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, report
 from causal_lib.metric import Metric
-from causal_lib.models.debiased import RATINGS
 from causal_lib.models.interactions import Interactions, clicks_of
-from causal_lib.models.recommender import RECOMMENDERS, train_recommender
+from causal_lib.models.methods import names_learning
+from causal_lib.models.recommender import train_recommender
 from causal_lib.worlds.online_shop import shop
 from causal_lib.worlds.ratings import semi_synthetic
 
@@ -60,7 +60,7 @@ def settings(method: str, trials: int = TRIALS) -> list[dict]:
 def ratings_study(
     seeds: int = 5,
     *,
-    methods: Sequence[str] = tuple(RATINGS),
+    methods: Sequence[str] = names_learning("ratings"),
     trials: int = TRIALS,
     first: int = 0,
     size: Mapping[str, int] | None = None,
@@ -89,7 +89,7 @@ def ratings_study(
 def clicks_study(
     seeds: int = 5,
     *,
-    methods: Sequence[str] = tuple(name for name in RECOMMENDERS if name not in RATINGS),
+    methods: Sequence[str] = names_learning("clicks"),
     trials: int = TRIALS,
     first: int = 0,
     size: Mapping[str, int] | None = None,

@@ -10,8 +10,8 @@ import pytest
 
 from causal_lib.evaluation.rankings import evaluate_ranking, top_items
 from causal_lib.experiments.models import debiased as study
-from causal_lib.models.debiased import RATINGS
 from causal_lib.models.interactions import clicks_of
+from causal_lib.models.methods import names_learning
 from causal_lib.models.recommender import RECOMMENDERS
 from causal_lib.worlds.online_shop import shop
 
@@ -111,7 +111,7 @@ def test_ratings_of_all_methods(monkeypatch):
     monkeypatch.setattr(study, "load", lambda name: {"ratings": frame})
     made = study.semi_synthetic
     table = study.ratings_study(1, trials=1, n_jobs=1, epochs=3)
-    assert list(table["method"]) == list(RATINGS)
+    assert list(table["method"]) == list(names_learning("ratings"))
     assert (table[["naive", "ips", "snips", "truth"]] > 0).all(axis=None)
     shapes = []
     monkeypatch.setattr(

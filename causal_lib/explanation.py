@@ -60,7 +60,9 @@ def permutation_importance(
         raise ValueError(f"X has {len(X)} rows, y {len(y)}; they must agree")
     for name, columns in groups.items():
         if len(columns) == 0 or min(columns) < 0 or max(columns) >= X.shape[1]:
-            raise ValueError(f"groups: {name!r} names columns {list(columns)}; X has columns 0..{X.shape[1] - 1}")
+            raise ValueError(
+                f"groups: {name!r} names columns {list(columns)}; X has columns 0..{X.shape[1] - 1}"
+            )
     falls = auc_falls(predict, X, y, list(groups.values()), n_repeats, np.random.default_rng(seed))
     return importance_table(falls, list(groups))
 
@@ -107,7 +109,8 @@ def integrated_gradients(model, X, baseline=None, *, steps: int = 100):
     for step in range(steps):
         share = (step + 0.5) / steps
         point = {
-            name: tf.constant(start[name] + share * (values - start[name]), dtype) for name, values in numbers.items()
+            name: tf.constant(start[name] + share * (values - start[name]), dtype)
+            for name, values in numbers.items()
         }
         with tf.GradientTape() as tape:
             tape.watch(point)
@@ -123,7 +126,9 @@ def integrated_gradients(model, X, baseline=None, *, steps: int = 100):
 # ---- edges ---------------------------------------------------------------------------------------
 
 
-def edge_importance(model: EdgePredictor, graph: Data, user, item, *, steps: int = 50) -> pd.DataFrame:
+def edge_importance(
+    model: EdgePredictor, graph: Data, user, item, *, steps: int = 50
+) -> pd.DataFrame:
     """Share of each edge in the log-odds that ``user`` buys ``item`` (ids), largest in size first.
 
     Columns one, other, importance: integrated gradients from no messages to all messages, summed
@@ -244,7 +249,9 @@ def explain(
         a path from ``exposure`` to ``outcome``.
     """
     if recommender.shape != train.shape:
-        raise ValueError(f"the recommender knows {recommender.shape} users and items, train has {train.shape}")
+        raise ValueError(
+            f"the recommender knows {recommender.shape} users and items, train has {train.shape}"
+        )
     u = train.user_ids.get_indexer([user])[0]
     i = train.item_ids.get_indexer([item])[0]
     for name, code, one in (("user", u, user), ("item", i, item)):
@@ -252,16 +259,24 @@ def explain(
             raise ValueError(f"{name}: {one!r} is not among the {name}_ids of train")
     met = train.items[train.users == u]
     if i in met:
-        raise ValueError(f"item: user {user!r} has met {item!r} in training; it is not recommended again")
+        raise ValueError(
+            f"item: user {user!r} has met {item!r} in training; it is not recommended again"
+        )
     counts = np.bincount(train.items, minlength=train.shape[1])
     if counts.min() == counts.max():
-        raise ValueError(f"train: all {len(counts)} items were met {counts[0]} times; no part is due to popularity")
+        raise ValueError(
+            f"train: all {len(counts)} items were met {counts[0]} times; no part is "
+            "due to popularity"
+        )
     rows = np.random.default_rng(seed).permutation(train.shape[0])[:_USERS]
     rows = np.append(rows[rows != u], u)
     scores = recommender.scores(rows).astype(float)
     spread = scores[-1].std()
     if spread == 0:
-        raise ValueError(f"recommender: all items have the same score for user {user!r}; there is nothing to explain")
+        raise ValueError(
+            f"recommender: all items have the same score for user {user!r}; there is "
+            "nothing to explain"
+        )
     popularity, appeal, taste = score_parts(scores, counts)
     parts = {"popularity": popularity[i], "appeal": appeal[i], "taste": taste[-1, i]}
     parts = pd.Series(parts) / spread
@@ -273,7 +288,9 @@ def explain(
     return Explanation(user, item, recommender.method, parts, *ranks, len(new), because, paths)
 
 
-def score_parts(scores: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def score_parts(
+    scores: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Popularity (items,), appeal (items,) and taste (users, items) of ``scores`` (users, items).
 
     They are defined in `explain` and add up to the scores minus each user's mean. ``counts``
@@ -307,7 +324,10 @@ def _paths(graph, exposure, outcome):
             raise ValueError(f"graph: no variable {name!r}; it has {', '.join(graph.names)}")
     shown = nx.descendants(directed, exposure) | {exposure}
     if outcome not in shown:
-        raise ValueError(f"graph: {exposure!r} is no cause of {outcome!r}; name the exposure that the data came by")
+        raise ValueError(
+            f"graph: {exposure!r} is no cause of {outcome!r}; name the exposure that "
+            "the data came by"
+        )
     through = " → ".join(nx.shortest_path(directed, exposure, outcome))
     of_exposure = [f"{cause} → {through}" for cause in directed.predecessors(exposure)]
     direct = [cause for cause in directed.predecessors(outcome) if cause not in shown]

@@ -92,14 +92,19 @@ def sequences(
     events = events.sort_values(["user_id", "day"], kind="stable")
     values = np.column_stack([np.ones(len(events)), events[list(channels)]]).astype(dtype)
     # A row's place among the events of all users, before those of its own day.
-    user, day = (pd.concat([events[c], rows[c]], ignore_index=True).rank(method="dense") for c in ("user_id", "day"))
+    user, day = (
+        pd.concat([events[c], rows[c]], ignore_index=True).rank(method="dense")
+        for c in ("user_id", "day")
+    )
     key = (user * (len(day) + 1) + day).to_numpy()
     here = key[len(events) :]
     first = user.to_numpy()
     place = np.searchsorted(key[: len(events)], here, side="left")
     start = np.searchsorted(first[: len(events)], first[len(events) :], side="left")
     taken = place[:, None] + np.arange(-length, 0)
-    return np.where((taken >= start[:, None])[:, :, None], values[np.maximum(taken, 0)], 0).astype(dtype)
+    return np.where((taken >= start[:, None])[:, :, None], values[np.maximum(taken, 0)], 0).astype(
+        dtype
+    )
 
 
 def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
@@ -126,9 +131,13 @@ def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFra
             crosses[f"{a} x {b}"] = frame[a] * frame[b]
         elif is_numeric_dtype(frame[a]):
             for level in sorted(frame[b].dropna().unique()):
-                crosses[f"{a} x {b}={level}"] = (frame[a] * (frame[b] == level)).astype(float).where(known)
+                crosses[f"{a} x {b}={level}"] = (
+                    (frame[a] * (frame[b] == level)).astype(float).where(known)
+                )
         else:
-            crosses[f"{a} x {b}"] = (frame[a].astype(str) + " x " + frame[b].astype(str)).where(known)
+            crosses[f"{a} x {b}"] = (frame[a].astype(str) + " x " + frame[b].astype(str)).where(
+                known
+            )
     return pd.DataFrame(crosses, index=frame.index)
 
 
@@ -178,7 +187,8 @@ def log_mel(
             raise ValueError(f"log_mel: {name}={value} must be positive and finite")
     if waves.ndim != 2 or waves.shape[1] < window:
         raise ValueError(
-            f"log_mel: waves has shape {waves.shape}; (n, samples) with at least window={window} samples is needed"
+            f"log_mel: waves has shape {waves.shape}; (n, samples) with at least window={window} "
+            "samples is needed"
         )
     if window % 2:
         raise ValueError(f"log_mel: window={window} must be even")
@@ -189,7 +199,8 @@ def log_mel(
     ).numpy()
     if empty := int((triangles.sum(axis=0) == 0).sum()):
         raise ValueError(
-            f"log_mel: {empty} of {bands} bands hold no frequency of a window of {window}; take fewer bands"
+            f"log_mel: {empty} of {bands} bands hold no frequency of a window of {window}; take "
+            "fewer bands"
         )
     spectrum = tf.signal.stft(waves, window, hop, fft_length=window).numpy()
     hann = tf.signal.hann_window(window, dtype=tf.float64).numpy()
@@ -232,26 +243,39 @@ def importance(
     Breiman (2001), Random Forests; Kraskov et al. (2004), Estimating mutual information.
     """
     if method not in ("permutation", "mutual_info"):
-        raise ValueError(f"importance: method={method!r} is unknown; choose 'permutation' or 'mutual_info'")
+        raise ValueError(
+            f"importance: method={method!r} is unknown; choose 'permutation' or 'mutual_info'"
+        )
     if n_repeats < 2:
-        raise ValueError(f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed")
+        raise ValueError(
+            f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed"
+        )
     columns = list(X.columns if columns is None else columns)
     check_frame(X, columns, name="X")
     check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
     y = check_binary(y, name="y")
     groups = np.arange(len(y)) if groups is None else np.asarray(groups)
     if not len(X) == len(y) == len(groups):
-        raise ValueError(f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree")
+        raise ValueError(
+            f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree"
+        )
 
     rng = np.random.default_rng(seed)
     text = [c for c in X.columns if not is_numeric_dtype(X[c])]
-    codes = X.assign(**{c: pd.Series(pd.factorize(X[c], sort=True)[0], X.index).where(X[c].notna()) for c in text})
+    codes = X.assign(
+        **{
+            c: pd.Series(pd.factorize(X[c], sort=True)[0], X.index).where(X[c].notna())
+            for c in text
+        }
+    )
     if method == "permutation":
         rows = np.sort(rng.permutation(len(X))[:max_rows])
         codes = codes.to_numpy(float, na_value=np.nan)[rows]
         y = y[rows]
         groups = groups[rows]
-        fit, held_out = next(GroupShuffleSplit(1, test_size=0.3, random_state=seed).split(codes, y, groups))
+        fit, held_out = next(
+            GroupShuffleSplit(1, test_size=0.3, random_state=seed).split(codes, y, groups)
+        )
         for name, part in (("fitted", fit), ("held-out", held_out)):
             check_binary(y[part], name=f"y of the {name} rows")
         # small trees: as good as the default size on purchases and twice as fast
@@ -315,7 +339,11 @@ def causal_roles(graph, treatment: str, outcome: str) -> dict[str, str]:
         if name in graph.ancestors(treatment) and name in causes:
             return "confounder" if name in around else "instrument"
         if name in causes:
-            return "parent of the outcome" if name in graph.parents(outcome) else "ancestor of the outcome"
+            return (
+                "parent of the outcome"
+                if name in graph.parents(outcome)
+                else ("ancestor of the outcome")
+            )
         return "proxy: no ancestor of the outcome"
 
     return {name: role(name) for name in graph.names}
@@ -354,9 +382,13 @@ def select_features(
     names = [c for c in frame.columns if c != outcome and not role.get(c, "").startswith("key")]
     eligible = [c for c in names if not role.get(c, "").startswith(_NOT_BEFORE)]
     if not eligible:
-        raise ValueError(f"select_features: no column of frame is fixed before {treatment!r}: {', '.join(names)}")
+        raise ValueError(
+            f"select_features: no column of frame is fixed before {treatment!r}: {', '.join(names)}"
+        )
     if k is not None and not 1 <= k <= len(eligible):
-        raise ValueError(f"select_features: k={k} must lie between 1 and {len(eligible)}, the eligible columns")
+        raise ValueError(
+            f"select_features: k={k} must lie between 1 and {len(eligible)}, the eligible columns"
+        )
 
     how = {"groups": frame.get("user_id"), "seed": seed}
     table = importance(frame[eligible], frame[outcome], **how)

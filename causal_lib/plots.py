@@ -141,7 +141,9 @@ def _box(ax, place, text, *, size, edge=_LINE):
 
 
 @_styled
-def intervals(metrics: Iterable[Metric], *, truth: float | None = None, ax: Axes | None = None) -> Axes:
+def intervals(
+    metrics: Iterable[Metric], *, truth: float | None = None, ax: Axes | None = None
+) -> Axes:
     """Each metric's value with its 95% interval, one line each, and the truth where it is known.
 
     ``truth`` is a line for all of them; without it each metric's own truth is a mark. An interval
@@ -156,7 +158,9 @@ def intervals(metrics: Iterable[Metric], *, truth: float | None = None, ax: Axes
         known = metric.truth if truth is None else truth
         misses = known is not None and not low <= known <= high
         colour = NAIVE if misses else ESTIMATE
-        labels["misses the truth" if misses else "estimate, 95%"] = Line2D([], [], color=colour, marker="o")
+        labels["misses the truth" if misses else "estimate, 95%"] = Line2D(
+            [], [], color=colour, marker="o"
+        )
         error = [[metric.value - low], [high - metric.value]]
         ax.errorbar(metric.value, row, xerr=error, fmt="o", color=colour)
         if truth is None and metric.truth is not None:
@@ -246,7 +250,8 @@ def _layout(graph, knowledge):
     if knowledge is None and graph.undirected.sum() > graph.adjacency.sum():
         angles = np.linspace(0, 2 * np.pi, len(graph.names), endpoint=False)
         return {
-            name: (2.2 * np.cos(angle), 1.8 * np.sin(angle)) for name, angle in zip(graph.names, angles, strict=True)
+            name: (2.2 * np.cos(angle), 1.8 * np.sin(angle))
+            for name, angle in zip(graph.names, angles, strict=True)
         }
     tiers = [] if knowledge is None else [list(tier) for tier in knowledge.tiers]
     free = [name for name in graph.names if not any(name in tier for tier in tiers)]

@@ -14,7 +14,9 @@ def _patiently(start, tries=3):
         for left in reversed(range(tries)):
             try:
                 return start(*arguments, **options)
-            except RuntimeError:  # it died, or another kernel answers at its port; nothing has run yet
+            except (
+                RuntimeError
+            ):  # it died, or another kernel answers at its port; nothing has run yet
                 if not left:
                     raise
 

@@ -33,16 +33,27 @@ def test_gradients_add_up_to_the_difference_of_log_odds(kind):
     rng = np.random.default_rng(0)
     features = rng.normal(size=(20, 3))
     if kind == "array":
-        model, X = build_model((3,), dtype="float64", seed=1), features
+        model = build_model((3,), dtype="float64", seed=1)
+        X = features
     elif kind == "mapping":
         model = build_sequence_model(5, 2, 3, filters=4, dtype="float64", seed=1)
         X = {"history": rng.normal(size=(20, 5, 2)), "features": features}
     else:
         model = build_embedding_model(4, 6, 3, dim=2, dtype="float64", seed=1)
-        X = {"user": rng.integers(5, size=20), "item": rng.integers(7, size=20), "features": features}
+        X = {
+            "user": rng.integers(5, size=20),
+            "item": rng.integers(7, size=20),
+            "features": features,
+        }
     real = [name for name in ("history", "features") if kind != "array" and name in X]
-    start = {name: rng.normal(size=X[name].shape[1:]) for name in real} if real else rng.normal(size=3)
-    at_start = X | {n: np.broadcast_to(start[n], X[n].shape) for n in real} if real else np.broadcast_to(start, X.shape)
+    start = (
+        {name: rng.normal(size=X[name].shape[1:]) for name in real} if real else rng.normal(size=3)
+    )
+    at_start = (
+        X | {n: np.broadcast_to(start[n], X[n].shape) for n in real}
+        if real
+        else np.broadcast_to(start, X.shape)
+    )
     gap = log_odds(predict(model, X)) - log_odds(predict(model, at_start))
     found = integrated_gradients(model, X, start, steps=300)
     parts = [found] if kind == "array" else list(found.values())
@@ -52,14 +63,20 @@ def test_gradients_add_up_to_the_difference_of_log_odds(kind):
     np.testing.assert_allclose(whole, gap, atol=1e-2 * np.abs(gap).max())
     few = integrated_gradients(model, X, start, steps=10)
     parts = [few] if kind == "array" else list(few.values())
-    assert np.abs(sum(p.reshape(20, -1).sum(axis=1) for p in parts) - gap).max() > np.abs(whole - gap).max()
+    assert (
+        np.abs(sum(p.reshape(20, -1).sum(axis=1) for p in parts) - gap).max()
+        > np.abs(whole - gap).max()
+    )
 
 
 def test_gradients_of_a_linear_model_are_weights_times_inputs():
     import keras
 
     model = keras.Sequential(
-        [keras.layers.Input((3,), dtype="float64"), keras.layers.Dense(1, "sigmoid", dtype="float64")]
+        [
+            keras.layers.Input((3,), dtype="float64"),
+            keras.layers.Dense(1, "sigmoid", dtype="float64"),
+        ]
     )
     X = np.random.default_rng(0).normal(size=(10, 3))
     weight = model.get_weights()[0][:, 0]
@@ -79,7 +96,11 @@ def test_shuffled_groups_are_those_that_matter():
     assert table.loc["nothing"].tolist() == [0, 0, 0]
     whole = roc_auc_score(y, score)
     alone = np.array(
-        [whole - roc_auc_score(y, score - 2.0 * (level == 1) + 2.0 * (rng.permutation(level) == 1)) for _ in range(40)]
+        [
+            whole
+            - roc_auc_score(y, score - 2.0 * (level == 1) + 2.0 * (rng.permutation(level) == 1))
+            for _ in range(40)
+        ]
     )
     # one of the mean of 10 shuffles, one of 40
     error = alone.std(ddof=1) * np.sqrt(1 / 10 + 1 / 40)
@@ -89,8 +110,13 @@ def test_shuffled_groups_are_those_that_matter():
 
 def test_the_interval_of_an_importance_by_hand(monkeypatch):
     """Student's t of three repeats: 4.302653 at two degrees of freedom."""
-    monkeypatch.setattr("causal_lib.explanation.auc_falls", lambda *_: np.array([[0.1, 0.5], [0.2, 0.5], [0.6, 0.5]]))
-    table = permutation_importance(lambda X: X[:, 0], np.eye(2), [0, 1], {"a": [0], "b": [1]}, n_repeats=3)
+    monkeypatch.setattr(
+        "causal_lib.explanation.auc_falls",
+        lambda *_: np.array([[0.1, 0.5], [0.2, 0.5], [0.6, 0.5]]),
+    )
+    table = permutation_importance(
+        lambda X: X[:, 0], np.eye(2), [0, 1], {"a": [0], "b": [1]}, n_repeats=3
+    )
     half = 4.302653 * np.sqrt((0.2**2 + 0.1**2 + 0.3**2) / 2) / np.sqrt(3)
     assert table.loc["a"].tolist() == pytest.approx([0.3, 0.3 - half, 0.3 + half], abs=1e-6)
     assert table.loc["b"].tolist() == pytest.approx([0.5, 0.5, 0.5])
@@ -124,7 +150,9 @@ def test_edges_add_up_to_the_log_odds_without_messages(kind):
     with torch.no_grad():
         z = model.encoder.convs[1].bias
         nothing = float(z @ z + model.linear(z).sum())
-    assert table["importance"].sum() == pytest.approx(float(log_odds(before)[0]) - nothing, abs=1e-2)
+    assert table["importance"].sum() == pytest.approx(
+        float(log_odds(before)[0]) - nothing, abs=1e-2
+    )
     pairs = set(map(tuple, table[["one", "other"]].to_numpy()))
     assert ("user 2", "item 2") in pairs
     assert ("user 0", "user 0") in pairs
@@ -133,8 +161,7 @@ def test_edges_add_up_to_the_log_odds_without_messages(kind):
 
 
 def test_the_edge_that_counts_is_found():
-    """A linear network on one feature: an edge's share is what goes along it, worked out by hand.
-    """
+    """A linear network on one feature: an edge's share is what goes along it, worked out by hand."""
     graph = tiny()
     model = made("gcn", graph)
     with torch.no_grad():
@@ -147,7 +174,9 @@ def test_the_edge_that_counts_is_found():
         model.linear.weight[0, 0] = 1.0  # the logit is the user's z, plus the product z_u z_i
         graph.x.zero_()
         graph.x[5, 0] = (
-            1.0  # item 1, which user 0 bought; nothing reaches user 1 in two rounds but by item 0 and user 0
+            # item 1, which user 0 bought; nothing reaches user 1 in two rounds but by item 0 and
+            # user 0
+            1.0
         )
     table = edge_importance(model, graph, 0, 0, steps=500).set_index(["one", "other"])["importance"]
     a = np.eye(7)
@@ -156,8 +185,10 @@ def test_the_edge_that_counts_is_found():
     a /= np.sqrt(np.outer(a.sum(axis=0), a.sum(axis=0)))
     z = a @ a @ graph.x[:, 0].numpy()
     assert table.sum() == pytest.approx(z[0] + z[0] * z[4], rel=1e-5)
-    # to z_0 lead item 1 - item 1 - user 0 and item 1 - user 0 - user 0, to z_4 item 1 - user 0 - item 0; a share halves at each edge
-    first, second = a[0, 5] * a[5, 5], a[0, 0] * a[0, 5]
+    # to z_0 lead item 1 - item 1 - user 0 and item 1 - user 0 - user 0, to z_4 item 1 - user 0 -
+    # item 0; a share halves at each edge
+    first = a[0, 5] * a[5, 5]
+    second = a[0, 0] * a[0, 5]
     third = a[4, 0] * a[0, 5]
     product = (first + second) * third  # four edges, each a quarter of it
     by_hand = {
@@ -181,7 +212,10 @@ def given(n_users=60, n_items=30, seed=0):
     clicks[:, -1] = False
     clicks[0, :] = False
     clicks[0, [2, 7]] = True
-    ids = {"user_ids": [f"u{k}" for k in range(n_users)], "item_ids": list(range(100, 100 + n_items))}
+    ids = {
+        "user_ids": [f"u{k}" for k in range(n_users)],
+        "item_ids": list(range(100, 100 + n_items)),
+    }
     pairs = np.argwhere(clicks)
     frame = pd.DataFrame({"user_id": [f"u{k}" for k in pairs[:, 0]], "item_id": 100 + pairs[:, 1]})
     train = Interactions.of(frame, value=None, **ids)
@@ -207,7 +241,9 @@ def test_the_parts_are_those_put_in():
     train, scores, popularity, appeal, taste = given()
     found = explain(recommender(scores), "u0", 103, train)
     spread = scores[0].std()
-    assert found.parts.to_numpy() * spread == pytest.approx(np.array([popularity[3], appeal[3], taste[0, 3]]), abs=1e-9)
+    assert found.parts.to_numpy() * spread == pytest.approx(
+        np.array([popularity[3], appeal[3], taste[0, 3]]), abs=1e-9
+    )
     assert found.parts.sum() * spread == pytest.approx(scores[0, 3] - scores[0].mean())
     new = [i for i in range(30) if i not in (2, 7)]
     assert found.of == 28
@@ -226,7 +262,11 @@ def test_a_change_of_unit_and_of_the_users_level_changes_nothing():
     one = explain(recommender(scores), "u0", 105, train)
     other = explain(recommender(3 * scores + np.arange(60)[:, None]), "u0", 105, train)
     assert other.parts.to_numpy() == pytest.approx(one.parts.to_numpy(), abs=1e-9)
-    assert (other.rank, other.rank_without, list(other.because)) == (one.rank, one.rank_without, list(one.because))
+    assert (other.rank, other.rank_without, list(other.because)) == (
+        one.rank,
+        one.rank_without,
+        list(one.because),
+    )
 
 
 def test_of_many_users_a_sample_is_averaged(monkeypatch):
@@ -263,15 +303,26 @@ CHAIN = CausalGraph.from_edges(["exposed", "clicked"], [("clicked", "exposed")])
         ({"user": "x"}, "user: 'x' is not among the user_ids of train"),
         ({"item": 1}, "item: 1 is not among the item_ids of train"),
         ({"item": 107}, "item: user 'u0' has met 107 in training"),
-        ({"recommender": recommender(np.zeros((3, 30)))}, r"knows \(3, 30\) users and items, train has \(60, 30\)"),
-        ({"recommender": recommender(np.ones((60, 30)))}, "all items have the same score for user 'u0'"),
+        (
+            {"recommender": recommender(np.zeros((3, 30)))},
+            r"knows \(3, 30\) users and items, train has \(60, 30\)",
+        ),
+        (
+            {"recommender": recommender(np.ones((60, 30)))},
+            "all items have the same score for user 'u0'",
+        ),
         ({"graph": CHAIN}, "'exposed' is no cause of 'clicked'"),
         ({"graph": CHAIN, "exposure": "shown"}, "no variable 'shown'; it has exposed, clicked"),
     ],
 )
 def test_bad_questions_are_refused(change, message):
     train, scores, *_ = given()
-    arguments = {"recommender": recommender(scores), "user": "u0", "item": 103, "train": train} | change
+    arguments = {
+        "recommender": recommender(scores),
+        "user": "u0",
+        "item": 103,
+        "train": train,
+    } | change
     with pytest.raises(ValueError, match=message):
         explain(**arguments)
 
@@ -286,14 +337,19 @@ def test_equally_popular_items_are_refused():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m: integrated_gradients(m, np.zeros((2, 3), dtype=int)), "no input holds real numbers"),
+        (lambda m: integrated_gradients(m, np.zeros((2, 3), dtype=int)), "no input holds real "
+                                                                         "numbers"),
         (lambda m: integrated_gradients(m, np.zeros((2, 3)), np.zeros(4)), r"baseline: .*do not fit rows of"),
         (lambda m: integrated_gradients(m, np.zeros((2, 3)), steps=0), "steps=0 must be 1 or more"),
         (lambda m: permutation_importance(len, np.zeros((2, 3)), [0, 1], {"a": [3]}), r"'a' names columns \[3\]; X has columns 0..2"),
         (lambda m: permutation_importance(len, np.zeros((2, 3)), [0, 1], {"a": [0]}, n_repeats=1), "n_repeats=1 gives no interval"),
-        (lambda m: permutation_importance(len, np.zeros((3, 3)), [0, 1], {"a": [0]}), "X has 3 rows, y 2"),
-        (lambda m: edge_importance(made("gcn", tiny()), tiny(), 9, 0), "user_id: 1 ids are not nodes of the graph, first 9"),
-        (lambda m: edge_importance(made("gcn", tiny()), tiny(), 0, 0, steps=0), "steps=0 must be 1 or more"),
+        (lambda m: permutation_importance(len, np.zeros((3, 3)), [0, 1], {"a": [0]}), "X has 3 "
+                                                                                      "rows, y 2"),
+        (lambda m: edge_importance(made("gcn", tiny()), tiny(), 9, 0), "user_id: 1 ids are not "
+                                                                       "nodes of the graph, first "
+                                                                       "9"),
+        (lambda m: edge_importance(made("gcn", tiny()), tiny(), 0, 0, steps=0), "steps=0 must be "
+                                                                                "1 or more"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused(call, message):
@@ -335,14 +391,17 @@ def curved():
 
 def test_gradients_are_taken_at_the_middles_of_the_steps():
     model, weight = curved()
-    X, start = np.array([[1.0, 2.0], [-0.5, 0.2]]), np.array([0.4, -1.0])
+    X = np.array([[1.0, 2.0], [-0.5, 0.2]])
+    start = np.array([0.4, -1.0])
 
     def slope(share):
         return weight / np.cosh(start + share * (X - start)) ** 2
 
     for steps, shares in ((1, [1 / 2]), (2, [1 / 4, 3 / 4]), (3, [1 / 6, 1 / 2, 5 / 6])):
         expected = (X - start) * np.mean([slope(share) for share in shares], axis=0)
-        np.testing.assert_allclose(integrated_gradients(model, X, start, steps=steps), expected, rtol=1e-10)
+        np.testing.assert_allclose(
+            integrated_gradients(model, X, start, steps=steps), expected, rtol=1e-10
+        )
     hundred = integrated_gradients(model, X)
     np.testing.assert_array_equal(hundred, integrated_gradients(model, X, np.zeros(2), steps=100))
     assert not np.array_equal(hundred, integrated_gradients(model, X, steps=99))
@@ -353,18 +412,23 @@ def test_edges_are_weighed_at_the_middles_of_the_steps():
     graph = tiny()
     model = made("gcn", graph)
     once = edge_importance(model, graph, 0, 2, steps=1)
-    mean, names = {}, list(graph.node_names)
+    mean = {}
+    names = list(graph.node_names)
     for low, high in ((a, b) for a in range(7) for b in range(a, 7)):
         mean[names[low], names[high]] = _slope(model, graph, 0.5, low, high)
     found = once.set_index(["one", "other"])["importance"].to_dict()
     assert found == pytest.approx(
         {pair: value for pair, value in mean.items() if abs(value) > 1e-12}, rel=1e-5, abs=1e-9
     )
-    pd.testing.assert_frame_equal(edge_importance(model, graph, 0, 2), edge_importance(model, graph, 0, 2, steps=50))
+    pd.testing.assert_frame_equal(
+        edge_importance(model, graph, 0, 2), edge_importance(model, graph, 0, 2, steps=50)
+    )
 
 
 def _slope(model, graph, share, low, high):
-    """By differences: what the log-odds of user 0 and item 2 gain as messages between two nodes rise from ``share``."""
+    """By differences: what the log-odds of user 0 and item 2 gain as messages between two nodes
+    rise from ``share``.
+    """
     a = np.eye(7)
     for user, item in [(0, 0), (0, 1), (1, 0), (2, 1), (2, 2)]:
         a[user, 4 + item] = a[4 + item, user] = 1
@@ -374,7 +438,10 @@ def _slope(model, graph, share, low, high):
         scale = np.full((7, 7), share)
         scale[low, high] += more
         scale[high, low] = scale[low, high]
-        first, second = ((conv.lin.weight.detach().numpy(), conv.bias.detach().numpy()) for conv in model.encoder.convs)
+        first, second = (
+            (conv.lin.weight.detach().numpy(), conv.bias.detach().numpy())
+            for conv in model.encoder.convs
+        )
         z = np.maximum((a * scale) @ graph.x.numpy() @ first[0].T + first[1], 0)
         z = (a * scale) @ z @ second[0].T + second[1]
         own = z @ model.linear.weight.detach().numpy().T + model.linear.bias.detach().numpy()
@@ -384,7 +451,9 @@ def _slope(model, graph, share, low, high):
 
 
 def test_the_parts_of_any_user_and_what_goes_with_them():
-    """Of user 4, by numpy: the line of means on log popularity, what is left of them, and correlations of tastes."""
+    """Of user 4, by numpy: the line of means on log popularity, what is left of them, and
+    correlations of tastes.
+    """
     train, scores, *_ = given()
     user = 4
     met = train.items[train.users == user]
@@ -394,11 +463,15 @@ def test_the_parts_of_any_user_and_what_goes_with_them():
     counts = np.log1p(np.bincount(train.items, minlength=30))
     line = np.polynomial.Polynomial.fit(counts, centred.mean(axis=0), 1)
     popularity = line(counts) - line(counts).mean()
-    appeal, taste = centred.mean(axis=0) - popularity, centred - centred.mean(axis=0)
+    appeal = centred.mean(axis=0) - popularity
+    taste = centred - centred.mean(axis=0)
     expected = np.array([popularity[item], appeal[item], taste[user, item]]) / scores[user].std()
     assert found.parts.to_numpy() == pytest.approx(expected)
     new = [i for i in range(30) if i not in met]
-    assert (found.of, found.rank) == (len(new), 1 + sum(scores[user, i] > scores[user, item] for i in new))
+    assert (found.of, found.rank) == (
+        len(new),
+        1 + sum(scores[user, i] > scores[user, item] for i in new),
+    )
     r = {100 + i: np.corrcoef(taste[:, item], taste[:, i])[0, 1] for i in met}
     best = sorted((i for i in r if r[i] > 0), key=lambda i: -r[i])[:2]
     assert list(found.because) == best
@@ -429,11 +502,15 @@ def test_the_users_of_the_average_are_drawn_by_the_seed(monkeypatch):
         found = explain(recommender(scores), "u7", 100 + item, train, seed=seed)
         taste = centred[-1, item] - centred[:, item].mean()
         assert found.parts["taste"] == pytest.approx(taste / scores[7].std())
-    assert explain(recommender(scores), "u7", 100 + item, train).parts["taste"] != found.parts["taste"]
+    assert (
+        explain(recommender(scores), "u7", 100 + item, train).parts["taste"] != found.parts["taste"]
+    )
 
 
 def test_ways_through_a_graph_by_hand():
-    """popularity -> exposed -> position -> clicked -> bought; taste acts beside the exposure, price on the position alone."""
+    """popularity -> exposed -> position -> clicked -> bought; taste acts beside the exposure, price
+    on the position alone.
+    """
     edges = [
         "popularity -> exposed",
         "season -> popularity",
@@ -444,7 +521,17 @@ def test_ways_through_a_graph_by_hand():
         "clicked -> bought",
         "wealth -> bought",
     ]
-    names = ["popularity", "season", "exposed", "position", "price", "clicked", "taste", "bought", "wealth"]
+    names = [
+        "popularity",
+        "season",
+        "exposed",
+        "position",
+        "price",
+        "clicked",
+        "taste",
+        "bought",
+        "wealth",
+    ]
     graph = CausalGraph.from_edges(names, edges)
     train, scores, *_ = given()
     how = {"graph": graph, "outcome": "bought"}
@@ -452,7 +539,9 @@ def test_ways_through_a_graph_by_hand():
     through = "exposed → position → clicked → bought"
     assert found.paths == {"popularity": [f"popularity → {through}"], "taste": ["wealth → bought"]}
     assert f"Popularity: popularity → {through}.\nTaste: wealth → bought." in repr(found)
-    found = explain(recommender(scores), "u0", 103, train, graph=graph, exposure="season", outcome="clicked")
+    found = explain(
+        recommender(scores), "u0", 103, train, graph=graph, exposure="season", outcome="clicked"
+    )
     assert found.paths["popularity"] == ["season → popularity → exposed → position → clicked"]
     assert found.paths["taste"] == ["taste → clicked"]
     default = explain(recommender(scores), "u0", 103, train, graph=graph)

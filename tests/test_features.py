@@ -31,9 +31,13 @@ def world():
 def history_by_loop(log):
     rows = []
     for _, row in log.iterrows():
-        past = log[(log["user_id"] == row["user_id"]) & (log["day"] < row["day"]) & (log["purchased"] == 1)]
+        past = log[
+            (log["user_id"] == row["user_id"]) & (log["day"] < row["day"]) & (log["purchased"] == 1)
+        ]
         in_category = (past["category"] == row["category"]).sum()
-        rows.append((len(past), in_category, row["day"] - past["day"].max() if len(past) else np.nan))
+        rows.append(
+            (len(past), in_category, row["day"] - past["day"].max() if len(past) else np.nan)
+        )
     columns = ["user_purchases", "category_purchases", "days_since_purchase"]
     return pd.DataFrame(rows, columns=columns, index=log.index)
 
@@ -42,14 +46,17 @@ def history_by_loop(log):
 def test_history_equals_the_loop(seed):
     rng = np.random.default_rng(seed)
     keys = [(u, i, d) for u in range(4) for i in range(5) for d in range(8)]
-    chosen = rng.choice(len(keys), size=60, replace=False)  # not sorted: rows may stand in any order
+    # not sorted: rows may stand in any order
+    chosen = rng.choice(len(keys), size=60, replace=False)
     log = pd.DataFrame([keys[c] for c in chosen], columns=schema.KEY)
     log["category"] = np.array(["a", "b"])[log["item_id"] % 2]
     log["purchased"] = (rng.random(60) < 0.4).astype("int8")
     log.index = rng.permutation(60) * 7
     expected = history_by_loop(log)
     pd.testing.assert_frame_equal(purchase_history(log), expected, check_dtype=False)
-    as_category = log.assign(category=log["category"].astype("category"), day=log["day"].astype("int16"))
+    as_category = log.assign(
+        category=log["category"].astype("category"), day=log["day"].astype("int16")
+    )
     pd.testing.assert_frame_equal(purchase_history(as_category), expected, check_dtype=False)
 
 
@@ -69,7 +76,10 @@ def test_history_never_looks_at_the_same_or_later_days(world):
         (lambda f: f.drop(columns="category"), "log: no column 'category'"),
         (lambda f: pd.concat([f, f.head(1)]), "1 row repeat the key"),
         (lambda f: f.assign(purchased=2), "'purchased': .* outside"),
-        (lambda f: f.assign(category=f["category"].where(f.index != 0)), "'category' has 1 missing value"),
+        (
+            lambda f: f.assign(category=f["category"].where(f.index != 0)),
+            "'category' has 1 missing value",
+        ),
     ],
 )
 def test_bad_logs_are_refused(world, spoil, message):
@@ -79,7 +89,12 @@ def test_bad_logs_are_refused(world, spoil, message):
 
 def test_crosses():
     frame = pd.DataFrame(
-        {"n": [1.0, 2.0, np.nan], "m": [3, 4, 5], "c": ["x", "y", None], "d": pd.Categorical(["p", "q", "q"])}
+        {
+            "n": [1.0, 2.0, np.nan],
+            "m": [3, 4, 5],
+            "c": ["x", "y", None],
+            "d": pd.Categorical(["p", "q", "q"]),
+        }
     )
     crosses = combine(frame, [("n", "m"), ("c", "m"), ("n", "d"), ("c", "d")])
     expected = pd.DataFrame(
@@ -125,26 +140,40 @@ def test_permutation_importance_agrees_with_scikit_learn():
     X = X[["strong", "weak", "noise"]]
     table = importance(X, y, n_repeats=20)
     cut = 2800
-    model = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=15, early_stopping=False).fit(X[:cut], y[:cut])
-    theirs = permutation_importance(model, X[cut:], y[cut:], scoring="roc_auc", n_repeats=20, random_state=5)
+    model = HistGradientBoostingClassifier(
+        max_iter=50, max_leaf_nodes=15, early_stopping=False
+    ).fit(X[:cut], y[:cut])
+    theirs = permutation_importance(
+        model, X[cut:], y[cut:], scoring="roc_auc", n_repeats=20, random_state=5
+    )
     # Another draw of held-out rows: an AUC of 1200 rows has a standard error of about 0.013.
-    np.testing.assert_allclose(table.loc[X.columns, "importance"], theirs.importances_mean, atol=3 * 0.013)
+    np.testing.assert_allclose(
+        table.loc[X.columns, "importance"], theirs.importances_mean, atol=3 * 0.013
+    )
 
 
 def test_mutual_information_of_categories_is_the_plug_in_value():
     X, y = made()
     table = importance(X.assign(two=X["label"] == "a"), y, method="mutual_info", n_repeats=10)
-    assert table.loc["two", "importance"] == pytest.approx(mutual_info_score(X["label"] == "a", y), abs=0.005)
-    assert table.loc["label", "importance"] >= table.loc["two", "importance"] - 0.005  # `two` is a function of it
+    assert table.loc["two", "importance"] == pytest.approx(
+        mutual_info_score(X["label"] == "a", y), abs=0.005
+    )
+    # `two` is a function of it
+    assert table.loc["label", "importance"] >= table.loc["two", "importance"] - 0.005
 
 
 def test_no_group_is_both_fitted_and_held_out(monkeypatch):
-    """The outcome is the user's, so that his number tells it of his other rows, and nothing of other users."""
+    """The outcome is the user's, so that his number tells it of his other rows, and nothing of
+    other users.
+    """
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(200), 10)
-    X = pd.DataFrame({"user": rng.permutation(200)[user].astype(float), "noise": rng.normal(size=2000)})
+    X = pd.DataFrame(
+        {"user": rng.permutation(200)[user].astype(float), "noise": rng.normal(size=2000)}
+    )
     y = rng.integers(2, size=200)[user]
-    fitted, scored = [], []
+    fitted = []
+    scored = []
 
     class Recorded(HistGradientBoostingClassifier):
         def fit(self, X, y):
@@ -163,14 +192,21 @@ def test_no_group_is_both_fitted_and_held_out(monkeypatch):
     by_user = importance(X, y, groups=user)
     assert len(fitted[0]) == 140
     assert all(one == set(range(200)) - fitted[0] for one in scored)
-    # The model knows nothing of the 60 held-out users: its AUC is one half, with the standard error of 30 of each outcome.
-    assert by_user.loc["user", "importance"] < 3.5 * np.sqrt(61 / (12 * 30 * 30)) < by_row.loc["user", "low"]
+    # The model knows nothing of the 60 held-out users: its AUC is one half, with the standard error
+    # of 30 of each outcome.
+    assert (
+        by_user.loc["user", "importance"]
+        < 3.5 * np.sqrt(61 / (12 * 30 * 30))
+        < by_row.loc["user", "low"]
+    )
 
 
 def test_the_interval_of_an_importance_by_hand(monkeypatch):
     """Student's t of three repeats: 4.302653 at two degrees of freedom."""
     X, y = made(1000)
-    monkeypatch.setattr(features, "auc_falls", lambda *_: np.array([[0.1, 0.5], [0.2, 0.5], [0.6, 0.5]]))
+    monkeypatch.setattr(
+        features, "auc_falls", lambda *_: np.array([[0.1, 0.5], [0.2, 0.5], [0.6, 0.5]])
+    )
     table = importance(X, y, columns=["noise", "weak"], n_repeats=3)
     half = 4.302653 * np.sqrt((0.2**2 + 0.1**2 + 0.3**2) / 2) / np.sqrt(3)
     assert table.loc["noise"].tolist() == pytest.approx([0.3, 0.3 - half, 0.3 + half], abs=1e-6)
@@ -211,8 +247,20 @@ def test_importance_refuses(arguments, message):
 
 
 def test_roles_from_a_graph():
-    # W -> T, Y: confounder. I -> T: instrument. T -> M -> Y. P -> Y. G -> P. Y -> R. T -> E. W -> X: proxy.
-    edges = ["W -> T", "W -> Y", "I -> T", "T -> M", "M -> Y", "P -> Y", "G -> P", "Y -> R", "T -> E", "W -> X"]
+    # W -> T, Y: confounder. I -> T: instrument. T -> M -> Y. P -> Y. G -> P. Y -> R. T -> E. W ->
+    # X: proxy.
+    edges = [
+        "W -> T",
+        "W -> Y",
+        "I -> T",
+        "T -> M",
+        "M -> Y",
+        "P -> Y",
+        "G -> P",
+        "Y -> R",
+        "T -> E",
+        "W -> X",
+    ]
     graph = CausalGraph.from_edges(["W", "I", "T", "M", "Y", "P", "G", "R", "E", "X"], edges)
     assert causal_roles(graph, "T", "Y") == {
         "W": "confounder",
@@ -263,7 +311,8 @@ def test_k_selects_the_best_eligible(world):
 
 def test_selected_is_what_has_its_whole_interval_above_0(monkeypatch):
     known = pd.DataFrame(
-        {"importance": [0.3, 0.2, -0.1], "low": [0.1, -0.01, -0.3], "high": [0.5, 0.41, 0.1]}, index=["a", "b", "c"]
+        {"importance": [0.3, 0.2, -0.1], "low": [0.1, -0.01, -0.3], "high": [0.5, 0.41, 0.1]},
+        index=["a", "b", "c"],
     )
     monkeypatch.setattr(features, "importance", lambda frame, outcome, **how: known)
     frame = pd.DataFrame({"a": [0, 1], "b": [0, 1], "c": [0, 1], "purchased": [0, 1]})
@@ -279,7 +328,9 @@ def test_sequences_are_the_last_events_before_the_day(seed, length, n_events, n_
     def drawn(n):
         return pd.DataFrame({"user_id": rng.integers(4, size=n), "day": rng.integers(6, size=n)})
 
-    events = drawn(n_events).assign(price=rng.normal(size=n_events), kind=rng.integers(9, size=n_events))
+    events = drawn(n_events).assign(
+        price=rng.normal(size=n_events), kind=rng.integers(9, size=n_events)
+    )
     rows = drawn(n_rows)
     if not n_events:
         with pytest.raises(ValueError, match="events: has no rows"):
@@ -288,7 +339,9 @@ def test_sequences_are_the_last_events_before_the_day(seed, length, n_events, n_
     found = sequences(rows, events, ["price", "kind"], length=length, dtype="float64")
     assert found.shape == (n_rows, length, 3)
     for row, one in zip(rows.itertuples(), found, strict=True):
-        own = events[(events["user_id"] == row.user_id) & (events["day"] < row.day)].sort_values("day", kind="stable")
+        own = events[(events["user_id"] == row.user_id) & (events["day"] < row.day)].sort_values(
+            "day", kind="stable"
+        )
         last = own[["price", "kind"]].to_numpy()[-length:]
         expected = np.zeros((length, 3))
         if len(last):
@@ -327,7 +380,8 @@ def test_the_bands_of_a_frame_add_up_to_its_energy(window, hop):
     for frame, bands in enumerate(found):
         piece = wave[frame * hop : frame * hop + window]
         energy = (hann**2 * piece**2).sum() / (hann**2).sum()
-        assert bands.sum() == pytest.approx(energy, rel=1e-6)  # a Hann window leaks so little below the first centre
+        # a Hann window leaks so little below the first centre
+        assert bands.sum() == pytest.approx(energy, rel=1e-6)
 
 
 def test_ten_times_the_amplitude_is_a_hundred_times_the_power():
@@ -344,7 +398,10 @@ def test_silence_is_the_floor_and_waves_do_not_mix():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"waves": np.zeros(1000)}, r"waves has shape \(1000,\); \(n, samples\) with at least window=256"),
+        (
+            {"waves": np.zeros(1000)},
+            r"waves has shape \(1000,\); \(n, samples\) with at least window=256",
+        ),
         ({"waves": np.zeros((1, 255))}, r"waves has shape \(1, 255\)"),
         ({"waves": np.full((1, 300), np.nan)}, "waves has 300 missing or infinite samples"),
         ({"rate": 0}, "rate=0 must be positive"),
@@ -365,23 +422,33 @@ def test_wrong_sounds_are_refused(change, message):
 def test_falls_of_the_auc_by_hand():
     """Each column is shuffled by itself, several of them as one; the draws go column by column."""
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(40, 3)), rng.integers(2, size=40)
+    X = rng.normal(size=(40, 3))
+    y = rng.integers(2, size=40)
     weight = np.array([1.0, -2.0, 0.0])
-    found = features.auc_falls(lambda X: X @ weight, X, y, [1, [0, 2], [2]], 3, np.random.default_rng(5))
-    same, expected = np.random.default_rng(5), np.empty((3, 3))
+    found = features.auc_falls(
+        lambda X: X @ weight, X, y, [1, [0, 2], [2]], 3, np.random.default_rng(5)
+    )
+    same = np.random.default_rng(5)
+    expected = np.empty((3, 3))
     for column, own in enumerate(([1], [0, 2], [2])):
         for repeat in range(3):
             shuffled = X.copy()
             shuffled[:, own] = X[same.permutation(40)][:, own]
-            expected[repeat, column] = roc_auc_score(y, X @ weight) - roc_auc_score(y, shuffled @ weight)
+            expected[repeat, column] = roc_auc_score(y, X @ weight) - roc_auc_score(
+                y, shuffled @ weight
+            )
     assert found == pytest.approx(expected)
     assert (found[:, 2] == 0).all()
 
 
 def test_the_model_behind_a_permutation(monkeypatch):
-    """Of 1,000 rows 700 are fitted; text is a category; of more rows than wished for a part is drawn by the seed."""
+    """Of 1,000 rows 700 are fitted; text is a category; of more rows than wished for a part is
+    drawn by the seed.
+    """
     X, y = made(1000)
-    given, fitted, scored = [], [], []
+    given = []
+    fitted = []
+    scored = []
 
     class Recorded:
         def __init__(self, **options):
@@ -398,7 +465,12 @@ def test_the_model_behind_a_permutation(monkeypatch):
     importance(X, y, columns=["weak", "label"], n_repeats=4, seed=9)
     mask = given[0].pop("categorical_features")
     assert mask.tolist() == [False, False, False, True]
-    assert given[0] == {"max_iter": 50, "max_leaf_nodes": 15, "early_stopping": False, "random_state": 9}
+    assert given[0] == {
+        "max_iter": 50,
+        "max_leaf_nodes": 15,
+        "early_stopping": False,
+        "random_state": 9,
+    }
     assert fitted[0].shape == (700, 4)
     assert scored == [300] * (1 + 2 * 4)
     codes = {"a": 0.0, "b": 1.0, "c": 2.0}
@@ -421,7 +493,9 @@ def test_the_rows_behind_a_mutual_information(monkeypatch):
         return np.arange(codes.shape[1], dtype=float)
 
     monkeypatch.setattr(features, "mutual_info_classif", recorded)
-    table = importance(X, y, method="mutual_info", columns=["weak", "label", "count", "flag"], n_repeats=3, seed=2)
+    table = importance(
+        X, y, method="mutual_info", columns=["weak", "label", "count", "flag"], n_repeats=3, seed=2
+    )
     assert [call[:3] for call in calls] == [((500, 4), [False, True, True, True], 2)] * 3
     assert not np.array_equal(calls[0][3], calls[1][3])
     assert set(calls[0][3]) <= set(X["weak"])
@@ -433,21 +507,34 @@ def test_the_rows_behind_a_mutual_information(monkeypatch):
 
 
 def test_what_is_selected_from_and_how_it_is_measured(monkeypatch):
-    """Eligible columns together, each other one in a model of its own; roles by the graph first, by the table else."""
+    """Eligible columns together, each other one in a model of its own; roles by the graph first, by
+    the table else.
+    """
     calls = []
 
     def recorded(frame, y, *, columns=None, groups, seed):
         calls.append((list(frame.columns), columns, groups.tolist(), seed))
         names = list(frame.columns) if columns is None else columns
         value = [{"price": 0.3, "stock": 0.2, "later": 0.4, "seen": 0.1}[name] for name in names]
-        return pd.DataFrame({"importance": value, "low": value, "high": value}, index=pd.Index(names, name="feature"))
+        return pd.DataFrame(
+            {"importance": value, "low": value, "high": value},
+            index=pd.Index(names, name="feature"),
+        )
 
     monkeypatch.setattr(features, "importance", recorded)
-    frame = pd.DataFrame({name: [0, 1] for name in ("user_id", "price", "later", "stock", "seen", "bought")})
-    graph = CausalGraph.from_edges(
-        ["price", "seen", "later", "bought"], ["price -> seen", "seen -> later", "seen -> bought", "price -> bought"]
+    frame = pd.DataFrame(
+        {name: [0, 1] for name in ("user_id", "price", "later", "stock", "seen", "bought")}
     )
-    roles = {"user_id": "key", "price": "mediator", "stock": "pre-treatment: item", "seen": "outcome"}
+    graph = CausalGraph.from_edges(
+        ["price", "seen", "later", "bought"],
+        ["price -> seen", "seen -> later", "seen -> bought", "price -> bought"],
+    )
+    roles = {
+        "user_id": "key",
+        "price": "mediator",
+        "stock": "pre-treatment: item",
+        "seen": "outcome",
+    }
     table = select_features(frame, "bought", graph=graph, treatment="seen", roles=roles, seed=6)
     assert calls == [
         (["price", "stock"], None, [0, 1], 6),
@@ -455,23 +542,37 @@ def test_what_is_selected_from_and_how_it_is_measured(monkeypatch):
         (["price", "stock", "seen"], ["seen"], [0, 1], 6),
     ]
     assert table.index.tolist() == ["later", "price", "stock", "seen"]
-    assert table["role"].tolist() == ["descendant of the treatment", "confounder", "pre-treatment: item", "treatment"]
+    assert table["role"].tolist() == [
+        "descendant of the treatment",
+        "confounder",
+        "pre-treatment: item",
+        "treatment",
+    ]
     assert table["selected"].tolist() == [False, True, True, False]
     calls.clear()
     table = select_features(frame, "bought", k=1, roles={"user_id": "key", "later": "mediator"})
     assert table.index[table["selected"]].tolist() == ["price"]
-    assert table["role"].to_dict() == {"later": "mediator", "price": "unknown", "stock": "unknown", "seen": "unknown"}
+    assert table["role"].to_dict() == {
+        "later": "mediator",
+        "price": "unknown",
+        "stock": "unknown",
+        "seen": "unknown",
+    }
 
 
 def test_sound_has_its_defaults_and_a_floor():
     wave = tone(700.0)[None]
-    np.testing.assert_array_equal(log_mel(wave, RATE), log_mel(wave, RATE, bands=20, window=256, hop=128, floor=1e-6))
+    np.testing.assert_array_equal(
+        log_mel(wave, RATE), log_mel(wave, RATE, bands=20, window=256, hop=128, floor=1e-6)
+    )
     quiet = np.exp(log_mel(wave, RATE, floor=1e-9)) - 1e-9
     np.testing.assert_allclose(np.exp(log_mel(wave, RATE, floor=0.5)) - 0.5, quiet, atol=1e-9)
 
 
 def test_the_power_of_a_band_by_hand():
-    """Of 8 samples at 8 hertz, in three bands: the spectrum by the definition, triangles between their centres in mel."""
+    """Of 8 samples at 8 hertz, in three bands: the spectrum by the definition, triangles between
+    their centres in mel.
+    """
     wave = np.array([0.3, -1.2, 0.7, 2.0, -0.4, 0.1, 1.1, -0.9])
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(8) / 8)
     framed = wave * hann / np.sqrt((hann**2).sum())
@@ -481,12 +582,16 @@ def test_the_power_of_a_band_by_hand():
     step = mel[4] / 4
     triangles = np.maximum(0, 1 - np.abs(mel[:, None] - step * np.arange(1, 4)) / step)
     expected = np.log(power @ triangles + 0.01)
-    np.testing.assert_allclose(log_mel(wave[None], 8, bands=3, window=8, hop=8, floor=0.01)[0, 0], expected, rtol=1e-10)
+    np.testing.assert_allclose(
+        log_mel(wave[None], 8, bands=3, window=8, hop=8, floor=0.01)[0, 0], expected, rtol=1e-10
+    )
 
 
 def test_the_table_of_repeats_by_hand():
     """Mean and Student's t over three repeats: 4.303 standard errors to each side."""
     table = importance_table(np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 8.0]]), ["a", "b"])
     assert table.index.tolist() == ["b", "a"]
-    assert table.loc["a"].tolist() == pytest.approx([2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5], rel=1e-6)
+    assert table.loc["a"].tolist() == pytest.approx(
+        [2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5], rel=1e-6
+    )
     assert table.loc["b"].tolist() == pytest.approx([6, 6 - 4.302653, 6 + 4.302653], rel=1e-6)

@@ -48,7 +48,8 @@ def test_a_cyclic_tier_and_axes_that_are_given():
 
 
 def test_an_interval_that_misses_the_truth_has_another_colour():
-    good, bad = Metric("s", "good", 1.0, 0.5, 1.5, truth=1.2), Metric("s", "bad", 1.0, 0.5, 1.5, truth=2.0)
+    good = Metric("s", "good", 1.0, 0.5, 1.5, truth=1.2)
+    bad = Metric("s", "bad", 1.0, 0.5, 1.5, truth=2.0)
     ax = plots.intervals([good, bad])
     colours = [line.get_color() for line in ax.lines if line.get_marker() == "o"]
     assert sorted(colours) == sorted([plots.ESTIMATE, plots.NAIVE])

@@ -1,7 +1,7 @@
 """Evaluation (article 3.2.4, 4.3.5): metrics of predictions, with intervals by user.
 
-Each metric is given naively and, with propensities, inverse-propensity weighted and self-normalised:
-a row that was exposed with probability e stands for 1/e candidate rows.
+Each metric is given naively and, with propensities, inverse-propensity weighted and
+self-normalised: a row that was exposed with probability e stands for 1/e candidate rows.
 """
 
 import math
@@ -45,8 +45,12 @@ class Evaluation:
         """Plain numbers for JSON; an undefined metric is None."""
         metrics: dict = {way: {} for way in self.table.index.unique("weighting")}
         for (way, metric), row in self.table[["value", "low", "high"]].iterrows():
-            metrics[way][metric] = {name: None if math.isnan(x) else float(x) for name, x in row.items()}
-        return {name: x for name, x in vars(self).items() if name not in ("table", "draws")} | {"metrics": metrics}
+            metrics[way][metric] = {
+                name: None if math.isnan(x) else float(x) for name, x in row.items()
+            }
+        return {name: x for name, x in vars(self).items() if name not in ("table", "draws")} | {
+            "metrics": metrics
+        }
 
     def _headline(self):
         users = "" if self.users is None else f" of {self.users:,} users"
@@ -57,9 +61,13 @@ class Evaluation:
 
     def _shown(self):
         text = self.table.map("{:.4f}".format, na_action="ignore").fillna("undefined")
-        interval = ("[" + text["low"] + ", " + text["high"] + "]").where(self.table["low"].notna(), "")
+        interval = ("[" + text["low"] + ", " + text["high"] + "]").where(
+            self.table["low"].notna(), ""
+        )
         shown = pd.DataFrame({"value": text["value"], "95% interval": interval})
-        return pd.concat({name: shown.loc[name] for name in self.table.index.unique("weighting")}, axis=1)
+        return pd.concat(
+            {name: shown.loc[name] for name in self.table.index.unique("weighting")}, axis=1
+        )
 
     def __repr__(self):
         return f"{self._headline()}\n{self._shown()}"
@@ -79,7 +87,8 @@ def evaluate(
     n_boot: int = 200,
     seed: int = 0,
 ) -> Evaluation:
-    """Accuracy, precision, recall, F1, ROC AUC, log loss, calibration error, recall@k and NDCG@k as `Evaluation`.
+    """Accuracy, precision, recall, F1, ROC AUC, log loss, calibration error, recall@k and NDCG@k as
+    `Evaluation`.
 
     Intervals are 95% percentile intervals of a bootstrap that draws whole users (rows without
     ``groups``). Noise can only increase the calibration error, so its replicates are centred on the
@@ -97,7 +106,8 @@ def evaluate(
     Parameters
     ----------
     y : (n,) zeros and ones, both present.
-    score : (n,) predicted probabilities in [0, 1]. The predicted class is 1 where score >= ``threshold``.
+    score : (n,) predicted probabilities in [0, 1]. The predicted class is 1 where score >=
+        ``threshold``.
     groups : (n,) user ids; without them there are no ranking metrics.
     propensity : (n,) in (0, 1], probability with which the row was exposed.
     n_boot : bootstrap replicates, at least 20.
@@ -115,14 +125,20 @@ def evaluate(
         given = f"n_boot={n_boot}, k={k}, threshold={threshold}"
         raise ValueError(f"evaluate: {given}: need n_boot >= 20, k >= 1, 0 <= threshold <= 1")
     ways = {"naive": np.ones(len(y))} | ({} if propensity is None else {"ips": w})
-    tables, draws = {}, {}
+    tables = {}
+    draws = {}
     for way, weight in ways.items():
         names, metrics = _metrics(y, score, weight, unit, threshold, None if groups is None else k)
         value = metrics(np.ones(unit.max() + 1))
-        replicates = pd.DataFrame([metrics(count) for count in _draws(unit, n_boot, seed)], columns=names)
+        replicates = pd.DataFrame(
+            [metrics(count) for count in _draws(unit, n_boot, seed)], columns=names
+        )
         noisy = replicates["calibration error"]
-        replicates["calibration error"] = (noisy - noisy.mean() + value[names.index("calibration error")]).clip(lower=0)
-        tables[way], draws[way] = _intervals(value, replicates), replicates
+        replicates["calibration error"] = (
+            noisy - noisy.mean() + value[names.index("calibration error")]
+        ).clip(lower=0)
+        tables[way] = _intervals(value, replicates)
+        draws[way] = replicates
     return Evaluation(
         table=pd.concat(tables, names=["weighting", "metric"]),
         draws=pd.concat(draws, axis=1, names=["weighting", "metric"]),
@@ -147,7 +163,9 @@ def calibration_table(
     bin_of, n_bins = _bin(score, bins)
     mass, positive = (_by_unit_and_bin(v, unit, bin_of, n_bins) for v in (w, w * y))
     observed = _ratio(positive.sum(axis=0), mass.sum(axis=0))
-    table = _intervals(observed, pd.DataFrame([_ratio(c @ positive, c @ mass) for c in _draws(unit, n_boot, seed)]))
+    table = _intervals(
+        observed, pd.DataFrame([_ratio(c @ positive, c @ mass) for c in _draws(unit, n_boot, seed)])
+    )
     table.insert(0, "rows", np.bincount(bin_of))
     table.insert(1, "predicted", _ratio(np.bincount(bin_of, w * score), mass.sum(axis=0)))
     return table.rename(columns={"value": "observed"}).rename_axis("bin").drop(columns="replicates")
@@ -163,27 +181,39 @@ def _metrics(y, score, w, unit, threshold, k):
     # as scikit-learn does: a score of exactly 0 or 1 that is wrong costs much, not infinitely much
     p = np.clip(score, np.finfo(float).eps, 1 - np.finfo(float).eps)
     loss = -np.where(y == 1, np.log(p), np.log1p(-p))
-    parts = [w, w * (chosen & (y == 1)), w * (chosen & (y == 0)), w * (~chosen & (y == 1)), w * loss]
+    parts = [
+        w,
+        w * (chosen & (y == 1)),
+        w * (chosen & (y == 0)),
+        w * (~chosen & (y == 1)),
+        w * loss,
+    ]
     bin_of, n_bins = _bin(score, _BINS)
-    sums = [*(np.bincount(unit, part) for part in parts), _by_unit_and_bin(w * (score - y), unit, bin_of, n_bins)]
+    sums = [
+        *(np.bincount(unit, part) for part in parts),
+        _by_unit_and_bin(w * (score - y), unit, bin_of, n_bins),
+    ]
     if k is not None:
         names += [f"recall@{k}", f"NDCG@{k}"]
         sums += _ranking(w * y, score, unit, k)
     sums = np.column_stack(sums)
     order = np.argsort(score, kind="stable")
     ties = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])  # first row of each tied score
-    positive, negative = (w * y)[order], (w * (1 - y))[order]
+    positive = (w * y)[order]
+    negative = (w * (1 - y))[order]
 
     def values(count):
         mass, hit, alarm, miss, loss, *rest = count @ sums
         rows = count[unit[order]]
-        up, down = np.add.reduceat(positive * rows, ties), np.add.reduceat(negative * rows, ties)
+        up = np.add.reduceat(positive * rows, ties)
+        down = np.add.reduceat(negative * rows, ties)
         found = [
             1 - _ratio(alarm + miss, mass),
             _ratio(hit, hit + alarm),
             _ratio(hit, hit + miss),
             _ratio(2 * hit, 2 * hit + alarm + miss),
-            _ratio(up @ (np.cumsum(down) - down / 2), up.sum() * down.sum()),  # pairs in the right order, ties half
+            # pairs in the right order, ties half
+            _ratio(up @ (np.cumsum(down) - down / 2), up.sum() * down.sum()),
             _ratio(loss, mass),
             _ratio(np.abs(rest[:n_bins]).sum(), mass),
         ]
@@ -238,7 +268,8 @@ def _checked(y, score, propensity, groups):
     if given["y"].ndim != 1 or len(set(shapes.values())) > 1:
         raise ValueError(f"evaluate: the arguments must be of one length; shapes: {shapes}")
     check_frame(pd.DataFrame(given), given, name="evaluate", complete=True)
-    y, score = check_binary(y, name="y"), given["score"].astype(float)
+    y = check_binary(y, name="y")
+    score = given["score"].astype(float)
     check_range(score, 0, 1, name="score (a probability; take the sigmoid of a raw score)")
     propensity = given.get("propensity", np.ones(len(y)))
     check_range(propensity, 0, 1, name="propensity", open_low=True)
@@ -258,9 +289,12 @@ def _draws(unit, n_boot, seed):
 def _intervals(value, replicates):
     """Each value with the percentiles of its column of ``replicates``, undefined ones left out."""
     low, high = percentile_ends(replicates)
-    # sums in another order differ in the last digit, which may put a degenerate interval beside its value
+    # sums in another order differ in the last digit, which may put a degenerate interval beside its
+    # value
     ends = {"low": np.minimum(low, value), "high": np.maximum(high, value)}
-    return pd.DataFrame({"value": value, **ends, "replicates": replicates.count()}, index=replicates.columns)
+    return pd.DataFrame(
+        {"value": value, **ends, "replicates": replicates.count()}, index=replicates.columns
+    )
 
 
 def _bin(score, bins):
@@ -273,10 +307,13 @@ def _bin(score, bins):
 
 def _by_unit_and_bin(values, unit, bin_of, n_bins):
     n_units = unit.max() + 1
-    return np.bincount(unit * n_bins + bin_of, values, minlength=n_units * n_bins).reshape(n_units, n_bins)
+    return np.bincount(unit * n_bins + bin_of, values, minlength=n_units * n_bins).reshape(
+        n_units, n_bins
+    )
 
 
 def _ratio(a, b):
     """a / b, NaN where b is 0."""
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    a = np.asarray(a, dtype=float)
+    b = np.asarray(b, dtype=float)
     return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=b > 0)

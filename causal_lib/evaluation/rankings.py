@@ -21,7 +21,9 @@ Scores = Callable[[np.ndarray], np.ndarray]
 """From user codes (b,) to the scores of all items (b, items)."""
 
 
-def top_items(scores: Scores, users: np.ndarray, k: int, seen: sparse.csr_array | None = None) -> np.ndarray:
+def top_items(
+    scores: Scores, users: np.ndarray, k: int, seen: sparse.csr_array | None = None
+) -> np.ndarray:
     """(len(users), k) codes of the items with the highest scores, the highest first.
 
     Places are -1 where fewer than k items are left.
@@ -46,13 +48,21 @@ def top_items(scores: Scores, users: np.ndarray, k: int, seen: sparse.csr_array 
     while start < len(users):
         part = users[start : start + size]
         block = np.array(scores(part), dtype=np.float64)
-        if block.ndim != 2 or len(block) != len(part) or (seen is not None and block.shape[1] != seen.shape[1]):
-            raise ValueError(f"scores of {len(part)} users have shape {block.shape}; a row a user, a column an item")
+        if (
+            block.ndim != 2
+            or len(block) != len(part)
+            or (seen is not None and block.shape[1] != seen.shape[1])
+        ):
+            raise ValueError(
+                f"scores of {len(part)} users have shape {block.shape}; a row a "
+                "user, a column an item"
+            )
         if not 1 <= k <= block.shape[1]:
             raise ValueError(f"{k=}: between 1 and the {block.shape[1]} items there are")
         if bad := int((~np.isfinite(block)).sum()):
             raise ValueError(
-                f"scores: {bad} are missing or infinite, first of user {part[(~np.isfinite(block)).any(axis=1)][0]}"
+                f"scores: {bad} are missing or infinite, first of user "
+                f"{part[(~np.isfinite(block)).any(axis=1)][0]}"
             )
         if seen is not None:
             own = seen[part]
@@ -64,17 +74,23 @@ def top_items(scores: Scores, users: np.ndarray, k: int, seen: sparse.csr_array 
 
 
 def _best(block, k):
-    """(b, k) columns of the largest entries, -1 for those that are -inf; ties by the smaller column."""
-    # np.argpartition and torch.topk pick any of the entries that tie with the k-th. Here those above
-    # it are in, and ties fill the rest in the order of the columns.
+    """(b, k) columns of the largest entries, -1 for those that are -inf; ties by the smaller
+    column.
+    """
+    # np.argpartition and torch.topk pick any of the entries that tie with the k-th. Here those
+    # above it are in, and ties fill the rest in the order of the columns.
     limit = np.partition(block, -k, axis=1)[:, [-k]]
     above = block > limit
-    tied = (block == limit) & (np.cumsum(block == limit, axis=1) <= k - above.sum(axis=1, keepdims=True))
+    tied = (block == limit) & (
+        np.cumsum(block == limit, axis=1) <= k - above.sum(axis=1, keepdims=True)
+    )
     columns = (above | tied).nonzero()[1].reshape(-1, k)
     values = np.take_along_axis(block, columns, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     return np.where(
-        np.isneginf(np.take_along_axis(values, order, axis=1)), -1, np.take_along_axis(columns, order, axis=1)
+        np.isneginf(np.take_along_axis(values, order, axis=1)),
+        -1,
+        np.take_along_axis(columns, order, axis=1),
     )
 
 
@@ -108,7 +124,10 @@ class Ranking:
 
     def __repr__(self):
         text = self.table.map("{:.4f}".format, na_action="ignore").fillna("")
-        return f"lists of {self.k} for {self.users:,} users ({self.left_out:,} without a positive left out)\n{text}"
+        return (
+            f"lists of {self.k} for {self.users:,} users ({self.left_out:,} without a "
+            f"positive left out)\n{text}"
+        )
 
 
 def evaluate_ranking(
@@ -136,10 +155,10 @@ def evaluate_ranking(
     | NDCG | Σ d(r) / Σ d(1..min(m, k)) | | |
     | MRR | 1 / the least r, 0 without a hit | | |
 
-    The pooled metrics are ratios of sums over all users, since a weighted ratio of one user with few
-    positives is biased. The last two columns are right, with many users, where positives are seen
-    with their propensities. Recall, NDCG and MRR are averages of users' ratios and have no such
-    version. Further metrics are novelty (mean of -log2 of the items' share of ``popularity``),
+    The pooled metrics are ratios of sums over all users, since a weighted ratio of one user with
+    few positives is biased. The last two columns are right, with many users, where positives are
+    seen with their propensities. Recall, NDCG and MRR are averages of users' ratios and have no
+    such version. Further metrics are novelty (mean of -log2 of the items' share of ``popularity``),
     coverage (share of the items in some list) and Gini (of how often items are listed).
 
     Parameters
@@ -160,7 +179,8 @@ def evaluate_ranking(
     Source: Krichene and Rendle 2020; Schnabel and others 2016 (ips); Yang and others 2018 (snips).
     """
     top, users, m, values = _by_user(top, test, users, propensity)
-    n_items, k = test.shape[1], top.shape[1]
+    n_items = test.shape[1]
+    k = top.shape[1]
     if popularity is not None:
         values[("lists", "novelty")] = _novelty(top, popularity, n_items)
     per_user = pd.DataFrame(values, index=pd.Index(users, name="user"))[m > 0]
@@ -188,7 +208,8 @@ def mean_ranking(
     *_, m, values = _by_user(top, test, users, propensity)
     if metric not in values:
         raise ValueError(
-            f"unknown {metric=}; known: {', '.join(map(str, values))} (ips and snips with propensity only)"
+            f"unknown {metric=}; known: {', '.join(map(str, values))} (ips and snips with "
+            "propensity only)"
         )
     return float(values[metric][m > 0].mean())
 
@@ -198,17 +219,22 @@ def _by_user(top, test, users, propensity):
     test = sparse.csr_array(test)
     top = np.asarray(top)
     n_items = test.shape[1]
-    users = check_codes(np.arange(test.shape[0]) if users is None else users, test.shape[0], name="users", of="user")
+    users = check_codes(
+        np.arange(test.shape[0]) if users is None else users, test.shape[0], name="users", of="user"
+    )
     _check_lists(top, users, n_items)
     if missing := int(np.isnan(test.data).sum()):
         raise ValueError(
-            f"test: {missing} of {test.nnz} entries are missing; leave out what is not known to be positive"
+            f"test: {missing} of {test.nnz} entries are missing; leave out what is not known to "
+            "be positive"
         )
     rows = test[users]
     rows.eliminate_zeros()
     m = np.diff(rows.indptr)
     if not m.any():
-        raise ValueError(f"test: none of the {len(users)} users has a positive; nothing can be measured")
+        raise ValueError(
+            f"test: none of the {len(users)} users has a positive; nothing can be measured"
+        )
     k = top.shape[1]
     owner = np.repeat(np.arange(len(users)), m)
     # rank of every positive in the list of its user, 0 where it is not in the list
@@ -261,11 +287,15 @@ def compare(one: Ranking, other: Ranking, *, n_draws: int = 2000, seed: int = 0)
     Raises ValueError where the two were not evaluated on the same users.
     """
     if not one.per_user.index.equals(other.per_user.index):
-        raise ValueError(f"{one.users} and {other.users} users: the two must be evaluated on the same ones")
+        raise ValueError(
+            f"{one.users} and {other.users} users: the two must be evaluated on the same ones"
+        )
     shared = [name for name in one.per_user if name in other.per_user]
     gap = one.per_user[shared] - other.per_user[shared]
     table = _with_intervals(gap, n_draws, seed).rename(columns={"value": "difference"})
-    rng, values, extreme = np.random.default_rng(seed), gap.to_numpy(), np.ones(len(shared))
+    rng = np.random.default_rng(seed)
+    values = gap.to_numpy()
+    extreme = np.ones(len(shared))
     for _ in range(n_draws):
         flipped = rng.choice([-1.0, 1.0], len(values)) @ values / len(values)
         extreme += np.abs(flipped) >= np.abs(table["difference"].to_numpy()) - 1e-12
@@ -277,26 +307,33 @@ def _with_intervals(per_user, n_boot, seed):
     rng = np.random.default_rng(seed)
     draws = np.array([resampled_counts(len(values), rng) @ values for _ in range(n_boot)])
     low, high = percentile_ends(draws / len(values))
-    return pd.DataFrame({"value": values.mean(axis=0), "low": low, "high": high}, index=per_user.columns)
+    return pd.DataFrame(
+        {"value": values.mean(axis=0), "low": low, "high": high}, index=per_user.columns
+    )
 
 
 def _check_lists(top, users, n_items):
     if top.ndim != 2 or users.shape != (len(top),) or not top.shape[1]:
         raise ValueError(
-            f"top has shape {top.shape} for {users.size} users; one list a row is needed, with one place at least"
+            f"top has shape {top.shape} for {users.size} users; one list a row is needed, with "
+            "one place at least"
         )
     check_codes(top, n_items, name="top", of="item", low=-1)
     if twice := int(pd.Index(users).duplicated().sum()):
         raise ValueError(f"users: {twice} are given twice; one list a user is needed")
     ordered = np.sort(top, axis=1)
-    if twice := int(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1).sum()):
+    if twice := int(
+        ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1).sum()
+    ):
         raise ValueError(f"top: {twice} lists name an item twice")
 
 
 def _of_positives(propensity, users, items, shape):
     propensity = np.asarray(propensity)
     if propensity.shape not in (shape, shape[1:]):
-        raise ValueError(f"propensity has shape {propensity.shape}; {shape} or {shape[1:]} is needed")
+        raise ValueError(
+            f"propensity has shape {propensity.shape}; {shape} or {shape[1:]} is needed"
+        )
     found = propensity[items] if propensity.ndim == 1 else propensity[users, items]
     return check_propensity(found, name="propensity of the positives")
 
@@ -314,10 +351,13 @@ def _novelty(top, popularity, n_items):
     """Mean of -log2 of the share of the listed items; one count is added to each item."""
     popularity = np.asarray(popularity, dtype=float)
     if popularity.shape != (n_items,):
-        raise ValueError(f"popularity has shape {popularity.shape}; ({n_items},) is needed, one count an item")
+        raise ValueError(
+            f"popularity has shape {popularity.shape}; ({n_items},) is needed, one count an item"
+        )
     if bad := int((~(np.isfinite(popularity) & (popularity >= 0))).sum()):
         raise ValueError(
-            f"popularity: {bad} of {n_items} counts are missing, infinite or negative; 0 where there is none"
+            f"popularity: {bad} of {n_items} counts are missing, infinite or negative; 0 where "
+            "there is none"
         )
     own = -np.log2((popularity + 1) / (popularity + 1).sum())
     listed = top >= 0

@@ -329,7 +329,9 @@ def interest_and_conformity(given: Given) -> Parts:
         of_users = (interest.user.weight[users] - conformity.user.weight[users]) ** 2
         of_items = (interest.item.weight[items] - conformity.item.weight[items]) ** 2
         distance = of_users.mean() + of_items.mean()
-        penalty = sum(part.size(users, items) + part.size(users, others) for part in (interest, conformity))
+        penalty = sum(
+            part.size(users, items) + part.size(users, others) for part in (interest, conformity)
+        )
         ranking = click + interest_weight * by_taste + conformity_weight * by_crowd
         return ranking - apart * distance + l2 * penalty
 

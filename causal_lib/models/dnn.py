@@ -30,7 +30,9 @@ def build_model(input_shape: tuple[int, ...], *, dtype: str = "float32", seed: i
     >>> build_model((20,)).count_params() == 20 * 128 + 128 + 128 * 64 + 64 + 64 + 1
     True
     """
-    _check_positive("build_model", "give the shape of one row, X_train.shape[1:]", input_shape=input_shape)
+    _check_positive(
+        "build_model", "give the shape of one row, X_train.shape[1:]", input_shape=input_shape
+    )
     layers = tf.keras.layers
     dense = _dense(seed, dtype, "build_model")
     inputs = layers.Input(shape=input_shape, dtype=dtype)
@@ -184,7 +186,8 @@ def build_image_model(
     _check_positive("build_image_model", "give 1 or more", **sizes)
     if len(input_shape) != 3 or min(input_shape[:2]) < 4:
         raise ValueError(
-            f"build_image_model: input_shape={input_shape}; give height and width of 4 or more, and channels"
+            f"build_image_model: input_shape={input_shape}; give height and width of 4 or more, "
+            "and channels"
         )
     layers = tf.keras.layers
     dense = _dense(seed, dtype, "build_image_model")
@@ -242,12 +245,12 @@ def train_model(
     X_train, y_train = _tensors(X_train, y_train, model, "train")
     X_val, y_val = _tensors(X_val, y_val, model, "val")
     if min(epochs, batch_size, patience) < 1 or not learning_rate > 0:
-        raise ValueError("train_model: epochs, batch_size, patience and learning_rate must be positive")
+        raise ValueError(
+            "train_model: epochs, batch_size, patience and learning_rate must be positive"
+        )
     loss_fn = tf.keras.losses.BinaryCrossentropy(reduction="sum", dtype=dtype)
-    weights, optimizer = (
-        model.trainable_variables,
-        tf.keras.optimizers.Adam(learning_rate=learning_rate),
-    )
+    weights = model.trainable_variables
+    optimizer = tf.keras.optimizers.Adam(learning_rate=learning_rate)
     optimizer.build(weights)
     n = len(y_train)
     n_val = len(y_val)
@@ -294,7 +297,10 @@ def predict(model, X, *, batch_size: int = 8192) -> np.ndarray:
     """(n,) predicted probabilities, (n, k) for k outputs; ``X`` is as in `train_model`."""
     X, n = _inputs(X, model, "predict: X")
     # model.predict would compile a function for every model, and warn from the fifth on
-    parts = [model(_rows(X, slice(start, start + batch_size)), training=False) for start in range(0, n, batch_size)]
+    parts = [
+        model(_rows(X, slice(start, start + batch_size)), training=False)
+        for start in range(0, n, batch_size)
+    ]
     probabilities = np.concatenate(parts).astype(float)
     return probabilities[:, 0] if probabilities.shape[1:] == (1,) else probabilities
 
@@ -313,7 +319,9 @@ def embed(model, X, *, layer: str = "embedding", batch_size: int = 8192) -> np.n
 
 def _rows(tensors, rows):
     """``rows``, a slice or a tensor of numbers, of every tensor."""
-    return tf.nest.map_structure(lambda t: t[rows] if isinstance(rows, slice) else tf.gather(t, rows), tensors)
+    return tf.nest.map_structure(
+        lambda t: t[rows] if isinstance(rows, slice) else tf.gather(t, rows), tensors
+    )
 
 
 def _dense(seed, dtype, name):
@@ -324,7 +332,9 @@ def _dense(seed, dtype, name):
 
     def dense(units, activation, name=None):
         start = tf.keras.initializers.GlorotUniform(seed=next(numbers))
-        return tf.keras.layers.Dense(units, activation=activation, kernel_initializer=start, dtype=dtype, name=name)
+        return tf.keras.layers.Dense(
+            units, activation=activation, kernel_initializer=start, dtype=dtype, name=name
+        )
 
     return dense
 
@@ -342,7 +352,9 @@ def _tensors(X, y, model, part):
     outputs = model.outputs[0].shape[-1]
     if (y.shape != (n,) and y.shape != (n, outputs)) or (y.ndim == 1 and outputs > 1):
         has = f" and the model {outputs} outputs" if outputs > 1 else ""
-        raise ValueError(f"train_model: y_{part} has shape {y.shape}, but X_{part} has {n} rows{has}")
+        raise ValueError(
+            f"train_model: y_{part} has shape {y.shape}, but X_{part} has {n} rows{has}"
+        )
     labels = check_binary(y.ravel(), name=f"train_model: y_{part}").reshape(n, outputs)
     return X, tf.constant(labels, dtype=model.outputs[0].dtype)
 
@@ -362,10 +374,14 @@ def _inputs(X, model, name):
         values = np.asarray(X[key] if is_mapping else X)
         where = f"{name}[{key!r}]" if is_mapping else name
         if values.shape[1:] != given.shape[1:] or values.ndim == 0 or len(values) == 0:
-            raise ValueError(f"{where} has shape {values.shape}, the model takes rows of shape {given.shape[1:]}")
+            raise ValueError(
+                f"{where} has shape {values.shape}, the model takes rows of shape {given.shape[1:]}"
+            )
         values = values.astype(given.dtype)
         if bad := int((~np.isfinite(values)).sum()):
-            raise ValueError(f"{where} has {bad} missing or infinite values; impute (preprocess_data) first")
+            raise ValueError(
+                f"{where} has {bad} missing or infinite values; impute (preprocess_data) first"
+            )
         if given.dtype == "int32":
             _check_codes(values, model.get_layer(f"{key}_embedding").input_dim, where)
         tensors[key] = tf.constant(values)
@@ -381,4 +397,6 @@ def _inputs(X, model, name):
 
 def _check_codes(codes, size, name):
     if bad := int(((codes < 0) | (codes >= size)).sum()):
-        raise ValueError(f"{name}: {bad} codes outside 0..{size - 1}; give 0 to what was not there in training")
+        raise ValueError(
+            f"{name}: {bad} codes outside 0..{size - 1}; give 0 to what was not there in training"
+        )

@@ -63,22 +63,29 @@ def convert_to_graph(
     columns or repeated keys, for ``edge`` other than 0/1, and where no row has ``edge`` = 1.
     """
     if dtype not in ("float32", "float64"):
-        raise ValueError(f"convert_to_graph: dtype={dtype!r} is unknown; choose 'float32' or 'float64'")
+        raise ValueError(
+            f"convert_to_graph: dtype={dtype!r} is unknown; choose 'float32' or 'float64'"
+        )
     check_frame(interactions, [*schema.KEY, edge], name="interactions", complete=True)
     check_range(interactions[edge], 0, 1, name=f"interactions: column {edge!r}")
     tables = {"user": users, "item": items}
     for name, table in tables.items():
         check_frame(table, table.columns, name=f"{name}s", key=[f"{name}_id"], complete=True)
-    owners = {column: [name for name, table in tables.items() if column in table] for column in nodes}
+    owners = {
+        column: [name for name, table in tables.items() if column in table] for column in nodes
+    }
     for column, names in owners.items():
         if len(names) != 1:
             raise ValueError(
-                f"nodes: {column!r} must be a column of users or of items; it is one of {names or 'neither'}"
+                f"nodes: {column!r} must be a column of users or of items; it is one of "
+                f"{names or 'neither'}"
             )
     of_users = _features(users, "user", nodes)
     of_items = _features(items, "item", nodes)
     blocks = [of_users, np.column_stack([of_items, np.ones(len(items))])]
-    node_names = [f"{name} {value}" for name, table in tables.items() for value in table[f"{name}_id"]]
+    node_names = [
+        f"{name} {value}" for name, table in tables.items() for value in table[f"{name}_id"]
+    ]
     links = []
     for column in nodes:
         owner = owners[column][0]
@@ -98,7 +105,9 @@ def convert_to_graph(
     linked = interactions[edge] == 1
     pairs = interactions.loc[linked, ["user_id", "item_id"]].drop_duplicates()
     if len(pairs) == 0:
-        raise ValueError(f"interactions: no row has {edge} = 1, so the graph would have no edge; give more days")
+        raise ValueError(
+            f"interactions: no row has {edge} = 1, so the graph would have no edge; give more days"
+        )
     pairs = torch.stack(node_numbers(graph, pairs["user_id"], pairs["item_id"]))
     one_way = torch.cat([pairs, *map(torch.from_numpy, links)], dim=1)
     graph.edge_index = torch.cat([one_way, one_way.flip(0)], dim=1)
@@ -180,7 +189,10 @@ def train_gnn(
     for name, rows in (("train", train), ("validation", validation)):
         check_frame(rows, [*schema.KEY, outcome], name=name, complete=True)
         if early := int((rows["day"] <= after).sum()):
-            raise ValueError(f"{name}: {early} rows lie on or before day {after}, already learnt from; cut by day")
+            raise ValueError(
+                f"{name}: {early} rows lie on or before day {after}, already learnt "
+                "from; cut by day"
+            )
         after = int(rows["day"].max())
         y = check_binary(rows[outcome], name=f"{name}: column {outcome!r}")
         users, items = node_numbers(graph, rows["user_id"], rows["item_id"])
@@ -230,7 +242,10 @@ def predict_edges(model: EdgePredictor, graph: Data, users, items) -> np.ndarray
 def node_numbers(graph: Data, users, items) -> tuple[torch.Tensor, torch.Tensor]:
     """Node numbers of (n,) user and item ids; ValueError for an id that is no node."""
     if np.shape(users) != np.shape(items):
-        raise ValueError(f"users and items must be of one length, got shapes {np.shape(users)} and {np.shape(items)}")
+        raise ValueError(
+            f"users and items must be of one length, got shapes {np.shape(users)} "
+            f"and {np.shape(items)}"
+        )
     nodes = []
     for name, known, ids in (
         ("user", graph.user_ids, users),
@@ -239,7 +254,9 @@ def node_numbers(graph: Data, users, items) -> tuple[torch.Tensor, torch.Tensor]
         position = pd.Index(known.numpy()).get_indexer(ids)
         unknown = np.unique(np.asarray(ids)[position < 0])
         if len(unknown):
-            raise ValueError(f"{name}_id: {len(unknown)} ids are not nodes of the graph, first {unknown[0]}")
+            raise ValueError(
+                f"{name}_id: {len(unknown)} ids are not nodes of the graph, first {unknown[0]}"
+            )
         nodes.append(torch.tensor(position))
     return nodes[0], nodes[1] + len(graph.user_ids)
 
@@ -252,7 +269,8 @@ def _features(table, name, nodes):
     for column in attributes.columns.difference(numbers.columns):
         if lists := int(attributes[column].map(pd.api.types.is_list_like).sum()):
             raise ValueError(
-                f"{name}s: column {column!r} holds lists in {lists} rows; name it in nodes, or leave it out"
+                f"{name}s: column {column!r} holds lists in {lists} rows; name it in nodes, or "
+                "leave it out"
             )
     scaled = (numbers - numbers.mean()) / numbers.std(ddof=0)
     return pd.get_dummies(attributes.assign(**scaled), dtype=float).to_numpy(dtype=float)

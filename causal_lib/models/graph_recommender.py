@@ -118,7 +118,9 @@ def _normalised(edges, degree):
 
 def _graph_factors(kind: str, given: Given) -> Parts:
     """BPR on `GraphFactors`; the penalty is on the nodes' own factors."""
-    model = GraphFactors(given.data, int(given.option("dim")), kind=kind, layers=int(given.option("layers")))
+    model = GraphFactors(
+        given.data, int(given.option("dim")), kind=kind, layers=int(given.option("layers"))
+    )
     draw = Negatives(given.data).draw
     l2 = given.option("l2")
     n_users = given.data.shape[0]

@@ -34,12 +34,15 @@ class Interactions:
         shapes = [np.shape(part) for part in (self.users, self.items, self.value)]
         if len(set(shapes)) > 1 or len(shapes[0]) != 1:
             raise ValueError(
-                f"users, items and value have shapes {', '.join(map(str, shapes))}; one of each a pair is needed"
+                f"users, items and value have shapes {', '.join(map(str, shapes))}; one of each a "
+                "pair is needed"
             )
         check_codes(self.users, self.shape[0], name="users", of="user")
         check_codes(self.items, self.shape[1], name="items", of="item")
         if bad := int((~np.isfinite(self.value)).sum()):
-            raise ValueError(f"value: {bad} of {len(self)} are missing or infinite; leave those pairs out")
+            raise ValueError(
+                f"value: {bad} of {len(self)} are missing or infinite; leave those pairs out"
+            )
 
     @classmethod
     def of(
@@ -70,7 +73,9 @@ class Interactions:
         """
         check_frame(frame, ["user_id", "item_id", *filter(None, [value])], complete=True, name=name)
         if twice := int(frame.duplicated(["user_id", "item_id"]).sum()):
-            raise ValueError(f"{name}: {twice} rows repeat a pair of user and item; keep one row for each")
+            raise ValueError(
+                f"{name}: {twice} rows repeat a pair of user and item; keep one row for each"
+            )
         codes = []
         known = []
         for column, ids in (("user_id", user_ids), ("item_id", item_ids)):
@@ -87,7 +92,9 @@ class Interactions:
                 )
             codes.append(code)
             known.append(index)
-        return cls(*codes, np.ones(len(frame)) if value is None else _numbers(frame[value], name), *known)
+        return cls(
+            *codes, np.ones(len(frame)) if value is None else _numbers(frame[value], name), *known
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -114,12 +121,16 @@ class Interactions:
 
     def __repr__(self):
         share = len(self) / max(1, self.shape[0] * self.shape[1])
-        return f"{len(self):,} values of {self.shape[0]:,} users and {self.shape[1]:,} items ({share:.2%} of all pairs)"
+        return (
+            f"{len(self):,} values of {self.shape[0]:,} users and {self.shape[1]:,} items "
+            f"({share:.2%} of all pairs)"
+        )
 
 
 def _numbers(column, name):
     try:
-        return column.to_numpy(dtype=float, copy=True)  # pandas' own array may be read-only, which torch does not like
+        # pandas' own array may be read-only, which torch does not like
+        return column.to_numpy(dtype=float, copy=True)
     except (TypeError, ValueError):
         strange = column[pd.to_numeric(column, errors="coerce").isna()]
         raise ValueError(
@@ -141,15 +152,29 @@ def hold_out(
     if not 0 < share < 1:
         raise ValueError(f"share must lie in (0, 1), not {share}")
     check_frame(frame, ["user_id", *filter(None, [by])], complete=True, name="frame")
-    key = pd.Series(np.random.default_rng(seed).random(len(frame)), frame.index) if by is None else frame[by]
-    position = np.lexsort((np.arange(len(frame)), key.to_numpy(), pd.factorize(frame["user_id"])[0]))
+    key = (
+        pd.Series(np.random.default_rng(seed).random(len(frame)), frame.index)
+        if by is None
+        else frame[by]
+    )
+    position = np.lexsort(
+        (np.arange(len(frame)), key.to_numpy(), pd.factorize(frame["user_id"])[0])
+    )
     place = np.empty(len(frame), dtype=int)
     place[position] = np.arange(len(frame))
-    rank = pd.Series(place, frame.index).groupby(frame["user_id"].to_numpy()).rank(method="first").to_numpy()
+    rank = (
+        pd.Series(place, frame.index)
+        .groupby(frame["user_id"].to_numpy())
+        .rank(method="first")
+        .to_numpy()
+    )
     size = frame.groupby("user_id")["user_id"].transform("size").to_numpy()
     last = rank > size - np.floor(share * size)
     if not last.any():
-        raise ValueError(f"frame: none of {frame['user_id'].nunique()} users has the rows to hold out {share:.0%} of")
+        raise ValueError(
+            f"frame: none of {frame['user_id'].nunique()} users has the rows to hold "
+            f"out {share:.0%} of"
+        )
     return frame[~last], frame[last]
 
 

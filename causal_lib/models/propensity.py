@@ -46,9 +46,12 @@ def by_value(train: Interactions, randomised: Interactions) -> Propensity:
             raise ValueError(f"{name} has no rows")
     levels, counts = np.unique(train.value, return_counts=True)
     at_random = np.array([(randomised.value == level).mean() for level in levels])
-    if absent := [f"{level:g}" for level, share in zip(levels, at_random, strict=True) if share == 0]:
+    if absent := [
+        f"{level:g}" for level, share in zip(levels, at_random, strict=True) if share == 0
+    ]:
         raise ValueError(
-            f"randomised: none of {len(randomised)} values is {', '.join(absent)}; give more, or join levels"
+            f"randomised: none of {len(randomised)} values is {', '.join(absent)}; give more, or "
+            "join levels"
         )
     found = np.minimum(counts / (train.shape[0] * train.shape[1]) / at_random, 1)
 
@@ -56,7 +59,8 @@ def by_value(train: Interactions, randomised: Interactions) -> Propensity:
         place = np.searchsorted(levels, pairs.value).clip(max=len(levels) - 1)
         if strange := int((levels[place] != pairs.value).sum()):
             raise ValueError(
-                f"pairs: {strange} of {len(pairs)} values were not in train; their propensity is not known"
+                f"pairs: {strange} of {len(pairs)} values were not in train; their propensity is "
+                "not known"
             )
         return found[place]
 
@@ -91,7 +95,8 @@ def by_features(
         _features(table, n, name)
         for table, n, name in ((users, train.shape[0], "users"), (items, train.shape[1], "items"))
     ]
-    rng, whole = np.random.default_rng(seed), train.shape[0] * train.shape[1]
+    rng = np.random.default_rng(seed)
+    whole = train.shape[0] * train.shape[1]
     if whole <= _PAIRS:
         user, item = (axis.ravel() for axis in np.indices(train.shape))
         y = np.zeros(whole, dtype=bool)
@@ -104,9 +109,12 @@ def by_features(
         y = np.arange(len(user)) < len(train)
     if y.all() or not y.any():
         raise ValueError(
-            f"train: {int(y.sum()):,} of {len(y):,} pairs looked at are seen; both seen pairs and others are needed"
+            f"train: {int(y.sum()):,} of {len(y):,} pairs looked at are seen; both seen pairs and "
+            "others are needed"
         )
-    model = LogisticRegression(C=c, max_iter=1000).fit(sparse.hstack([parts[0][user], parts[1][item]], format="csr"), y)
+    model = LogisticRegression(C=c, max_iter=1000).fit(
+        sparse.hstack([parts[0][user], parts[1][item]], format="csr"), y
+    )
     share = len(train) / whole  # of all pairs; among those fitted it is another
     shift = np.log(share / (1 - share)) - np.log(y.mean() / (1 - y.mean()))
 
@@ -155,9 +163,15 @@ def _features(table, n, name):
     if table is None:
         return sparse.csr_array(sparse.eye_array(n))
     if len(table) != n:
-        raise ValueError(f"{name}: {len(table)} rows for {n} {name}; one row for each id, in the order of the codes")
+        raise ValueError(
+            f"{name}: {len(table)} rows for {n} {name}; one row for each id, in the "
+            "order of the codes"
+        )
     values = table.to_numpy(dtype=float)
     if bad := int((~np.isfinite(values)).sum()):
         column = table.columns[(~np.isfinite(values)).any(axis=0)][0]
-        raise ValueError(f"{name}: {bad} values are missing or infinite, first in column {column!r}; impute them first")
+        raise ValueError(
+            f"{name}: {bad} values are missing or infinite, first in column "
+            f"{column!r}; impute them first"
+        )
     return sparse.csr_array(StandardScaler().fit_transform(values))

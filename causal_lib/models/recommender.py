@@ -61,7 +61,8 @@ class Recommender:
         items = check_codes(items, self.shape[1], name="items", of="item")
         if users.ndim != 1 or users.shape != items.shape:
             raise ValueError(
-                f"users and items have shapes {users.shape} and {items.shape}; one of each a pair is needed"
+                f"users and items have shapes {users.shape} and {items.shape}; one of each a pair "
+                "is needed"
             )
         found = np.empty(len(users), dtype=np.float32)
         different, place = np.unique(users, return_inverse=True)
@@ -133,7 +134,8 @@ def train_recommender(
     options = dict(options or {})
     if unknown := sorted(set(options) - set(entry.options)):
         raise ValueError(
-            f"unknown option {unknown[0]!r} of method {method!r}; known: {', '.join(sorted(entry.options))}"
+            f"unknown option {unknown[0]!r} of method {method!r}; known: "
+            f"{', '.join(sorted(entry.options))}"
         )
     _check_arguments(method, {"propensity": propensity, "randomised": randomised})
     _check_data(train, validation, method, randomised)
@@ -165,7 +167,9 @@ def train_recommender(
     return Recommender(method, train.shape, parts.ranked, history, settings)
 
 
-train_recommender.__doc__ = train_recommender.__doc__.replace("METHODS_TABLE", methods_table().replace("\n", "\n    "))
+train_recommender.__doc__ = train_recommender.__doc__.replace(
+    "METHODS_TABLE", methods_table().replace("\n", "\n    ")
+)
 
 
 def _rating_error(recommender, train, validation, propensity):
@@ -204,7 +208,10 @@ def _check_arguments(method, arguments):
     for name, value in arguments.items():
         used_by = names_using(name)
         if value is not None and method not in used_by:
-            raise ValueError(f"method {method!r} does not use {name}; leave it out. Used by: {', '.join(used_by)}")
+            raise ValueError(
+                f"method {method!r} does not use {name}; leave it out. Used by: "
+                f"{', '.join(used_by)}"
+            )
         if value is None and name in RECOMMENDERS[method].needs:
             raise ValueError(f"method {method!r} needs {name}: {ARGUMENTS[name]}")
 
@@ -215,7 +222,8 @@ def _check_data(train, validation, method, randomised):
             continue
         if not (data.user_ids.equals(train.user_ids) and data.item_ids.equals(train.item_ids)):
             raise ValueError(
-                f"{name} is of other users or items than train; make it with Interactions.of(..., user_ids=, item_ids=)"
+                f"{name} is of other users or items than train; make it with Interactions.of(..., "
+                "user_ids=, item_ids=)"
             )
         if not len(data):
             raise ValueError(f"{name} has no rows; give some, or None")
@@ -223,14 +231,20 @@ def _check_data(train, validation, method, randomised):
         raise ValueError("train has no rows")
     ratings = RECOMMENDERS[method].learns == "ratings"
     if ratings and np.ptp(train.value) == 0:
-        raise ValueError(f"train: all {len(train)} ratings are {train.value[0]:g}; nothing can be learnt from them")
+        raise ValueError(
+            f"train: all {len(train)} ratings are {train.value[0]:g}; nothing can be "
+            "learnt from them"
+        )
     for name, data in (("train", train), ("validation", validation)):
         if not ratings and data is not None and (off := int((data.value != 1).sum())):
             raise ValueError(
-                f"{name}: {off} values are not 1; method {method!r} takes positives only, see Interactions.at_least"
+                f"{name}: {off} values are not 1; method {method!r} takes positives only, see "
+                "Interactions.at_least"
             )
     if randomised is not None and (off := int((~np.isin(randomised.value, (0, 1))).sum())):
-        raise ValueError(f"randomised: {off} values are neither 0 nor 1; give 1 where the pair was taken, else 0")
+        raise ValueError(
+            f"randomised: {off} values are neither 0 nor 1; give 1 where the pair was taken, else 0"
+        )
 
 
 def _check_propensities(train, validation, propensity, validation_propensity):
@@ -243,5 +257,7 @@ def _check_propensities(train, validation, propensity, validation_propensity):
         if data is None:
             raise ValueError(f"{name} is given without validation data")
         if np.shape(values) != (len(data),):
-            raise ValueError(f"{name} has shape {np.shape(values)}; ({len(data)},) is needed, one a row")
+            raise ValueError(
+                f"{name} has shape {np.shape(values)}; ({len(data)},) is needed, one a row"
+            )
         check_propensity(values, name=name)

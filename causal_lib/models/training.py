@@ -49,7 +49,9 @@ def train_epochs(
         loss = run_epoch()
         validation = np.nan if validate is None else float(validate())
         if not np.isfinite(loss) or (validate is not None and not np.isfinite(validation)):
-            raise ValueError(f"loss {loss} and validation {validation} in epoch {epoch}; lower learning_rate")
+            raise ValueError(
+                f"loss {loss} and validation {validation} in epoch {epoch}; lower learning_rate"
+            )
         history.append((epoch, loss, validation))
         if verbose and epoch % 10 == 0:
             print(f"Epoch {epoch}, Loss: {loss:.4f}, Val Loss: {validation:.4f}")

@@ -15,8 +15,10 @@ def test_discounts_by_hand():
 
 
 def test_two_users_by_hand_and_one_without_a_positive():
-    owner, gain = np.array([0, 0, 2]), np.array([1.0, 3.0, 2.0])
-    listed, discount = np.array([1.0, 0.0, 1.0]), np.array([0.5, 0.0, 1.0])
+    owner = np.array([0, 0, 2])
+    gain = np.array([1.0, 3.0, 2.0])
+    listed = np.array([1.0, 0.0, 1.0])
+    discount = np.array([0.5, 0.0, 1.0])
     recall, ndcg = recall_and_ndcg(owner, 3, gain, listed, discount, np.array([2.0, 0.0, 2.0]))
     assert recall.tolist() == pytest.approx([1 / 4, np.nan, 1], nan_ok=True)
     assert ndcg.tolist() == pytest.approx([0.5 / 2, np.nan, 1], nan_ok=True)
@@ -24,12 +26,18 @@ def test_two_users_by_hand_and_one_without_a_positive():
 
 def test_scores_of_rows_and_lists_of_items_give_the_same_as_scikit_learn():
     rng = np.random.default_rng(0)
-    likes, score, k = rng.random((30, 12)) < 0.3, rng.random((30, 12)), 4
+    likes = rng.random((30, 12)) < 0.3
+    score = rng.random((30, 12))
+    k = 4
     likes[likes.sum(axis=1) == 0, 0] = True
     user = np.repeat(np.arange(30), 12)
-    rows = evaluate(likes.ravel().astype(int), score.ravel(), groups=user, k=k, n_boot=20).table.loc["naive", "value"]
+    rows = evaluate(
+        likes.ravel().astype(int), score.ravel(), groups=user, k=k, n_boot=20
+    ).table.loc["naive", "value"]
     top = top_items(lambda users: score[users], np.arange(30), k)
-    lists = evaluate_ranking(top, sparse.csr_array(likes.astype(float)), n_boot=2).table.loc["naive", "value"]
+    lists = evaluate_ranking(top, sparse.csr_array(likes.astype(float)), n_boot=2).table.loc[
+        "naive", "value"
+    ]
     assert rows[f"NDCG@{k}"] == pytest.approx(ndcg_score(likes, score, k=k), rel=1e-12)
     assert lists["NDCG"] == pytest.approx(rows[f"NDCG@{k}"], rel=1e-12)
     assert lists["recall"] == pytest.approx(rows[f"recall@{k}"], rel=1e-12)

@@ -26,7 +26,8 @@ def values(evaluation, weighting="naive"):
 
 
 def classification_by_sklearn(y, score, threshold, weights=None):
-    label, w = score >= threshold, {"sample_weight": weights}
+    label = score >= threshold
+    w = {"sample_weight": weights}
     return {
         "accuracy": metrics.accuracy_score(y, label, **w),
         "precision": metrics.precision_score(y, label, **w),
@@ -44,7 +45,10 @@ def test_classification_metrics_equal_scikit_learn(ties, threshold):
     e = evaluate(y, score, groups=user, propensity=propensity, threshold=threshold, n_boot=20)
     for weighting, weights in (("naive", None), ("ips", 1 / propensity)):
         for name, expected in classification_by_sklearn(y, score, threshold, weights).items():
-            assert values(e, weighting)[name] == pytest.approx(expected, abs=EXACT), (weighting, name)
+            assert values(e, weighting)[name] == pytest.approx(expected, abs=EXACT), (
+                weighting,
+                name,
+            )
 
 
 def test_weighted_metrics_are_self_normalised():
@@ -58,7 +62,9 @@ def test_calibration_error_equals_scikit_learns_curve():
     y, score, _, _ = sample(ties=False)
     rate, predicted = calibration_curve(y, score, n_bins=10, strategy="quantile")
     expected = np.mean(np.abs(rate - predicted))  # 3000 rows without ties: ten bins of 300
-    assert values(evaluate(y, score, n_boot=20))["calibration error"] == pytest.approx(expected, abs=EXACT)
+    assert values(evaluate(y, score, n_boot=20))["calibration error"] == pytest.approx(
+        expected, abs=EXACT
+    )
     table = calibration_table(y, score, n_boot=20)
     np.testing.assert_allclose(table["observed"], rate, atol=EXACT)
     np.testing.assert_allclose(table["predicted"], predicted, atol=EXACT)
@@ -67,7 +73,9 @@ def test_calibration_error_equals_scikit_learns_curve():
 
 
 def test_weighted_calibration_by_hand():
-    y, score, weights = np.array([0, 1, 0, 1]), np.array([0.1, 0.1, 0.8, 0.8]), np.array([3.0, 1, 1, 3])
+    y = np.array([0, 1, 0, 1])
+    score = np.array([0.1, 0.1, 0.8, 0.8])
+    weights = np.array([3.0, 1, 1, 3])
     table = calibration_table(y, score, propensity=1 / (3 * weights), n_boot=20)
     assert table["observed"].tolist() == [0.25, 0.75]
     np.testing.assert_allclose(table["predicted"], [0.1, 0.8], rtol=1e-12)
@@ -77,17 +85,22 @@ def test_weighted_calibration_by_hand():
 
 
 def test_the_predicted_rate_of_a_bin_is_weighted_as_the_observed_one():
-    y, score, weights = np.array([0, 1, 0, 1]), np.array([0.1, 0.3, 0.6, 0.8]), np.array([3.0, 1, 1, 3])
+    y = np.array([0, 1, 0, 1])
+    score = np.array([0.1, 0.3, 0.6, 0.8])
+    weights = np.array([3.0, 1, 1, 3])
     table = calibration_table(y, score, propensity=1 / (3 * weights), bins=2, n_boot=20)
     assert table["observed"].tolist() == [0.25, 0.75]
-    np.testing.assert_allclose(table["predicted"], [(3 * 0.1 + 0.3) / 4, (0.6 + 3 * 0.8) / 4], rtol=1e-12)
+    np.testing.assert_allclose(
+        table["predicted"], [(3 * 0.1 + 0.3) / 4, (0.6 + 3 * 0.8) / 4], rtol=1e-12
+    )
     plain = calibration_table(y, score, bins=2, n_boot=20)
     np.testing.assert_allclose(plain["predicted"], [0.2, 0.7], rtol=1e-12)
 
 
 def ranking_by_loop(y, score, user, weights, k):
     """recall@k and NDCG@k, without ties, straight from the docstring."""
-    recall, ndcg = [], []
+    recall = []
+    ndcg = []
     for u in np.unique(user):
         order = np.argsort(-score[user == u])
         gains = (y * weights)[user == u][order]
@@ -115,16 +128,25 @@ def test_ndcg_equals_scikit_learn_with_ties(k):
     y, score, user, _ = sample(ties=True)
     score = score.round(1)  # many ties
     bought = [u for u in np.unique(user) if y[user == u].any()]
-    expected = np.mean([metrics.ndcg_score([y[user == u]], [score[user == u]], k=k) for u in bought])
-    assert values(evaluate(y, score, groups=user, k=k, n_boot=20))[f"NDCG@{k}"] == pytest.approx(expected, abs=EXACT)
+    expected = np.mean(
+        [metrics.ndcg_score([y[user == u]], [score[user == u]], k=k) for u in bought]
+    )
+    assert values(evaluate(y, score, groups=user, k=k, n_boot=20))[f"NDCG@{k}"] == pytest.approx(
+        expected, abs=EXACT
+    )
 
 
 def test_recall_with_ties_is_the_mean_over_random_orders():
     y, score, user, propensity = sample(n=60, users=4, ties=True)
-    score, weights = score.round(1), 1 / propensity
+    score = score.round(1)
+    weights = 1 / propensity
     rng = np.random.default_rng(0)
-    draws = [ranking_by_loop(y, score + rng.random(60) * 1e-6, user, weights, 3)[0] for _ in range(400)]
-    exact = values(evaluate(y, score, groups=user, propensity=propensity, k=3, n_boot=20), "ips")["recall@3"]
+    draws = [
+        ranking_by_loop(y, score + rng.random(60) * 1e-6, user, weights, 3)[0] for _ in range(400)
+    ]
+    exact = values(evaluate(y, score, groups=user, propensity=propensity, k=3, n_boot=20), "ips")[
+        "recall@3"
+    ]
     assert exact == pytest.approx(np.mean(draws), abs=4 * np.std(draws) / np.sqrt(400))
 
 
@@ -143,7 +165,9 @@ def test_rows_of_users_without_a_purchase_do_not_enter_the_ranking():
     assert not bought.all()
     a = values(evaluate(y, score, groups=user, n_boot=20))
     b = values(evaluate(y[bought], score[bought], groups=user[bought], n_boot=20))
-    assert a[["recall@10", "NDCG@10"]].tolist() == pytest.approx(b[["recall@10", "NDCG@10"]].tolist())
+    assert a[["recall@10", "NDCG@10"]].tolist() == pytest.approx(
+        b[["recall@10", "NDCG@10"]].tolist()
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -160,7 +184,9 @@ def test_rank_metrics_do_not_change_under_monotone_transforms(seed):
 @given(st.integers(0, 10_000), st.floats(0.01, 1))
 def test_equal_weights_are_no_weights(seed, propensity):
     y, score, user, _ = sample(n=200, users=10, seed=seed)
-    table = evaluate(y, score, groups=user, propensity=np.full(200, propensity), n_boot=20).to_frame()
+    table = evaluate(
+        y, score, groups=user, propensity=np.full(200, propensity), n_boot=20
+    ).to_frame()
     pd.testing.assert_frame_equal(table.loc["naive"], table.loc["ips"], rtol=1e-9)
 
 
@@ -171,14 +197,18 @@ def test_order_of_rows_and_names_of_users_do_not_matter(seed):
     order = np.random.default_rng(seed).permutation(200)
     names = np.array([f"u{9 - u}" for u in user])
     a = evaluate(y, score, groups=user, propensity=w, n_boot=20).to_frame()["value"]
-    b = evaluate(y[order], score[order], groups=names[order], propensity=w[order], n_boot=20).to_frame()["value"]
+    b = evaluate(
+        y[order], score[order], groups=names[order], propensity=w[order], n_boot=20
+    ).to_frame()["value"]
     pd.testing.assert_series_equal(a, b, rtol=1e-9)
 
 
 def test_swapping_the_classes_mirrors_the_auc():
     y, score, _, w = sample()
     a = values(evaluate(y, score, propensity=w, n_boot=20), "ips")["ROC AUC"]
-    assert values(evaluate(1 - y, score, propensity=w, n_boot=20), "ips")["ROC AUC"] == pytest.approx(1 - a)
+    assert values(evaluate(1 - y, score, propensity=w, n_boot=20), "ips")[
+        "ROC AUC"
+    ] == pytest.approx(1 - a)
 
 
 def test_a_replicate_is_scikit_learn_on_the_rows_drawn():
@@ -189,7 +219,9 @@ def test_a_replicate_is_scikit_learn_on_the_rows_drawn():
     replicates = []
     for _ in range(40):
         rows = np.concatenate([np.flatnonzero(user == u) for u in rng.integers(20, size=20)])
-        replicates.append(classification_by_sklearn(y[rows], score[rows], 0.5, 1 / propensity[rows]))
+        replicates.append(
+            classification_by_sklearn(y[rows], score[rows], 0.5, 1 / propensity[rows])
+        )
     low, high = np.percentile(pd.DataFrame(replicates), [2.5, 97.5], axis=0)
     ips = e.to_frame().loc["ips"].loc[list(replicates[0])]
     np.testing.assert_allclose(ips["low"], low, atol=EXACT)
@@ -197,10 +229,11 @@ def test_a_replicate_is_scikit_learn_on_the_rows_drawn():
 
 
 def test_replicates_of_the_calibration_error_are_centred_on_the_value():
-    """By hand: 400 rows without ties are ten bins of 40, which stay as they are in every replicate.
-    """
+    """By hand: 400 rows without ties are ten bins of 40, which stay as they are in every replicate."""
     y, score, user, propensity = sample(n=400, users=20, ties=False)
-    user, weights, bin_of = pd.factorize(user)[0], 1 / propensity, np.empty(400, dtype=int)
+    user = pd.factorize(user)[0]
+    weights = 1 / propensity
+    bin_of = np.empty(400, dtype=int)
     bin_of[np.argsort(score)] = np.repeat(np.arange(10), 40)
 
     def error(rows):
@@ -208,8 +241,12 @@ def test_replicates_of_the_calibration_error_are_centred_on_the_value():
         return np.abs(gaps).sum() / weights[rows].sum()
 
     rng = np.random.default_rng(3)
-    draws = [np.concatenate([np.flatnonzero(user == u) for u in rng.integers(20, size=20)]) for _ in range(40)]
-    raw, value = np.array([error(rows) for rows in draws]), error(np.arange(400))
+    draws = [
+        np.concatenate([np.flatnonzero(user == u) for u in rng.integers(20, size=20)])
+        for _ in range(40)
+    ]
+    raw = np.array([error(rows) for rows in draws])
+    value = error(np.arange(400))
     assert raw.mean() > 1.15 * value  # noise raises it: not centred, the percentiles lie too high
     centred = np.maximum(raw - raw.mean() + value, 0)
     e = evaluate(y, score, groups=user, propensity=propensity, n_boot=40, seed=3)
@@ -220,7 +257,9 @@ def test_replicates_of_the_calibration_error_are_centred_on_the_value():
 
 
 def end_error(n_boot):
-    """Standard error of a 2.5% or 97.5% point of ``n_boot`` normal draws, in standard deviations of a draw."""
+    """Standard error of a 2.5% or 97.5% point of ``n_boot`` normal draws, in standard deviations of
+    a draw.
+    """
     return np.sqrt(0.025 * 0.975 / n_boot) / stats.norm.pdf(1.96)
 
 
@@ -237,19 +276,25 @@ def test_intervals_by_user_are_wider_when_users_differ():
     assert of_users > 2 * of_rows
     for row, error in ((by_user, of_users), (by_row, of_rows)):
         # skewness moves both ends the same way, and leaves the width
-        assert (row["high"] - row["low"]) / 2 / error == pytest.approx(1.96, abs=4 * end_error(4000) / np.sqrt(2))
+        assert (row["high"] - row["low"]) / 2 / error == pytest.approx(
+            1.96, abs=4 * end_error(4000) / np.sqrt(2)
+        )
 
 
 def test_the_interval_of_the_log_loss_is_that_of_its_standard_error():
-    """A mean over users of unequal size: its linearised standard error by hand, 1.96 times to either side."""
+    """A mean over users of unequal size: its linearised standard error by hand, 1.96 times to
+    either side.
+    """
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(2000), rng.integers(1, 10, size=2000))
     score = rng.choice([0.2, 0.5, 0.9], size=len(user))
-    y = (rng.random(2000)[user] < score).astype(int)  # a user who buys against the odds does so on most of his rows
+    # a user who buys against the odds does so on most of his rows
+    y = (rng.random(2000)[user] < score).astype(int)
     loss = -np.log(np.where(y == 1, score, 1 - score))
     residuals = np.bincount(user, loss - loss.mean())
     error = np.sqrt((residuals**2).sum()) / len(user)
-    assert error > 1.3 * loss.std() / np.sqrt(len(user))  # rows taken for independent would give too narrow an interval
+    # rows taken for independent would give too narrow an interval
+    assert error > 1.3 * loss.std() / np.sqrt(len(user))
     row = evaluate(y, score, groups=user, n_boot=4000).to_frame().loc[("naive", "log loss")]
     assert row["value"] == pytest.approx(loss.mean(), abs=EXACT)
     skew = np.mean(residuals**3) / np.mean(residuals**2) ** 1.5 / np.sqrt(2000)
@@ -268,7 +313,8 @@ def test_inverse_propensity_weighting_recovers_what_all_rows_would_show():
     propensity = np.clip(propensity, 0.05, 0.95)
     p = 1 / (1 + np.exp(2 - demand))
     y = (rng.random(n) < p).astype(int)
-    score = np.clip(p + 0.3 * (demand > 1), 0, 1)  # too high where demand is high, which is shown more often
+    # too high where demand is high, which is shown more often
+    score = np.clip(p + 0.3 * (demand > 1), 0, 1)
     shown = rng.random(n) < propensity
     everything = values(evaluate(y, score, n_boot=20))
     e = evaluate(y[shown], score[shown], propensity=propensity[shown], n_boot=200)
@@ -296,7 +342,11 @@ def test_the_same_score_everywhere():
     assert v["recall"] == v["F1"] == 0
     assert v["calibration error"] == pytest.approx(0.2)
     assert "undefined" in repr(e)
-    assert e.to_dict()["metrics"]["naive"]["precision"] == {"value": None, "low": None, "high": None}
+    assert e.to_dict()["metrics"]["naive"]["precision"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+    }
 
 
 def test_replicates_in_which_a_metric_is_undefined_are_counted():
@@ -317,8 +367,12 @@ def test_intervals_hold_their_value_and_the_seed_decides():
     y, score, user, propensity = sample()
     frame = evaluate(y, score, groups=user, propensity=propensity).to_frame()
     assert ((frame["low"] <= frame["value"]) & (frame["value"] <= frame["high"])).all()
-    pd.testing.assert_frame_equal(frame, evaluate(y, score, groups=user, propensity=propensity).to_frame())
-    assert not frame.equals(evaluate(y, score, groups=user, propensity=propensity, seed=1).to_frame())
+    pd.testing.assert_frame_equal(
+        frame, evaluate(y, score, groups=user, propensity=propensity).to_frame()
+    )
+    assert not frame.equals(
+        evaluate(y, score, groups=user, propensity=propensity, seed=1).to_frame()
+    )
 
 
 def test_a_networks_column_and_frames_are_taken():
@@ -367,17 +421,24 @@ def test_bad_input_is_refused(arguments, message):
 
 def test_draws_of_two_scores_are_of_the_same_users():
     rng = np.random.default_rng(0)
-    users, y = np.repeat(np.arange(40), 5), rng.integers(2, size=200)
-    first, second = (evaluate(y, score, groups=users, n_boot=50, seed=3) for score in rng.random((2, 200)))
+    users = np.repeat(np.arange(40), 5)
+    y = rng.integers(2, size=200)
+    first, second = (
+        evaluate(y, score, groups=users, n_boot=50, seed=3) for score in rng.random((2, 200))
+    )
     assert first.draws.shape == (50, 9)
     same = evaluate(y, 1 - 0.5 * (1 - first_score(y)), groups=users, n_boot=50, seed=3)
     raised = evaluate(y, first_score(y), groups=users, n_boot=50, seed=3)
-    pd.testing.assert_series_equal(same.draws[("naive", "ROC AUC")], raised.draws[("naive", "ROC AUC")])
+    pd.testing.assert_series_equal(
+        same.draws[("naive", "ROC AUC")], raised.draws[("naive", "ROC AUC")]
+    )
     assert not first.draws[("naive", "ROC AUC")].equals(second.draws[("naive", "ROC AUC")])
 
 
 def first_score(y):
-    """Scores that rise with ``y`` and are fixed: a monotone change of them keeps every replicate's AUC."""
+    """Scores that rise with ``y`` and are fixed: a monotone change of them keeps every replicate's
+    AUC.
+    """
     return np.clip(0.3 + 0.2 * y + 0.001 * np.arange(len(y)), 0, 1)
 
 
@@ -385,14 +446,21 @@ def test_calibration_intervals_are_of_whole_users_and_weighted():
     """By hand: two bins of unequal weights, three users of 1, 2 and 5 rows."""
     y = np.array([1, 0, 1, 0, 0, 1, 1, 0])
     score = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9])
-    user, weights = np.array([5, 9, 9, 2, 2, 2, 2, 2]), np.array([1.0, 4, 2, 3, 1, 2, 5, 1])
-    code, low_half = np.array([0, 1, 1, 2, 2, 2, 2, 2]), score < 0.45
-    table = calibration_table(y, score, groups=user, propensity=1 / (5 * weights), bins=2, n_boot=60, seed=4)
-    rng, rates = np.random.default_rng(4), []
+    user = np.array([5, 9, 9, 2, 2, 2, 2, 2])
+    weights = np.array([1.0, 4, 2, 3, 1, 2, 5, 1])
+    code = np.array([0, 1, 1, 2, 2, 2, 2, 2])
+    low_half = score < 0.45
+    table = calibration_table(
+        y, score, groups=user, propensity=1 / (5 * weights), bins=2, n_boot=60, seed=4
+    )
+    rng = np.random.default_rng(4)
+    rates = []
     for _ in range(60):
         times = np.bincount(rng.integers(3, size=3), minlength=3)[code] * weights
         with np.errstate(invalid="ignore"):
-            rates.append([(times * y)[part].sum() / times[part].sum() for part in (low_half, ~low_half)])
+            rates.append(
+                [(times * y)[part].sum() / times[part].sum() for part in (low_half, ~low_half)]
+            )
     low, high = np.nanquantile(rates, [0.025, 0.975], axis=0)
     np.testing.assert_allclose(table["low"], low, rtol=1e-12)
     np.testing.assert_allclose(table["high"], high, rtol=1e-12)
@@ -423,7 +491,9 @@ def test_what_the_table_is_made_of_and_the_defaults():
     assert (e.table["replicates"] == 200).all()
     assert e.draws.shape == (200, 18)
     assert evaluate(y, score, n_boot=20).users is None
-    same = evaluate(y, score, groups=user, propensity=propensity, threshold=0.5, k=10, n_boot=200, seed=0)
+    same = evaluate(
+        y, score, groups=user, propensity=propensity, threshold=0.5, k=10, n_boot=200, seed=0
+    )
     pd.testing.assert_frame_equal(e.draws, same.draws)
     pd.testing.assert_frame_equal(e.table, same.table)
     row = e.table.loc[("ips", "F1")]
@@ -434,11 +504,15 @@ def test_what_the_table_is_made_of_and_the_defaults():
         "users": 30,
     }
     table = calibration_table(y, score, groups=user)
-    pd.testing.assert_frame_equal(table, calibration_table(y, score, groups=user, bins=10, n_boot=200, seed=0))
+    pd.testing.assert_frame_equal(
+        table, calibration_table(y, score, groups=user, bins=10, n_boot=200, seed=0)
+    )
 
 
 def test_a_replicate_ranks_within_the_users_drawn():
-    """By hand: the mean over the users drawn, as often as they were drawn, of those with a positive."""
+    """By hand: the mean over the users drawn, as often as they were drawn, of those with a
+    positive.
+    """
     y, score, user, propensity = sample(n=200, users=12, ties=False)
     y = y * (user % 3 > 0)  # a third of the users have no positive
     user = pd.factorize(user)[0]
@@ -446,7 +520,10 @@ def test_a_replicate_ranks_within_the_users_drawn():
     bought = np.array([u for u in range(12) if y[user == u].any()])
     assert len(bought) < 12
     for way, weights in (("naive", np.ones(200)), ("ips", 1 / propensity)):
-        own = [ranking_by_loop(y[user == u], score[user == u], user[user == u], weights[user == u], 3) for u in bought]
+        own = [
+            ranking_by_loop(y[user == u], score[user == u], user[user == u], weights[user == u], 3)
+            for u in bought
+        ]
         rng = np.random.default_rng(6)
         for replicate in range(25):
             times = np.bincount(rng.integers(12, size=12), minlength=12)[bought]
@@ -456,7 +533,9 @@ def test_a_replicate_ranks_within_the_users_drawn():
 
 
 def test_the_calibration_error_of_a_replicate_is_not_below_0():
-    """Scores of 1/2 and a half of each outcome: no error, so that centred replicates lie on both sides of 0."""
+    """Scores of 1/2 and a half of each outcome: no error, so that centred replicates lie on both
+    sides of 0.
+    """
     e = evaluate([0, 1, 0, 1], [0.5] * 4, n_boot=50)
     assert e.table.loc[("naive", "calibration error"), "value"] == 0
     assert e.draws[("naive", "calibration error")].min() == 0

@@ -40,7 +40,11 @@ def test_the_network_is_the_articles():
     kinds = [type(layer).__name__ for layer in model.layers]
     assert kinds == ["InputLayer", "Dense", "Dense", "Flatten", "Dense"]
     dense = [layer for layer in model.layers if hasattr(layer, "units")]
-    assert [(d.units, d.activation.__name__) for d in dense] == [(128, "relu"), (64, "relu"), (1, "sigmoid")]
+    assert [(d.units, d.activation.__name__) for d in dense] == [
+        (128, "relu"),
+        (64, "relu"),
+        (1, "sigmoid"),
+    ]
     assert model.output_shape == (None, 1)
     assert {w.dtype for w in model.weights} == {"float32"}
     assert {w.dtype for w in build_model((20,), dtype="float64").weights} == {"float64"}
@@ -48,15 +52,20 @@ def test_the_network_is_the_articles():
 
 def test_a_row_may_have_more_than_one_dimension():
     assert build_model((3, 4)).output_shape == (None, 1)
-    assert build_model((3, 4)).count_params() == 4 * 128 + 128 + 128 * 64 + 64 + 3 * 64 + 1  # Flatten joins 3 x 64
+    # Flatten joins 3 x 64
+    assert build_model((3, 4)).count_params() == 4 * 128 + 128 + 128 * 64 + 64 + 3 * 64 + 1
 
 
 def test_the_output_is_the_forward_pass_by_hand():
     model, _ = fit()
     X = made()[0][:50]
-    (W1, b1), (W2, b2), (W3, b3) = (layer.get_weights() for layer in model.layers if layer.get_weights())
+    (W1, b1), (W2, b2), (W3, b3) = (
+        layer.get_weights() for layer in model.layers if layer.get_weights()
+    )
     hidden = np.maximum(np.maximum(X @ W1 + b1, 0) @ W2 + b2, 0)
-    np.testing.assert_allclose(predict(model, X), 1 / (1 + np.exp(-(hidden @ W3 + b3)[:, 0])), rtol=1e-10)
+    np.testing.assert_allclose(
+        predict(model, X), 1 / (1 + np.exp(-(hidden @ W3 + b3)[:, 0])), rtol=1e-10
+    )
     np.testing.assert_allclose(predict(model, X, batch_size=7), predict(model, X), rtol=1e-12)
 
 
@@ -71,9 +80,12 @@ def test_one_step_is_adams_first_step():
     history = train_model(model, X, y, X, y, epochs=1, verbose=False)  # one batch holds all rows
     assert history["loss"].item() == pytest.approx(float(loss), rel=1e-6)  # Keras cuts p at 1e-7
     for w, w0, g in zip(model.trainable_variables, before, gradients, strict=True):
-        # Bias-corrected moments are g and g^2 after one step. Keras adds its epsilon of 1e-7 to the uncorrected root
-        # of v = 0.001 g^2, and takes the decay from float32, where 1 - 0.999 is off by 1.3e-5: 6.6e-9 of the step.
-        np.testing.assert_allclose(w.numpy(), w0 - 0.001 * g / (np.abs(g) + 1e-7 / np.sqrt(0.001)), rtol=0, atol=1e-8)
+        # Bias-corrected moments are g and g^2 after one step. Keras adds its epsilon of 1e-7 to the
+        # uncorrected root of v = 0.001 g^2, and takes the decay from float32, where 1 - 0.999 is
+        # off by 1.3e-5: 6.6e-9 of the step.
+        np.testing.assert_allclose(
+            w.numpy(), w0 - 0.001 * g / (np.abs(g) + 1e-7 / np.sqrt(0.001)), rtol=0, atol=1e-8
+        )
 
 
 def test_it_learns_and_the_validation_loss_is_right():
@@ -81,7 +93,8 @@ def test_it_learns_and_the_validation_loss_is_right():
     X, y = made()
     best = history["val_loss"].min()
     assert log_loss(y[2000:], predict(model, X[2000:])) == pytest.approx(best, rel=1e-6)
-    assert best < log_loss(y[2000:], y[:2000].mean()) - 0.05  # an interaction that no constant can know
+    # an interaction that no constant can know
+    assert best < log_loss(y[2000:], y[:2000].mean()) - 0.05
 
 
 def networks():
@@ -112,19 +125,24 @@ def test_gradients_are_those_of_differences(kind):
 
     def loss():
         p = model(X)[:, 0]
-        return -tf.reduce_mean(y * tf.math.log(p) + (1 - y) * tf.math.log(1 - p)) + sum(model.losses)
+        return -tf.reduce_mean(y * tf.math.log(p) + (1 - y) * tf.math.log(1 - p)) + sum(
+            model.losses
+        )
 
     rng = np.random.default_rng(1)
-    for weight in model.trainable_variables:  # away from 0, where biases start and a ReLU of zeros has a kink
+    # away from 0, where biases start and a ReLU of zeros has a kink
+    for weight in model.trainable_variables:
         weight.assign_add(rng.normal(scale=0.05, size=weight.shape))
     with tf.GradientTape() as tape:
         value = loss()
     for weight, gradient in zip(
         model.trainable_variables, tape.gradient(value, model.trainable_variables), strict=True
     ):
-        gradient, old = tf.convert_to_tensor(gradient).numpy(), weight.numpy()
+        gradient = tf.convert_to_tensor(gradient).numpy()
+        old = weight.numpy()
         for place in rng.permutation(old.size)[:25]:
-            at, ends = np.unravel_index(place, old.shape), []
+            at = np.unravel_index(place, old.shape)
+            ends = []
             for step in (1e-6, -1e-6):
                 moved = old.copy()
                 moved[at] += step
@@ -136,10 +154,13 @@ def test_gradients_are_those_of_differences(kind):
 
 def test_embeddings_and_their_product_by_hand():
     model, X = networks()["embedding"]
-    users, items = (model.get_layer(f"{name}_embedding").get_weights()[0] for name in ("user", "item"))
+    users, items = (
+        model.get_layer(f"{name}_embedding").get_weights()[0] for name in ("user", "item")
+    )
     assert not users[0].any()
     assert not items[0].any()  # who was not there is an average one
-    u, i = users[X["user"]], items[X["item"]]
+    u = users[X["user"]]
+    i = items[X["item"]]
     hidden = np.concatenate([u, i, u * i, X["features"]], axis=1)
     for layer in [layer for layer in model.layers if hasattr(layer, "units")]:
         weight, bias = layer.get_weights()
@@ -157,7 +178,8 @@ def test_convolutions_by_hand():
         if type(layer).__name__ == "Conv1D":
             kernel, bias = layer.get_weights()
             padded = np.pad(steps, ((0, 0), (1, 1), (0, 0)))
-            windows = np.stack([padded[:, t : t + 3] for t in range(4)], axis=1)  # (8, 4, 3, channels)
+            # (8, 4, 3, channels)
+            windows = np.stack([padded[:, t : t + 3] for t in range(4)], axis=1)
             steps = np.maximum(np.einsum("ntwc,wcf->ntf", windows, kernel) + bias, 0)
     hidden = np.concatenate([steps.max(axis=1), steps.mean(axis=1), X["features"]], axis=1)
     for layer in [layer for layer in model.layers if hasattr(layer, "units")]:
@@ -177,24 +199,28 @@ def test_convolutions_over_images_by_hand():
         filtered = np.zeros((*seen.shape[:3], len(bias)))
         for y in range(height):
             for x in range(width):
-                filtered[:, y, x] = np.einsum("nabc,abcf->nf", padded[:, y : y + 3, x : x + 3], kernel) + bias
+                filtered[:, y, x] = (
+                    np.einsum("nabc,abcf->nf", padded[:, y : y + 3, x : x + 3], kernel) + bias
+                )
         filtered = np.maximum(filtered, 0)[:, : height // 2 * 2, : width // 2 * 2]
         seen = filtered.reshape(len(X), height // 2, 2, width // 2, 2, -1).max(axis=(2, 4))
     (W1, b1), (W2, b2) = (layer.get_weights() for layer in model.layers if hasattr(layer, "units"))
     hidden = seen.reshape(len(X), -1) @ W1 + b1
     np.testing.assert_allclose(embed(model, X), hidden, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(embed(model, X, batch_size=3), hidden, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(predict(model, X), 1 / (1 + np.exp(-(hidden @ W2 + b2)[:, 0])), rtol=1e-10)
+    np.testing.assert_allclose(
+        predict(model, X), 1 / (1 + np.exp(-(hidden @ W2 + b2)[:, 0])), rtol=1e-10
+    )
 
 
 def test_an_image_is_known_wherever_it_stands():
     rng = np.random.default_rng(0)
-    shapes, label = (
-        np.array([[[1, 1], [0, 0]], [[1, 0], [1, 0]]]),
-        rng.integers(2, size=3000),
-    )  # a line, lying or standing
+    shapes = np.array([[[1, 1], [0, 0]], [[1, 0], [1, 0]]])
+    label = rng.integers(2, size=3000)  # a line, lying or standing
     images = 0.1 * rng.random((3000, 8, 8, 1))
-    for image, kind, (top, left) in zip(images, label, rng.integers(7, size=(3000, 2)), strict=True):
+    for image, kind, (top, left) in zip(
+        images, label, rng.integers(7, size=(3000, 2)), strict=True
+    ):
         image[top : top + 2, left : left + 2, 0] += shapes[kind]
     model = build_image_model((8, 8, 1), dim=4, dtype="float64")
     how = {"epochs": 15, "batch_size": 64, "learning_rate": 0.01, "verbose": False}
@@ -203,13 +229,19 @@ def test_an_image_is_known_wherever_it_stands():
 
 
 def test_several_labels_are_trained_together():
-    """Labels of a row: the loss is the mean of the labels' own; each is learnt; a column of one label is that label."""
+    """Labels of a row: the loss is the mean of the labels' own; each is learnt; a column of one
+    label is that label.
+    """
     X, y = made()
     both = np.column_stack([y, X[:, 2] > 0])
     inputs = tf.keras.layers.Input(shape=(4,), dtype="float64")
     start = tf.keras.initializers.GlorotUniform(seed=0)
-    hidden = tf.keras.layers.Dense(32, activation="relu", kernel_initializer=start, dtype="float64")(inputs)
-    outputs = tf.keras.layers.Dense(2, activation="sigmoid", kernel_initializer=start, dtype="float64")(hidden)
+    hidden = tf.keras.layers.Dense(
+        32, activation="relu", kernel_initializer=start, dtype="float64"
+    )(inputs)
+    outputs = tf.keras.layers.Dense(
+        2, activation="sigmoid", kernel_initializer=start, dtype="float64"
+    )(hidden)
     model = tf.keras.Model(inputs, outputs)
     how = {"epochs": 30, "batch_size": 128, "learning_rate": 0.01, "verbose": False}
     history = train_model(model, X[:2000], both[:2000], X[2000:], both[2000:], **how)
@@ -222,22 +254,30 @@ def test_several_labels_are_trained_together():
     first, second = (build_model((4,), dtype="float64") for _ in range(2))
     how = {"epochs": 2, "verbose": False}
     alone = train_model(first, X[:2000], y[:2000], X[2000:], y[2000:], **how)
-    assert alone.equals(train_model(second, X[:2000], y[:2000, None], X[2000:], y[2000:, None], **how))
+    assert alone.equals(
+        train_model(second, X[:2000], y[:2000, None], X[2000:], y[2000:, None], **how)
+    )
 
 
 def test_embeddings_learn_a_match_that_features_do_not_tell():
     rng = np.random.default_rng(0)
-    user, item = rng.integers(1, 41, size=6000), rng.integers(1, 31, size=6000)
+    user = rng.integers(1, 41, size=6000)
+    item = rng.integers(1, 31, size=6000)
     taste = np.sign(rng.normal(size=(41, 2))) @ np.sign(rng.normal(size=(2, 31)))
     y = (rng.random(6000) < 1 / (1 + np.exp(-1.5 * taste[user, item]))).astype(int)
     X = {"user": user, "item": item, "features": rng.normal(size=(6000, 1))}
-    parts = [{name: values[rows] for name, values in X.items()} for rows in (slice(4500), slice(4500, None))]
+    parts = [
+        {name: values[rows] for name, values in X.items()}
+        for rows in (slice(4500), slice(4500, None))
+    ]
     model = build_embedding_model(40, 30, 1, dim=4, dtype="float64")
     how = {"epochs": 40, "batch_size": 256, "learning_rate": 0.01, "verbose": False}
     history = train_model(model, parts[0], y[:4500], parts[1], y[4500:], **how)
     best = log_loss(y[4500:], 1 / (1 + np.exp(-1.5 * taste[user, item][4500:])))
     assert history["val_loss"].min() < best + 0.05
-    assert log_loss(y[4500:], predict(model, parts[1])) == pytest.approx(history["val_loss"].min(), rel=1e-6)
+    assert log_loss(y[4500:], predict(model, parts[1])) == pytest.approx(
+        history["val_loss"].min(), rel=1e-6
+    )
 
 
 def test_convolutions_learn_what_came_twice_in_a_row():
@@ -245,7 +285,10 @@ def test_convolutions_learn_what_came_twice_in_a_row():
     history = (rng.random((4000, 8, 1)) < 0.35).astype(float)
     twice = (history[:, 1:, 0] * history[:, :-1, 0]).max(axis=1).astype(int)
     X = {"history": history, "features": np.ones((4000, 1))}
-    parts = [{name: values[rows] for name, values in X.items()} for rows in (slice(3000), slice(3000, None))]
+    parts = [
+        {name: values[rows] for name, values in X.items()}
+        for rows in (slice(3000), slice(3000, None))
+    ]
     model = build_sequence_model(8, 1, 1, filters=8, dtype="float64")
     how = {"epochs": 40, "batch_size": 128, "learning_rate": 0.005, "verbose": False}
     train_model(model, parts[0], twice[:3000], parts[1], twice[3000:], **how)
@@ -259,14 +302,19 @@ def test_convolutions_learn_what_came_twice_in_a_row():
         ({"features": np.full((8, 2), np.nan)}, r"X\['features'\] has 16 missing or infinite"),
         ({"features": np.zeros((7, 2))}, r"the inputs have \[7, 8\] rows"),
         ({"item": np.zeros((8, 2))}, r"X\['item'\] has shape \(8, 2\)"),
-        ({"more": np.zeros(8)}, "X is a mapping of user, item, features, more; the model takes a mapping of"),
+        (
+            {"more": np.zeros(8)},
+            "X is a mapping of user, item, features, more; the model takes a mapping of",
+        ),
     ],
 )
 def test_bad_mappings_are_refused(change, message):
     model, X = networks()["embedding"]
     with pytest.raises(ValueError, match=message):
         predict(model, X | change)
-    with pytest.raises(ValueError, match="X is an array; the model takes a mapping of features, item, user"):
+    with pytest.raises(
+        ValueError, match="X is an array; the model takes a mapping of features, item, user"
+    ):
         predict(model, np.zeros((8, 2)))
 
 
@@ -274,19 +322,25 @@ def test_the_last_batch_may_be_smaller_and_every_row_counts_once():
     model = build_model((4,), dtype="float64")
     X, y = made(1000)
     before = log_loss(y, predict(model, X))
-    # at a learning rate of nothing the epoch's loss is that of the initial weights, whatever the batches
-    history = train_model(model, X, y, X, y, epochs=1, batch_size=300, learning_rate=1e-15, verbose=False)
+    # at a learning rate of nothing the epoch's loss is that of the initial weights, whatever the
+    # batches
+    history = train_model(
+        model, X, y, X, y, epochs=1, batch_size=300, learning_rate=1e-15, verbose=False
+    )
     assert history["loss"].item() == pytest.approx(before, rel=1e-6)
     assert history["val_loss"].item() == pytest.approx(before, rel=1e-6)
 
 
 def test_early_stopping_restores_the_best_weights():
-    model, history = fit(train=100, epochs=200, learning_rate=0.01, batch_size=32, patience=3)  # overfits soon
+    # overfits soon
+    model, history = fit(train=100, epochs=200, learning_rate=0.01, batch_size=32, patience=3)
     best = history["val_loss"].idxmin()
     assert len(history) == best + 1 + 3 < 200
     assert history["val_loss"].iloc[-1] > history["val_loss"][best]
     X, y = made()
-    assert log_loss(y[2000:], predict(model, X[2000:])) == pytest.approx(history["val_loss"][best], rel=1e-6)
+    assert log_loss(y[2000:], predict(model, X[2000:])) == pytest.approx(
+        history["val_loss"][best], rel=1e-6
+    )
 
 
 def test_the_same_seed_gives_the_same_weights():
@@ -312,7 +366,8 @@ def test_a_line_every_ten_epochs(capsys):
     lines = capsys.readouterr().out.splitlines()
     rows = history.set_index("epoch")
     expected = [
-        f"Epoch {e}, Loss: {rows.loc[e, 'loss']:.4f}, Val Loss: {rows.loc[e, 'val_loss']:.4f}" for e in (10, 20)
+        f"Epoch {e}, Loss: {rows.loc[e, 'loss']:.4f}, Val Loss: {rows.loc[e, 'val_loss']:.4f}"
+        for e in (10, 20)
     ]
     assert lines[:2] == expected
     assert len(lines) == 3
@@ -322,7 +377,10 @@ def test_a_line_every_ten_epochs(capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"X_train": np.zeros((8, 3))}, r"X_train has shape \(8, 3\), the model takes rows of shape \(4,\)"),
+        (
+            {"X_train": np.zeros((8, 3))},
+            r"X_train has shape \(8, 3\), the model takes rows of shape \(4,\)",
+        ),
         ({"X_val": np.zeros((0, 4)), "y_val": []}, "X_val has shape"),
         ({"y_train": np.zeros(7)}, r"y_train has shape \(7,\), but X_train has 8 rows"),
         ({"y_val": np.full(8, 2)}, "y_val: must be 0 or 1 in every row; found 1 levels \\(2\\)"),
@@ -361,31 +419,48 @@ def test_bad_sizes_are_refused():
     with pytest.raises(ValueError, match="build_image_model: n_outputs=0; give 1 or more"):
         build_image_model((8, 8, 1), n_outputs=0)
     for shape in ((8, 8), (3, 8, 1)):
-        with pytest.raises(ValueError, match=r"build_image_model: input_shape=.*; give height and width of 4 or more"):
+        with pytest.raises(
+            ValueError,
+            match=r"build_image_model: input_shape=.*; give height and width of 4 or more",
+        ):
             build_image_model(shape)
 
 
 def test_labels_that_do_not_fit_the_outputs_are_refused():
-    model, X, y = build_image_model((4, 4, 1), n_outputs=3), np.ones((6, 4, 4, 1)), np.eye(3)[[0, 1, 2] * 2]
+    model = build_image_model((4, 4, 1), n_outputs=3)
+    X = np.ones((6, 4, 4, 1))
+    y = np.eye(3)[[0, 1, 2] * 2]
     for wrong in (y[:, :2], y[:, 0], y[:5]):
-        with pytest.raises(ValueError, match=r"y_train has shape .*, but X_train has 6 rows and the model 3 outputs"):
+        with pytest.raises(
+            ValueError,
+            match=r"y_train has shape .*, but X_train has 6 rows and the model 3 outputs",
+        ):
             train_model(model, X, wrong, X, y)
-    with pytest.raises(ValueError, match=r"embed: the model has no layer 'absent'; its layers: .*embedding"):
+    with pytest.raises(
+        ValueError, match=r"embed: the model has no layer 'absent'; its layers: .*embedding"
+    ):
         embed(model, X, layer="absent")
 
 
 def test_without_tensorflow_the_import_says_so():
     hidden = "import sys; sys.modules['tensorflow'] = None; import causal_lib.models.dnn"
-    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, cwd=paths.ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", hidden], capture_output=True, text=True, cwd=paths.ROOT, check=False
+    )
     assert done.returncode == 1
     assert "import of tensorflow halted" in done.stderr
 
 
 def test_the_penalty_moves_the_weights_and_is_no_part_of_the_loss_told():
-    """A penalty so large that its gradient alone decides: Adam's first step takes each number of an embedding towards 0."""
+    """A penalty so large that its gradient alone decides: Adam's first step takes each number of an
+    embedding towards 0.
+    """
     model = build_embedding_model(3, 5, 2, dim=2, l2=1e3, dtype="float64", seed=2)
-    X, y = networks()["embedding"][1], np.arange(8) % 2
-    before = {name: model.get_layer(f"{name}_embedding").get_weights()[0] for name in ("user", "item")}
+    X = networks()["embedding"][1]
+    y = np.arange(8) % 2
+    before = {
+        name: model.get_layer(f"{name}_embedding").get_weights()[0] for name in ("user", "item")
+    }
     told = log_loss(y, predict(model, X))
     history = train_model(model, X, y, X, y, epochs=1, learning_rate=1e-4, verbose=False)
     assert history["loss"].item() == pytest.approx(told, rel=1e-6)
@@ -402,7 +477,9 @@ def test_initial_weights_differ_by_layer_and_follow_the_seed():
     expected = 0.1 * np.random.default_rng([0, 0]).standard_normal((4, 2))
     np.testing.assert_allclose(users[0][1:], expected[1:], rtol=1e-6)
     item = 0.1 * np.random.default_rng([1, 1]).standard_normal((6, 2))
-    np.testing.assert_allclose(tables[2].get_layer("item_embedding").get_weights()[0][1:], item[1:], rtol=1e-6)
+    np.testing.assert_allclose(
+        tables[2].get_layer("item_embedding").get_weights()[0][1:], item[1:], rtol=1e-6
+    )
     for build in (
         lambda seed: build_sequence_model(4, 3, 2, filters=3, seed=seed),
         lambda seed: build_image_model((4, 4, 1), filters=2, dim=3, seed=seed),
@@ -411,6 +488,8 @@ def test_initial_weights_differ_by_layer_and_follow_the_seed():
         one, same, other = ([w for w in build(seed).get_weights() if w.any()] for seed in (0, 0, 1))
         assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
         assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    first, second = (w for w in build_sequence_model(4, 3, 2, filters=3).get_weights() if w.ndim == 3)
+    first, second = (
+        w for w in build_sequence_model(4, 3, 2, filters=3).get_weights() if w.ndim == 3
+    )
     assert first.shape == second.shape == (3, 3, 3)
     assert not np.array_equal(first, second)

@@ -22,7 +22,9 @@ def days(world, first, last):
 
 
 def tiny():
-    users = pd.DataFrame({"user_id": [10, 30, 20], "age": ["a", "b", "a"], "activity": [1.0, 2.0, 6.0]})
+    users = pd.DataFrame(
+        {"user_id": [10, 30, 20], "age": ["a", "b", "a"], "activity": [1.0, 2.0, 6.0]}
+    )
     items = pd.DataFrame({"item_id": [7, 5], "price": [2.0, 4.0]})
     rows = [(10, 7, 0, 1), (10, 5, 0, 0), (20, 5, 1, 1), (20, 5, 2, 1), (30, 7, 2, 0)]
     return pd.DataFrame(rows, columns=["user_id", "item_id", "day", "purchased"]), users, items
@@ -38,7 +40,8 @@ def test_the_graph_by_hand():
     interactions, users, items = tiny()
     graph = convert_to_graph(interactions, users, items, dtype="float64")
     assert graph.validate()
-    # nodes 0, 1, 2 = users 10, 30, 20; 3, 4 = items 7, 5. Purchases: 10-7 once, 20-5 twice, one edge each.
+    # nodes 0, 1, 2 = users 10, 30, 20; 3, 4 = items 7, 5. Purchases: 10-7 once, 20-5 twice, one
+    # edge each.
     assert graph.edge_index.tolist() == [[0, 2, 3, 4], [3, 4, 0, 2]]
     assert graph.last_day == 2
     s = np.sqrt(14 / 3)  # of 1, 2, 6
@@ -60,16 +63,30 @@ def test_attributes_may_be_nodes():
     assert graph.node_names == [
         "user 10", "user 30", "user 20", "item 7", "item 5", "age a", "age b", "genres drama", "genres war",
     ]  # fmt: skip
-    links = {("age a", "user 10"), ("age a", "user 20"), ("age b", "user 30"), ("genres drama", "item 7")}
-    links |= {("genres drama", "item 5"), ("genres war", "item 7"), ("item 7", "user 10"), ("item 5", "user 20")}
+    links = {
+        ("age a", "user 10"),
+        ("age a", "user 20"),
+        ("age b", "user 30"),
+        ("genres drama", "item 7"),
+    }
+    links |= {
+        ("genres drama", "item 5"),
+        ("genres war", "item 7"),
+        ("item 7", "user 10"),
+        ("item 5", "user 20"),
+    }
     found = {tuple(graph.node_names[k] for k in pair) for pair in graph.edge_index.T.tolist()}
     assert found == links | {pair[::-1] for pair in links}
     # activity of users; price and one column of items; one column for each of the two further types
     assert graph.x.shape == (9, 5)
     assert graph.x[5:].tolist() == [[0, 0, 0, 1, 0]] * 2 + [[0, 0, 0, 0, 1]] * 2
-    with pytest.raises(ValueError, match="'colour' must be a column of users or of items; it is one of neither"):
+    with pytest.raises(
+        ValueError, match="'colour' must be a column of users or of items; it is one of neither"
+    ):
         convert_to_graph(interactions, users, items, nodes=["colour"])
-    with pytest.raises(ValueError, match="items: column 'genres' holds lists in 2 rows; name it in nodes"):
+    with pytest.raises(
+        ValueError, match="items: column 'genres' holds lists in 2 rows; name it in nodes"
+    ):
         convert_to_graph(interactions, users, items)
 
 
@@ -78,21 +95,27 @@ def test_gradients_are_those_of_differences(kind):
     graph = convert_to_graph(*tiny(), dtype="float64")
     torch.manual_seed(0)
     model = EdgePredictor(graph.num_features, 3, kind).double()
-    u, i, y = torch.tensor([0, 1, 2]), torch.tensor([3, 4, 3]), torch.tensor([1.0, 0.0, 1.0], dtype=torch.double)
+    u = torch.tensor([0, 1, 2])
+    i = torch.tensor([3, 4, 3])
+    y = torch.tensor([1.0, 0.0, 1.0], dtype=torch.double)
 
     def loss():
         return torch.nn.functional.binary_cross_entropy_with_logits(model(graph, u, i), y)
 
     loss().backward()
     for parameter in model.parameters():
-        flat, gradient = parameter.data.view(-1), parameter.grad.view(-1)
+        flat = parameter.data.view(-1)
+        gradient = parameter.grad.view(-1)
         for k in range(len(flat)):
-            old, ends = float(flat[k]), []
+            old = float(flat[k])
+            ends = []
             for step in (1e-6, -1e-6):
                 flat[k] = old + step
                 ends.append(loss().item())
             flat[k] = old
-            assert float(gradient[k]) == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-9)
+            assert float(gradient[k]) == pytest.approx(
+                (ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-9
+            )
 
 
 def test_attention_by_hand():
@@ -104,7 +127,8 @@ def test_attention_by_hand():
     z = graph.x.numpy()
     for number, conv in enumerate(model.encoder.convs):
         left, right = (
-            z @ lin.weight.detach().numpy().T + lin.bias.detach().numpy() for lin in (conv.lin_l, conv.lin_r)
+            z @ lin.weight.detach().numpy().T + lin.bias.detach().numpy()
+            for lin in (conv.lin_l, conv.lin_r)
         )
         together = left[None] + right[:, None]  # (to, from, 3)
         score = np.where(together > 0, together, 0.2 * together) @ conv.att.detach().numpy()[0, 0]
@@ -113,7 +137,9 @@ def test_attention_by_hand():
         z = np.maximum(z, 0) if number == 0 else z
     own = z @ model.linear.weight.detach().numpy().T + model.linear.bias.detach().numpy()
     logit = z[1] @ z[4] + own[1, 0] + own[4, 1]
-    assert predict_edges(model, graph, [30], [5]) == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-10)
+    assert predict_edges(model, graph, [30], [5]) == pytest.approx(
+        1 / (1 + np.exp(-logit)), rel=1e-10
+    )
 
 
 def test_clicks_may_be_the_edges(world):
@@ -137,11 +163,15 @@ def test_the_model_by_hand():
     adjacency = norm[:, None] * adjacency * norm  # D^-1/2 (A + I) D^-1/2
     first, second = model.encoder.convs
     z = graph.x.numpy()
-    z = np.maximum(adjacency @ z @ first.lin.weight.detach().numpy().T + first.bias.detach().numpy(), 0)
+    z = np.maximum(
+        adjacency @ z @ first.lin.weight.detach().numpy().T + first.bias.detach().numpy(), 0
+    )
     z = adjacency @ z @ second.lin.weight.detach().numpy().T + second.bias.detach().numpy()
     own = z @ model.linear.weight.detach().numpy().T + model.linear.bias.detach().numpy()
     logit = z[1] @ z[4] + own[1, 0] + own[4, 1]
-    assert predict_edges(model, graph, [30], [5]) == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-10)
+    assert predict_edges(model, graph, [30], [5]) == pytest.approx(
+        1 / (1 + np.exp(-logit)), rel=1e-10
+    )
 
 
 def test_it_predicts_the_purchases_of_a_later_day(world):
@@ -149,8 +179,10 @@ def test_it_predicts_the_purchases_of_a_later_day(world):
     test = days(world, 6, 6)
     score = predict_edges(model, graph, test["user_id"], test["item_id"])
     y = test["purchased"].to_numpy()
-    n1, n0 = y.sum(), (1 - y).sum()
-    error = np.sqrt((n1 + n0 + 1) / (12 * n1 * n0))  # standard error of the AUC of a score that knows nothing
+    n1 = y.sum()
+    n0 = (1 - y).sum()
+    # standard error of the AUC of a score that knows nothing
+    error = np.sqrt((n1 + n0 + 1) / (12 * n1 * n0))
     assert roc_auc_score(y, score) > 0.5 + 5 * error
     assert history["val_loss"].min() < history["val_loss"].iloc[0]
 
@@ -158,7 +190,8 @@ def test_it_predicts_the_purchases_of_a_later_day(world):
 def test_the_history_is_that_of_the_model(world):
     graph, model, history = fit(world, patience=5, epochs=300)
     rows = days(world, 5, 5)
-    p, y = predict_edges(model, graph, rows["user_id"], rows["item_id"]), rows["purchased"]
+    p = predict_edges(model, graph, rows["user_id"], rows["item_id"])
+    y = rows["purchased"]
     loss = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
     assert loss == pytest.approx(history["val_loss"].min(), rel=1e-9)
     best = history["val_loss"].idxmin()
@@ -168,9 +201,13 @@ def test_the_history_is_that_of_the_model(world):
 def test_labels_of_later_days_reach_the_score_by_no_way(world):
     graph, model, _ = fit(world, epochs=15)
     flipped = world.candidates.assign(
-        purchased=world.candidates["purchased"].where(world.candidates["day"] < 6, 1 - world.candidates["purchased"])
+        purchased=world.candidates["purchased"].where(
+            world.candidates["day"] < 6, 1 - world.candidates["purchased"]
+        )
     )
-    other = convert_to_graph(flipped[flipped["day"] <= 2], world.users, world.items, dtype="float64")
+    other = convert_to_graph(
+        flipped[flipped["day"] <= 2], world.users, world.items, dtype="float64"
+    )
     assert torch.equal(graph.edge_index, other.edge_index)
     assert torch.equal(graph.x, other.x)
     test = days(world, 6, 6)
@@ -180,7 +217,9 @@ def test_labels_of_later_days_reach_the_score_by_no_way(world):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_same_seed_gives_the_same_model(world, dtype):
-    (_, a, first), (_, b, second), (_, _, third) = (fit(world, dtype, seed=s, epochs=5) for s in (0, 0, 1))
+    (_, a, first), (_, b, second), (_, _, third) = (
+        fit(world, dtype, seed=s, epochs=5) for s in (0, 0, 1)
+    )
     assert first.equals(second)
     assert not first.equals(third)
     assert all(torch.equal(v, w) for v, w in zip(a.parameters(), b.parameters(), strict=True))
@@ -200,7 +239,8 @@ def test_a_line_every_ten_epochs(world, capsys):
     rows = history.set_index("epoch")
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
-        f"Epoch {e}, Loss: {rows.loc[e, 'loss']:.4f}, Val Loss: {rows.loc[e, 'val_loss']:.4f}" for e in (10, 20)
+        f"Epoch {e}, Loss: {rows.loc[e, 'loss']:.4f}, Val Loss: {rows.loc[e, 'val_loss']:.4f}"
+        for e in (10, 20)
     ]
     assert lines[2].startswith("Best epoch ")
 
@@ -267,7 +307,9 @@ def test_other_bad_input_is_refused(world):
 
 def test_importing_writes_nothing_to_stderr():
     code = "import causal_lib.models.gnn"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT, check=True
+    )
     assert done.stderr == ""
 
 
@@ -279,18 +321,30 @@ def _bce(logits, y):
 
 
 def test_the_first_step_along_all_edges_by_hand(world):
-    """The loss before it, Adam's move of every weight by the rate, and the validation loss after it."""
+    """The loss before it, Adam's move of every weight by the rate, and the validation loss after
+    it.
+    """
     graph = convert_to_graph(days(world, 0, 2), world.users, world.items, dtype="float64")
-    train, later = days(world, 3, 4), days(world, 5, 5)
+    train = days(world, 3, 4)
+    later = days(world, 5, 5)
     torch.manual_seed(4)
     start = EdgePredictor(graph.num_features, 32).double()
-    model, history = train_gnn(graph, train, later, epochs=1, seed=4, learning_rate=0.003, verbose=False)
+    model, history = train_gnn(
+        graph, train, later, epochs=1, seed=4, learning_rate=0.003, verbose=False
+    )
     p = predict_edges(start, graph, train["user_id"], train["item_id"])
-    assert history["loss"].item() == pytest.approx(_bce(np.log(p / (1 - p)), train["purchased"].to_numpy()), rel=1e-9)
+    assert history["loss"].item() == pytest.approx(
+        _bce(np.log(p / (1 - p)), train["purchased"].to_numpy()), rel=1e-9
+    )
     p = predict_edges(model, graph, later["user_id"], later["item_id"])
     assert history["val_loss"].item() == pytest.approx(
         _bce(np.log(p / (1 - p)), later["purchased"].to_numpy()), rel=1e-9
     )
-    moved = torch.cat([(a - b).abs().flatten() for a, b in zip(model.parameters(), start.parameters(), strict=True)])
+    moved = torch.cat(
+        [
+            (a - b).abs().flatten()
+            for a, b in zip(model.parameters(), start.parameters(), strict=True)
+        ]
+    )
     assert moved.max().item() == pytest.approx(0.003, rel=1e-3)
     assert history["epoch"].tolist() == [1]

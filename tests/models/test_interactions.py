@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from causal_lib.models.interactions import Interactions, clicks_of, hold_out
 from causal_lib.worlds import shop
 
-FRAME = pd.DataFrame({"user_id": [5, 5, 2, 9], "item_id": ["b", "a", "b", "c"], "rating": [4, 2, 5, 1]})
+FRAME = pd.DataFrame(
+    {"user_id": [5, 5, 2, 9], "item_id": ["b", "a", "b", "c"], "rating": [4, 2, 5, 1]}
+)
 
 
 def test_codes_stand_for_ids():
@@ -41,7 +43,8 @@ def test_codes_stand_for_ids():
         (
             FRAME.assign(rating=["4", "good", "5", "bad"]),
             {},
-            "ratings: column 'rating' has 2 values that are no numbers, first 'good'; replace them, or drop the rows",
+            "ratings: column 'rating' has 2 values that are no numbers, first 'good'; replace "
+            "them, or drop the rows",
         ),
     ],
 )
@@ -53,15 +56,31 @@ def test_bad_frames(frame, how, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"value": np.array([1, np.nan, np.inf])}, "value: 2 of 3 are missing or infinite; leave those pairs out"),
-        ({"value": np.ones(2)}, r"users, items and value have shapes \(3,\), \(3,\), \(2,\); one of each a pair"),
-        ({"users": np.array([0, 1, 2])}, "users: 1 codes are of no user; there are 2, coded from 0; first 2"),
-        ({"items": np.array([0, -1, 0])}, "items: 1 codes are of no item; there are 2, coded from 0; first -1"),
+        (
+            {"value": np.array([1, np.nan, np.inf])},
+            "value: 2 of 3 are missing or infinite; leave those pairs out",
+        ),
+        (
+            {"value": np.ones(2)},
+            r"users, items and value have shapes \(3,\), \(3,\), \(2,\); one of each a pair",
+        ),
+        (
+            {"users": np.array([0, 1, 2])},
+            "users: 1 codes are of no user; there are 2, coded from 0; first 2",
+        ),
+        (
+            {"items": np.array([0, -1, 0])},
+            "items: 1 codes are of no item; there are 2, coded from 0; first -1",
+        ),
         ({"items": np.array([0.0, 1, 0])}, "items: codes are whole numbers, not float64"),
     ],
 )
 def test_bad_pairs_made_by_hand(change, message):
-    given = {"users": np.array([0, 0, 1]), "items": np.array([0, 1, 0]), "value": np.ones(3)} | change
+    given = {
+        "users": np.array([0, 0, 1]),
+        "items": np.array([0, 1, 0]),
+        "value": np.ones(3),
+    } | change
     with pytest.raises(ValueError, match=message):
         Interactions(**given, user_ids=pd.RangeIndex(2), item_ids=pd.RangeIndex(2))
 
@@ -74,10 +93,16 @@ def test_values_are_a_copy_that_torch_may_write_to():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.sampled_from(["timestamp", None]))
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([0.1, 0.2, 0.5, 0.9]),
+    st.sampled_from(["timestamp", None]),
+)
 def test_the_last_share_of_each_user_is_held_out(seed, share, by):
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({"user_id": rng.integers(6, size=40), "timestamp": rng.integers(15, size=40)})
+    frame = pd.DataFrame(
+        {"user_id": rng.integers(6, size=40), "timestamp": rng.integers(15, size=40)}
+    )
     frame["row"] = range(40)
     if (frame["user_id"].value_counts() * share < 1).all():
         return
@@ -103,12 +128,17 @@ def test_bad_splits():
 def test_pairs_of_clicks_are_counted_once_where_they_were_first():
     world = shop(n_users=150, n_items=40, days=30, seed=3)
     train, validation, test, shares = clicks_of(world)
-    keys = [set(zip(one.users.tolist(), one.items.tolist(), strict=True)) for one in (train, validation, test)]
+    keys = [
+        set(zip(one.users.tolist(), one.items.tolist(), strict=True))
+        for one in (train, validation, test)
+    ]
     assert not keys[0] & keys[1]
     assert not (keys[0] | keys[1]) & keys[2]
     clicks = world.candidates[world.candidates["clicked"] == 1]
     assert set.union(*keys) == set(zip(clicks["user_id"], clicks["item_id"], strict=True))
-    assert keys[0] == set(clicks.loc[clicks["day"] < 21, ["user_id", "item_id"]].itertuples(index=False, name=None))
+    assert keys[0] == set(
+        clicks.loc[clicks["day"] < 21, ["user_id", "item_id"]].itertuples(index=False, name=None)
+    )
     assert [len(one) for one in shares] == [len(validation), len(test)]
     for k in range(5):
         own = clicks[(clicks["user_id"] == test.users[k]) & (clicks["item_id"] == test.items[k])]
@@ -117,7 +147,9 @@ def test_pairs_of_clicks_are_counted_once_where_they_were_first():
 
 
 def test_the_default_is_the_last_fifth_by_time():
-    """Ten rows of one user, eleven of another, four of a third, who has none to spare; equal times keep their order."""
+    """Ten rows of one user, eleven of another, four of a third, who has none to spare; equal times
+    keep their order.
+    """
     frame = pd.DataFrame({"user_id": [1] * 10 + [2] * 11 + [3] * 4, "timestamp": 0})
     frame.loc[[3, 7], "timestamp"] = 5
     frame.loc[20, "timestamp"] = -1
@@ -127,7 +159,11 @@ def test_the_default_is_the_last_fifth_by_time():
     drawn = [hold_out(frame, 0.5, by=None, seed=seed)[1].index.tolist() for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert hold_out(frame, 0.5, by=None)[1].index.tolist() == drawn[0]
-    assert [sum(k < 10 for k in drawn[0]), sum(10 <= k < 21 for k in drawn[0]), sum(k > 20 for k in drawn[0])] == [
+    assert [
+        sum(k < 10 for k in drawn[0]),
+        sum(10 <= k < 21 for k in drawn[0]),
+        sum(k > 20 for k in drawn[0]),
+    ] == [
         5,
         5,
         2,
@@ -139,7 +175,10 @@ def test_values_at_the_limit_are_kept():
     assert one.matrix().toarray().tolist() == [[0, 1, 0], [1, 1, 0], [0, 0, 0]]
     assert one.shape == (3, 3)
     assert (
-        repr(Interactions.of(FRAME, user_ids=[2, 5, 9, 11])) == "4 values of 4 users and 3 items (33.33% of all pairs)"
+        repr(Interactions.of(FRAME, user_ids=[2, 5, 9, 11])) == "4 values of 4 users and 3 items "
+        "(33.33% of all pairs)"
     )
-    named = Interactions.of(FRAME.rename(columns={"rating": "stars"}), value="stars", name="stars of shops")
+    named = Interactions.of(
+        FRAME.rename(columns={"rating": "stars"}), value="stars", name="stars of shops"
+    )
     assert named.value.tolist() == [4, 2, 5, 1]

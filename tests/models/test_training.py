@@ -1,4 +1,6 @@
-"""The training loop by hand: what an epoch's loss is the mean of, when it stops, whose weights are left."""
+"""The training loop by hand: what an epoch's loss is the mean of, when it stops, whose weights are
+left.
+"""
 
 import numpy as np
 import pytest
@@ -20,7 +22,8 @@ class _Point(torch.nn.Module):
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_rows_not_over_batches():
-    model, sizes = _Point(), []
+    model = _Point()
+    sizes = []
 
     def loss(rows, generator):
         sizes.append(len(rows))
@@ -34,7 +37,8 @@ def test_the_loss_of_an_epoch_is_the_mean_over_rows_not_over_batches():
 
 
 def test_the_defaults_of_training():
-    model, sizes = _Point(), []
+    model = _Point()
+    sizes = []
 
     def loss(rows, generator):
         sizes.append(len(rows))
@@ -50,10 +54,12 @@ def test_the_defaults_of_training():
 
 
 @pytest.mark.parametrize(
-    ("patience", "epochs", "ran", "best"), [(2, 9, 4, 2), (3, 9, 9, 6), (3, 7, 7, 6), (3, 5, 5, 5), (1, 9, 3, 2)]
+    ("patience", "epochs", "ran", "best"),
+    [(2, 9, 4, 2), (3, 9, 9, 6), (3, 7, 7, 6), (3, 5, 5, 5), (1, 9, 3, 2)],
 )
 def test_training_stops_without_a_fall_and_leaves_the_best_weights(patience, epochs, ran, best):
-    model, after = _Point(), []
+    model = _Point()
+    after = []
     values = iter([5, 4, 4, 4.5, 3, 2, 2, 2.5, 7])
 
     def validate():
@@ -61,7 +67,16 @@ def test_training_stops_without_a_fall_and_leaves_the_best_weights(patience, epo
         after.append(model.at.item())
         return next(values)
 
-    history = fit(model, model.pull, 4, validate, epochs=epochs, batch_size=4, patience=patience, progress=False)
+    history = fit(
+        model,
+        model.pull,
+        4,
+        validate,
+        epochs=epochs,
+        batch_size=4,
+        patience=patience,
+        progress=False,
+    )
     assert len(history) == len(set(after)) == ran
     assert model.at.item() == after[best - 1]
     found = Recommender("made", (1, 1), None, history)
@@ -70,7 +85,8 @@ def test_training_stops_without_a_fall_and_leaves_the_best_weights(patience, epo
 
 
 def test_without_validation_the_last_weights_stay():
-    model, seen = _Point(), []
+    model = _Point()
+    seen = []
 
     def loss(rows, generator):
         seen.append(model.at.item())
@@ -95,14 +111,24 @@ def test_rows_are_shuffled_by_the_seed():
 
 
 @pytest.mark.parametrize(
-    "change", [{"n": 0}, {"epochs": 0}, {"batch_size": 0}, {"patience": 0}, {"learning_rate": 0}, {"learning_rate": -1}]
+    "change",
+    [
+        {"n": 0},
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"patience": 0},
+        {"learning_rate": 0},
+        {"learning_rate": -1},
+    ],
 )
 def test_numbers_that_are_not_positive_are_refused(change):
     with pytest.raises(ValueError, match="must be positive"):
         fit(_Point(), _Point().pull, **({"n": 3, "validate": None} | change))
 
 
-@pytest.mark.parametrize(("loss", "value"), [(np.inf, 1.0), (np.nan, 1.0), (1.0, np.inf), (1.0, np.nan)])
+@pytest.mark.parametrize(
+    ("loss", "value"), [(np.inf, 1.0), (np.nan, 1.0), (1.0, np.inf), (1.0, np.nan)]
+)
 def test_what_is_not_finite_is_refused(loss, value):
     model = _Point()
     with pytest.raises(ValueError, match="in epoch 1; lower learning_rate"):
@@ -110,7 +136,8 @@ def test_what_is_not_finite_is_refused(loss, value):
 
 
 def test_one_step_an_epoch_takes_the_rows_in_order():
-    model, seen = _Point(), []
+    model = _Point()
+    seen = []
 
     def loss(rows, generator):
         seen.append(rows.tolist())
@@ -121,14 +148,24 @@ def test_one_step_an_epoch_takes_the_rows_in_order():
 
 
 def test_validation_makes_no_gradients():
-    model, asked = _Point(), []
-    fit(model, model.pull, 3, lambda: asked.append(torch.is_grad_enabled()) or 1.0, epochs=2, progress=False)
+    model = _Point()
+    asked = []
+    fit(
+        model,
+        model.pull,
+        3,
+        lambda: asked.append(torch.is_grad_enabled()) or 1.0,
+        epochs=2,
+        progress=False,
+    )
     assert asked == [False, False]
     assert torch.is_grad_enabled()
 
 
 def test_the_loop_of_any_framework(capsys):
-    """Weights are a number that grows by one an epoch; the best is the 12th of 14, as two more do not fall."""
+    """Weights are a number that grows by one an epoch; the best is the 12th of 14, as two more do
+    not fall.
+    """
     state = {"weights": 0}
 
     def run_epoch():

@@ -28,7 +28,7 @@ def check_frame(
 
     >>> check_frame(pd.DataFrame({"a": [1, None]}), ["a"], complete=True)
     Traceback (most recent call last):
-    ValueError: frame: column 'a' has 1 missing value; impute (preprocess_data) or drop the rows first
+    ValueError: frame: column 'a' has 1 missing value; impute (preprocess_data) or drop ...
     """
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"{name}: a pandas DataFrame is needed, not {type(frame).__name__}")
@@ -153,7 +153,7 @@ def check_propensity(propensity, *, name: str) -> np.ndarray:
 
 
 def check_numeric(values: pd.Series, name) -> np.ndarray:
-    """``values`` as floats (n,); ValueError that names column ``name`` where they are not numbers."""
+    """``values`` as floats (n,); ValueError that names the column where they are not numbers."""
     if not pd.api.types.is_numeric_dtype(values):
         raise ValueError(
             f"column {name!r} must hold numbers, not {values.dtype}; code its levels first"

@@ -221,7 +221,7 @@ class CausalGraph:
         return nx.descendants(self.directed_part(), name)
 
     def require_dag(self, purpose: str) -> "CausalGraph":
-        """The graph itself, or a ValueError that shows a cycle or the first edge that is not ``→``."""
+        """The graph itself, or a ValueError that shows a cycle or an edge that is not ``→``."""
         if self.kind == "DAG":
             return self
         directed = self.directed_part()
@@ -403,7 +403,7 @@ class CausalGraph:
         return net
 
     def to_causallearn(self):
-        """The graph as causal-learn's ``GeneralGraph``, every mark kept (DAG, CPDAG and PAG alike)."""
+        """The graph as causal-learn's ``GeneralGraph``, every mark kept (also of a PAG)."""
         from causallearn.graph.Edge import Edge
         from causallearn.graph.Endpoint import Endpoint
         from causallearn.graph.GeneralGraph import GeneralGraph

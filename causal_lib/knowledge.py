@@ -98,7 +98,7 @@ class Knowledge:
         return allowed
 
     def orientations(self, names: Sequence[str]) -> np.ndarray:
-        """(d, d) bool: where an edge between i and j exists, knowledge alone says that it is i → j."""
+        """(d, d) bool: an edge between i and j, if there is one, can only be i → j."""
         allowed = self.allowed(list(names))
         return allowed & ~allowed.T
 

@@ -63,7 +63,8 @@ class Statistics:
     ValueError
         for a shape that does not fit, a count that is not positive, or moments that are not finite.
 
-    >>> stats = Statistics.from_frame(pd.DataFrame({"x": [1.0, 2.0, 3.0, 6.0], "city": ["b", "a", "c", "a"]}))
+    >>> frame = pd.DataFrame({"x": [1.0, 2.0, 3.0, 6.0], "city": ["b", "a", "c", "a"]})
+    >>> stats = Statistics.from_frame(frame)
     >>> stats
     Statistics of 2 variables in 3 columns (1 category), 4 rows
     >>> stats.columns, stats.mean.tolist(), stats.cov[0].tolist()
@@ -328,7 +329,8 @@ class Statistics:
         function of others): no variance is explained to more than about 1 - ``share`` then, and
         such columns count as very strongly related.
 
-        >>> twins = Statistics.from_frame(pd.DataFrame({"x": [0.0, 1.0, 2.0], "y": [0.0, 1.0, 2.0]}))
+        >>> frame = pd.DataFrame({"x": [0.0, 1.0, 2.0], "y": [0.0, 1.0, 2.0]})
+        >>> twins = Statistics.from_frame(frame)
         >>> twins.shrunk(0.01).correlation.round(2).tolist()
         [[1.0, 0.99], [0.99, 1.0]]
         """

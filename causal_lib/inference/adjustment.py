@@ -65,7 +65,8 @@ def minimal_adjustment_sets(
     Source: separators of the moral graph of ancestors (van der Zander, Liśkiewicz and Textor 2014),
     enumerated after Kloks and Kratsch 1998.
 
-    >>> graph = CausalGraph.from_edges("xyabc", ["a -> x", "a -> b", "b -> y", "c -> x", "c -> y", "x -> y"])
+    >>> edges = ["a -> x", "a -> b", "b -> y", "c -> x", "c -> y", "x -> y"]
+    >>> graph = CausalGraph.from_edges("xyabc", edges)
     >>> minimal_adjustment_sets(graph, "x", "y")
     [('a', 'c'), ('b', 'c')]
     """

@@ -61,7 +61,7 @@ class ClassEstimand:
 
     @property
     def estimand(self) -> Estimand:
-        """The estimand that holds in every member; raises NotIdentifiableError where there is none."""
+        """The estimand that holds in every member; NotIdentifiableError where there is none."""
         if self.verdict == "identified":
             return self.cases[0].estimand
         if self.verdict == "refused":
@@ -150,12 +150,15 @@ def identify_class(
     Source: enumeration by Meek 1995's rules; where nothing is hidden, members agree if and only if
     the class is amenable (Perković and others 2018). Of PAGs, see `mags`.
 
-    >>> identify_class(CausalGraph.from_edges("zxy", ["z -- x", "x -- y", "z -- y"]), "x", "y").verdict
+    >>> triangle = CausalGraph.from_edges("zxy", ["z -- x", "x -- y", "z -- y"])
+    >>> identify_class(triangle, "x", "y").verdict
     'depends'
-    >>> identify_class(CausalGraph.from_edges("azxy", ["a o-> x", "z o-> x", "z -> y", "x -> y"]), "x", "y")
+    >>> pag = CausalGraph.from_edges("azxy", ["a o-> x", "z o-> x", "z -> y", "x -> y"])
+    >>> identify_class(pag, "x", "y")
     identified over all MAGs: effect of x on y: identified by back-door through z
     >>> identify_class(CausalGraph.from_edges("zxy", ["z o-> x", "y o-> x"]), "y", "x")
-    depends over 4 MAGs: 2 of 4: not identifiable; 2 of 4: effect of y on x: identified by no effect; x <-o y decides
+    depends over 4 MAGs: 2 of 4: not identifiable; 2 of 4: effect of y on x: identified by no
+    effect; x <-o y decides
     """
     hidden = tuple(hidden)
     if graph.kind == "PAG":

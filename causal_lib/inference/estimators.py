@@ -560,7 +560,7 @@ def orthogonal_iv(sample: Sample) -> Estimate:
 
 
 def _ratio_of_residuals(y, t, z):
-    """Σ z y / Σ z t of what is left (n,) of outcome, treatment and instrument after the controls."""
+    """Σ z y / Σ z t of what the controls leave (n,) of outcome, treatment and instrument."""
     moved = z @ t
     first = moved / (z @ z)
     left = t - first * z

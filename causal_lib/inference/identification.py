@@ -12,7 +12,7 @@ from causal_lib.inference.queries import Query
 
 
 class NotIdentifiableError(ValueError):
-    """The effect cannot be computed from observational data under the graph; ``witness`` says why."""
+    """The graph does not let observational data give the effect; ``witness`` says why."""
 
     def __init__(self, message: str, witness: str):
         super().__init__(f"{message}: {witness}")
@@ -111,7 +111,7 @@ def identify(
     effect of x on y: identified by back-door through z
     >>> identify(graph, "x", "y", hidden=["z"])
     Traceback (most recent call last):
-    causal_lib.inference.identification.NotIdentifiableError: the effect of x on y is not identifiable: ...
+    causal_lib.inference.identification.NotIdentifiableError: the effect of x on y is not ...
     """
     hidden = tuple(hidden)
     query = Query.of(graph, treatment, outcome, hidden)
@@ -187,7 +187,8 @@ def _sum(treatment, outcome, adjustment):
         return left + rf"P\left({outcome} \mid {treatment}\right)"
     return (
         left
-        + rf"\sum_{{{over}}}{{P\left({outcome} \mid {treatment}, {over}\right) P\left({over}\right)}}"
+        + rf"\sum_{{{over}}}{{P\left({outcome} \mid {treatment}, {over}\right) "
+        + rf"P\left({over}\right)}}"
     )
 
 
@@ -201,7 +202,7 @@ def _ratio(treatment, outcome, instrument, given):
 
 
 def _exogenous(query):
-    """The DAG over observed variables and the hidden common causes as (name, children) for pyAgrum."""
+    """The DAG over observed variables and, as (name, children), the hidden causes for pyAgrum."""
     hidden = query.hidden
     directed = query.directed.copy()
     unseen = [n for n in nx.topological_sort(directed) if n in hidden or isinstance(n, tuple)]

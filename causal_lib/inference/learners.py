@@ -109,7 +109,7 @@ def final_model(seed: int) -> HistGradientBoostingRegressor:
 
 
 def _meta(kind, y, t, x, groups, seed):
-    """CausalML's S-, T-, X- or R-learner, boosted; X and R with our propensities, R's cross-fitted."""
+    """CausalML's S-, T-, X- or R-learner, boosted; X and R get our propensities, R out of fold."""
     meta = causalml_part("meta")
     outcome = boosted(seed, classes=is_zero_one(y))
     effect = final_model(seed)

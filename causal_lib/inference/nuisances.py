@@ -188,7 +188,7 @@ def fit(y: np.ndarray, x: pd.DataFrame, seed: int) -> Callable[[pd.DataFrame], n
 
 
 class _ColumnClassifier(HistGradientBoostingClassifier):
-    """Takes events as a column too: EconML's DRLearner gives them so, which scikit-learn warns of."""
+    """Takes events as a column too, as EconML's DRLearner gives them; scikit-learn would warn."""
 
     def fit(self, x, y, **how):
         return super().fit(x, np.ravel(y), **how)

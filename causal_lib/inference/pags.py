@@ -28,7 +28,8 @@ def is_visible(graph: CausalGraph, cause: str, effect: str) -> bool:
 
     Source: Zhang 2008 (JMLR 9), definition 8.
 
-    >>> [is_visible(CausalGraph.from_edges("zxy", edges), "x", "y") for edges in (["x -> y"], ["z o-> x", "x -> y"])]
+    >>> graphs = [CausalGraph.from_edges("zxy", e) for e in (["x -> y"], ["z o-> x", "x -> y"])]
+    >>> [is_visible(graph, "x", "y") for graph in graphs]
     [False, True]
     """
     i = graph.index(cause)

@@ -152,7 +152,8 @@ def difference_in_differences(
     >>> panel = pd.DataFrame({"shop": [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3], "day": [0, 1, 2] * 4})
     >>> panel["new"] = ((panel["shop"] < 2) & (panel["day"] == 2)).astype(int)
     >>> panel["sales"] = panel["shop"] + panel["day"] + 5.0 * panel["new"]
-    >>> round(difference_in_differences(panel, "sales", treated="new", unit="shop", time="day").value, 6)
+    >>> columns = {"treated": "new", "unit": "shop", "time": "day"}
+    >>> round(difference_in_differences(panel, "sales", **columns).value, 6)
     5.0
     """
     wide, of_treated, since = _panel(frame, outcome, treated, unit, time)

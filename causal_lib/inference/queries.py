@@ -111,7 +111,7 @@ class Query(QueryNames):
         return self.moral_of(self.back_door, self.treatment, unusable)
 
     def moral_of(self, directed: nx.DiGraph, first: str, unusable: Iterable) -> nx.Graph | None:
-        """As `moral`, for ``first`` and the outcome, without conditioning on what is ``unusable``."""
+        """As `moral`, for ``first`` and the outcome, not conditioning on what is ``unusable``."""
         ends = {first, self.outcome}
         above = ends.union(*(nx.ancestors(directed, end) for end in ends))
         moral = nx.moral_graph(directed.subgraph(above))
@@ -129,7 +129,7 @@ class Query(QueryNames):
         return tuple(name for name in self.graph.names if name in names)
 
     def check_given(self, given: Iterable[str]) -> set[str]:
-        """``given`` as a set. Raises ValueError for an unknown name, the treatment or the outcome."""
+        """``given`` as a set; ValueError for an unknown name, the treatment or the outcome."""
         given = set(given)
         for name in given:
             self.graph.index(name)

@@ -93,9 +93,13 @@ def _parameters(path):
 
 
 _COMPARED = {
-    "at least": operator.ge, "at most": operator.le, "above": operator.gt, "below": operator.lt, "exactly": operator.eq,
+    "at least": operator.ge,
+    "at most": operator.le,
+    "above": operator.gt,
+    "below": operator.lt,
+    "exactly": operator.eq,
     "other than": operator.ne,
-}  # fmt: skip
+}
 _LIMIT = re.compile(rf"\b({'|'.join(_COMPARED)}) (-?\d+(?:\.\d+)?(?:e-?\d+)?)\b( values?\b)?")
 _CHOICES = re.compile(r"\bone of ([\w-]+(?:, [\w-]+)*)")
 
@@ -369,7 +373,7 @@ def with_outputs(
 
 
 def _without_start(stream):
-    """The text of ``stream`` without what TensorFlow says at its start, which is taken out of it."""
+    """The text of ``stream``, from which what TensorFlow prints at its start is removed."""
     stream.text = "".join(
         line
         for line in stream.text.splitlines(keepends=True)
@@ -414,8 +418,8 @@ def opening(path: Path) -> dict[str, str]:
     """What a notebook's first cell says: ``title``, ``chinese``, ``question``, ``runtime`` and
     ``summary`` (Chinese).
 
-    The cell reads ``# 01 Preprocessing · 数据预处理``, then ``**Question.** …?``, ``Runtime: ….`` and
-    ``**摘要。** …``. ValueError names what is missing.
+    The cell reads ``# 01 Preprocessing · 数据预处理``, then ``**Question.** …?``,
+    ``Runtime: ….`` and ``**摘要。** …``. ValueError names what is missing.
     """
     text = nbformat.read(path, as_version=4).cells[0].source.replace("*", "")
     found = {
@@ -482,7 +486,8 @@ def article_answers(notebooks: Path = paths.NOTEBOOKS) -> list[Answered]:
 
 
 _TENSORFLOW_STARTS = re.compile(
-    r"All log messages before absl::InitializeLog|oneDNN custom operations are on|Could not find cuda drivers|failed call to cuInit"
+    r"All log messages before absl::InitializeLog|oneDNN custom operations are on"
+    r"|Could not find cuda drivers|failed call to cuInit"
 )
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _TEMPLATE = """{%- extends 'lab/index.html.j2' -%}

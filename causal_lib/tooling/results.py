@@ -57,7 +57,7 @@ class Prediction:
 
     >>> Prediction("The naive difference misses the truth.", True, "held").outcome
     'held'
-    >>> Prediction("Attention beats weights by degree.", False, "failed", "It is behind by .004.").outcome
+    >>> Prediction("Attention beats weights by degree.", False, "failed", "By .004.").outcome
     'failed'
     """
 
@@ -80,7 +80,7 @@ class Prediction:
 
     @property
     def outcome(self) -> str:
-        """One of `OUTCOMES`, by this run. A changed sentence stays "changed" as long as it is true."""
+        """One of `OUTCOMES`, by this run. A changed sentence stays "changed" while it is true."""
         if self.true is None:
             return "not tested"
         if not self.true:

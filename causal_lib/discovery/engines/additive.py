@@ -103,9 +103,15 @@ def search(
     """
     rows = rows or len(x)
     price = penalty * np.log(rows) / rows
-    gain, parents, variance = _grow(functions.gram(), functions.products(x), functions.starts, allowed, required, price)
+    gain, parents, variance = _grow(
+        functions.gram(), functions.products(x), functions.starts, allowed, required, price
+    )
     widths = np.diff(functions.starts)
-    return parents, gain, float(rows * (np.log(variance).sum() + price * (parents * widths[:, None]).sum()))
+    return (
+        parents,
+        gain,
+        float(rows * (np.log(variance).sum() + price * (parents * widths[:, None]).sum())),
+    )
 
 
 @njit()
@@ -113,7 +119,9 @@ def _grow(gram, target, starts, allowed, required, price):
     """Gain of each edge alone, parents and remaining variances; the edge of most gain first, as long as no circle closes."""
     d = len(starts) - 1
     columns = len(gram)
-    part = np.empty((d, columns, columns))  # Gram matrix of the bases given the parents of each variable
+    part = np.empty(
+        (d, columns, columns)
+    )  # Gram matrix of the bases given the parents of each variable
     left = np.empty((d, columns))  # their covariance with it
     variance = np.ones(d)
     gain, first = np.full((d, d), -np.inf), np.zeros((d, d))

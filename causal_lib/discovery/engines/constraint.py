@@ -41,10 +41,14 @@ def fci(names, test, knowledge, alpha: float, max_condition: int | None) -> Caus
         )
     (rows, name, how), nodes = test, [GraphNode(name) for name in names]
     independent, depth = CIT(rows, name, **how), -1 if max_condition is None else max_condition
-    graph, separators, _ = fas(rows, nodes, independent, float(alpha), depth=depth, show_progress=False)
+    graph, separators, _ = fas(
+        rows, nodes, independent, float(alpha), depth=depth, show_progress=False
+    )
     FCI.rule0(graph, nodes, separators, None, False)
     FCI.removeByPossibleDsep(graph, independent, alpha, separators)
-    separators |= {(b, a): between for (a, b), between in separators.items()}  # that step tells one order only
+    separators |= {
+        (b, a): between for (a, b), between in separators.items()
+    }  # that step tells one order only
     FCI.rule0(graph, nodes, separators, None, False)
     found, overruled = _orient(CausalGraph.from_causallearn(graph, names), knowledge)
     graph = found.to_causallearn()
@@ -61,7 +65,9 @@ def fci(names, test, knowledge, alpha: float, max_condition: int | None) -> Caus
 def never_causes(knowledge: Knowledge | None, names) -> np.ndarray:
     """(d, d) bool: by the tiers, names[i] is no cause of names[j], not even through others."""
     known = knowledge or Knowledge()
-    return ~Knowledge(known.tiers, within_tiers=known.within_tiers).allowed(names) & ~np.eye(len(names), dtype=bool)
+    return ~Knowledge(known.tiers, within_tiers=known.within_tiers).allowed(names) & ~np.eye(
+        len(names), dtype=bool
+    )
 
 
 def _orient(pag, knowledge):
@@ -93,7 +99,12 @@ def _register():
     class CovarianceTest(CIT_Base):
         def __init__(self, data, correlation, widths, count, fisher):
             super().__init__(data)
-            self.method, self.correlation, self.count, self.fisher = "covariance", correlation, count, fisher
+            self.method, self.correlation, self.count, self.fisher = (
+                "covariance",
+                correlation,
+                count,
+                fisher,
+            )
             self.columns = np.split(np.arange(len(correlation)), np.cumsum(widths)[:-1])
 
         def __call__(self, X, Y, condition_set=None):
@@ -105,7 +116,11 @@ def _register():
             return self.pvalue_cache[key]
 
         def p_value(self, x, y, given):
-            z, xy, q = np.concatenate([np.zeros(0, dtype=int), *given]), np.concatenate([x, y]), len(x)
+            z, xy, q = (
+                np.concatenate([np.zeros(0, dtype=int), *given]),
+                np.concatenate([x, y]),
+                len(x),
+            )
             left = self.correlation[np.ix_(xy, xy)]
             if len(z):
                 cross = self.correlation[np.ix_(z, xy)]
@@ -113,8 +128,12 @@ def _register():
             if self.fisher:
                 r = np.clip(left[0, 1] / np.sqrt(left[0, 0] * left[1, 1]), -1 + 1e-15, 1 - 1e-15)
                 return 2 * norm.sf(np.sqrt(self.count - len(z) - 3) * abs(np.arctanh(r)))
-            whole, own, other = (np.linalg.slogdet(part)[1] for part in (left, left[:q, :q], left[q:, q:]))
-            return chi2.sf((self.count - len(z) - (len(xy) + 3) / 2) * (own + other - whole), q * len(y))
+            whole, own, other = (
+                np.linalg.slogdet(part)[1] for part in (left, left[:q, :q], left[q:, q:])
+            )
+            return chi2.sf(
+                (self.count - len(z) - (len(xy) + 3) / 2) * (own + other - whole), q * len(y)
+            )
 
     register_ci_test("causal_lib covariance", CovarianceTest)
     return "causal_lib covariance"

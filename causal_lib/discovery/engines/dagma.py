@@ -36,7 +36,9 @@ def acyclicity(squares: torch.Tensor, s: float = 1.0) -> torch.Tensor:
     return len(squares) * np.log(s) - torch.linalg.slogdet(room)[1]
 
 
-def fit_linear(covariance: np.ndarray, allowed: np.ndarray, required: np.ndarray, *, l1: float, steps: int):
+def fit_linear(
+    covariance: np.ndarray, allowed: np.ndarray, required: np.ndarray, *, l1: float, steps: int
+):
     """(d, d) absolute weights [i, j] of i → j under x = xW + noise and the objective ½ E‖x - xW‖² + l1 Σ|W| there."""
     identity, moments = torch.eye(len(covariance), dtype=torch.float64), torch.tensor(covariance)
 
@@ -44,11 +46,20 @@ def fit_linear(covariance: np.ndarray, allowed: np.ndarray, required: np.ndarray
         residual = identity - weights[:, :, 0]
         return 0.5 * torch.sum(residual * (moments @ residual))
 
-    return _central_path(loss, np.zeros((*allowed.shape, 1)), np.zeros(0), 0.0, allowed, required, l1, steps)
+    return _central_path(
+        loss, np.zeros((*allowed.shape, 1)), np.zeros(0), 0.0, allowed, required, l1, steps
+    )
 
 
 def fit_mlp(
-    rows: np.ndarray, allowed: np.ndarray, required: np.ndarray, *, l1: float, hidden: int, steps: int, seed: int
+    rows: np.ndarray,
+    allowed: np.ndarray,
+    required: np.ndarray,
+    *,
+    l1: float,
+    hidden: int,
+    steps: int,
+    seed: int,
 ):
     """As `fit_linear` on (n, d) ``rows``, each variable one layer of ``hidden`` tanh units of the others.
 
@@ -60,19 +71,30 @@ def fit_mlp(
     def loss(weights, rest):
         outer, bias, shift = rest[: d * hidden], rest[d * hidden : -d], rest[-d:]
         units = torch.tanh(data @ weights.reshape(d, d * hidden) + bias) * outer
-        return 0.5 * (data - data.std(0) * (units.reshape(-1, d, hidden).sum(2) + shift)).square().sum() / len(data)
+        return (
+            0.5
+            * (data - data.std(0) * (units.reshape(-1, d, hidden).sum(2) + shift)).square().sum()
+            / len(data)
+        )
 
     first = rng.uniform(-0.1, 0.1, size=(d, d, hidden))
-    outer, bias = rng.uniform(-1, 1, size=d * hidden), rng.normal(size=d * hidden)  # without biases all would stay odd
+    outer, bias = (
+        rng.uniform(-1, 1, size=d * hidden),
+        rng.normal(size=d * hidden),
+    )  # without biases all would stay odd
     bound = np.repeat([1, np.inf], [d * hidden, d * hidden + d])
-    return _central_path(loss, first, np.concatenate([outer, bias, np.zeros(d)]), bound, allowed, required, l1, steps)
+    return _central_path(
+        loss, first, np.concatenate([outer, bias, np.zeros(d)]), bound, allowed, required, l1, steps
+    )
 
 
 def keep_acyclic(strength: np.ndarray, threshold: float, required: np.ndarray) -> np.ndarray:
     """(d, d) bool DAG: the required edges, then every edge of at least ``threshold``, strongest first, that closes no cycle."""
     adjacency, reach = np.zeros(required.shape, dtype=bool), np.eye(len(required), dtype=bool)
     rank = np.where(required, np.inf, strength)
-    for i, j in zip(*np.unravel_index(np.argsort(-rank, axis=None, kind="stable"), rank.shape), strict=True):
+    for i, j in zip(
+        *np.unravel_index(np.argsort(-rank, axis=None, kind="stable"), rank.shape), strict=True
+    ):
         if rank[i, j] >= threshold and rank[i, j] > 0 and not reach[j, i]:
             adjacency[i, j] = True
             reach |= np.outer(reach[:, i], reach[j])
@@ -86,7 +108,9 @@ def _central_path(loss: Callable, first, rest, bound, allowed, required, l1, ste
     """
     free = np.broadcast_to(allowed[:, :, None], first.shape).ravel().nonzero()[0]
     m, start = len(free), first.ravel()[free]
-    price = np.broadcast_to(l1 / np.sqrt(first.shape[2]) * ~required[:, :, None], first.shape).ravel()[free]
+    price = np.broadcast_to(
+        l1 / np.sqrt(first.shape[2]) * ~required[:, :, None], first.shape
+    ).ravel()[free]
     point = np.concatenate([np.maximum(start, 0), np.maximum(-start, 0), rest])
     high = np.concatenate([np.full(2 * m, np.inf), np.broadcast_to(bound, rest.shape)])
     bounds = np.column_stack([np.where(np.arange(len(point)) < 2 * m, 0, -high), high])
@@ -103,10 +127,15 @@ def _central_path(loss: Callable, first, rest, bound, allowed, required, l1, ste
         weights, others = unpack(point)
         cycles = acyclicity(weights.square().sum(2))
         if not torch.isfinite(cycles):
-            return 2 * abs(inside) + 1, np.zeros(len(point))  # a flat wall: the line search steps back
+            return 2 * abs(inside) + 1, np.zeros(
+                len(point)
+            )  # a flat wall: the line search steps back
         value = mu * loss(weights, others) + cycles
         value.backward()
-        slope, tail = weights.grad.numpy().ravel()[free], np.zeros(0) if others.grad is None else others.grad.numpy()
+        slope, tail = (
+            weights.grad.numpy().ravel()[free],
+            np.zeros(0) if others.grad is None else others.grad.numpy(),
+        )
         inside = value.item() + mu * (price @ (point[:m] + point[m : 2 * m]))
         return inside, np.concatenate([slope + mu * price, mu * price - slope, tail])
 
@@ -114,7 +143,9 @@ def _central_path(loss: Callable, first, rest, bound, allowed, required, l1, ste
     torch.set_num_threads(1)  # matrices this small only make threads wait for each other
     try:
         for mu in PATH:
-            point = minimize(objective, point, (mu,), jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+            point = minimize(
+                objective, point, (mu,), jac=True, method="L-BFGS-B", bounds=bounds, options=options
+            ).x
     finally:
         torch.set_num_threads(threads)
     weights, others = (part.detach() for part in unpack(point))

@@ -28,7 +28,9 @@ class Messages(MessagePassing):
     def __init__(self):
         super().__init__(aggr="sum", node_dim=0)
 
-    def forward(self, x: torch.Tensor, edge_index: torch.Tensor, weight: torch.Tensor, targets: int) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, edge_index: torch.Tensor, weight: torch.Tensor, targets: int
+    ) -> torch.Tensor:
         """``edge_index`` is (2, E): a source below d, a target below ``targets``; ``weight`` has one matrix an edge."""
         return self.propagate(edge_index, x=(x, None), weight=weight, size=(len(x), targets))
 
@@ -52,7 +54,11 @@ class Columns:
         values, codes, levels = [], [], []
         for _, column in frame.items():
             if pd.api.types.is_numeric_dtype(column.dtype) and column.nunique() > 2:
-                value, code, count = column.to_numpy(dtype=float)[:, None], np.zeros(len(column), dtype=int), 0
+                value, code, count = (
+                    column.to_numpy(dtype=float)[:, None],
+                    np.zeros(len(column), dtype=int),
+                    0,
+                )
             else:
                 code = pd.factorize(column, sort=True)[0]
                 count = int(code.max()) + 1
@@ -85,7 +91,14 @@ class Equations(torch.nn.Module):
         whatever else is fitted beside them, so that their likelihoods differ by their parents and little else.
     """
 
-    def __init__(self, columns: Columns, targets: torch.Tensor, edge_index: torch.Tensor, hidden: int, seed: int):
+    def __init__(
+        self,
+        columns: Columns,
+        targets: torch.Tensor,
+        edge_index: torch.Tensor,
+        hidden: int,
+        seed: int,
+    ):
         super().__init__()
         (d, _, width), outputs = columns.x.shape, columns.outputs
         draw = torch.Generator().manual_seed(seed)
@@ -93,9 +106,17 @@ class Equations(torch.nn.Module):
         weight[..., :outputs] = 0
         bias = torch.randn(d, 1, hidden, generator=draw)
         outer = 2 * torch.rand(d, hidden, outputs, generator=draw) - 1
-        self.columns, self.targets, self.edge_index, self.messages = columns, targets, edge_index, Messages()
+        self.columns, self.targets, self.edge_index, self.messages = (
+            columns,
+            targets,
+            edge_index,
+            Messages(),
+        )
         self.weight = torch.nn.Parameter(weight[edge_index[0], targets[edge_index[1]]])
-        self.bias, self.outer = torch.nn.Parameter(bias[targets]), torch.nn.Parameter(outer[targets])
+        self.bias, self.outer = (
+            torch.nn.Parameter(bias[targets]),
+            torch.nn.Parameter(outer[targets]),
+        )
         self.shift = torch.nn.Parameter(torch.zeros(len(targets), 1, outputs))
         self.log_sd = torch.nn.Parameter(torch.zeros(len(targets), 1))
         logits = columns.levels[targets][edge_index[1]] - 1
@@ -103,7 +124,9 @@ class Equations(torch.nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """(T, rows, outputs) means of standardised numbers, log-odds and logits."""
-        heard = self.messages(self.columns.x[:, rows], self.edge_index, self.weight, len(self.targets))
+        heard = self.messages(
+            self.columns.x[:, rows], self.edge_index, self.weight, len(self.targets)
+        )
         linear, units = heard[..., : self.shift.shape[2]], heard[..., self.shift.shape[2] :]
         return linear + torch.tanh(units + self.bias) @ self.outer + self.shift
 
@@ -112,7 +135,9 @@ class Equations(torch.nn.Module):
         out, levels, codes = self(rows), self.columns.levels[self.targets], self.columns.codes
         loss = out.new_zeros(out.shape[:2])
         of = levels == 0
-        error = (self.columns.x[self.targets[of]][:, rows, 0] - out[of, :, 0]) * torch.exp(-self.log_sd[of])
+        error = (self.columns.x[self.targets[of]][:, rows, 0] - out[of, :, 0]) * torch.exp(
+            -self.log_sd[of]
+        )
         loss[of] = 0.5 * error.square() + self.log_sd[of] + 0.5 * math.log(2 * math.pi)
         if (of := levels == 2).any():
             loss[of] = softplus(out[of, :, 0]) - codes[self.targets[of]][:, rows] * out[of, :, 0]
@@ -120,7 +145,9 @@ class Equations(torch.nn.Module):
             logits = pad(out[of], (1, 0))  # the first level's is 0
             none = torch.arange(logits.shape[2]) >= levels[of][:, None, None]
             code = codes[self.targets[of]][:, rows, None]
-            loss[of] = logits.masked_fill(none, -torch.inf).logsumexp(2) - logits.gather(2, code)[..., 0]
+            loss[of] = (
+                logits.masked_fill(none, -torch.inf).logsumexp(2) - logits.gather(2, code)[..., 0]
+            )
         return loss
 
     def strength(self) -> torch.Tensor:

@@ -32,8 +32,15 @@ _HELD_OUT = (0.25, 2000)  # share and largest number of validation rows
 _RHO = (0.01, 100.0)  # from a whisper to where no cycle is left, on a geometric path
 _REFIT, _PEAK = 150, 0.05  # steps and largest learning rate of a refit
 _LOOKS = 8  # of a refit at the held-out rows
-_THRESHOLD, _FAINT = 0.15, 0.05  # strengths: of the first DAG's edges, and of pairs that the search may join
-_KICKS, _NEARLY, _FITS = 6, 5.0, 20  # of the search: starts anew, nats that are nearly free, families fitted a variable
+_THRESHOLD, _FAINT = (
+    0.15,
+    0.05,
+)  # strengths: of the first DAG's edges, and of pairs that the search may join
+_KICKS, _NEARLY, _FITS = (
+    6,
+    5.0,
+    20,
+)  # of the search: starts anew, nats that are nearly free, families fitted a variable
 _ROUNDS, _TOGETHER = 30, 512  # of one climb; families fitted in one pass
 
 
@@ -70,9 +77,13 @@ def fit(
         for fewer than `LEAST_ROWS` rows.
     """
     if len(frame) < LEAST_ROWS:
-        raise ValueError(f"frame: {len(frame)} rows; a graph network needs {LEAST_ROWS}, a quarter of them held out")
+        raise ValueError(
+            f"frame: {len(frame)} rows; a graph network needs {LEAST_ROWS}, a quarter of them held out"
+        )
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the sums then do not depend on the machine, and matrices this small gain little by more
+    torch.set_num_threads(
+        1
+    )  # the sums then do not depend on the machine, and matrices this small gain little by more
     try:
         columns = Columns(frame)
         families = Families(columns, hidden, seed)
@@ -80,7 +91,10 @@ def fit(
         paths = _penalised(columns, families.train, allowed, required, levels, hidden, steps, seed)
         starts = [keep_acyclic(strength, _THRESHOLD, required) for strength in paths]
         families.add(family for start in starts for family in _families(start))
-        worth = [sum(families.losses[f] for f in _families(start)) + gain * start.sum() for start in starts]
+        worth = [
+            sum(families.losses[f] for f in _families(start)) + gain * start.sum()
+            for start in starts
+        ]
         best = int(np.argmin(worth))
         near = np.maximum(paths[0], paths[0].T) > _FAINT
         adjacency = _search(starts[best], allowed & near, required, families, gain, seed)
@@ -109,8 +123,13 @@ def _penalised(columns, train, allowed, required, levels, hidden, steps, seed):
     model = Equations(columns, torch.arange(d), edge_index, hidden, seed)
     price, found = torch.tensor(~required[sources, targets], dtype=torch.float32), []
     counts = [steps, *[steps // 6] * (len(levels) - 1)]
-    optimizer, batches = torch.optim.Adam(model.parameters(), lr=0.02), _batches(train, sum(counts), seed)
-    bar = progress_bar(total=sum(counts), delay=5, desc="all edges", unit="step", mininterval=1, leave=False)
+    optimizer, batches = (
+        torch.optim.Adam(model.parameters(), lr=0.02),
+        _batches(train, sum(counts), seed),
+    )
+    bar = progress_bar(
+        total=sum(counts), delay=5, desc="all edges", unit="step", mininterval=1, leave=False
+    )
     for l1, count in zip(levels, counts, strict=True):
         for step in range(count):
             rho, along = (
@@ -119,7 +138,11 @@ def _penalised(columns, train, allowed, required, levels, hidden, steps, seed):
             )  # a fifth of the steps without, a tenth at the end of the path
             if not found:
                 rho = _RHO[0] * (_RHO[1] / _RHO[0]) ** min(along, 1) if along > 0 else 0
-            model.train_on(next(batches), l1 * (price * model.strength()).sum() + rho * _cycles(model, d), optimizer)
+            model.train_on(
+                next(batches),
+                l1 * (price * model.strength()).sum() + rho * _cycles(model, d),
+                optimizer,
+            )
             bar.update()
         strength = np.zeros((d, d))
         strength[sources, targets] = model.strength().detach().numpy()
@@ -129,10 +152,13 @@ def _penalised(columns, train, allowed, required, levels, hidden, steps, seed):
 
 
 def _cycles(model, d):
-    """h of the strengths, at the least s of at least 1 for which it is finite wherever they stand.
-    """
-    squares = torch.zeros(d, d).index_put(tuple(model.edge_index), model.strength().square()).double()
-    bound = min(squares.detach().sum(0).max(), squares.detach().sum(1).max()).item()  # of the spectral radius
+    """h of the strengths, at the least s of at least 1 for which it is finite wherever they stand."""
+    squares = (
+        torch.zeros(d, d).index_put(tuple(model.edge_index), model.strength().square()).double()
+    )
+    bound = min(
+        squares.detach().sum(0).max(), squares.detach().sum(1).max()
+    ).item()  # of the spectral radius
     return acyclicity(squares, max(1.0, 1.05 * bound))
 
 
@@ -153,7 +179,13 @@ class Families:
         n = columns.x.shape[1]
         rows = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
         held = max(2, min(int(_HELD_OUT[0] * n), _HELD_OUT[1]))
-        self.columns, self.hidden, self.seed, self.held, self.train = columns, hidden, seed, rows[:held], rows[held:]
+        self.columns, self.hidden, self.seed, self.held, self.train = (
+            columns,
+            hidden,
+            seed,
+            rows[:held],
+            rows[held:],
+        )
         self.losses, self.strengths = {}, {}
 
     def add(self, families: Iterable[tuple[int, tuple[int, ...]]]) -> None:
@@ -163,14 +195,18 @@ class Families:
             self._fit(new[start : start + _TOGETHER])
 
     def _fit(self, families):
-        edges = [(parent, number) for number, (_, parents) in enumerate(families) for parent in parents]
+        edges = [
+            (parent, number) for number, (_, parents) in enumerate(families) for parent in parents
+        ]
         edge_index, targets = (
             torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T,
             torch.tensor([f[0] for f in families]),
         )
         model = Equations(self.columns, targets, edge_index, self.hidden, self.seed)
         optimizer = torch.optim.Adam(model.parameters(), lr=_PEAK)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK, total_steps=_REFIT, pct_start=0.1)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, _PEAK, total_steps=_REFIT, pct_start=0.1
+        )
         best, strength = torch.full((len(families),), torch.inf), torch.zeros(len(edges))
         for step, batch in enumerate(_batches(self.train, _REFIT, self.seed), 1):
             model.train_on(batch, 0.0, optimizer)
@@ -182,7 +218,9 @@ class Families:
                 better, best = loss < best, torch.minimum(loss, best)
                 strength = torch.where(better[edge_index[1]], model.strength(), strength)
         self.losses |= zip(families, best.tolist(), strict=True)
-        split = np.split(strength.numpy(), np.cumsum([len(parents) for _, parents in families])[:-1])
+        split = np.split(
+            strength.numpy(), np.cumsum([len(parents) for _, parents in families])[:-1]
+        )
         self.strengths |= zip(families, split, strict=True)
 
 
@@ -206,7 +244,10 @@ def _search(adjacency, may_add, required, families, gain, seed):
             current = _make(current, [free[k] for k in rng.permutation(len(free))], required)
         for _ in range(_ROUNDS):
             moves = _moves(current, may_add, required, families, gain)
-            before, current = current, _make(current, [after for worth, after in moves if worth > 1e-6], required)
+            before, current = (
+                current,
+                _make(current, [after for worth, after in moves if worth > 1e-6], required),
+            )
             if (before == current).all():
                 break
         score = sum(families.losses[family] for family in _families(current)) + gain * current.sum()
@@ -226,7 +267,10 @@ def _make(adjacency, moves, required):
         moved = adjacency.copy()
         for child, parents in after:
             moved[:, child] = np.isin(np.arange(len(moved)), parents)
-        if not changed & {child for child, _ in after} and keep_acyclic(moved, 0.5, required).sum() == moved.sum():
+        if (
+            not changed & {child for child, _ in after}
+            and keep_acyclic(moved, 0.5, required).sum() == moved.sum()
+        ):
             adjacency, changed = moved, changed | {child for child, _ in after}
     return adjacency
 
@@ -239,7 +283,10 @@ def _moves(adjacency, may_add, required, families, gain):
 
     def worth(after):
         pairs = [(now[child], (child, parents)) for child, parents in after]
-        return sum(families.losses[a] - families.losses[b] + gain * (len(a[1]) - len(b[1])) for a, b in pairs)
+        return sum(
+            families.losses[a] - families.losses[b] + gain * (len(a[1]) - len(b[1]))
+            for a, b in pairs
+        )
 
     return sorted(((worth(after), after) for after in moves), reverse=True)
 
@@ -249,7 +296,9 @@ def _changes(adjacency, now, may_add, required):
 
     Between a collider x → z ← y and its equal y → z → x ← y with one more edge lies a turn that gains nothing by itself.
     """
-    for i, j in np.argwhere((adjacency & ~required) | (may_add & ~adjacency & ~adjacency.T)).tolist():
+    for i, j in np.argwhere(
+        (adjacency & ~required) | (may_add & ~adjacency & ~adjacency.T)
+    ).tolist():
         yield (_flip(now[j], i),)
         if adjacency[i, j] and may_add[j, i]:
             child, parent = _flip(now[j], i), _flip(now[i], j)

@@ -94,9 +94,13 @@ def order_search(
     ['x -> z', 'y -> z']
     """
     if not penalty > 0 or restarts < 0:
-        raise ValueError(f"order_search: penalty={penalty} must be positive and restarts={restarts} not negative")
+        raise ValueError(
+            f"order_search: penalty={penalty} must be positive and restarts={restarts} not negative"
+        )
     audit(statistics, knowledge=knowledge).raise_errors("statistics")
-    return search_orders(statistics, knowledge=knowledge, seed=seed, penalty=penalty, restarts=restarts)
+    return search_orders(
+        statistics, knowledge=knowledge, seed=seed, penalty=penalty, restarts=restarts
+    )
 
 
 def search_orders(
@@ -132,7 +136,9 @@ def search_orders(
     )  # fmt: skip
     parents, score = _search(problem, np.random.default_rng(seed), restarts)
     blocks = [slice(a, b) for a, b in itertools.pairwise(first) if b > a + 1]
-    alone = sum(n * np.linalg.slogdet(correlation[block, block])[1] for block in blocks)  # ln 1 = 0 for the others
+    alone = sum(
+        n * np.linalg.slogdet(correlation[block, block])[1] for block in blocks
+    )  # ln 1 = 0 for the others
     dag = CausalGraph.from_adjacency(parents.T, names).subgraph(statistics.names)
     return CausalGraph(dag.names, dag.cpdag(knowledge).marks, {"score": float(score - alone)})
 
@@ -147,7 +153,9 @@ def _before(knowledge, names):
         before |= before[:, through, None] & before[through]
     around = [name for name, itself in zip(names, before.diagonal(), strict=True) if itself]
     if around:
-        raise ValueError(f"knowledge: required edges and tiers contradict each other around {', '.join(around)}")
+        raise ValueError(
+            f"knowledge: required edges and tiers contradict each other around {', '.join(around)}"
+        )
     return before
 
 
@@ -171,7 +179,9 @@ def _walk(p, s, v, step, stop, give_up):
         delta += exchange(p, s, u, v) if step > 0 else exchange(p, s, v, u)
         i = j
         places += 1
-        if delta <= best + p.tolerance:  # the farthest of equal places: a walk on a plateau may lead to its edge
+        if (
+            delta <= best + p.tolerance
+        ):  # the farthest of equal places: a walk on a plateau may lead to its edge
             best, where = min(best, delta), places
         if delta > give_up:
             break
@@ -271,7 +281,9 @@ def _polish(p, s):
         for j in range(D):
             S[i, j] = p.S[column[i], column[j]]
         S[i, i] += TINY
-    W = np.linalg.inv(np.linalg.cholesky(S))  # row i: the regression of column i on those before, by its residual's sd
+    W = np.linalg.inv(
+        np.linalg.cholesky(S)
+    )  # row i: the regression of column i on those before, by its residual's sd
     inverse = np.zeros(D)  # diagonal of the inverse of the predecessors' correlations
     strong, limit = np.zeros(d, np.bool_), p.price / p.n
     changed, at = False, 0
@@ -383,7 +395,9 @@ def _search(p, rng, restarts):
                 s.v[POSITION, order[i]] = i
             s.v[SLOT] = s.v[BEST]
             s.v[DIRTY] = 0
-            pairs = (1 + attempt % 3) * max(1, int(np.rint(np.log(d))))  # one distance alone gets stuck more often
+            pairs = (1 + attempt % 3) * max(
+                1, int(np.rint(np.log(d)))
+            )  # one distance alone gets stuck more often
             _perturb(p, s, pairs, rng)
         goal = best + 2 * p.price
         score = _descend(p, s, patience, goal)

@@ -14,7 +14,9 @@ import numpy as np
 from causal_lib.discovery.compiled import njit
 
 TINY = 1e-9  # a column with less of its variance left, given the parents, is their function: never a parent
-MORE = 1 + 1e-9  # an improvement is more than rounding, so that adding and removing never alternate for ever
+MORE = (
+    1 + 1e-9
+)  # an improvement is more than rounding, so that adding and removing never alternate for ever
 
 
 class Problem(NamedTuple):
@@ -61,7 +63,11 @@ PARENTS, ROWS = range(2)
 def new_state(p):
     """Memory for the state of all variables, not yet filled (`clear`)."""
     d, width = len(p.first) - 1, 2 + 2 * p.max_rows
-    s = State(np.zeros((7, d), np.int64), np.zeros((3 * d, width), np.int64), np.empty((3 * d, p.score + 1)))
+    s = State(
+        np.zeros((7, d), np.int64),
+        np.zeros((3 * d, width), np.int64),
+        np.empty((3 * d, p.score + 1)),
+    )
     s.v[SLOT] = s.v[BEST] = 3 * np.arange(d)
     s.v[DIRTY] = 1
     return s
@@ -260,7 +266,14 @@ def _remove(p, s, z, r):
                 for j in range(i, k):
                     f[p.start_R + i * m + j] = f[p.start_R + (i + 1) * m + j]
             s.w[t, ROWS] = k
-            _shift(p, f, f[p.start_G + k * D : p.start_G + (k + 1) * D], p.first[z], p.first[z + 1], 1.0)
+            _shift(
+                p,
+                f,
+                f[p.start_G + k * D : p.start_G + (k + 1) * D],
+                p.first[z],
+                p.first[z + 1],
+                1.0,
+            )
         row -= 1
 
 
@@ -328,7 +341,9 @@ def shrink(p, s, z):
     while True:
         which, k = -1, s.w[t, ROWS]
         if len(s.v[0]) == D:
-            best = (1.0 / p.keep[1] - 1.0) * f[jz] / MORE  # what var(z | P) grows by may be beta² / size
+            best = (
+                (1.0 / p.keep[1] - 1.0) * f[jz] / MORE
+            )  # what var(z | P) grows by may be beta² / size
             for i in range(k):
                 beta, size = 0.0, 0.0
                 for j in range(i, k):
@@ -341,10 +356,14 @@ def shrink(p, s, z):
             best, row = 1.0 / MORE, 0
             for i in range(s.w[t, PARENTS]):
                 r, width = s.w[t, 2 + i], 0
-                while row + width < k and p.first[r] <= s.w[t, 2 + m + row + width] < p.first[r + 1]:
+                while (
+                    row + width < k and p.first[r] <= s.w[t, 2 + m + row + width] < p.first[r + 1]
+                ):
                     width += 1
                 if not p.may[REQUIRED, z, r]:
-                    ratio = _ratio_removed(p, s, z, row, width) * p.keep[qz * width] if width else 0.0
+                    ratio = (
+                        _ratio_removed(p, s, z, row, width) * p.keep[qz * width] if width else 0.0
+                    )
                     if ratio < best:
                         best, which = ratio, r
                 row += width

@@ -192,7 +192,9 @@ def mixed(*, d: int = 30, n: int = 2000, graphs: int = 10, bins: Sequence[int] =
 
 @benchmark("discovery.stability", peer="an absolute limit")
 def stability(*, d: int = 50, n: int = 100_000, draws: int = 100, cores: int = 2) -> dict:
-    """Order search on 100 bootstrap draws of 100,000 rows of 50 variables, 2 processes, wall time."""
+    """Order search on 100 bootstrap draws of 100,000 rows of 50 variables, 2 processes, wall
+    time.
+    """
     rows = Comparison()
     setting = f"ER2, d={d}, {n:,} rows, {draws} draws, {cores} processes"
 

@@ -23,7 +23,10 @@ def canonical(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray
         column, kind, missing = frame[name], 0, frame[name].isna().to_numpy()
         if not pd.api.types.is_numeric_dtype(column.dtype):
             category = column.astype("category").cat.remove_unused_categories()
-            kind, values = (2 if category.cat.ordered else 3), category.cat.codes.to_numpy(dtype=float)
+            kind, values = (
+                (2 if category.cat.ordered else 3),
+                category.cat.codes.to_numpy(dtype=float),
+            )
         else:
             values = column.to_numpy(dtype=float, na_value=np.nan)
         values = values[~missing]
@@ -37,16 +40,23 @@ def canonical(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray
             values = rank[codes]
         values = np.round((values - values.mean()) / values.std(), 6)
         skew = (values**3).mean()
-        if kind != 3 and (skew < -1e-6 or (abs(skew) <= 1e-6 and values[np.argmax(np.abs(values) > 1e-6)] < 0)):
+        if kind != 3 and (
+            skew < -1e-6 or (abs(skew) <= 1e-6 and values[np.argmax(np.abs(values) > 1e-6)] < 0)
+        ):
             values = -values
         columns.append(np.full(len(column), np.nan))
         columns[-1][~missing] = values + 0.0  # no negative zero
         kinds.append(kind)
-    order = np.array(sorted(range(len(columns)), key=lambda k: (kinds[k], columns[k].tobytes())), dtype=int)
+    order = np.array(
+        sorted(range(len(columns)), key=lambda k: (kinds[k], columns[k].tobytes())), dtype=int
+    )
     values, kinds = np.column_stack([columns[k] for k in order]), np.array(kinds)[order]
     missing = np.isnan(values).mean(axis=0)
     values = _hot_deck(values, kinds) if missing.any() else values
-    made = {f"c{k}": pd.Series(v).astype("category") if kinds[k] == 3 else v for k, v in enumerate(values.T)}
+    made = {
+        f"c{k}": pd.Series(v).astype("category") if kinds[k] == 3 else v
+        for k, v in enumerate(values.T)
+    }
     return pd.DataFrame(made), order, kinds, missing
 
 
@@ -54,7 +64,11 @@ def _hot_deck(values, kinds):
     """``values`` with each missing one as in the nearest of at most `DONORS` rows, distances over what both rows have."""
     parts = []
     for k, column in enumerate(values.T):
-        hot = column[:, None] == np.unique(column[~np.isnan(column)]) if kinds[k] == 3 else column[:, None]
+        hot = (
+            column[:, None] == np.unique(column[~np.isnan(column)])
+            if kinds[k] == 3
+            else column[:, None]
+        )
         parts.append(np.where(np.isnan(column)[:, None], np.nan, hot))
     some = np.unique(np.linspace(0, len(values) - 1, DONORS).astype(int))
     wide = np.hstack(parts)
@@ -67,7 +81,9 @@ def _hot_deck(values, kinds):
             part = np.unique(values[~np.isnan(values[:, k]), k])[part.argmax(axis=1)]
         else:
             part = (part[:, 0] - part.mean()) / part.std()
-        values[:, k] = np.where(np.isnan(values[:, k]), part, values[:, k]) if kinds[k] == 3 else part
+        values[:, k] = (
+            np.where(np.isnan(values[:, k]), part, values[:, k]) if kinds[k] == 3 else part
+        )
     return values
 
 
@@ -86,8 +102,12 @@ class Known:
 
     def __init__(self, names, knowledge):
         self.names, self.knowledge, self.d = names, knowledge, len(names)
-        self.tier = np.array([-1 if knowledge is None or (t := knowledge.tier(k)) is None else t for k in names])
-        self.allowed = ~np.eye(self.d, dtype=bool) if knowledge is None else knowledge.allowed(names)
+        self.tier = np.array(
+            [-1 if knowledge is None or (t := knowledge.tier(k)) is None else t for k in names]
+        )
+        self.allowed = (
+            ~np.eye(self.d, dtype=bool) if knowledge is None else knowledge.allowed(names)
+        )
         self.required = np.zeros((self.d, self.d), dtype=bool)
         for cause, effect in knowledge.required if knowledge else ():
             self.required[names.index(cause), names.index(effect)] = True
@@ -108,4 +128,9 @@ class Known:
     def features(self):
         """Name -> (d, d) bool."""
         same = (self.tier[:, None] == self.tier) & (self.tier >= 0)
-        return {"allowed": self.allowed, "required": self.required, "before": self.before, "same tier": same}
+        return {
+            "allowed": self.allowed,
+            "required": self.required,
+            "before": self.before,
+            "same tier": same,
+        }

@@ -60,21 +60,35 @@ class EdgeProbabilities:
         table = pd.DataFrame(columns | {"P(none)": self.none[i, j]})
         return table.sort_values("P(none)", kind="stable", ignore_index=True)
 
-    def graph(self, threshold: float = THRESHOLD, required: np.ndarray | None = None) -> CausalGraph:
+    def graph(
+        self, threshold: float = THRESHOLD, required: np.ndarray | None = None
+    ) -> CausalGraph:
         """The DAG of the edges of at least ``threshold``, the likelier first, without one that would close a circle."""
         none = np.zeros(self.directed.shape, dtype=bool) if required is None else required
         adjacency = keep_acyclic(self.directed, threshold, none)
-        edges = {f"{self.names[i]} -> {self.names[j]}": float(self.directed[i, j]) for i, j in np.argwhere(adjacency)}
-        return CausalGraph.from_adjacency(adjacency, self.names, edge_probabilities=edges, **self.info)
+        edges = {
+            f"{self.names[i]} -> {self.names[j]}": float(self.directed[i, j])
+            for i, j in np.argwhere(adjacency)
+        }
+        return CausalGraph.from_adjacency(
+            adjacency, self.names, edge_probabilities=edges, **self.info
+        )
 
     def __repr__(self):
         likely = int((self.none[np.triu_indices(len(self.names), 1)] < 0.5).sum())
-        known = "" if self.info.get("familiar", True) else "; the table is unlike those of the training"
+        known = (
+            "" if self.info.get("familiar", True) else "; the table is unlike those of the training"
+        )
         return f"EdgeProbabilities of {len(self.names)} variables, {likely} pairs more likely adjacent than not{known}"
 
 
 def search(
-    frame: pd.DataFrame, knowledge: Knowledge | None, seed: int, *, threshold: float, unfamiliar: str
+    frame: pd.DataFrame,
+    knowledge: Knowledge | None,
+    seed: int,
+    *,
+    threshold: float,
+    unfamiliar: str,
 ) -> CausalGraph:
     """The graph of `edge_probabilities`; of a table that is not familiar, with ``unfamiliar='order'``, the order search's.
 
@@ -86,11 +100,16 @@ def search(
         for cause, effect in knowledge.required if knowledge else ():
             required[found.names.index(cause), found.names.index(effect)] = True
         return found.graph(threshold, required)
-    statistics = Statistics.from_frame(frame, missing="em", n_boot=FALLBACK_DRAWS, seed=seed).shrunk(SHRINK)
+    statistics = Statistics.from_frame(
+        frame, missing="em", n_boot=FALLBACK_DRAWS, seed=seed
+    ).shrunk(SHRINK)
     audit(statistics, knowledge=knowledge).raise_errors()
     again = partial(_order_search, knowledge=knowledge, seed=seed)
     graph = frequencies(statistics, statistics.names, FALLBACK_DRAWS, again, progress=False).graph()
-    told = {"edge_probabilities": graph.info["edge_probabilities"], "fallback": "order search with stability"}
+    told = {
+        "edge_probabilities": graph.info["edge_probabilities"],
+        "fallback": "order search with stability",
+    }
     return CausalGraph(graph.names, graph.marks, {**found.info, **told})
 
 
@@ -100,7 +119,11 @@ def _order_search(draw, *, knowledge, seed):
 
 
 def edge_probabilities(
-    frame: pd.DataFrame, *, knowledge: Knowledge | None = None, seed: int = 0, weights: Weights | None = None
+    frame: pd.DataFrame,
+    *,
+    knowledge: Knowledge | None = None,
+    seed: int = 0,
+    weights: Weights | None = None,
 ) -> EdgeProbabilities:
     """Probabilities of the edges among the columns of ``frame`` given ``knowledge``, by the mean of all networks.
 
@@ -127,7 +150,9 @@ def edge_probabilities(
         )
     directed = np.zeros((len(names), len(names)))
     if not features.index.size:  # many variables, and no solver joins any
-        return EdgeProbabilities(names, directed, {"familiar": True, "distance": 0.0, "disagreement": 0.0})
+        return EdgeProbabilities(
+            names, directed, {"familiar": True, "distance": 0.0, "disagreement": 0.0}
+        )
     logs = log_odds(weights, features)
     info = doubt.judge(weights, features, logs)
     i, j = features.order[features.index]
@@ -135,14 +160,22 @@ def edge_probabilities(
     forth = torch.from_numpy(logs)
     told = torch.from_numpy(features.allowed), torch.from_numpy(features.required)
     forth = torch.where(told[1], _SURE, torch.where(told[0] & ~told[1][back], forth, -torch.inf))
-    directed[i, j] = torch.stack([log_probabilities(one, back)[:, 1].exp() for one in forth]).mean(0).numpy()
+    directed[i, j] = (
+        torch.stack([log_probabilities(one, back)[:, 1].exp() for one in forth]).mean(0).numpy()
+    )
     return EdgeProbabilities(names, directed, info)
 
 
 def log_odds(weights: Weights, features: Features) -> np.ndarray:
     """(networks, pairs) log-odds of i → j against no edge, divided by the temperature."""
     index = torch.from_numpy(features.index)
-    batch = torch.from_numpy(features.nodes), torch.from_numpy(features.pairs), index, reverse(index), triangles(index)
+    batch = (
+        torch.from_numpy(features.nodes),
+        torch.from_numpy(features.pairs),
+        index,
+        reverse(index),
+        triangles(index),
+    )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so that sums are taken in the same order everywhere
     try:

@@ -15,7 +15,9 @@ DIRECTIONS = 30
 def summary(nodes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """(m,) means and deviations of the features over variables and pairs."""
     parts = [part.astype(np.float64) for part in (nodes, pairs, np.abs(pairs))]
-    return np.concatenate([value for part in parts for value in (part.mean(axis=0), part.std(axis=0))])
+    return np.concatenate(
+        [value for part in parts for value in (part.mean(axis=0), part.std(axis=0))]
+    )
 
 
 def fit(summaries: np.ndarray, variables: np.ndarray, kept: int = 1500) -> dict[str, np.ndarray]:
@@ -25,7 +27,9 @@ def fit(summaries: np.ndarray, variables: np.ndarray, kept: int = 1500) -> dict[
     mean, scale = summaries.mean(axis=0), np.maximum(summaries.std(axis=0), 1e-6)
     standard = np.clip((summaries - mean) / scale, -10, 10)
     _, sizes, directions = np.linalg.svd(standard[:4000], full_matrices=False)
-    basis = directions[:DIRECTIONS].T / np.maximum(sizes[:DIRECTIONS] / np.sqrt(min(4000, len(standard))), 1e-6)
+    basis = directions[:DIRECTIONS].T / np.maximum(
+        sizes[:DIRECTIONS] / np.sqrt(min(4000, len(standard))), 1e-6
+    )
     reference = {
         "mean": mean,
         "scale": scale,
@@ -38,12 +42,18 @@ def fit(summaries: np.ndarray, variables: np.ndarray, kept: int = 1500) -> dict[
 
 
 def distance(
-    reference: dict[str, np.ndarray], summaries: np.ndarray, variables: np.ndarray, leave_out: bool = False
+    reference: dict[str, np.ndarray],
+    summaries: np.ndarray,
+    variables: np.ndarray,
+    leave_out: bool = False,
 ) -> np.ndarray:
     """(k,) distance of (k, m) ``summaries`` from their nearest training tables, beside what is usual of so many variables."""
-    standard = np.clip((summaries - reference["mean"]) / reference["scale"], -10, 10) @ reference["basis"]
+    standard = (
+        np.clip((summaries - reference["mean"]) / reference["scale"], -10, 10) @ reference["basis"]
+    )
     near = [
-        np.sort(np.square(one - reference["points"]).mean(axis=1))[int(leave_out) :][:NEIGHBOURS] for one in standard
+        np.sort(np.square(one - reference["points"]).mean(axis=1))[int(leave_out) :][:NEIGHBOURS]
+        for one in standard
     ]
     return np.sqrt(near).mean(axis=1) / np.exp(np.polyval(reference["usual"], np.log(variables)))
 
@@ -53,7 +63,9 @@ def disagreement(logs: np.ndarray) -> float:
     if len(logs) < 2:
         return 0.0
     shares = expit(logs)
-    return float((shares.max(axis=0) - shares.min(axis=0)).sum() / max(shares.max(axis=0).sum(), 1e-6))
+    return float(
+        (shares.max(axis=0) - shares.min(axis=0)).sum() / max(shares.max(axis=0).sum(), 1e-6)
+    )
 
 
 def judge(weights, features, logs: np.ndarray) -> dict[str, object]:

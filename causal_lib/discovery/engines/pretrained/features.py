@@ -61,11 +61,18 @@ def describe(frame: pd.DataFrame, knowledge: Knowledge | None = None, seed: int 
     known = Known([names[k] for k in order], knowledge)
     nodes, out = of_canonical(table, kinds, known, seed)
     nodes = np.column_stack([nodes, missing.astype(np.float32)])
-    told, odd = (known.allowed[out.i, out.j], known.required[out.i, out.j]), np.array(out.parity, dtype=bool).T
-    return Features(order, nodes, out.matrix(), np.stack([out.i, out.j]), *told, tuple(out.names), odd)
+    told, odd = (
+        (known.allowed[out.i, out.j], known.required[out.i, out.j]),
+        np.array(out.parity, dtype=bool).T,
+    )
+    return Features(
+        order, nodes, out.matrix(), np.stack([out.i, out.j]), *told, tuple(out.names), odd
+    )
 
 
-def of_canonical(table: pd.DataFrame, kinds: np.ndarray, known: Known, seed: int) -> tuple[np.ndarray, PairFeatures]:
+def of_canonical(
+    table: pd.DataFrame, kinds: np.ndarray, known: Known, seed: int
+) -> tuple[np.ndarray, PairFeatures]:
     """The features of the variables and of the pairs of a table in canonical form."""
     d, n, values = len(kinds), len(table), encode(table)[0]
     rng = np.random.default_rng(seed)
@@ -94,7 +101,9 @@ def of_canonical(table: pd.DataFrame, kinds: np.ndarray, known: Known, seed: int
         for adjacency, undirected in solved.values():
             near = near | (adjacency + adjacency.T + undirected > 0.3)
         moments.with_residuals(out, data, additive.residuals(data, functions, near), f"near {name}")
-        moments.with_residuals(out, data, additive.residuals(data, functions, parents), f"parents {name}")
+        moments.with_residuals(
+            out, data, additive.residuals(data, functions, parents), f"parents {name}"
+        )
     moments.lines(out, x)
     place = _lingam_order(x[:1000], known)
     moments.with_residuals(out, x, _on_predecessors(x, place), "lingam")
@@ -106,8 +115,7 @@ def of_canonical(table: pd.DataFrame, kinds: np.ndarray, known: Known, seed: int
 
 
 def _pairs(d, solved):
-    """(i, j) of all ordered pairs, or of those that a solver joins, where the variables are many.
-    """
+    """(i, j) of all ordered pairs, or of those that a solver joins, where the variables are many."""
     near = np.ones((d, d), dtype=bool)
     if d > _ALL_PAIRS:
         near = np.zeros((d, d), dtype=bool)
@@ -129,8 +137,13 @@ def _solve(table, values, scores, kinds, known, seed):
 
     def search(statistics, restarts):
         known = knowledge and knowledge.restrict(statistics.names)
-        found = search_orders(statistics.shrunk(SHRINK), knowledge=known, seed=seed, restarts=restarts)
-        at, answer = [names.index(name) for name in found.names], np.zeros((2, len(names), len(names)))
+        found = search_orders(
+            statistics.shrunk(SHRINK), knowledge=known, seed=seed, restarts=restarts
+        )
+        at, answer = (
+            [names.index(name) for name in found.names],
+            np.zeros((2, len(names), len(names))),
+        )
         answer[np.ix_([0, 1], at, at)] = found.adjacency, found.undirected
         return answer[0], answer[1]
 
@@ -138,9 +151,13 @@ def _solve(table, values, scores, kinds, known, seed):
     answers["blocks"] = search(statistics, 5)
     nominal = (kinds == 3).any()
     answers["values"] = (
-        search(Statistics.from_frame(pd.DataFrame(values, columns=names)), 5) if nominal else answers["blocks"]
+        search(Statistics.from_frame(pd.DataFrame(values, columns=names)), 5)
+        if nominal
+        else answers["blocks"]
     )
-    of_scores = Statistics.from_frame(pd.DataFrame(scores, columns=names), n_boot=DRAWS // 2, seed=seed)
+    of_scores = Statistics.from_frame(
+        pd.DataFrame(scores, columns=names), n_boot=DRAWS // 2, seed=seed
+    )
     answers["scores"] = search(of_scores, 5)
     for name, source, draws in (("blocks", statistics, DRAWS), ("scores", of_scores, DRAWS // 2)):
         found = [search(_varying(source.draw(b)), 1) for b in range(draws)]
@@ -168,7 +185,9 @@ def _linear(out, values, name):
     out.moment(f"partial {name}", partial, 1, 1)
     off = np.clip(correlation - np.diag(np.diagonal(correlation)), -0.9999, 0.9999)
     root = np.sqrt(1 - off**2)
-    first = (off[:, :, None] - off[:, None, :] * off[None, :, :]) / (root[:, None, :] * root[None, :, :])
+    first = (off[:, :, None] - off[:, None, :] * off[None, :, :]) / (
+        root[:, None, :] * root[None, :, :]
+    )
     size = np.abs(first)
     hidden = np.eye(d, dtype=bool)
     size = np.where(hidden[:, None, :] | hidden[None, :, :], np.nan, size)
@@ -236,8 +255,7 @@ def _on_predecessors(x, place):
 
 
 def _information(out, x):
-    """Mutual information of the variables cut into four bins, and how often one decides the other.
-    """
+    """Mutual information of the variables cut into four bins, and how often one decides the other."""
     n, d = x.shape
     codes = np.zeros((n, d), dtype=int)
     for k in range(d):
@@ -249,11 +267,15 @@ def _information(out, x):
             rank[np.argsort(-counts, kind="stable")] = np.arange(len(levels))
             codes[:, k] = np.minimum(rank[inverse], _BINS - 1)
         else:
-            codes[:, k] = np.searchsorted(np.quantile(x[:, k], (0.25, 0.5, 0.75)), x[:, k], side="right")
+            codes[:, k] = np.searchsorted(
+                np.quantile(x[:, k], (0.25, 0.5, 0.75)), x[:, k], side="right"
+            )
     hot = np.zeros((n, d * _BINS), dtype=np.float32)
     for b in range(_BINS):
         hot[:, b::_BINS] = codes == b
-    joint = (hot.T @ hot / n).reshape(d, _BINS, d, _BINS).transpose(0, 2, 1, 3)  # (d, d, bin of i, bin of j)
+    joint = (
+        (hot.T @ hot / n).reshape(d, _BINS, d, _BINS).transpose(0, 2, 1, 3)
+    )  # (d, d, bin of i, bin of j)
     margin = np.stack([(codes == b).mean(axis=0) for b in range(_BINS)], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = joint * np.log(joint / (margin[:, None, :, None] * margin[None, :, None, :]))

@@ -25,7 +25,12 @@ class PairFeatures:
     def moment(self, name, matrix, odd_i, odd_j):
         """A moment that is of order 1/√n where there is nothing, as it is and on a log scale of standard errors."""
         self.add(name, np.clip(matrix, -3, 3), odd_i, odd_j)
-        self.add(f"{name}, log", np.sign(matrix) * np.log1p(np.sqrt(self.n) * np.abs(matrix)), odd_i, odd_j)
+        self.add(
+            f"{name}, log",
+            np.sign(matrix) * np.log1p(np.sqrt(self.n) * np.abs(matrix)),
+            odd_i,
+            odd_j,
+        )
 
     def matrix(self):
         """(pairs, features), all finite."""
@@ -73,7 +78,9 @@ def cross(out, x):
     cubes = made["cube"][1].T @ x / len(x)
     out.moment("cube contrast", correlation * (cubes - cubes.T), 0, 0)
     squares, skew = made["square"][1].T @ x / len(x), np.tanh((made["square"][1] * x).mean(axis=0))
-    out.moment("skew contrast", correlation * (squares * skew[:, None] - squares.T * skew[None, :]), 0, 0)
+    out.moment(
+        "skew contrast", correlation * (squares * skew[:, None] - squares.T * skew[None, :]), 0, 0
+    )
 
 
 def with_residuals(out, x, residual, name):
@@ -136,7 +143,9 @@ def curves(out, x, functions, name):
     fitted = np.empty((n, len(out.i)), dtype=np.float32)
     for k in range(d):
         mine = np.flatnonzero(out.i == k)
-        fitted[:, mine] = functions.of(k) @ target[functions.starts[k] : functions.starts[k + 1], out.j[mine]]
+        fitted[:, mine] = (
+            functions.of(k) @ target[functions.starts[k] : functions.starts[k + 1], out.j[mine]]
+        )
     residual = x[:, out.j] - fitted
     share = 1 - residual.var(axis=0)
     correlation = (x.T @ x / n)[out.i, out.j]

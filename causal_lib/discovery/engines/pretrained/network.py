@@ -13,7 +13,9 @@ from torch_geometric.utils import scatter
 
 
 def _mlp(inside: int, hidden: int, outside: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inside, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, outside))
+    return nn.Sequential(
+        nn.Linear(inside, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, outside)
+    )
 
 
 class PairsToVariables(MessagePassing):
@@ -27,7 +29,9 @@ class PairsToVariables(MessagePassing):
 
     def forward(self, nodes: Tensor, pairs: Tensor, index: Tensor) -> Tensor:
         """(d, hidden) new states of the variables."""
-        first, second = self.say(torch.cat([pairs, nodes.index_select(0, index[0])], 1)).chunk(2, dim=1)
+        first, second = self.say(torch.cat([pairs, nodes.index_select(0, index[0])], 1)).chunk(
+            2, dim=1
+        )
         size = (len(nodes), len(nodes))
         into = self.propagate(index, pair=first, size=size)
         out = self.propagate(index.flip(0), pair=second, size=size)
@@ -106,17 +110,29 @@ class PairNetwork(nn.Module):
         triangles: bool = True,
     ):
         super().__init__()
-        self.register_buffer("node_scale", torch.stack([torch.zeros(node_features), torch.ones(node_features)]))
-        self.register_buffer("pair_scale", torch.stack([torch.zeros(pair_features), torch.ones(pair_features)]))
+        self.register_buffer(
+            "node_scale", torch.stack([torch.zeros(node_features), torch.ones(node_features)])
+        )
+        self.register_buffer(
+            "pair_scale", torch.stack([torch.zeros(pair_features), torch.ones(pair_features)])
+        )
         self.forget = forget
         self.read_nodes = nn.Linear(node_features, hidden)
         self.read_pairs = _mlp(pair_features + 2 * node_features, 2 * hidden, hidden, dropout)
-        self.layers = nn.ModuleList(Layer(hidden, width, dropout, messages, triangles) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            Layer(hidden, width, dropout, messages, triangles) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(hidden)
         self.answer = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.GELU(), nn.Linear(hidden, 1))
 
     def forward(
-        self, nodes: Tensor, pairs: Tensor, index: Tensor, back: Tensor, triangles: Tensor, keep: Tensor | None = None
+        self,
+        nodes: Tensor,
+        pairs: Tensor,
+        index: Tensor,
+        back: Tensor,
+        triangles: Tensor,
+        keep: Tensor | None = None,
     ) -> Tensor:
         """(pairs,) log-odds of i → j against no edge.
 
@@ -130,7 +146,9 @@ class PairNetwork(nn.Module):
         nodes = (nodes - self.node_scale[0]) / self.node_scale[1]
         pairs = (pairs - self.pair_scale[0]) / self.pair_scale[1]
         pairs = pairs if keep is None else pairs * keep
-        pairs = self.read_pairs(torch.cat([pairs, nodes.index_select(0, index[0]), nodes.index_select(0, index[1])], 1))
+        pairs = self.read_pairs(
+            torch.cat([pairs, nodes.index_select(0, index[0]), nodes.index_select(0, index[1])], 1)
+        )
         nodes = self.read_nodes(nodes)
         for layer in self.layers:
             nodes, pairs = layer(nodes, pairs, index, back, triangles)
@@ -139,8 +157,7 @@ class PairNetwork(nn.Module):
 
 
 def reverse(index: Tensor) -> Tensor:
-    """(pairs,) position of (j, i) for each pair (i, j) of ``index`` (2, pairs), which holds both.
-    """
+    """(pairs,) position of (j, i) for each pair (i, j) of ``index`` (2, pairs), which holds both."""
     size = int(index.max()) + 1
     forth, back = index[0] * size + index[1], index[1] * size + index[0]
     order = torch.argsort(forth)

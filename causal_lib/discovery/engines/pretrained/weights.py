@@ -68,17 +68,36 @@ def load(path: Path = PATH) -> Weights:
             about = json.loads((file.metadata() or {})["about"])
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         if about["format"] != FORMAT:
-            raise ValueError(f"format {about['format']}, this version of the package reads {FORMAT}")
+            raise ValueError(
+                f"format {about['format']}, this version of the package reads {FORMAT}"
+            )
         networks = []
         for number in range(about["networks"]):
-            network = PairNetwork(about["node_features"], about["pair_features"], **about["options"])
-            state = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{number}.")}
+            network = PairNetwork(
+                about["node_features"], about["pair_features"], **about["options"]
+            )
+            state = {
+                k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{number}.")
+            }
             network.load_state_dict(state, strict=True)
             networks.append(network.eval())
-        reference = {k.split(".", 1)[1]: v.numpy() for k, v in tensors.items() if k.startswith("reference.")}
-    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"weights of the pretrained discoverer: {path} cannot be used ({error}); {remedy}") from error
+        reference = {
+            k.split(".", 1)[1]: v.numpy() for k, v in tensors.items() if k.startswith("reference.")
+        }
+    except (
+        SafetensorError,
+        KeyError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise ValueError(
+            f"weights of the pretrained discoverer: {path} cannot be used ({error}); {remedy}"
+        ) from error
     bad = sorted(name for name, value in tensors.items() if not torch.isfinite(value).all())
     if bad:
-        raise ValueError(f"weights of the pretrained discoverer: {path}: {len(bad)} tensors are not finite; {remedy}")
+        raise ValueError(
+            f"weights of the pretrained discoverer: {path}: {len(bad)} tensors are not finite; {remedy}"
+        )
     return Weights(tuple(networks), reference, about)

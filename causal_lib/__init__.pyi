@@ -21,8 +21,8 @@ from .explanation import explain
 from .features import select_features
 from .graph import CausalGraph
 from .inference.effects import Effect, effect
-from .inference.estimators import NoOverlapError
 from .inference.identification import Estimand, NotIdentifiableError, identify
+from .inference.nuisances import NoOverlapError
 from .inference.uplift import UpliftModel
 from .knowledge import Knowledge
 from .metric import Metric

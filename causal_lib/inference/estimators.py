@@ -38,7 +38,6 @@ from causal_lib.inference.nuisances import (
 )
 
 # experiments still import it from here
-from causal_lib.inference.nuisances import design as design
 
 _WEAK = 10  # F of the first stage below which an instrument is refused
 _FOREST_TREES = 100

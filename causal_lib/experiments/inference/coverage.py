@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, report
 from causal_lib.inference.effects import effect
-from causal_lib.inference.estimators import dr_scores
+from causal_lib.inference.nuisances import dr_scores
 from causal_lib.policy.value import policy_values
 
 EFFECTS = ("aipw", "linear_dml", "dr_learner", "regression", "matching", "ipw")

@@ -12,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from causal_lib.data.sources import load
 from causal_lib.experiments.reproductions.ledger import Entry
 from causal_lib.inference.effects import effect
-from causal_lib.inference.estimators import NoOverlapError
 from causal_lib.inference.learners import causalml_part
+from causal_lib.inference.nuisances import NoOverlapError
 
 _LEARNERS = ("S", "T", "X", "R")
 _MEDIANS = {  # learner -> median error in each setup

@@ -33,7 +33,9 @@ def test_functions_are_orthonormal_and_span_the_variable(curved):
     for k in range(3):
         own = functions.of(k).astype(float)
         assert np.allclose(own.T @ own / len(own), np.eye(own.shape[1]), atol=1e-5)
-        assert LinearRegression().fit(own, curved[:, k]).score(own, curved[:, k]) == pytest.approx(1, abs=1e-6)
+        assert LinearRegression().fit(own, curved[:, k]).score(own, curved[:, k]) == pytest.approx(
+            1, abs=1e-6
+        )
 
 
 def test_levels_get_a_mean_each():
@@ -83,7 +85,9 @@ def test_a_part_stands_for_all_rows(curved):
     """A table that holds each row twice has the moments of its half, so the half with ``rows`` of the whole gives the same."""
     twice = np.tile(curved, (2, 1))
     whole = search(twice, bases(twice, np.zeros(3, dtype=bool)), EVERYWHERE, NOWHERE)
-    part = search(curved, bases(curved, np.zeros(3, dtype=bool)), EVERYWHERE, NOWHERE, rows=len(twice))
+    part = search(
+        curved, bases(curved, np.zeros(3, dtype=bool)), EVERYWHERE, NOWHERE, rows=len(twice)
+    )
     assert (part[0] == whole[0]).all()
     assert part[1][EVERYWHERE] == pytest.approx(whole[1][EVERYWHERE], abs=1e-4)
     assert part[2] == pytest.approx(whole[2], rel=1e-4)
@@ -129,7 +133,9 @@ def test_the_gain_of_an_edge_by_hand(curved):
     for i, j in np.argwhere(EVERYWHERE):
         own = functions.of(i).astype(float)
         covariance = own.T @ curved[:, j] / 1500
-        explained = covariance @ np.linalg.solve(own.T @ own / 1500 + 0.003 * np.eye(own.shape[1]), covariance)
+        explained = covariance @ np.linalg.solve(
+            own.T @ own / 1500 + 0.003 * np.eye(own.shape[1]), covariance
+        )
         price = 1.5 * np.log(3000) / 3000 * own.shape[1]
         assert gain[i, j] == pytest.approx(-np.log(1 - explained) - price, abs=1e-4)
 
@@ -154,20 +160,31 @@ def test_the_score_is_that_of_the_parents_found(curved):
 def test_functions_of_numbers_of_levels_and_of_few_values():
     """A line and five knots; levels but the first and last beside the line; at most twelve levels; two values are a line."""
     rng = np.random.default_rng(2)
-    number, six, seven, many = rng.normal(size=600), *(rng.permutation(np.arange(600) % k) for k in (6, 7, 20))
+    number, six, seven, many = (
+        rng.normal(size=600),
+        *(rng.permutation(np.arange(600) % k) for k in (6, 7, 20)),
+    )
     two = (np.arange(600) % 2).astype(float)
     x = np.column_stack([number, six, seven, many, two]).astype(float)
     widths = np.diff(bases(x, np.zeros(5, dtype=bool)).starts)
     assert widths.tolist() == [6, 5, 4, 6, 1]  # between the knots of seven values lie four
     by_levels = np.diff(bases(x, np.ones(5, dtype=bool)).starts)
     assert by_levels.tolist() == [11, 5, 6, 11, 1]
-    assert np.diff(bases(x, np.array([False, False, True, True, False])).starts).tolist() == [6, 5, 6, 11, 1]
+    assert np.diff(bases(x, np.array([False, False, True, True, False])).starts).tolist() == [
+        6,
+        5,
+        6,
+        11,
+        1,
+    ]
     bent = np.maximum(number - np.quantile(number, 0.3), 0)
     own = bases(x[:, :1], np.array([False])).of(0).astype(float)
     assert LinearRegression().fit(own, bent).score(own, bent) == pytest.approx(1, abs=1e-6)
     of_seven = bases(x[:, 2:3], np.array([True])).of(0).astype(float)
     level = (seven == 3).astype(float)
-    assert LinearRegression().fit(of_seven, level).score(of_seven, level) == pytest.approx(1, abs=1e-6)
+    assert LinearRegression().fit(of_seven, level).score(of_seven, level) == pytest.approx(
+        1, abs=1e-6
+    )
 
 
 def test_residuals_of_many_parents_are_those_of_the_twelve_strongest():
@@ -179,7 +196,9 @@ def test_residuals_of_many_parents_are_those_of_the_twelve_strongest():
     functions = bases(x, np.zeros(15, dtype=bool))
     parents = np.zeros((15, 15), dtype=bool)
     parents[:14, 14] = True
-    strongest = np.array([np.square(functions.of(k).T @ x[:, 14]).sum() for k in range(14)]).argsort()[::-1][:12]
+    strongest = np.array(
+        [np.square(functions.of(k).T @ x[:, 14]).sum() for k in range(14)]
+    ).argsort()[::-1][:12]
     fewer = np.zeros((15, 15), dtype=bool)
     fewer[strongest, 14] = True
     assert fewer.sum() == 12
@@ -187,5 +206,9 @@ def test_residuals_of_many_parents_are_those_of_the_twelve_strongest():
     alone = np.zeros((15, 15), dtype=bool)
     alone[0, 14] = True
     own = functions.of(0).astype(float)
-    weights = np.linalg.solve(own.T @ own / 800 + 0.003 * np.eye(own.shape[1]), own.T @ x[:, 14] / 800)
-    np.testing.assert_allclose(residuals(x, functions, alone)[:, 14], x[:, 14] - own @ weights, atol=1e-4)
+    weights = np.linalg.solve(
+        own.T @ own / 800 + 0.003 * np.eye(own.shape[1]), own.T @ x[:, 14] / 800
+    )
+    np.testing.assert_allclose(
+        residuals(x, functions, alone)[:, 14], x[:, 14] - own @ weights, atol=1e-4
+    )

@@ -32,7 +32,10 @@ def linear(graph, n, seed):
 def _mixed(rng, n):
     """x and y depend on z alone: a category of 3 levels, a number, and a category of 4 levels that moves both."""
     z = rng.integers(4, size=n)
-    x = (rng.random(n)[:, None] > np.cumsum([[0.6, 0.3], [0.2, 0.3], [0.1, 0.1], [0.3, 0.4]], axis=1)[z]).sum(axis=1)
+    x = (
+        rng.random(n)[:, None]
+        > np.cumsum([[0.6, 0.3], [0.2, 0.3], [0.1, 0.1], [0.3, 0.4]], axis=1)[z]
+    ).sum(axis=1)
     y = np.array([0.0, 1.0, -1.0, 2.0])[z] + rng.normal(size=n)
     return pd.DataFrame({"x": x.astype(str), "y": y, "z": z.astype(str)})
 
@@ -42,7 +45,9 @@ def _p_value(frame, x, y, given=(), fisher=False):
 
     stats = Statistics.from_frame(frame)
     rows, name, how = covariance_test(stats.correlation, stats.widths, stats.count, fisher)
-    return CIT(rows, name, **how)(*(stats.names.index(v) for v in (x, y)), [stats.names.index(v) for v in given])
+    return CIT(rows, name, **how)(
+        *(stats.names.index(v) for v in (x, y)), [stats.names.index(v) for v in given]
+    )
 
 
 def _uniform_cases():
@@ -52,7 +57,9 @@ def _uniform_cases():
     def given_category(rng):
         return _mixed(rng, 200), ("z",)
 
-    def many_given(rng):  # small n against the columns: without Bartlett's factor the p-values crowd at 0
+    def many_given(
+        rng,
+    ):  # small n against the columns: without Bartlett's factor the p-values crowd at 0
         frame = pd.DataFrame(rng.normal(size=(40, 8)), columns=["y", *"abcdefg"])
         return frame.assign(x=rng.integers(4, size=40).astype(str)), tuple("abcdefg")
 
@@ -113,7 +120,10 @@ def test_fci_marks_a_hidden_common_cause_and_what_stays_open():
     data = linear(full, 5000, 0).drop(columns="h")
     found = discover(data, method="fci")
     assert found == CausalGraph.from_edges("abxy", ["a o-> x", "x <-> y", "b o-> y"])
-    assert "x -> y" in discover(data, method="pc").edges or "y -> x" in discover(data, method="pc").edges  # not so PC
+    assert (
+        "x -> y" in discover(data, method="pc").edges
+        or "y -> x" in discover(data, method="pc").edges
+    )  # not so PC
 
 
 def test_fci_takes_tiers_as_arrowheads_not_as_causes():
@@ -121,7 +131,9 @@ def test_fci_takes_tiers_as_arrowheads_not_as_causes():
     data = linear(full, 3000, 0).drop(columns="h")
     assert discover(data, method="fci").edges == ["x o-o y"]
     assert discover(data, method="fci", knowledge=Knowledge([["x"], ["y"]])).edges == ["x o-> y"]
-    assert discover(data, method="fci", knowledge=Knowledge([["x", "y"]], within_tiers=False)).edges == ["x <-> y"]
+    assert discover(
+        data, method="fci", knowledge=Knowledge([["x", "y"]], within_tiers=False)
+    ).edges == ["x <-> y"]
     forced = discover(data, method="fci", knowledge=Knowledge(required=[("y", "x")]))
     assert (forced.edges, forced.info["overruled"]) == (["y -> x"], [])
 
@@ -137,7 +149,11 @@ def _told_all(graph, names, knowledge=None):
     [
         # rule 4: the path d, a, b, c discriminates whether b is a collider
         ("abcd", ["d a", "h a", "h b", "a c", "b c"], ["d o-> a", "b o-> a", "a -> c", "b -> c"]),
-        ("abcd", ["d a", "h a", "h b", "a c", "g b", "g c"], ["d o-> a", "a <-> b", "b <-> c", "a -> c"]),
+        (
+            "abcd",
+            ["d a", "h a", "h b", "a c", "g b", "g c"],
+            ["d o-> a", "a <-> b", "b <-> c", "a -> c"],
+        ),
         # b and f are separated by {a, c, d}, which neither's neighbours contain: possible-d-sep
         (
             "abcdef",
@@ -163,7 +179,9 @@ def test_fci_knows_a_late_separation_from_both_ends(seed):
     order = rng.permutation(9)[:7]
     values = (rng.normal(size=(150, 9)) @ np.linalg.inv(np.eye(9) - weights))[:, order]
     data = pd.DataFrame(values, columns=[f"v{i}" for i in range(7)])
-    assert discover(data, method="fci", alpha=0.05) == discover(data.iloc[:, ::-1], method="fci", alpha=0.05)
+    assert discover(data, method="fci", alpha=0.05) == discover(
+        data.iloc[:, ::-1], method="fci", alpha=0.05
+    )
 
 
 @pytest.mark.parametrize("seed", [32, 77, 130])
@@ -193,7 +211,9 @@ def test_fci_claims_nothing_false_when_told_all_independences(seed, tiers):
     for i, j in itertools.permutations(seen, 2):
         others = [k for k in seen if k not in (i, j)]
         given_sets = itertools.chain(*(itertools.combinations(others, size) for size in range(4)))
-        assert found.skeleton[i, j] != any(nx.is_d_separator(graph, {i}, {j}, set(s)) for s in given_sets)
+        assert found.skeleton[i, j] != any(
+            nx.is_d_separator(graph, {i}, {j}, set(s)) for s in given_sets
+        )
         assert found.marks[j, i] != TAIL or nx.has_path(graph, i, j)
         assert found.marks[j, i] != ARROW or not nx.has_path(graph, i, j)
 
@@ -225,7 +245,11 @@ def test_cdnod_finds_whose_mechanism_changes_and_orients_by_it(bins):
 def test_cdnod_is_causal_learns(seed):
     from causallearn.search.ConstraintBased.CDNOD import cdnod
 
-    data = linear(CausalGraph.from_edges("cabde", ["c -> a", "a -> b", "d -> b", "b -> e", "c -> e"]), 1000, seed)
+    data = linear(
+        CausalGraph.from_edges("cabde", ["c -> a", "a -> b", "d -> b", "b -> e", "c -> e"]),
+        1000,
+        seed,
+    )
     values = data.to_numpy()
     with contextlib.redirect_stderr(io.StringIO()):
         theirs = cdnod(values[:, 1:], values[:, :1], 0.01, "fisherz")
@@ -242,10 +266,14 @@ def test_p_values_by_hand():
     partial = (r[0, 1] - r[0, 2] * r[1, 2]) / np.sqrt((1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2))
     z = np.arctanh(partial) * np.sqrt(60 - 1 - 3)
     assert _p_value(frame, "a", "b", ["c"], fisher=True) == pytest.approx(2 * norm.sf(abs(z)))
-    assert _p_value(frame, "a", "b", fisher=True) == pytest.approx(2 * norm.sf(abs(np.arctanh(r[0, 1])) * np.sqrt(57)))
+    assert _p_value(frame, "a", "b", fisher=True) == pytest.approx(
+        2 * norm.sf(abs(np.arctanh(r[0, 1])) * np.sqrt(57))
+    )
     ratio = -np.log(1 - partial**2)
     assert _p_value(frame, "a", "b", ["c"]) == pytest.approx(chi2.sf((60 - 1 - 5 / 2) * ratio, 1))
-    assert _p_value(frame, "a", "b") == pytest.approx(chi2.sf((60 - 5 / 2) * -np.log(1 - r[0, 1] ** 2), 1))
+    assert _p_value(frame, "a", "b") == pytest.approx(
+        chi2.sf((60 - 5 / 2) * -np.log(1 - r[0, 1] ** 2), 1)
+    )
     frame["level"] = np.array(list("pqr"))[np.arange(60) % 3]
     dummies = pd.get_dummies(frame["level"], drop_first=True, dtype=float).to_numpy()
     x = np.column_stack([np.ones(60), dummies])
@@ -255,7 +283,9 @@ def test_p_values_by_hand():
     x = np.column_stack([np.ones(60), dummies])
     a, b = (frame[k] - x @ np.linalg.lstsq(x, frame[k], rcond=None)[0] for k in "ab")
     given = (a @ b) ** 2 / ((a @ a) * (b @ b))
-    assert _p_value(frame, "a", "b", ["level"]) == pytest.approx(chi2.sf((60 - 2 - 5 / 2) * -np.log(1 - given), 1))
+    assert _p_value(frame, "a", "b", ["level"]) == pytest.approx(
+        chi2.sf((60 - 2 - 5 / 2) * -np.log(1 - given), 1)
+    )
 
 
 def test_tiers_forbid_causes_and_pairs_only_edges():

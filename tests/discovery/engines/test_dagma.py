@@ -41,7 +41,10 @@ def test_acyclicity_is_zero_on_dags_whatever_their_weights(seed, d, s):
         ([[0.0, 0.9, 0.0], [0.0, 0.0, -0.8], [0.7, 0.0, 0.0]], -np.log(1 - (0.9 * 0.8 * 0.7) ** 2)),
         ([[0.0, 1.0], [1.0, 0.0]], np.inf),
         ([[0.0, 2.0], [2.0, 0.0]], np.inf),  # its determinant is negative
-        (np.kron(np.eye(2), [[0.0, 2.0], [2.0, 0.0]]), np.inf),  # two such cycles: the determinant is positive again
+        (
+            np.kron(np.eye(2), [[0.0, 2.0], [2.0, 0.0]]),
+            np.inf,
+        ),  # two such cycles: the determinant is positive again
     ],
     ids=["two", "three", "on the edge", "outside", "outside twice"],
 )
@@ -76,7 +79,10 @@ def test_weights_under_a_fixed_order_are_least_squares():
 
 @pytest.mark.parametrize("required", [False, True])
 def test_the_l1_penalty_soft_thresholds_and_spares_required_edges(required):
-    covariance, allowed = np.array([[2.0, 0.6], [0.6, 1.0]]), np.array([[False, True], [False, False]])
+    covariance, allowed = (
+        np.array([[2.0, 0.6], [0.6, 1.0]]),
+        np.array([[False, True], [False, False]]),
+    )
     strength, _ = fit_linear(covariance, allowed, allowed & required, l1=0.1, steps=500)
     assert strength[0, 1] == pytest.approx(0.6 / 2 if required else (0.6 - 0.1) / 2, abs=1e-4)
 
@@ -91,7 +97,10 @@ def test_the_scale_decides_not_the_causes():
     # the same chain with its columns rescaled so that the variance falls along the edges: every direction turns round
     data = _chain(1000, seed=0)
     turned = data / data.std() * [0.3, 3.0, 1.0]
-    assert set(discover(turned, method="dagma", standardise=False, threshold=0.5).edges) == {"b -> a", "c -> b"}
+    assert set(discover(turned, method="dagma", standardise=False, threshold=0.5).edges) == {
+        "b -> a",
+        "c -> b",
+    }
     scaled, plain = discover(turned, method="dagma"), discover(data, method="dagma")
     assert scaled == plain  # standardised data know nothing of scales
 
@@ -102,13 +111,17 @@ def test_mlp_finds_a_collider_that_correlations_do_not_show():
     z = 2 * np.sin(1.5 * x) + y**2 + 0.3 * rng.normal(size=500)
     data = pd.DataFrame({"z": z - z.mean(), "x": x, "y": y})
     assert abs(data.corr().loc["y", "z"]) < 0.1
-    found = discover(data, method="dagma", model="mlp", standardise=False, threshold=0.5, hidden=8, steps=300)
+    found = discover(
+        data, method="dagma", model="mlp", standardise=False, threshold=0.5, hidden=8, steps=300
+    )
     assert set(found.edges) == {"x -> z", "y -> z"}
 
 
 def test_mlp_depends_on_its_seed_only():
     rows = _chain(200, seed=0).to_numpy()
-    first, second, other = (fit_mlp(rows, ANY, NO, l1=0.01, hidden=3, steps=20, seed=s)[0] for s in (0, 0, 1))
+    first, second, other = (
+        fit_mlp(rows, ANY, NO, l1=0.01, hidden=3, steps=20, seed=s)[0] for s in (0, 0, 1)
+    )
     assert (first == second).all()
     assert (first != other).any()
 
@@ -116,7 +129,9 @@ def test_mlp_depends_on_its_seed_only():
 @pytest.mark.parametrize("model", ["linear", "mlp"])
 def test_forbidden_edges_stay_away_and_required_ones_stay(model):
     knowledge = Knowledge(forbidden=[("a", "b"), ("b", "a")], required=[("c", "a")])
-    found = discover(_chain(300, seed=0), method="dagma", knowledge=knowledge, model=model, threshold=5, steps=50)
+    found = discover(
+        _chain(300, seed=0), method="dagma", knowledge=knowledge, model=model, threshold=5, steps=50
+    )
     assert found.edges == ["c -> a"]
 
 

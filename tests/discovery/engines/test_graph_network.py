@@ -61,7 +61,10 @@ def found():
 def test_messages_are_a_dense_sum_over_parents():
     rng = np.random.default_rng(0)
     adjacency = np.triu(rng.random((6, 6)) < 0.6, 1)
-    x, weight = rng.normal(size=(6, 7, 3)), rng.normal(size=(6, 6, 3, 4)) * adjacency[:, :, None, None]
+    x, weight = (
+        rng.normal(size=(6, 7, 3)),
+        rng.normal(size=(6, 6, 3, 4)) * adjacency[:, :, None, None],
+    )
     sources, targets = adjacency.nonzero()
     edge_index = torch.tensor(np.stack([sources, targets]))
     heard = Messages()(torch.tensor(x), edge_index, torch.tensor(weight[sources, targets]), 6)
@@ -74,10 +77,16 @@ def test_an_equation_by_hand():
     with torch.no_grad():
         model.weight.normal_(generator=torch.Generator().manual_seed(2))
         model.shift.fill_(0.5)
-    x, (w1, w2), outer = columns.x.numpy(), model.weight.detach().numpy(), model.outer.detach().numpy()[0]
+    x, (w1, w2), outer = (
+        columns.x.numpy(),
+        model.weight.detach().numpy(),
+        model.outer.detach().numpy()[0],
+    )
     heard = x[1] @ w1 + x[2] @ w2
     expected = heard[:, :2] + np.tanh(heard[:, 2:] + model.bias.detach().numpy()[0]) @ outer + 0.5
-    np.testing.assert_allclose(model(torch.arange(50)).detach().numpy()[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model(torch.arange(50)).detach().numpy()[0], expected, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_columns_are_standardised_and_levels_are_indicators():
@@ -96,7 +105,9 @@ def test_losses_by_kind_are_those_of_scipy_and_scikit_learn():
     model = Equations(columns, torch.arange(3), none, hidden=2, seed=0)
     with torch.no_grad():
         model.outer.zero_()
-        model.shift.copy_(torch.tensor([[[0.3, 9.0]], [[-0.8, 9.0]], [[0.5, -1.0]]]))  # the 9 must not be read
+        model.shift.copy_(
+            torch.tensor([[[0.3, 9.0]], [[-0.8, 9.0]], [[0.5, -1.0]]])
+        )  # the 9 must not be read
         model.log_sd.fill_(0.2)
         loss = model.loss(rows).numpy()
     number = (frame["number"] - frame["number"].mean()) / frame["number"].std(ddof=0)
@@ -104,7 +115,9 @@ def test_losses_by_kind_are_those_of_scipy_and_scikit_learn():
     chance = np.full(200, 1 / (1 + np.exp(0.8)))
     assert loss[1].mean() == pytest.approx(log_loss(frame["flag"], chance), rel=1e-5)
     shares = np.exp([0, 0.5, -1.0]) / np.exp([0, 0.5, -1.0]).sum()
-    assert loss[2].mean() == pytest.approx(log_loss(frame["level"], np.tile(shares, (200, 1))), rel=1e-5)
+    assert loss[2].mean() == pytest.approx(
+        log_loss(frame["level"], np.tile(shares, (200, 1))), rel=1e-5
+    )
 
 
 def test_a_refit_comes_near_the_true_held_out_loss_and_does_not_depend_on_its_company():
@@ -138,7 +151,9 @@ def test_held_out_rows_are_not_learnt_from():
 def test_bent_equations_show_every_direction(found):
     assert compare_graphs(found, TRUTH)["shd"] <= 1
     assert set(TRUTH.edges) <= set(found.edges)
-    blind = discover(bent(800, 0), method="order")  # sees correlations only, and |a| and a have none
+    blind = discover(
+        bent(800, 0), method="order"
+    )  # sees correlations only, and |a| and a have none
     assert "a -> d" not in blind.edges
     assert compare_graphs(blind, TRUTH)["shd"] >= 3
 
@@ -173,7 +188,9 @@ def test_strengths_stand_on_edges_alone():
 
 
 def test_knowledge_is_kept_during_the_search():
-    knowledge = Knowledge(tiers=[["e"], ["a", "b", "c"]], forbidden=[("a", "d")], required=[("b", "a"), ("e", "d")])
+    knowledge = Knowledge(
+        tiers=[["e"], ["a", "b", "c"]], forbidden=[("a", "d")], required=[("b", "a"), ("e", "d")]
+    )
     graph = discover(bent(300, 0), method="graph_network", knowledge=knowledge, **FAST)
     assert knowledge.violations(graph) == []
     assert graph.info["overruled"] == []
@@ -211,7 +228,10 @@ def test_too_few_rows():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"layers": 2}, "'graph_network' has no setting 'layers'; settings: l1, hidden, steps, gain"),
+        (
+            {"layers": 2},
+            "'graph_network' has no setting 'layers'; settings: l1, hidden, steps, gain",
+        ),
         ({"gain": -1}, "gain=-1 must be a number from 0.0"),
         ({"hidden": 0}, "hidden=0 must be a whole number from 1"),
         ({"l1": -0.1}, "l1=-0.1 must be a number from 0.0"),
@@ -269,7 +289,15 @@ def test_the_moves_from_a_graph_by_hand():
 
 def test_what_a_move_is_worth_by_hand():
     """Nats that the new families save, less 3 for each edge more; the best first."""
-    losses = {(0, ()): 10.0, (1, (0,)): 5.0, (1, ()): 9.5, (0, (1,)): 4.0, (2, ()): 7.0, (2, (0,)): 3.5, (2, (1,)): 6.0}
+    losses = {
+        (0, ()): 10.0,
+        (1, (0,)): 5.0,
+        (1, ()): 9.5,
+        (0, (1,)): 4.0,
+        (2, ()): 7.0,
+        (2, (0,)): 3.5,
+        (2, (1,)): 6.0,
+    }
     losses |= {(0, (2,)): 11.0, (1, (0, 2)): 1.0}
     families, adjacency = Told(losses), graph_of((0, 1))
     found = network._moves(adjacency, any_edge(3), no_edge(3), families, 3.0)
@@ -287,7 +315,9 @@ def test_moves_are_made_where_no_circle_closes_and_nothing_moved_before():
     adjacency = graph_of((0, 1), (1, 2))
     moves = [((0, (2,)),), ((1, ()),), ((1, (2,)),), ((2, (0, 1)),)]
     made = network._make(adjacency, moves, no_edge(3))
-    assert made.tolist() == graph_of((0, 2), (1, 2)).tolist()  # a circle; made; touched before; made
+    assert (
+        made.tolist() == graph_of((0, 2), (1, 2)).tolist()
+    )  # a circle; made; touched before; made
     assert network._make(adjacency, [], no_edge(3)).tolist() == adjacency.tolist()
 
 
@@ -295,9 +325,15 @@ def test_the_search_ends_where_no_move_gains():
     """Random losses of all families of three variables: of all 25 DAGs the answer is the best in most draws."""
     rng = np.random.default_rng(3)
     families = [
-        (j, p) for j in range(3) for k in range(3) for p in itertools.combinations([i for i in range(3) if i != j], k)
+        (j, p)
+        for j in range(3)
+        for k in range(3)
+        for p in itertools.combinations([i for i in range(3) if i != j], k)
     ]
-    every = [graph_of(*np.argwhere(any_edge(3))[np.array(bits)]) for bits in itertools.product([False, True], repeat=6)]
+    every = [
+        graph_of(*np.argwhere(any_edge(3))[np.array(bits)])
+        for bits in itertools.product([False, True], repeat=6)
+    ]
     dags = [dag for dag in every if keep_acyclic(dag, 0.5, no_edge(3)).sum() == dag.sum()]
     assert len(dags) == 25
     must, gaps = graph_of((2, 1)), []
@@ -312,7 +348,9 @@ def test_the_search_ends_where_no_move_gains():
             assert found[required].all()
             moves = network._moves(found, any_edge(3), required, told, 2.0)
             for after in [after for worth, after in moves if worth > 1e-6]:
-                assert (network._make(found, [after], required) == found).all()  # it would close a circle
+                assert (
+                    network._make(found, [after], required) == found
+                ).all()  # it would close a circle
             gaps.append(score(found) - min(score(dag) for dag in dags if dag[required].all()))
     assert min(gaps) > -1e-9
     assert np.mean(np.array(gaps) < 1e-9) > 0.7
@@ -331,7 +369,9 @@ def test_batches_go_through_all_rows_before_any_comes_again():
 
 def test_strengths_cycles_and_bounds_by_hand():
     columns = Columns(kinds(60, 0))
-    model = Equations(columns, torch.arange(3), torch.tensor([[1, 2, 0], [0, 1, 2]]), hidden=2, seed=1)
+    model = Equations(
+        columns, torch.arange(3), torch.tensor([[1, 2, 0], [0, 1, 2]]), hidden=2, seed=1
+    )
     with torch.no_grad():
         model.weight.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
     norms = model.weight.detach().square().sum((1, 2)).sqrt().numpy()
@@ -339,7 +379,9 @@ def test_strengths_cycles_and_bounds_by_hand():
     expected = norms / [1, noise, noise * np.sqrt(2)]
     np.testing.assert_allclose(model.strength().detach(), expected, rtol=1e-4)
     # 1 -> 0 -> 2 -> 1: the determinant of I - W∘W is 1 less the product of the squares
-    assert network._cycles(model, 3).item() == pytest.approx(-np.log(1 - np.prod(expected**2)), rel=1e-3, abs=1e-7)
+    assert network._cycles(model, 3).item() == pytest.approx(
+        -np.log(1 - np.prod(expected**2)), rel=1e-3, abs=1e-7
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=100.0)
     model.train_on(torch.arange(60), 0.0, optimizer)
     assert model.outer.abs().max() <= 1

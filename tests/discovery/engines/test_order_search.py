@@ -33,23 +33,34 @@ def best_by_brute_force(stats, penalty=2.0, knowledge=None):
     blocks = np.split(np.arange(len(stats.columns)), np.cumsum(stats.widths)[:-1])
 
     def log_det(variables):
-        columns = np.concatenate([blocks[v] for v in variables]) if variables else np.zeros(0, dtype=int)
+        columns = (
+            np.concatenate([blocks[v] for v in variables]) if variables else np.zeros(0, dtype=int)
+        )
         return np.linalg.slogdet(stats.correlation[np.ix_(columns, columns)])[1]
 
     local = {}
     for z, name in enumerate(names):
         must = {names.index(cause) for cause, effect in required if effect == name}
         for size in range(len(names)):
-            for chosen in itertools.combinations([v for v in range(len(names)) if allowed[v, z]], size):
+            for chosen in itertools.combinations(
+                [v for v in range(len(names)) if allowed[v, z]], size
+            ):
                 if must <= set(chosen):
                     fit = log_det([z, *chosen]) - log_det(list(chosen)) - log_det([z])
-                    price = penalty * np.log(stats.count) * stats.widths[z] * sum(stats.widths[v] for v in chosen)
+                    price = (
+                        penalty
+                        * np.log(stats.count)
+                        * stats.widths[z]
+                        * sum(stats.widths[v] for v in chosen)
+                    )
                     local[z, frozenset(chosen)] = stats.count * fit + price
     best = np.inf
     for order in itertools.permutations(range(len(names))):
         total = 0.0
         for i, z in enumerate(order):
-            total += min((s for (v, p), s in local.items() if v == z and p <= set(order[:i])), default=np.inf)
+            total += min(
+                (s for (v, p), s in local.items() if v == z and p <= set(order[:i])), default=np.inf
+            )
         best = min(best, total)
     return best
 
@@ -74,7 +85,9 @@ def knowledge_of_five(draw):
     pairs = [(a, b) for a, b in itertools.combinations(order, 2)]
     required = draw(st.lists(st.sampled_from(pairs), max_size=2, unique=True))
     against = [(b, a) for a, b in pairs]
-    forbidden = draw(st.lists(st.sampled_from([p for p in pairs + against if p not in required]), max_size=4))
+    forbidden = draw(
+        st.lists(st.sampled_from([p for p in pairs + against if p not in required]), max_size=4)
+    )
     return Knowledge(tiers, forbidden, required, within_tiers=draw(st.booleans()) or bool(required))
 
 
@@ -123,7 +136,9 @@ def test_scales_and_reference_levels_play_no_part():
         other[name] = -7 + 1000 * frame[name]
     for name in frame.select_dtypes("category"):
         levels = list(frame[name].cat.categories)
-        other[name] = frame[name].cat.rename_categories(dict(zip(levels, levels[::-1], strict=True)))
+        other[name] = frame[name].cat.rename_categories(
+            dict(zip(levels, levels[::-1], strict=True))
+        )
     assert order_search(Statistics.from_frame(other)) == order_search(Statistics.from_frame(frame))
 
 
@@ -148,15 +163,23 @@ def test_cancelling_parents_are_found():
     rng = np.random.default_rng(5)
     x = rng.normal(size=2000)
     y = x + rng.normal(size=2000)
-    frame = pd.DataFrame({"x": x, "y": y, "w": rng.normal(size=2000), "z": 2 * x - y + rng.normal(size=2000)})
-    frame["z"] += frame["x"] * (np.cov(frame["x"], frame["z"])[0, 1] / -frame["x"].var())  # corr(x, z) = 0 exactly
-    found = order_search(Statistics.from_frame(frame), knowledge=Knowledge(tiers=[["x"], ["y"], ["w"], ["z"]]))
+    frame = pd.DataFrame(
+        {"x": x, "y": y, "w": rng.normal(size=2000), "z": 2 * x - y + rng.normal(size=2000)}
+    )
+    frame["z"] += frame["x"] * (
+        np.cov(frame["x"], frame["z"])[0, 1] / -frame["x"].var()
+    )  # corr(x, z) = 0 exactly
+    found = order_search(
+        Statistics.from_frame(frame), knowledge=Knowledge(tiers=[["x"], ["y"], ["w"], ["z"]])
+    )
     assert found.edges == ["x -> y", "x -> z", "y -> z"]
 
 
 def test_tiers_leave_only_their_orders():
     simulation = data_of(12, 8, n=1000, degree=2.0)
-    knowledge = simulation.knowledge_of_tiers(12)  # a full order: nothing but the parents is left to find
+    knowledge = simulation.knowledge_of_tiers(
+        12
+    )  # a full order: nothing but the parents is left to find
     found = order_search(Statistics.from_frame(simulation.frame), knowledge=knowledge)
     assert found.kind == "DAG"
     assert knowledge.violations(found) == []
@@ -254,9 +277,13 @@ def test_coming_and_going_parents_leave_what_algebra_says(kinds, seed, moves):
     for i, r in enumerate(chosen):
         first = sum(len(blocks[v]) for v in chosen[:i])
         less = np.array([c for c in P if c not in blocks[r]], dtype=int)
-        before = S - S[:, less] @ np.linalg.solve(S[np.ix_(less, less)], S[less, :]) if len(less) else S
+        before = (
+            S - S[:, less] @ np.linalg.solve(S[np.ix_(less, less)], S[less, :]) if len(less) else S
+        )
         ratio = np.linalg.det(before[np.ix_(blocks[0], blocks[0])]) / det
-        assert kernel._ratio_removed(p, s, 0, first, len(blocks[r])) == pytest.approx(ratio, rel=1e-6)
+        assert kernel._ratio_removed(p, s, 0, first, len(blocks[r])) == pytest.approx(
+            ratio, rel=1e-6
+        )
 
 
 def test_what_must_precede_what_by_hand():

@@ -22,7 +22,11 @@ def trained(tmp_path_factory, kept):
     """The path of the weights of `TINY`."""
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     patch = pytest.MonkeyPatch()
-    patch.setattr(recipes, "make", lambda count, seed, **how: make(count, seed, folder=kept, n_jobs=1, progress=False))
+    patch.setattr(
+        recipes,
+        "make",
+        lambda count, seed, **how: make(count, seed, folder=kept, n_jobs=1, progress=False),
+    )
     recipes.pretrain(TINY, path, n_jobs=1, progress=False)
     patch.undo()
     return path

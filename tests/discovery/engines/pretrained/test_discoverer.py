@@ -53,13 +53,17 @@ def test_probabilities_add_up_whatever_the_weights(tiny, mixed):
 
 def test_same_seed_same_bytes_and_no_random_state_is_touched(trusting, mixed):
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    one, other = (discover(mixed.frame, method="pretrained", seed=3, threshold=0.3) for _ in range(2))
+    one, other = (
+        discover(mixed.frame, method="pretrained", seed=3, threshold=0.3) for _ in range(2)
+    )
     assert one.info["edge_probabilities"] == other.info["edge_probabilities"]
     assert one.marks.tobytes() == other.marks.tobytes()
     assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
 
-def test_permuted_flipped_rescaled_and_renamed_columns_give_the_same_graph_to_the_last_bit(tiny, mixed):
+def test_permuted_flipped_rescaled_and_renamed_columns_give_the_same_graph_to_the_last_bit(
+    tiny, mixed
+):
     found = edge_probabilities(mixed.frame, weights=tiny)
     turned = mixed.frame[list(mixed.frame.columns[::-1])].copy()
     for name, column in turned.items():
@@ -75,10 +79,15 @@ def test_knowledge_is_never_violated_and_the_graph_is_acyclic(trusting, seed):
     sample = draw("mixed", [12, seed], d=6, n=200)
     rng = np.random.default_rng(seed)
     true = some_knowledge(sample, rng)
-    false = Knowledge(tiers=[[name] for name in sample.order[::-1]], required=[(sample.order[-1], sample.order[0])])
+    false = Knowledge(
+        tiers=[[name] for name in sample.order[::-1]],
+        required=[(sample.order[-1], sample.order[0])],
+    )
     for knowledge in (None, true, false):
         for threshold in (0.05, 0.5):
-            found = discover(sample.frame, method="pretrained", knowledge=knowledge, threshold=threshold)
+            found = discover(
+                sample.frame, method="pretrained", knowledge=knowledge, threshold=threshold
+            )
             assert found.kind == "DAG"
             assert not (knowledge and knowledge.violations(found))
             assert not found.info["overruled"]
@@ -101,7 +110,9 @@ def test_an_unfamiliar_table_is_answered_by_the_order_search_and_says_so(doubtin
     assert not knowledge.violations(discover(mixed.frame, method="pretrained", knowledge=knowledge))
 
 
-def test_missing_values_are_filled_also_where_the_order_search_answers(trusting, mixed, monkeypatch):
+def test_missing_values_are_filled_also_where_the_order_search_answers(
+    trusting, mixed, monkeypatch
+):
     frame = mixed.frame.copy()
     for k, name in enumerate(frame):
         frame[name] = frame[name].mask(np.arange(300) % 6 == k)  # no row is complete
@@ -139,7 +150,8 @@ def test_settings_are_checked(trusting, mixed):
 def test_weights_of_other_features_are_refused(tiny, mixed):
     other = dataclasses.replace(tiny, about=tiny.about | {"features": "0" * 16})
     with pytest.raises(
-        ValueError, match="trained on other features than this version makes; run `causal-lib pretrain`"
+        ValueError,
+        match="trained on other features than this version makes; run `causal-lib pretrain`",
     ):
         edge_probabilities(mixed.frame, weights=other)
 
@@ -158,11 +170,15 @@ def test_distance_is_that_of_the_nearest_training_tables(rng):
     shuffled = rng.permutation(300)
     summaries, few = summaries[shuffled], few[shuffled]
     reference = doubt.fit(summaries, few, kept=200)
-    near, far = doubt.distance(reference, np.vstack([summaries[-1], summaries[-1] + 8]), few[[-1, -1]])
+    near, far = doubt.distance(
+        reference, np.vstack([summaries[-1], summaries[-1] + 8]), few[[-1, -1]]
+    )
     assert far > 3 * near
     own = doubt.distance(reference, summaries[-200:], few[-200:], leave_out=True)
     assert own[-1] > near  # a table is its own nearest neighbour
-    assert np.median(own[few[-200:] == 5]) == pytest.approx(np.median(own[few[-200:] == 20]), rel=0.1)
+    assert np.median(own[few[-200:] == 5]) == pytest.approx(
+        np.median(own[few[-200:] == 20]), rel=0.1
+    )
 
 
 def test_networks_that_say_the_same_do_not_disagree():
@@ -194,7 +210,9 @@ def test_they_are_small_and_made_by_the_recipe_they_tell_of():
     weights = load()
     assert PATH.stat().st_size < 5e6
     assert weights.about["recipe"]["examples"] == weights.about["examples"]["sets"]
-    assert weights.about["features"] == of_names(describe(draw("linear Gaussian", 0, d=3, n=100).frame).names)
+    assert weights.about["features"] == of_names(
+        describe(draw("linear Gaussian", 0, d=3, n=100).frame).names
+    )
     assert 0.5 < weights.about["temperature"] < 3
     assert METHODS["pretrained"].defaults["threshold"] == discoverer.THRESHOLD
     assert METHODS["pretrained"].settings["threshold"] == discoverer.THRESHOLD
@@ -226,18 +244,23 @@ def test_distances_by_hand():
         "mean": np.array([1.0, 2.0]), "scale": np.array([2.0, 0.5]), "basis": np.array([[1.0, 0], [0, 2.0]]),
         "points": points, "usual": np.array([0.5, 0.1]),
     }  # fmt: skip
-    summary = np.array([[1.0, 2.0], [1.0 + 2 * 0.5, 2.0], [1e9, 2.0]])  # at 0, 0; at .5, 0; and clipped at 10
+    summary = np.array(
+        [[1.0, 2.0], [1.0 + 2 * 0.5, 2.0], [1e9, 2.0]]
+    )  # at 0, 0; at .5, 0; and clipped at 10
     usual = np.exp(0.5 * np.log(7) + 0.1)
     found = doubt.distance(reference, summary, np.array([7, 7, 7]))
     for value, place in zip(found, ([0, 0], [0.5, 0], [10, 0]), strict=True):
         gaps = np.sort(np.sqrt(np.square(points - place).mean(axis=1)))
         assert value == pytest.approx(gaps[:5].mean() / usual)
     own = doubt.distance(reference, summary[:1], np.array([7]), leave_out=True)
-    assert own.item() == pytest.approx(np.sort(np.sqrt(np.square(points).mean(axis=1)))[1:6].mean() / usual)
+    assert own.item() == pytest.approx(
+        np.sort(np.sqrt(np.square(points).mean(axis=1)))[1:6].mean() / usual
+    )
 
 
 @pytest.mark.parametrize(
-    ("distance", "disagreement", "familiar"), [(2.0, 0.3, True), (1.9, 0.3, False), (2.0, 0.29, False)]
+    ("distance", "disagreement", "familiar"),
+    [(2.0, 0.3, True), (1.9, 0.3, False), (2.0, 0.29, False)],
 )
 def test_a_table_is_familiar_up_to_both_limits(distance, disagreement, familiar, monkeypatch):
     monkeypatch.setattr(doubt, "distance", lambda *_: np.array([2.0]))
@@ -249,7 +272,9 @@ def test_a_table_is_familiar_up_to_both_limits(distance, disagreement, familiar,
 
     found = doubt.judge(Given, Given, np.zeros((2, 2)))
     assert found["familiar"] == familiar
-    assert (found["distance"], found["disagreement"]) == pytest.approx((2 / distance, 0.3 / disagreement))
+    assert (found["distance"], found["disagreement"]) == pytest.approx(
+        (2 / distance, 0.3 / disagreement)
+    )
 
 
 def test_the_table_and_the_graph_of_probabilities_by_hand():
@@ -283,8 +308,12 @@ def test_probabilities_are_the_mean_over_the_networks(tiny, mixed):
     for (i, j), k in pairs.items():
         forth, back = logs[:, k], logs[:, pairs[j, i]]
         expected = (np.exp(forth) / (1 + np.exp(forth) + np.exp(back))).mean()
-        assert found.directed[features.order[i], features.order[j]] == pytest.approx(expected, rel=1e-6)
-    warmer = dataclasses.replace(tiny, about=tiny.about | {"temperature": 2 * tiny.about["temperature"]})
+        assert found.directed[features.order[i], features.order[j]] == pytest.approx(
+            expected, rel=1e-6
+        )
+    warmer = dataclasses.replace(
+        tiny, about=tiny.about | {"temperature": 2 * tiny.about["temperature"]}
+    )
     assert discoverer.log_odds(warmer, features) == pytest.approx(logs / 2)
 
 
@@ -319,6 +348,8 @@ def test_thresholds_and_required_edges_reach_the_graph(trusting, mixed):
     must = np.zeros((6, 6), dtype=bool)
     must[0, 3] = True
     for threshold in (0.2, 0.9):
-        found = discover(mixed.frame, method="pretrained", knowledge=knowledge, seed=2, threshold=threshold)
+        found = discover(
+            mixed.frame, method="pretrained", knowledge=knowledge, seed=2, threshold=threshold
+        )
         assert found.edges == told.graph(threshold, must).edges
         assert f"{names[0]} -> {names[3]}" in found.edges

@@ -31,7 +31,9 @@ def chain():
     return pd.DataFrame({"x": x, "y": y, "z": y**2 - y + 0.5 * v})
 
 
-@pytest.mark.parametrize("family", ["linear Gaussian", "post-nonlinear", "discrete", "mixed", "tables", "recommender"])
+@pytest.mark.parametrize(
+    "family", ["linear Gaussian", "post-nonlinear", "discrete", "mixed", "tables", "recommender"]
+)
 def test_order_names_signs_and_units_of_the_columns_change_no_bit(family):
     frame = draw(family, [3, 1], d=7, n=300).frame
     turned = frame[list(np.random.default_rng(1).permutation(frame.columns))].copy()
@@ -42,7 +44,9 @@ def test_order_names_signs_and_units_of_the_columns_change_no_bit(family):
             turned[name] = 11 - 3.7 * column
     renamed = {name: f"another {name}" for name in frame}
     one, other = describe(frame), describe(turned.rename(columns=renamed))
-    assert [renamed[frame.columns[k]] for k in one.order] == [renamed[turned.columns[k]] for k in other.order]
+    assert [renamed[frame.columns[k]] for k in one.order] == [
+        renamed[turned.columns[k]] for k in other.order
+    ]
     assert np.array_equal(one.pairs, other.pairs)
     assert np.array_equal(one.nodes, other.nodes)
 
@@ -50,7 +54,10 @@ def test_order_names_signs_and_units_of_the_columns_change_no_bit(family):
 def test_renamed_levels_change_no_bit():
     frame = draw("tables", [3, 4], d=6, n=300).frame
     renamed = pd.DataFrame(
-        {k: c.cat.rename_categories(lambda level: f"z{9 - int(level[1:])}") for k, c in frame.items()}
+        {
+            k: c.cat.rename_categories(lambda level: f"z{9 - int(level[1:])}")
+            for k, c in frame.items()
+        }
     )
     renamed = renamed.astype(object).astype("category")
     assert np.array_equal(describe(frame).pairs, describe(renamed).pairs)
@@ -69,7 +76,11 @@ def test_nor_do_they_where_values_are_missing(family):
 def test_what_is_missing_is_taken_from_the_nearest_row_that_has_it(rng):
     a = rng.permutation(100).astype(float)
     frame = pd.DataFrame(
-        {"a": a, "b": 3 * a + rng.normal(size=100), "kind": pd.Categorical.from_codes((a // 40).astype(int), [*"xyz"])}
+        {
+            "a": a,
+            "b": 3 * a + rng.normal(size=100),
+            "kind": pd.Categorical.from_codes((a // 40).astype(int), [*"xyz"]),
+        }
     )
     whole = frame.copy()
     frame.loc[[3, 50], "b"] = np.nan
@@ -89,10 +100,18 @@ def test_what_is_missing_is_taken_from_the_nearest_row_that_has_it(rng):
 
 @pytest.mark.parametrize("family", ["additive nonlinear", "heteroscedastic", "linear non-Gaussian"])
 def test_signs_turn_with_those_of_the_variables_as_the_parities_say(family):
-    frame, kinds, known = canonical(draw(family, [3, 2], d=6, n=600).frame)[0], np.zeros(6), Known([*"abcdef"], None)
+    frame, kinds, known = (
+        canonical(draw(family, [3, 2], d=6, n=600).frame)[0],
+        np.zeros(6),
+        Known([*"abcdef"], None),
+    )
     flip = np.array([1, -1, 1, -1, -1, 1.0])
-    (nodes, one), (turned, other) = (of_canonical(data, kinds, known, 0) for data in (frame, frame * flip))
-    for name, (odd_i, odd_j), value, seen in zip(one.names, one.parity, one.columns, other.columns, strict=True):
+    (nodes, one), (turned, other) = (
+        of_canonical(data, kinds, known, 0) for data in (frame, frame * flip)
+    )
+    for name, (odd_i, odd_j), value, seen in zip(
+        one.names, one.parity, one.columns, other.columns, strict=True
+    ):
         expected = value * flip[one.i] ** odd_i * flip[one.j] ** odd_j
         assert np.abs(expected - seen).max() < 0.02, name
     signs = np.where(np.arange(nodes.shape[1]) < ODD_NODES, flip[:, None], 1)
@@ -103,14 +122,22 @@ def test_correlations_are_those_of_numpy_scipy_and_regressions(chain):
     found = describe(chain)
     data = canonical(chain)[0].to_numpy()
     assert np.allclose(
-        table(found, "correlation value"), np.where(np.eye(3), np.nan, np.corrcoef(data.T)), atol=1e-5, equal_nan=True
+        table(found, "correlation value"),
+        np.where(np.eye(3), np.nan, np.corrcoef(data.T)),
+        atol=1e-5,
+        equal_nan=True,
     )
-    rest = [data[:, k] - LinearRegression().fit(data[:, [2]], data[:, k]).predict(data[:, [2]]) for k in (0, 1)]
+    rest = [
+        data[:, k] - LinearRegression().fit(data[:, [2]], data[:, k]).predict(data[:, [2]])
+        for k in (0, 1)
+    ]
     assert table(found, "partial value")[0, 1] == pytest.approx(
         np.corrcoef(*rest)[0, 1], abs=0.01
     )  # theirs has a ridge
     scores = norm.ppf((rankdata(data, axis=0) - 0.5) / len(data))
-    assert np.allclose(np.corrcoef(scores.T)[0, 1:], table(found, "correlation score")[0, 1:], atol=1e-4)
+    assert np.allclose(
+        np.corrcoef(scores.T)[0, 1:], table(found, "correlation score")[0, 1:], atol=1e-4
+    )
 
 
 def test_moments_with_the_residual_of_a_line_are_those_computed_by_hand(chain):
@@ -119,9 +146,13 @@ def test_moments_with_the_residual_of_a_line_are_those_computed_by_hand(chain):
     residual = y - np.polyval(np.polyfit(x, y, 1), x)
     residual = residual / residual.std()
     square = np.clip(x, -4, 4) ** 2
-    assert table(found, "line square x")[0, 1] == pytest.approx(np.mean((square - square.mean()) * residual), abs=1e-4)
+    assert table(found, "line square x")[0, 1] == pytest.approx(
+        np.mean((square - square.mean()) * residual), abs=1e-4
+    )
     size = np.abs(np.clip(x, -4, 4)), np.abs(np.clip(residual, -4, 4))
-    assert table(found, "line size size")[0, 1] == pytest.approx(np.cov(*size, ddof=0)[0, 1], abs=1e-4)
+    assert table(found, "line size size")[0, 1] == pytest.approx(
+        np.cov(*size, ddof=0)[0, 1], abs=1e-4
+    )
 
 
 def test_information_is_that_of_scikit_learn():
@@ -142,7 +173,10 @@ def test_solvers_see_what_they_can(chain):
     assert parents[y, x] == parents[z, y] == 0
     blocks = discover(chain, method="order")
     edges = {
-        (a, b) for a in "xyz" for b in "xyz" if a != b and table(found, "solver blocks directed")[place[a], place[b]]
+        (a, b)
+        for a in "xyz"
+        for b in "xyz"
+        if a != b and table(found, "solver blocks directed")[place[a], place[b]]
     }
     assert edges == {(a, b) for a in blocks.names for b in blocks.children(a)}
 
@@ -157,7 +191,10 @@ def test_lingam_s_order_is_that_of_causal_learn():
 
 
 def test_knowledge_is_among_the_features_and_steers_the_solvers(chain):
-    plain, told = describe(chain), describe(chain, Knowledge(tiers=[["z"], ["y"], ["x"]], forbidden=[("z", "x")]))
+    plain, told = (
+        describe(chain),
+        describe(chain, Knowledge(tiers=[["z"], ["y"], ["x"]], forbidden=[("z", "x")])),
+    )
     place = {chain.columns[k]: number for number, k in enumerate(told.order)}
     assert table(told, "known before")[place["z"], place["x"]] == 1
     assert (
@@ -183,7 +220,13 @@ def test_functions_of_others_and_rare_events_give_finite_features():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 2))
     frame = pd.DataFrame(
-        {"a": x[:, 0], "b": 2 * x[:, 0], "c": x.sum(axis=1), "d": x[:, 1], "rare": np.arange(200) == 7}
+        {
+            "a": x[:, 0],
+            "b": 2 * x[:, 0],
+            "c": x.sum(axis=1),
+            "d": x[:, 1],
+            "rare": np.arange(200) == 7,
+        }
     )
     found = describe(frame)
     assert np.isfinite(found.pairs).all()
@@ -193,7 +236,9 @@ def test_functions_of_others_and_rare_events_give_finite_features():
 def test_rows_beyond_the_limit_still_count_for_correlations():
     frame = draw("linear Gaussian", 1, d=3, n=2 * features.ROWS).frame
     found = describe(frame)
-    assert np.allclose(table(found, "correlation value")[0, 1], np.corrcoef(canonical(frame)[0].T)[0, 1], atol=1e-5)
+    assert np.allclose(
+        table(found, "correlation value")[0, 1], np.corrcoef(canonical(frame)[0].T)[0, 1], atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,9 +250,13 @@ def test_rows_beyond_the_limit_still_count_for_correlations():
         ("tables", (), False, 6.029553929962385, 34.287551887762255),
     ],
 )
-def test_features_stay_those_that_the_weights_were_trained_on(family, troubles, told, of_nodes, of_pairs):
+def test_features_stay_those_that_the_weights_were_trained_on(
+    family, troubles, told, of_nodes, of_pairs
+):
     """Computed once; every value has a weight of its own. The names are kept in the weights, the values cannot be."""
-    sample = draw(family, [41, 1], d=6, n=200 if family == "additive nonlinear" else 150, troubles=troubles)
+    sample = draw(
+        family, [41, 1], d=6, n=200 if family == "additive nonlinear" else 150, troubles=troubles
+    )
     a, b, c, d, e, f = sample.order
     knowledge = Knowledge([[a, b], [c, d]], [(a, f)], [(e, f)]) if told else None
     found = describe(sample.frame, knowledge, 3)

@@ -77,11 +77,15 @@ def test_renumbered_variables_get_the_same_answers(options):
     network = PairNetwork(3, 4, hidden=8, layers=2, width=4, **options).eval()
     nodes, pairs = torch.randn(d, 3), torch.randn(30, 4)
     answer = torch.zeros(d, d)
-    answer[index[0], index[1]] = network(nodes, pairs, index, reverse(index), triangles(index)).detach()
+    answer[index[0], index[1]] = network(
+        nodes, pairs, index, reverse(index), triangles(index)
+    ).detach()
     to = torch.randperm(d)
     table = torch.zeros(d, d, 4)
     table[index[0], index[1]] = pairs
-    renumbered = network(nodes[to], table[to[index[0]], to[index[1]]], index, reverse(index), triangles(index)).detach()
+    renumbered = network(
+        nodes[to], table[to[index[0]], to[index[1]]], index, reverse(index), triangles(index)
+    ).detach()
     assert torch.allclose(renumbered, answer[to[index[0]], to[index[1]]], atol=1e-5)
 
 
@@ -107,7 +111,10 @@ def test_log_probabilities_by_hand():
     index = complete(2)
     logs = log_probabilities(torch.tensor([1.0, -2.0]), reverse(index))
     whole = 1 + np.exp(1) + np.exp(-2)
-    expected = [[1 / whole, np.exp(1) / whole, np.exp(-2) / whole], [1 / whole, np.exp(-2) / whole, np.exp(1) / whole]]
+    expected = [
+        [1 / whole, np.exp(1) / whole, np.exp(-2) / whole],
+        [1 / whole, np.exp(-2) / whole, np.exp(1) / whole],
+    ]
     assert logs.exp().numpy() == pytest.approx(np.array(expected), rel=1e-5)
 
 
@@ -143,8 +150,7 @@ def test_the_defaults_of_the_network():
 
 
 def test_a_layer_by_hand():
-    """Pairs read their own state, the reverse one and both variables; triangles are added beside.
-    """
+    """Pairs read their own state, the reverse one and both variables; triangles are added beside."""
     torch.manual_seed(5)
     network, index = PairNetwork(3, 4, hidden=8, layers=1, width=4).eval(), complete(4)
     layer, back, corners = network.layers[0], reverse(index), triangles(index)

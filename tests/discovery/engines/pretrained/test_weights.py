@@ -26,9 +26,12 @@ def test_what_is_written_is_read(tiny, trained, tmp_path):
     assert again.about == tiny.about
     for one, other in zip(tiny.networks, again.networks, strict=True):
         assert all(
-            torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+            torch.equal(a, b)
+            for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
         )
-    assert {k: v.tolist() for k, v in again.reference.items()} == {k: v.tolist() for k, v in tiny.reference.items()}
+    assert {k: v.tolist() for k, v in again.reference.items()} == {
+        k: v.tolist() for k, v in tiny.reference.items()
+    }
     assert [path.name for path in tmp_path.iterdir()] == ["again.safetensors"]
 
 
@@ -46,7 +49,8 @@ def test_a_file_cut_short_is_refused(trained, tmp_path, share):
     content, path = trained.read_bytes(), tmp_path / "short.safetensors"
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(
-        ValueError, match=r"short.safetensors cannot be used .*; install the package again, or .*pretrain"
+        ValueError,
+        match=r"short.safetensors cannot be used .*; install the package again, or .*pretrain",
     ):
         load(path)
 

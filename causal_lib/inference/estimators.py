@@ -37,7 +37,6 @@ from causal_lib.inference.nuisances import (
     propensities,
 )
 
-# experiments still import it from here
 
 _WEAK = 10  # F of the first stage below which an instrument is refused
 _FOREST_TREES = 100

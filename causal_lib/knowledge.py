@@ -97,6 +97,23 @@ class Knowledge:
             allowed[at[effect], at[cause]] = False
         return allowed
 
+    def required_matrix(self, names: Sequence[str]) -> np.ndarray:
+        """(d, d) bool over ``names``: [i, j] is true where names[i] → names[j] must be an edge.
+
+        Raises ValueError for a required edge of a variable that is not in ``names``.
+
+        >>> Knowledge(required=[("price", "clicked")]).required_matrix(["clicked", "price"]).tolist()
+        [[False, False], [True, False]]
+        """
+        position = {name: i for i, name in enumerate(names)}
+        unknown = sorted({name for edge in self.required for name in edge} - position.keys())
+        if unknown:
+            raise ValueError(f"knowledge names {', '.join(unknown)}, which the data lack; columns: {', '.join(names)}")
+        required = np.zeros((len(names), len(names)), dtype=bool)
+        for cause, effect in self.required:
+            required[position[cause], position[effect]] = True
+        return required
+
     def orientations(self, names: Sequence[str]) -> np.ndarray:
         """(d, d) bool: an edge between i and j, if there is one, can only be i → j."""
         allowed = self.allowed(list(names))

@@ -167,3 +167,16 @@ def test_violations_of_tiers_of_pairs_and_of_what_is_required():
     assert k.violations(graph) == ["b -> a", "b -> c", "a -> c (required)"]
     within = Knowledge(tiers=[["a"], ["b", "c"]], within_tiers=False)
     assert within.violations(CausalGraph.from_edges("abc", ["a -> b", "c -> b"])) == ["c -> b"]
+
+
+def test_required_edges_as_a_matrix():
+    knowledge = Knowledge(required=[("price", "clicked"), ("age", "price")])
+    names = ["clicked", "age", "price"]
+    assert knowledge.required_matrix(names).tolist() == [
+        [False, False, False],
+        [False, False, True],
+        [True, False, False],
+    ]
+    assert not Knowledge(forbidden=[("age", "price")]).required_matrix(names).any()
+    with pytest.raises(ValueError, match="knowledge names age, which the data lack; columns: price, clicked"):
+        knowledge.required_matrix(["price", "clicked"])

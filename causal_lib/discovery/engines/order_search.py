@@ -1,19 +1,25 @@
-"""`order_search`: score-based search over orders of the variables, on a covariance matrix alone.
+"""`order_search`: score-based search over orders of the variables, from their covariance matrix.
 
-An order decides a graph: each variable takes those of its predecessors as parents that a greedy grow and shrink of the
-BIC leaves. The search moves one variable at a time to its best place in the order until no move helps, then starts
-again from the best order with a few pairs swapped (iterated local search), as BOSS and FLOP do. What makes it quick:
+An order of the variables determines a graph: each variable takes as parents those predecessors that
+a greedy grow and shrink of the BIC leaves. The search moves one variable at a time to its best
+place in the order until no move improves the score. Then it swaps a few pairs in the best order and
+starts again (iterated local search), as BOSS and FLOP do.
 
-- Every variable z keeps the covariances of all columns given its parents, so that "does r improve z" costs a handful of
-  multiplications: with c = cov(z, r | P), v = var(r | P), adding r lowers the BIC if c²/v > (1 - n^(-penalty/n)) var(z | P).
-- A parent comes or goes at the cost of one (or a few, Givens-rotated) rows of length d; nothing is factorised anew.
-- A step of a walk through the order swaps two neighbours, so it can only change the parents of these two.
+Why it is quick:
 
-Categorical variables enter as blocks of indicator columns with the likelihood of a (degenerate) Gaussian vector:
-ln det instead of ln var, and a penalty for every pair of columns.
+- Each variable z keeps the covariances of all columns given its parents P. So testing whether r
+  improves z costs a few multiplications: with c = cov(z, r | P) and v = var(r | P), adding r lowers
+  the BIC if c²/v > (1 - n^(-penalty/n)) var(z | P).
+- Adding or removing a parent costs one row of length D, or a few that Givens rotations change
+  (`order_state`).
+- One step of a variable through the order swaps two neighbours, and only these two can change their
+  parents.
 
-Sources: BOSS, Andrews and others, arXiv 2310.17679; FLOP, arXiv 2510.04970; degenerate Gaussian, Andrews and others,
-PMLR 104 (2019).
+A categorical variable is a block of indicator columns with the likelihood of a degenerate Gaussian
+vector: ln det replaces ln var, and every pair of columns costs one parameter.
+
+Sources: BOSS, Andrews and others, arXiv 2310.17679; FLOP, arXiv 2510.04970; degenerate Gaussian
+score, Andrews and others, PMLR 104 (2019).
 """
 
 import itertools
@@ -22,36 +28,37 @@ import numpy as np
 
 from causal_lib.discovery.auditing import audit
 from causal_lib.discovery.compiled import njit
+from causal_lib.discovery.engines.borrowed import borrow_arrays
 from causal_lib.discovery.engines.order_state import (
-    ALLOWED,
-    BEFORE,
-    BEST,
-    DIRTY,
-    MARKED,
-    ORDER,
+    COLUMNS,
+    FORBIDDEN,
+    OPTIONAL,
     PARENTS,
-    PAST,
-    POSITION,
     REQUIRED,
-    ROWS,
-    SLOT,
     TINY,
     Problem,
-    add,
-    clear,
-    exchange,
-    new_state,
-    settle,
-    shrink,
-    touch,
+    add_parent,
+    allocate_state,
+    get_family,
+    get_predecessors,
+    grow_and_shrink,
+    improves_as_parent,
+    is_parent,
+    prepare_change,
+    remove_all_parents,
+    shrink_parents,
+    update_after_swap,
 )
+from causal_lib.discovery.engines.reachability import close_transitively
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 
-MAX_ROWS = 64  # columns of all parents of a variable, at most
+MAX_COLUMNS = 64  # largest number of columns of all parents of a variable
 MAX_SWEEPS = 100
-PATIENCE = 6  # a walk ends where it has cost more than so many parameters; twice as many in the first descent
+# A walk stops once it has worsened the score by the price of so many parameters, of twice as many
+# in the first descent.
+PATIENCE = 6
 
 
 def order_search(
@@ -64,27 +71,33 @@ def order_search(
 ) -> CausalGraph:
     """The CPDAG of the best-scoring order found, with every orientation that ``knowledge`` implies.
 
-    Assumes linear relations between the encoded columns, independent rows and no hidden common cause.
+    Assumes linear relations between the encoded columns, independent rows and no hidden common
+    cause.
 
     Parameters
     ----------
-    statistics : of the d variables; no column may be constant or a function of others (`audit` names them).
-    knowledge : honoured exactly: tiers limit the moves (a variable in no tier may stand anywhere), forbidden edges never
-        enter, required ones are there from the start and always stay.
-    seed : of the restarts. Variables are searched in the order of their names: the columns' own order plays no part.
-    penalty : of a parameter, in ln(rows): 1 is the textbook BIC, 2, which finds fewer false edges, twice that.
-    restarts : searches from the best order so far with round(ln d) (or two, three times as many) pairs swapped.
+    statistics : of the d variables; no column may be constant or a function of others (`audit`
+        names them).
+    knowledge : tiers limit the moves (a variable in no tier may stand anywhere), forbidden edges
+        are never added, and required edges are present from the start and never removed.
+    seed : of the restarts. Variables are sorted by name first, so the order of the columns has no
+        influence.
+    penalty : of one parameter, in ln(rows). 1 is the textbook BIC; 2 is twice that and finds fewer
+        false edges.
+    restarts : searches from the best order so far, with round(ln d), twice or three times as many
+        pairs swapped.
 
     Returns
     -------
-    `CausalGraph` with ``info["score"]``: n ln det var(z | parents) + penalty ln n · parameters, summed over the variables,
-    less that of the graph without edges. Lower is better.
+    `CausalGraph` with ``info["score"]``: the sum over the variables of n ln det var(z | parents) +
+    penalty · ln n · parameters, minus the same sum for the graph without edges. Lower is better.
 
     Raises
     ------
     ValueError
-        for a constant or linearly dependent column (named), fewer rows than columns, knowledge about absent variables or
-        in contradiction with itself, a penalty that is not positive or restarts below 0.
+        for a constant or linearly dependent column (named), fewer rows than columns, knowledge
+        about absent variables, contradictory knowledge, a penalty that is not positive, or restarts
+        below 0.
 
     >>> import pandas as pd
     >>> rng = np.random.default_rng(0)
@@ -111,305 +124,395 @@ def search_orders(
     penalty: float = 2.0,
     restarts: int = 50,
 ) -> CausalGraph:
-    """`order_search` of statistics that `audit` has found no error in."""
+    """`order_search` of statistics in which `audit` has found no error."""
     names = sorted(statistics.names)
-    stats = statistics.subset(names)
-    d, D, n, correlation = len(names), len(stats.columns), stats.count, stats.correlation
-    may = np.zeros((3, d, d), dtype=bool)
-    may[ALLOWED] = ~np.eye(d, dtype=bool)
-    if knowledge is not None:
-        may[ALLOWED] = knowledge.allowed(names).T
-        for cause, effect in knowledge.required:
-            may[REQUIRED, names.index(effect), names.index(cause)] = True
-        may[BEFORE] = _before(knowledge, names)
-    first = np.concatenate([[0], np.cumsum(stats.widths)])
-    packed = np.concatenate([[0], np.cumsum(stats.widths * (stats.widths + 1) // 2)])
-    rows = int(max(min(D - 1, MAX_ROWS, n // 4), (may[REQUIRED] @ stats.widths).max(), 1))
-    widest, price = stats.widths.max(), penalty * np.log(n)
-    start_V = widest * D
-    start_G = start_V + packed[-1]
-    start_R = start_G + rows * D
-    keep = np.exp(-price / n * np.arange(widest**2 + 1))
-    problem = Problem(
-        np.ascontiguousarray(correlation), first, packed, may, float(n), float(price), keep, 1e-10 * n * d, rows,
-        int(start_V), int(start_G), int(start_R), int(start_R + rows * rows),
-    )  # fmt: skip
-    parents, score = _search(problem, np.random.default_rng(seed), restarts)
-    blocks = [slice(a, b) for a, b in itertools.pairwise(first) if b > a + 1]
-    alone = sum(
-        n * np.linalg.slogdet(correlation[block, block])[1] for block in blocks
-    )  # ln 1 = 0 for the others
+    sorted_statistics = statistics.subset(names)
+    problem = make_problem(sorted_statistics, knowledge, penalty)
+    rng = np.random.default_rng(seed)
+    parents, score = _iterate_local_search(problem, allocate_state(problem), rng, restarts)
+    S = problem.S
+    blocks = [slice(a, b) for a, b in itertools.pairwise(problem.first) if b > a + 1]
+    # the score without edges; a single column adds ln 1 = 0
+    empty = sum(sorted_statistics.count * np.linalg.slogdet(S[block, block])[1] for block in blocks)
     dag = CausalGraph.from_adjacency(parents.T, names).subgraph(statistics.names)
-    return CausalGraph(dag.names, dag.cpdag(knowledge).marks, {"score": float(score - alone)})
+    return CausalGraph(dag.names, dag.cpdag(knowledge).marks, {"score": float(score - empty)})
 
 
-def _before(knowledge, names):
-    """[a, b]: a must precede b in any order, by tiers and required edges, also through others."""
-    tiers = np.array([-1 if (t := knowledge.tier(name)) is None else t for name in names])
-    before = (tiers[:, None] < tiers) & (tiers[:, None] >= 0)
-    for cause, effect in knowledge.required:
-        before[names.index(cause), names.index(effect)] = True
-    for through in range(len(names)):  # Warshall's transitive closure
-        before |= before[:, through, None] & before[through]
-    around = [name for name, itself in zip(names, before.diagonal(), strict=True) if itself]
-    if around:
+def make_problem(statistics: Statistics, knowledge: Knowledge | None, penalty: float) -> Problem:
+    """The search problem over the variables of ``statistics`` in their order."""
+    names = list(statistics.names)
+    widths = statistics.widths
+    n = statistics.count
+    d = len(names)
+    D = len(statistics.columns)
+    edges = np.where(np.eye(d, dtype=bool), FORBIDDEN, OPTIONAL).astype(np.int8)
+    required = np.zeros((d, d), dtype=bool)
+    precedes = np.zeros((d, d), dtype=bool)
+    if knowledge is not None:
+        required = knowledge.required_matrix(names).T
+        edges[~knowledge.allowed(names).T] = FORBIDDEN
+        edges[required] = REQUIRED
+        precedes = _find_precedences(knowledge, names)
+    price = penalty * np.log(n)
+    largest_block = widths.max() ** 2
+    max_columns = max(min(D - 1, MAX_COLUMNS, n // 4), (required @ widths).max(), 1)
+    return Problem(
+        S=np.ascontiguousarray(statistics.correlation),
+        first=np.concatenate([[0], np.cumsum(widths)]),
+        packed=np.concatenate([[0], np.cumsum(widths * (widths + 1) // 2)]),
+        edges=edges,
+        precedes=precedes,
+        n=float(n),
+        price=float(price),
+        keep=np.exp(-price / n * np.arange(largest_block + 1)),
+        tolerance=1e-10 * n * d,
+        max_columns=int(max_columns),
+    )
+
+
+def _find_precedences(knowledge, names):
+    """[a, b]: tiers and required edges put a before b, directly or through other variables."""
+    tiers = np.array([-1 if (tier := knowledge.tier(name)) is None else tier for name in names])
+    precedes = (tiers[:, None] < tiers) & (tiers[:, None] >= 0)
+    precedes = close_transitively(precedes | knowledge.required_matrix(names))
+    in_cycle = [name for name, itself in zip(names, precedes.diagonal(), strict=True) if itself]
+    if in_cycle:
         raise ValueError(
-            f"knowledge: required edges and tiers contradict each other around {', '.join(around)}"
+            "knowledge: required edges and tiers contradict each other around "
+            f"{', '.join(in_cycle)}"
         )
-    return before
+    return precedes
 
 
 @njit()
-def _walk(p, s, v, step, stop, give_up):
-    """Move v through the order, a place at a time in the direction ``step``, ``stop`` places or as far as it may go.
+def _walk(problem, state, v, step, max_places, give_up):
+    """Move v through the order, one place at a time in the direction ``step`` (1 or -1).
 
-    The best change of the score on the way, and after how many places.
+    The walk ends after ``max_places`` places (-1: no limit), where v may go no further, or where
+    the score has changed by more than ``give_up``. Returns the best change of the score on the way,
+    and after how many places it was reached.
     """
-    delta, best, where, places = 0.0, np.inf, 0, 0
-    i = s.v[POSITION, v]
-    while places != stop:
+    first, packed, keep = problem.first, problem.packed, problem.keep
+    edges, precedes, max_columns = problem.edges, problem.precedes, problem.max_columns
+    order, position, slot = state.order, state.position, state.slot
+    count, parents, C, V = state.count, state.parents, state.C, state.V
+    change = 0.0
+    best = np.inf
+    best_places = 0
+    places = 0
+    i = position[v]
+    while places != max_places:
         j = i + step
-        if j < 0 or j >= len(s.v[0]):
+        if j < 0 or j >= len(order):
             break
-        u = s.v[ORDER, j]
-        if (p.may[BEFORE, v, u] and step > 0) or (p.may[BEFORE, u, v] and step < 0):
+        u = order[j]
+        if (precedes[v, u] and step > 0) or (precedes[u, v] and step < 0):
             break
-        s.v[ORDER, i], s.v[ORDER, j] = u, v
-        s.v[POSITION, u], s.v[POSITION, v] = i, j
-        delta += exchange(p, s, u, v) if step > 0 else exchange(p, s, v, u)
+        order[i] = u
+        order[j] = v
+        position[u] = i
+        position[v] = j
+        earlier = u if step > 0 else v
+        later = v if step > 0 else u
+        t = slot[earlier]
+        loses = is_parent(parents, count, t, later)
+        t = slot[later]
+        width = first[earlier + 1] - first[earlier]
+        gains = edges[later, earlier] != FORBIDDEN and count[t, COLUMNS] + width <= max_columns
+        gains = gains and improves_as_parent(first, packed, keep, C, V, t, later, earlier)
+        if loses or gains:
+            change += update_after_swap(problem, state, earlier, later, loses, gains)
         i = j
         places += 1
-        if (
-            delta <= best + p.tolerance
-        ):  # the farthest of equal places: a walk on a plateau may lead to its edge
-            best, where = min(best, delta), places
-        if delta > give_up:
+        # of equal places the farthest is taken, so that a walk may cross a plateau to its edge
+        if change <= best + problem.tolerance:
+            best = min(best, change)
+            best_places = places
+        if change > give_up:
             break
-    return best, where
+    return best, best_places
 
 
 @njit()
-def _back(s, v, home):
-    """Undo the walk."""
-    i = s.v[POSITION, v]
+def _undo_walk(state, v, home):
+    """Move v back to its place ``home`` and restore the parents from before the walk."""
+    order = state.order
+    position = state.position
+    i = position[v]
     step = 1 if home > i else -1
     while i != home:
-        u = s.v[ORDER, i + step]
-        s.v[ORDER, i] = u
-        s.v[POSITION, u] = i
+        u = order[i + step]
+        order[i] = u
+        position[u] = i
         i += step
-    s.v[ORDER, home], s.v[POSITION, v] = v, home
-    for z in range(len(s.v[0])):
-        if s.v[MARKED, z]:
-            s.v[SLOT, z] = s.v[PAST, z]
-            s.v[MARKED, z] = 0
+    order[home] = v
+    position[v] = home
+    changed, slot, past_slot = state.changed, state.slot, state.past_slot
+    for z in range(len(order)):
+        if changed[z]:
+            slot[z] = past_slot[z]
+            changed[z] = False
 
 
 @njit()
-def _accept(s):
-    """Keep the walk; who stands next to what changed is to be moved again."""
-    for z in range(len(s.v[0])):
-        if s.v[MARKED, z]:
-            s.v[MARKED, z] = 0
-            for t, other in ((s.v[PAST, z], s.v[SLOT, z]), (s.v[SLOT, z], s.v[PAST, z])):
-                for i in range(s.w[t, PARENTS]):
-                    r = s.w[t, 2 + i]
-                    kept = False
-                    for j in range(s.w[other, PARENTS]):
-                        kept |= s.w[other, 2 + j] == r
-                    if not kept:
-                        s.v[DIRTY, z] = s.v[DIRTY, r] = 1
+def _accept_walk(state):
+    """Keep the walk; mark variables that lost or gained a parent, and these parents, as pending."""
+    changed = state.changed
+    for z in range(len(changed)):
+        if changed[z]:
+            changed[z] = False
+            _mark_lost_parents(state, z, state.past_slot[z], state.slot[z])
+            _mark_lost_parents(state, z, state.slot[z], state.past_slot[z])
 
 
 @njit()
-def _descend(p, s, patience, goal):
-    """Move each variable to its best place until no move improves anything; the score.
+def _mark_lost_parents(state, z, before, after):
+    """Mark z and each of its parents in slot ``before`` that slot ``after`` lacks as pending."""
+    for i in range(state.count[before, PARENTS]):
+        r = state.parents[before, i]
+        if not is_parent(state.parents, state.count, after, r):
+            state.pending[z] = True
+            state.pending[r] = True
 
-    First only those near a change, then, if the score has come to ``goal``, all of them once more. Moves that change nothing
-    are made as well.
+
+@njit()
+def _descend(problem, state, patience, goal):
+    """Move each variable to its best place until no move improves the score; the score.
+
+    At first only the pending variables move. If the score has then come down to ``goal``, all
+    variables are tried once more. Moves that leave the score unchanged are made as well.
     """
-    checked, total = False, 0.0
+    checked = False
+    total = 0.0
     for _ in range(MAX_SWEEPS):
-        again = False
-        for v in s.v[ORDER].copy():
-            if not s.v[DIRTY, v]:
+        improved = False
+        for v in state.order.copy():
+            if not state.pending[v]:
                 continue
-            s.v[DIRTY, v] = 0
-            home = s.v[POSITION, v]
-            right, right_places = _walk(p, s, v, 1, -1, patience)
-            _back(s, v, home)
-            left, left_places = _walk(p, s, v, -1, -1, patience)
-            _back(s, v, home)
+            state.pending[v] = False
+            home = state.position[v]
+            right, right_places = _walk(problem, state, v, 1, -1, patience)
+            _undo_walk(state, v, home)
+            left, left_places = _walk(problem, state, v, -1, -1, patience)
+            _undo_walk(state, v, home)
             best = min(left, right)
-            if best > p.tolerance:
+            if best > problem.tolerance:
                 continue
-            if right <= left + p.tolerance:  # not by rounding
-                _walk(p, s, v, 1, right_places, np.inf)
+            if right <= left + problem.tolerance:  # rounding must not decide the direction
+                _walk(problem, state, v, 1, right_places, np.inf)
             else:
-                _walk(p, s, v, -1, left_places, np.inf)
-            if best < -p.tolerance:
-                _accept(s)
-                again = True
+                _walk(problem, state, v, -1, left_places, np.inf)
+            if best < -problem.tolerance:
+                _accept_walk(state)
+                improved = True
             else:
-                s.v[MARKED] = 0
-        if not again:
+                state.changed[:] = False
+        if not improved:
             total = 0.0
-            for z in range(len(s.v[0])):
-                total += s.f[s.v[SLOT, z], p.score]
+            for z in range(len(state.order)):
+                total += state.score[state.slot[z]]
             if checked or total > goal:
                 break
-            s.v[DIRTY] = 1
+            state.pending[:] = True
             checked = True
     return total
 
 
 @njit()
-def _polish(p, s):
-    """Retry each variable's parents from the significant terms of its regression on all predecessors.
+def _regress_on_predecessors(problem, order):
+    """(D, D) W, the inverse of the Cholesky factor of the correlations of all columns in ``order``.
 
-    Growing alone sticks where two parents cancel: neither helps without the other.
+    Row i is the regression of the i-th column on the columns before it, divided by the deviation of
+    its residual.
     """
-    d, D = len(s.v[0]), len(p.S)
+    S = problem.S
+    first = problem.first
+    D = len(S)
     column = np.empty(D, np.int64)
-    at = 0
-    for z in s.v[ORDER]:
-        for j in range(p.first[z], p.first[z + 1]):
-            column[at] = j
-            at += 1
-    S = np.empty((D, D))
+    i = 0
+    for z in order:
+        for j in range(first[z], first[z + 1]):
+            column[i] = j
+            i += 1
+    ordered = np.empty((D, D))
     for i in range(D):
         for j in range(D):
-            S[i, j] = p.S[column[i], column[j]]
-        S[i, i] += TINY
-    W = np.linalg.inv(
-        np.linalg.cholesky(S)
-    )  # row i: the regression of column i on those before, by its residual's sd
-    inverse = np.zeros(D)  # diagonal of the inverse of the predecessors' correlations
-    strong, limit = np.zeros(d, np.bool_), p.price / p.n
-    changed, at = False, 0
-    for i in range(d):
-        z = s.v[ORDER, i]
-        t, end = s.v[SLOT, z], at + p.first[z + 1] - p.first[z]
-        before, new = 0, 0
-        for k in range(i):
-            r = s.v[ORDER, k]
-            strong[r] = p.may[REQUIRED, z, r]
-            for a in range(before, before + p.first[r + 1] - p.first[r]):
-                for b in range(at, end):
-                    strong[r] |= W[b, a] * W[b, a] > limit * inverse[a]
-            strong[r] &= p.may[ALLOWED, z, r]
-            new += strong[r]
-            before += p.first[r + 1] - p.first[r]
-        for k in range(s.w[t, PARENTS]):
-            new -= strong[s.w[t, 2 + k]]
-        if new:
-            old = s.f[t, p.score]
-            touch(p, s, z)
-            clear(p, s, z)
-            t = s.v[SLOT, z]
-            for k in range(i):
-                r = s.v[ORDER, k]
-                room = s.w[t, ROWS] + p.first[r + 1] - p.first[r] <= p.max_rows
-                if strong[r] and room and s.f[t, p.start_V + p.packed[r]] > TINY:
-                    add(p, s, z, r)
-            shrink(p, s, z)
-            settle(p, s, z)
-            if s.f[t, p.score] < old - p.tolerance:
-                changed = True
-            else:
-                s.v[SLOT, z], s.v[MARKED, z] = s.v[PAST, z], 0
-        for b in range(at, end):
-            for a in range(b + 1):
-                inverse[a] += W[b, a] * W[b, a]
-        at = end
-    _accept(s)
-    return changed
+            ordered[i, j] = S[column[i], column[j]]
+        ordered[i, i] += TINY
+    return np.linalg.inv(np.linalg.cholesky(ordered))
 
 
 @njit()
-def _start(p, s):
-    """First order: pivoted Cholesky, the least variance left first, as far as ``before`` allows; its parents."""
-    d, D = len(s.v[0]), len(p.S)
-    left, S = np.ones(d, np.bool_), p.S.copy()
+def _retry_parents(problem, state):
+    """Retry every variable with other parents; whether one improved.
+
+    The other parents are the significant terms of its regression on all predecessors.
+
+    Growing alone fails where two parents cancel, because neither helps without the other.
+    """
+    first = problem.first
+    d = len(state.order)
+    W = _regress_on_predecessors(problem, state.order)
+    inverse = np.zeros(len(problem.S))  # diagonal of the inverse of the predecessors' correlations
+    significant = np.zeros(d, np.bool_)
+    limit = problem.price / problem.n
+    edges, order = problem.edges, state.order
+    improved = False
+    start = 0  # the columns of z are start to end, in the order
     for i in range(d):
-        best, which = np.inf, -1
+        z = order[i]
+        family = get_family(state, z)
+        end = start + first[z + 1] - first[z]
+        start_r = 0
+        n_new = 0
+        for k in range(i):
+            r = order[k]
+            end_r = start_r + first[r + 1] - first[r]
+            significant[r] = edges[z, r] == REQUIRED
+            for a in range(start_r, end_r):
+                for b in range(start, end):
+                    significant[r] |= W[b, a] * W[b, a] > limit * inverse[a]
+            significant[r] &= edges[z, r] != FORBIDDEN
+            n_new += significant[r]
+            start_r = end_r
+        for k in range(family.count[PARENTS]):
+            n_new -= significant[family.parents[k]]
+        if n_new:
+            family = prepare_change(first, state, z)
+            remove_all_parents(problem, family, z)
+            for k in range(i):
+                r = order[k]
+                room = problem.max_columns - family.count[COLUMNS]
+                has_room = first[r + 1] - first[r] <= room
+                if significant[r] and has_room and family.V[problem.packed[r]] > TINY:
+                    add_parent(problem.S, first, family, z, r)
+            shrink_parents(problem, family, z)
+            score = grow_and_shrink(problem, family, z, get_predecessors(state, z))
+            if score < state.score[state.past_slot[z]] - problem.tolerance:
+                state.score[state.slot[z]] = score
+                improved = True
+            else:
+                state.slot[z] = state.past_slot[z]
+                state.changed[z] = False
+        for b in range(start, end):
+            for a in range(b + 1):
+                inverse[a] += W[b, a] * W[b, a]
+        start = end
+    _accept_walk(state)
+    return improved
+
+
+@njit()
+def _set_first_order(problem, state):
+    """Set the first order by pivoted Cholesky, least remaining variance first, and the parents.
+
+    A variable is only chosen once all that must precede it have been.
+    """
+    first = problem.first
+    d = len(state.order)
+    D = len(problem.S)
+    precedes = problem.precedes
+    left = np.ones(d, np.bool_)
+    S = problem.S.copy()  # given the variables chosen so far
+    for i in range(d):
+        least = np.inf
+        chosen = -1
         for z in range(d):
             if not left[z]:
                 continue
-            free, size = True, 0.0
+            free = True
+            variance = 0.0
             for a in range(d):
-                free &= not (left[a] and p.may[BEFORE, a, z])
-            for j in range(p.first[z], p.first[z + 1]):
-                size += S[j, j] / (p.first[z + 1] - p.first[z])
-            if free and size < best - TINY:
-                best, which = size, z
-        s.v[ORDER, i], s.v[POSITION, which] = which, i
-        left[which] = False
-        for j in range(p.first[which], p.first[which + 1]):
+                free &= not (left[a] and precedes[a, z])
+            for j in range(first[z], first[z + 1]):
+                variance += S[j, j] / (first[z + 1] - first[z])
+            if free and variance < least - TINY:
+                least = variance
+                chosen = z
+        state.order[i] = chosen
+        state.position[chosen] = i
+        left[chosen] = False
+        for j in range(first[chosen], first[chosen + 1]):
             if S[j, j] > TINY:
                 g = S[j] / np.sqrt(S[j, j])
                 for a in range(D):
                     S[a] -= g[a] * g
     for z in range(d):
-        clear(p, s, z)
+        family = get_family(state, z)
+        remove_all_parents(problem, family, z)
         for r in range(d):
-            if p.may[REQUIRED, z, r]:
-                add(p, s, z, r)
-        settle(p, s, z)
+            if problem.edges[z, r] == REQUIRED:
+                add_parent(problem.S, first, family, z, r)
+        score = grow_and_shrink(problem, family, z, get_predecessors(state, z))
+        state.score[state.slot[z]] = score
 
 
 @njit()
-def _perturb(p, s, pairs, rng):
-    """Swap pairs of variables that may stand in each other's place."""
-    d = len(s.v[0])
+def _swap_random_pairs(problem, state, pairs, rng):
+    """Swap ``pairs`` random pairs of variables, each of which may stand in the other's place."""
+    d = len(state.order)
     tries = 0
     while pairs and tries < 1000:
         tries += 1
-        i, j = int(rng.random() * d), int(rng.random() * d)
+        i = int(rng.random() * d)
+        j = int(rng.random() * d)
         if i > j:
             i, j = j, i
-        a, b = s.v[ORDER, i], s.v[ORDER, j]
-        good = i != j
+        a = state.order[i]
+        b = state.order[j]
+        free = i != j
         for k in range(i, j + 1):
-            good &= not p.may[BEFORE, a, s.v[ORDER, k]] and not p.may[BEFORE, s.v[ORDER, k], b]
-        if good:
-            _walk(p, s, a, 1, j - i, np.inf)
-            _accept(s)
-            _walk(p, s, b, -1, j - 1 - i, np.inf)
-            _accept(s)
+            between = state.order[k]
+            free &= not problem.precedes[a, between] and not problem.precedes[between, b]
+        if free:
+            _walk(problem, state, a, 1, j - i, np.inf)
+            _accept_walk(state)
+            _walk(problem, state, b, -1, j - 1 - i, np.inf)
+            _accept_walk(state)
             pairs -= 1
 
 
 @njit()
-def _search(p, rng, restarts):
-    """(d, d) parents of each variable in the best order found ([z, r]: r is a parent of z), and its score."""
-    d = len(p.first) - 1
-    s = new_state(p)
-    _start(p, s)
-    order, best = s.v[ORDER].copy(), np.inf
+def _return_to_best(state, best_order):
+    """Set the order to ``best_order`` and every variable to the parents it had there."""
+    state.order[:] = best_order
+    for i in range(len(best_order)):
+        state.position[best_order[i]] = i
+    state.slot[:] = state.best_slot
+    state.pending[:] = False
+
+
+@njit()
+def _iterate_local_search(problem, state, rng, restarts):
+    """The parents of each variable in the best order found, and its score.
+
+    The parents are (d, d) bool, [z, r]: r is a parent of z.
+    """
+    problem = borrow_arrays(problem)
+    state = borrow_arrays(state)
+    d = len(problem.first) - 1
+    _set_first_order(problem, state)
+    best_order = state.order.copy()
+    best = np.inf
     for attempt in range(restarts + 1):
-        patience = (PATIENCE if attempt else 2 * PATIENCE) * p.price
+        patience = 2 * PATIENCE * problem.price
         if attempt:
-            s.v[ORDER] = order
-            for i in range(d):
-                s.v[POSITION, order[i]] = i
-            s.v[SLOT] = s.v[BEST]
-            s.v[DIRTY] = 0
-            pairs = (1 + attempt % 3) * max(
-                1, int(np.rint(np.log(d)))
-            )  # one distance alone gets stuck more often
-            _perturb(p, s, pairs, rng)
-        goal = best + 2 * p.price
-        score = _descend(p, s, patience, goal)
-        while _polish(p, s):
-            score = _descend(p, s, patience, goal)
-        if score <= best + p.tolerance:
+            patience = PATIENCE * problem.price
+            _return_to_best(state, best_order)
+            # the number of pairs varies, because one number alone gets stuck more often
+            pairs = (1 + attempt % 3) * max(1, int(np.rint(np.log(d))))
+            _swap_random_pairs(problem, state, pairs, rng)
+        goal = best + 2 * problem.price
+        score = _descend(problem, state, patience, goal)
+        while _retry_parents(problem, state):
+            score = _descend(problem, state, patience, goal)
+        if score <= best + problem.tolerance:
             best = score
-            order[:] = s.v[ORDER]
-            s.v[BEST] = s.v[SLOT]
+            best_order[:] = state.order
+            state.best_slot[:] = state.slot
     parents = np.zeros((d, d), np.bool_)
     for z in range(d):
-        t = s.v[BEST, z]
-        for i in range(s.w[t, PARENTS]):
-            parents[z, s.w[t, 2 + i]] = True
+        t = state.best_slot[z]
+        for i in range(state.count[t, PARENTS]):
+            parents[z, state.parents[t, i]] = True
     return parents, best

@@ -1,10 +1,23 @@
-"""The parents of each variable among its predecessors in an order, kept as the order changes: the kernel of `order_search`.
+"""The state of `order_search`: an order, and the parents of each variable among its predecessors.
 
-For a variable z with parents P, whose columns are the K rows of G = inv(L) S[P, :], L L' = S[P, P]:
+Notation. S is the (D, D) correlation matrix of all columns. A variable z has parents P with K
+columns in total, and L L' = S[P, P] is a Cholesky factorisation. For each variable the state holds
 
-- C = cov(z, all | P) and V = var(each | P) are at hand, so "does r improve z" is c²/v > (1 - n^(-penalty/n)) var(z | P);
-- a parent that comes adds a row to G; one that goes is rotated (Givens) to the last row, which is cut off;
-- R = inv(L') follows the same steps, so that each parent's t-value costs one short sum when parents are to shrink.
+    C = S[z, :] - S[z, P] inv(S[P, P]) S[P, :]   covariances of z's columns with all columns, given P
+    V = the diagonal blocks, one for each variable, of S - S[:, P] inv(S[P, P]) S[P, :]
+    G = inv(L) S[P, :]   (K, D), so that G'G is the part of S that P explains
+    R = inv(L')          (K, K) upper triangular, so that R R' = inv(S[P, P])
+
+What they are for:
+
+- Growing: with c = C[r] and v = V[r], adding the column r lowers the BIC if
+  c²/v > (1 - n^(-penalty/n)) var(z | P).
+- A new parent appends one row to G for each of its columns. A parent that leaves is first rotated
+  to the last rows by Givens rotations, then these rows are cut off. No matrix is factorised again.
+- Shrinking: R follows the same steps, and the t-value of each parent is one short sum over a row of
+  R and a column of G.
+
+Source: the updates of FLOP, arXiv 2510.04970.
 """
 
 from typing import NamedTuple
@@ -13,408 +26,539 @@ import numpy as np
 
 from causal_lib.discovery.compiled import njit
 
-TINY = 1e-9  # a column with less of its variance left, given the parents, is their function: never a parent
-MORE = (
-    1 + 1e-9
-)  # an improvement is more than rounding, so that adding and removing never alternate for ever
+TINY = 1e-9  # a column with less variance given the parents is a function of them: never added
+MORE = 1 + 1e-9  # an improvement must exceed rounding, or adding and removing could alternate
+
+FORBIDDEN, OPTIONAL, REQUIRED = range(3)  # what Problem.edges says of a parent
+PARENTS, COLUMNS = range(2)  # entries of Family.count
 
 
 class Problem(NamedTuple):
-    """What the search is told. Few arrays, since numba passes every field of every array with every call."""
+    """The data and the constraints of one search over d variables with D columns."""
 
     S: np.ndarray  # (D, D) correlations of the columns
     first: np.ndarray  # (d + 1,) first column of each variable
     packed: np.ndarray  # (d + 1,) first entry of each variable's block in V
-    may: np.ndarray  # (3, d, d) bool: ALLOWED [z, r], r may be a parent of z; REQUIRED, it is; BEFORE [a, b], in order
-    n: float  # rows
-    price: float  # of a parameter, in units of the score: penalty · ln n
-    keep: np.ndarray  # [m] = exp(-price · m / n): a parent of m parameters must cut det var(z | P) to less than this
-    tolerance: float  # differences of the score that count as none
-    max_rows: int  # columns of all parents of a variable, at most
-    start_V: int  # where V, G, R and the score start in a row of State.f
-    start_G: int
-    start_R: int
-    score: int
+    # (d, d) int8, [z, r]: whether r as a parent of z is FORBIDDEN, OPTIONAL or REQUIRED
+    edges: np.ndarray
+    precedes: np.ndarray  # (d, d) bool, [a, b]: a stands before b in every order
+    # [m] = exp(-price · m / n): m parameters must lower det var(z | P) to less than this share
+    keep: np.ndarray
+    n: float  # rows of the data
+    price: float  # of one parameter, in units of the score: penalty · ln n
+    tolerance: float  # differences of the score below this count as zero
+    max_columns: int  # largest number of columns K of all parents of one variable
+
+
+class Family(NamedTuple):
+    """One variable z with its parents: views of the arrays of one slot of `State`."""
+
+    count: np.ndarray  # (2,) number of PARENTS, and number K of their COLUMNS
+    parents: np.ndarray  # (max_columns,) in the order in which they were added
+    columns: np.ndarray  # (max_columns,) columns of the parents, one for each row of G
+    C: np.ndarray  # (widest variable, D)
+    V: np.ndarray  # (packed[d],) the lower triangle of each variable's block
+    G: np.ndarray  # (max_columns, D), K rows in use
+    R: np.ndarray  # (max_columns, max_columns), K rows and columns in use, zero below the diagonal
 
 
 class State(NamedTuple):
-    """Every variable's parents and what follows from them.
+    """The order, and for each variable its parents with the arrays that follow from them.
 
-    A variable z has three slots 3z, 3z + 1, 3z + 2: one in use, one of the best order so far, one to change, so that
-    neither a step back nor a return to the best order copies a number.
+    A variable z owns the three slots 3z, 3z + 1 and 3z + 2. One is in use, one holds its parents in
+    the best order so far, and one is free for the next change. So undoing a walk or returning to
+    the best order copies no numbers.
     """
 
-    # v (7, d): ORDER first to last; per variable POSITION in it, SLOT in use, BEST slot, PAST slot (before the walk that
-    # goes on), MARKED (changed in that walk), DIRTY (to be moved again)
-    v: np.ndarray
-    # w (3d, _): number of parents, number K of their columns, the parents as they came, their columns
-    w: np.ndarray
-    # f (3d, _): C (q, D), covariances of the variable's own columns with all, given P; V, those inside each variable's
-    # block, given P, lower triangles packed; G (max_rows, D), K rows in use; R (max_rows, max_rows), upper triangular; the score
-    f: np.ndarray
+    order: np.ndarray  # (d,) variables from first to last
+    position: np.ndarray  # (d,) of each variable in the order
+    slot: np.ndarray  # (d,) slot in use
+    best_slot: np.ndarray  # (d,) slot of the best order
+    past_slot: np.ndarray  # (d,) slot that was in use before the current walk
+    changed: np.ndarray  # (d,) bool, whether the current walk has changed the variable's parents
+    pending: np.ndarray  # (d,) bool, whether the variable is to be moved again
+    score: np.ndarray  # (3d,) of each slot: n ln det var(z | P) + price · parameters
+    count: np.ndarray  # (3d, 2) this and the following: the arrays of Family for each slot
+    parents: np.ndarray  # (3d, max_columns)
+    columns: np.ndarray  # (3d, max_columns)
+    C: np.ndarray  # (3d, widest variable, D)
+    V: np.ndarray  # (3d, packed[d])
+    G: np.ndarray  # (3d, max_columns, D)
+    R: np.ndarray  # (3d, max_columns, max_columns)
 
 
-ALLOWED, REQUIRED, BEFORE = range(3)
-ORDER, POSITION, SLOT, BEST, PAST, MARKED, DIRTY = range(7)
-PARENTS, ROWS = range(2)
-
-
-@njit()
-def new_state(p):
-    """Memory for the state of all variables, not yet filled (`clear`)."""
-    d, width = len(p.first) - 1, 2 + 2 * p.max_rows
-    s = State(
-        np.zeros((7, d), np.int64),
-        np.zeros((3 * d, width), np.int64),
-        np.empty((3 * d, p.score + 1)),
+def allocate_state(problem: Problem) -> State:
+    """Memory for the state of all variables; `remove_all_parents` fills it."""
+    d = len(problem.first) - 1
+    D = len(problem.S)
+    m = problem.max_columns
+    return State(
+        order=np.zeros(d, dtype=np.int64),
+        position=np.zeros(d, dtype=np.int64),
+        slot=3 * np.arange(d),
+        best_slot=3 * np.arange(d),
+        past_slot=np.zeros(d, dtype=np.int64),
+        changed=np.zeros(d, dtype=bool),
+        pending=np.ones(d, dtype=bool),
+        score=np.zeros(3 * d),
+        count=np.zeros((3 * d, 2), dtype=np.int64),
+        parents=np.zeros((3 * d, m), dtype=np.int64),
+        columns=np.zeros((3 * d, m), dtype=np.int64),
+        C=np.empty((3 * d, np.diff(problem.first).max(), D)),
+        V=np.empty((3 * d, problem.packed[-1])),
+        G=np.empty((3 * d, m, D)),
+        R=np.empty((3 * d, m, m)),
     )
-    s.v[SLOT] = s.v[BEST] = 3 * np.arange(d)
-    s.v[DIRTY] = 1
-    return s
 
 
 @njit()
-def clear(p, s, z):
-    """No parents."""
-    t, D = s.v[SLOT, z], len(p.S)
-    f, s.w[t, :2] = s.f[t], 0
-    for a in range(p.first[z + 1] - p.first[z]):
-        for j in range(D):
-            f[a * D + j] = p.S[p.first[z] + a, j]
-    e = p.start_V
-    for r in range(len(s.v[0])):
-        for a in range(p.first[r], p.first[r + 1]):
-            for b in range(p.first[r], a + 1):
-                f[e] = p.S[a, b]
+def get_family(state, z):
+    """The family of z in the slot in use."""
+    t = state.slot[z]
+    return Family(
+        state.count[t],
+        state.parents[t],
+        state.columns[t],
+        state.C[t],
+        state.V[t],
+        state.G[t],
+        state.R[t],
+    )
+
+
+@njit()
+def get_predecessors(state, z):
+    """The variables before z in the order."""
+    return state.order[: state.position[z]]
+
+
+@njit()
+def remove_all_parents(problem, family, z):
+    """Set z to no parents: C and V are parts of S."""
+    S, first = problem.S, problem.first
+    C, V = family.C, family.V
+    family.count[PARENTS] = 0
+    family.count[COLUMNS] = 0
+    for a in range(first[z + 1] - first[z]):
+        for j in range(len(S)):
+            C[a, j] = S[first[z] + a, j]
+    e = 0
+    for r in range(len(first) - 1):
+        for a in range(first[r], first[r + 1]):
+            for b in range(first[r], a + 1):
+                V[e] = S[a, b]
                 e += 1
 
 
 @njit()
-def touch(p, s, z):
-    """z is about to change in the walk that goes on: from now on in a free slot, so that the old one can come back."""
-    if s.v[MARKED, z]:
-        return
-    old = s.v[SLOT, z]
-    new = 3 * z
-    while new == old or new == s.v[BEST, z]:
-        new += 1
-    source, target, k = s.f[old], s.f[new], s.w[old, ROWS]
-    for i in range(2 + s.w[old, PARENTS]):
-        s.w[new, i] = s.w[old, i]
-    for i in range(2 + p.max_rows, 2 + p.max_rows + k):
-        s.w[new, i] = s.w[old, i]
-    for i in range(p.start_G + k * len(p.S)):
-        target[i] = source[i]
-    for i in range(k):
-        for j in range(p.start_R + i * p.max_rows + i, p.start_R + i * p.max_rows + k):
-            target[j] = source[j]
-    target[p.score] = source[p.score]
-    s.v[PAST, z], s.v[SLOT, z], s.v[MARKED, z] = old, new, 1
+def prepare_change(first, state, z):
+    """The family of z to change, a copy in its free slot, so that the current walk can be undone.
+
+    Later calls in the same walk return the same copy.
+    """
+    if state.changed[z]:
+        return get_family(state, z)
+    old_slot = state.slot[z]
+    new_slot = 3 * z
+    while new_slot == old_slot or new_slot == state.best_slot[z]:
+        new_slot += 1
+    old = get_family(state, z)
+    state.score[new_slot] = state.score[old_slot]
+    state.past_slot[z] = old_slot
+    state.slot[z] = new_slot
+    state.changed[z] = True
+    new = get_family(state, z)
+    _copy_family(old, new, first[z + 1] - first[z])
+    return new
 
 
 @njit()
-def _det(A, q):
-    """Determinant of a symmetric positive matrix from its lower triangle (q, q), which is overwritten; 0 if singular."""
-    det = 1.0
+def _copy_family(source, target, q):
+    """Copy the parts in use; the variable has q columns."""
+    K = source.count[COLUMNS]
+    target.count[PARENTS] = source.count[PARENTS]
+    target.count[COLUMNS] = K
+    parents, columns, new_parents, new_columns = (
+        source.parents,
+        source.columns,
+        target.parents,
+        target.columns,
+    )
+    for i in range(source.count[PARENTS]):
+        new_parents[i] = parents[i]
+    for i in range(K):
+        new_columns[i] = columns[i]
+    C, V, G, R = source.C, source.V, source.G, source.R
+    new_C, new_V, new_G, new_R = target.C, target.V, target.G, target.R
+    D = C.shape[1]
+    for a in range(q):
+        for j in range(D):
+            new_C[a, j] = C[a, j]
+    for e in range(len(V)):
+        new_V[e] = V[e]
+    for i in range(K):
+        for j in range(D):
+            new_G[i, j] = G[i, j]
+    for i in range(K):
+        for j in range(i, K):
+            new_R[i, j] = R[i, j]
+
+
+@njit()
+def _factorise(A, q):
+    """The determinant of a symmetric positive (q, q) matrix, 0 if it is singular.
+
+    Overwrites its lower triangle by its Cholesky factor.
+    """
+    determinant = 1.0
     for j in range(q):
         for k in range(j):
             A[j, j] -= A[j, k] * A[j, k]
         if A[j, j] <= 1e-14:
             return 0.0
-        det *= A[j, j]
+        determinant *= A[j, j]
         A[j, j] = np.sqrt(A[j, j])
         for i in range(j + 1, q):
             for k in range(j):
                 A[i, j] -= A[i, k] * A[j, k]
             A[i, j] /= A[j, j]
-    return det
+    return determinant
 
 
 @njit()
-def _det_given(p, s, z):
-    """det var(z | P)."""
-    f, jz, D = s.f[s.v[SLOT, z]], p.first[z], len(p.S)
-    q = p.first[z + 1] - jz
+def _residual_determinant(first, C, z):
+    """det var(z | P) from the C of z."""
+    start = first[z]
+    q = first[z + 1] - start
     if q == 1:
-        return f[jz]
+        return C[0, start]
     A = np.empty((q, q))
     for a in range(q):
-        A[a] = f[a * D + jz : a * D + jz + q]
-    return _det(A, q)
+        A[a] = C[a, start : start + q]
+    return _factorise(A, q)
 
 
 @njit()
-def set_score(p, s, z):
-    """Note the score of z with its parents."""
-    t, q = s.v[SLOT, z], p.first[z + 1] - p.first[z]
-    s.f[t, p.score] = p.n * np.log(max(_det_given(p, s, z), 1e-300)) + p.price * q * s.w[t, ROWS]
+def compute_score(problem, family, z):
+    """n ln det var(z | P) + price · q K."""
+    q = problem.first[z + 1] - problem.first[z]
+    fit = problem.n * np.log(max(_residual_determinant(problem.first, family.C, z), 1e-300))
+    return fit + problem.price * q * family.count[COLUMNS]
 
 
 @njit()
-def _ratio_added(p, s, z, r):
-    """det var(z | P, r) / det var(z | P); 1 where r adds nothing because it is a function of P."""
-    f, D, jz, jr = s.f[s.v[SLOT, z]], len(p.S), p.first[z], p.first[r]
-    qz, qr = p.first[z + 1] - jz, p.first[r + 1] - jr
-    e = p.start_V + p.packed[r]
+def ratio_with_parent(first, packed, C, V, z, r):
+    """det var(z | P, r) / det var(z | P) from the C and V of z; 1 where r is a function of P."""
+    start_z = first[z]
+    start_r = first[r]
+    qz = first[z + 1] - start_z
+    qr = first[r + 1] - start_r
+    e = packed[r]
     if qz == 1 and qr == 1:
-        return 1.0 - f[jr] * f[jr] / (f[e] * f[jz]) if f[e] > TINY else 1.0
+        if V[e] <= TINY:
+            return 1.0
+        return 1.0 - C[0, start_r] * C[0, start_r] / (V[e] * C[0, start_z])
     # det var(z, r | P) / (det var(r | P) det var(z | P)), by one Cholesky with r first
     A = np.empty((qr + qz, qr + qz))
     for a in range(qr):
         for b in range(a + 1):
-            A[a, b] = f[e]
+            A[a, b] = V[e]
             e += 1
         if A[a, a] < TINY:
             return 1.0
     for a in range(qz):
-        A[qr + a, :qr] = f[a * D + jr : a * D + jr + qr]
-        A[qr + a, qr:] = f[a * D + jz : a * D + jz + qz]
-    if _det(A, qr + qz) == 0.0:
+        A[qr + a, :qr] = C[a, start_r : start_r + qr]
+        A[qr + a, qr:] = C[a, start_z : start_z + qz]
+    if _factorise(A, qr + qz) == 0.0:
         return 1.0
-    det = 1.0
+    determinant = 1.0
     for a in range(qz):
-        det *= A[qr + a, qr + a] * A[qr + a, qr + a]
-    return det / _det_given(p, s, z)
+        determinant *= A[qr + a, qr + a] * A[qr + a, qr + a]
+    return determinant / _residual_determinant(first, C, z)
 
 
 @njit()
-def add(p, s, z, r):
-    """r becomes a parent of z: a row for each of its columns."""
-    t, D = s.v[SLOT, z], len(p.S)
-    f, m = s.f[t], p.max_rows
-    for column in range(p.first[r], p.first[r + 1]):
-        k = s.w[t, ROWS]
-        g = f[p.start_G + k * D : p.start_G + (k + 1) * D]
+def improves_as_parent(first, packed, keep, C, V, t, z, r):
+    """Whether adding r to the parents of z in slot t would improve the score.
+
+    C and V are those of all slots.
+    """
+    if len(first) - 1 == C.shape[2]:  # every variable is one column
+        c = C[t, 0, r]
+        v = V[t, r]
+        return v > TINY and c * c > (1.0 - keep[1]) * v * C[t, 0, z] * MORE
+    share = keep[(first[z + 1] - first[z]) * (first[r + 1] - first[r])]
+    return ratio_with_parent(first, packed, C[t], V[t], z, r) * MORE < share
+
+
+@njit()
+def is_parent(parents, count, t, r):
+    """Whether r is a parent in slot t; ``parents`` and ``count`` are those of all slots."""
+    found = False
+    for i in range(count[t, PARENTS]):
+        found |= parents[t, i] == r
+    return found
+
+
+@njit()
+def add_parent(S, first, family, z, r):
+    """Make r a parent of z: for each column of r, append a row to G and a row and column to R."""
+    D = len(S)
+    count, columns = family.count, family.columns
+    G, R = family.G, family.R
+    for column in range(first[r], first[r + 1]):
+        K = count[COLUMNS]
         for j in range(D):
-            g[j] = p.S[column, j]
-        for i in range(k):
-            row = f[p.start_G + i * D : p.start_G + (i + 1) * D]
-            w = row[column]
+            G[K, j] = S[column, j]
+        for i in range(K):
+            weight = G[i, column]
             for j in range(D):
-                g[j] -= w * row[j]
-        if g[column] < TINY:  # inside a block only: this column is a function of what is there
+                G[K, j] -= weight * G[i, j]
+        if G[K, column] < TINY:  # within a block: this column is a function of those there
             continue
-        scale = 1 / np.sqrt(g[column])
+        scale = 1 / np.sqrt(G[K, column])
         for j in range(D):
-            g[j] *= scale
-        for i in range(k):
+            G[K, j] *= scale
+        for i in range(K):
             total = 0.0
-            for j in range(i, k):
-                total += f[p.start_R + i * m + j] * f[p.start_G + j * D + column]
-            f[p.start_R + i * m + k] = -total * scale
-        f[p.start_R + k * m + k] = scale
-        s.w[t, 2 + p.max_rows + k] = column
-        s.w[t, ROWS] = k + 1
-        _shift(p, f, g, p.first[z], p.first[z + 1], -1.0)
-    s.w[t, 2 + s.w[t, PARENTS]] = r
-    s.w[t, PARENTS] += 1
+            for j in range(i, K):
+                total += R[i, j] * G[j, column]
+            R[i, K] = -total * scale
+        R[K, K] = scale
+        columns[K] = column
+        count[COLUMNS] = K + 1
+        _update_covariances(first, family.C, family.V, z, G[K], -1.0)
+    family.parents[count[PARENTS]] = r
+    count[PARENTS] += 1
 
 
 @njit()
-def _shift(p, f, g, first, end, sign):
-    """C and V after the direction g came (sign -1) or went (1)."""
-    D, d = len(g), len(p.first) - 1
-    for a in range(end - first):
-        w, row = sign * g[first + a], f[a * D : (a + 1) * D]
+def _update_covariances(first, C, V, z, g, sign):
+    """Update C and V of z after the row g was added to G (sign -1) or removed (sign 1)."""
+    d = len(first) - 1
+    D = len(g)
+    for a in range(first[z + 1] - first[z]):
+        weight = sign * g[first[z] + a]
         for j in range(D):
-            row[j] += w * g[j]
-    if d == D:  # every block is one column
-        v = f[p.start_V : p.start_V + D]
+            C[a, j] += weight * g[j]
+    if d == D:  # every variable is one column
         for j in range(D):
-            v[j] += sign * g[j] * g[j]
+            V[j] += sign * g[j] * g[j]
         return
-    e = p.start_V
+    e = 0
     for r in range(d):
-        for a in range(p.first[r], p.first[r + 1]):
-            for b in range(p.first[r], a + 1):
-                f[e] += sign * g[a] * g[b]
+        for a in range(first[r], first[r + 1]):
+            for b in range(first[r], a + 1):
+                V[e] += sign * g[a] * g[b]
                 e += 1
 
 
 @njit()
-def _remove(p, s, z, r):
-    t, D, m = s.v[SLOT, z], len(p.S), p.max_rows
-    f, parents, columns = s.f[t], s.w[t, 2 : 2 + m], s.w[t, 2 + m :]
-    i, last = 0, s.w[t, PARENTS] - 1
+def remove_parent(first, family, z, r):
+    """Remove the parent r of z: rotate each of its rows of G to the last place and cut it off."""
+    count, parents, columns = family.count, family.parents, family.columns
+    G, R = family.G, family.R
+    D = G.shape[1]
+    i = 0
+    last = count[PARENTS] - 1
     while parents[i] != r:
         i += 1
     for j in range(i, last):
         parents[j] = parents[j + 1]
-    s.w[t, PARENTS] = last
-    row = s.w[t, ROWS] - 1
+    count[PARENTS] = last
+    row = count[COLUMNS] - 1
     while row >= 0:
-        if p.first[r] <= columns[row] < p.first[r + 1]:
-            k = s.w[t, ROWS] - 1
-            for i in range(row, k):  # rotate the row that leaves down to the last place
+        if first[r] <= columns[row] < first[r + 1]:
+            K = count[COLUMNS] - 1
+            for i in range(row, K):
                 columns[i] = columns[i + 1]
-                upper = f[p.start_G + i * D : p.start_G + (i + 1) * D]
-                lower = f[p.start_G + (i + 1) * D : p.start_G + (i + 2) * D]
-                a, b = upper[columns[i]], lower[columns[i]]
-                length = np.sqrt(a * a + b * b)
-                a, b = a / length, b / length
+                cos = G[i, columns[i]]
+                sin = G[i + 1, columns[i]]
+                length = np.sqrt(cos * cos + sin * sin)
+                cos = cos / length
+                sin = sin / length
                 for j in range(D):
-                    x, y = upper[j], lower[j]
-                    upper[j] = a * x + b * y
-                    lower[j] = a * y - b * x
-                f[p.start_R + (i + 1) * m + i] = 0.0
+                    x = G[i, j]
+                    y = G[i + 1, j]
+                    G[i, j] = cos * x + sin * y
+                    G[i + 1, j] = cos * y - sin * x
+                R[i + 1, i] = 0.0
                 for j in range(i + 2):
-                    e = p.start_R + j * m + i
-                    x, y = f[e], f[e + 1]
-                    f[e] = a * x + b * y
-                    f[e + 1] = a * y - b * x
-            for i in range(row, k):
-                for j in range(i, k):
-                    f[p.start_R + i * m + j] = f[p.start_R + (i + 1) * m + j]
-            s.w[t, ROWS] = k
-            _shift(
-                p,
-                f,
-                f[p.start_G + k * D : p.start_G + (k + 1) * D],
-                p.first[z],
-                p.first[z + 1],
-                1.0,
-            )
+                    x = R[j, i]
+                    y = R[j, i + 1]
+                    R[j, i] = cos * x + sin * y
+                    R[j, i + 1] = cos * y - sin * x
+            for i in range(row, K):
+                for j in range(i, K):
+                    R[i, j] = R[i + 1, j]
+            count[COLUMNS] = K
+            _update_covariances(first, family.C, family.V, z, G[K], 1.0)
         row -= 1
 
 
 @njit()
-def _ratio_removed(p, s, z, first, width):
-    """det var(z | P without the parent whose rows of R start at ``first``) / det var(z | P)."""
-    t, D, jz = s.v[SLOT, z], len(p.S), p.first[z]
-    f, k, qz = s.f[t], s.w[t, ROWS], p.first[z + 1] - jz
-    # det(var(z | P) + B' inv(Q) B) with B = R_t G_z, Q = R_t R_t'
-    Q, B = np.zeros((width, width)), np.zeros((width, qz))
+def ratio_without_parent(first, C, G, R, K, z, row, width):
+    """det var(z | P without one parent) / det var(z | P).
+
+    The parent has ``width`` rows of R, from ``row`` on.
+    """
+    start = first[z]
+    q = first[z + 1] - start
+    # det(var(z | P) + B' inv(Q) B) with Q = R_r R_r' and B = R_r G[:, z], R_r the parent's rows of R
+    Q = np.zeros((width, width))
+    B = np.zeros((width, q))
     for a in range(width):
-        for j in range(first + a, k):
-            w = f[p.start_R + (first + a) * p.max_rows + j]
+        for j in range(row + a, K):
+            weight = R[row + a, j]
             for b in range(a + 1):
-                Q[a, b] += w * f[p.start_R + (first + b) * p.max_rows + j]
-            B[a] += w * f[p.start_G + j * D + jz : p.start_G + j * D + jz + qz]
-    if _det(Q, width) == 0.0:
+                Q[a, b] += weight * R[row + b, j]
+            B[a] += weight * G[j, start : start + q]
+    if _factorise(Q, width) == 0.0:
         return np.inf
-    for a in range(width):  # B <- inv(chol(Q)) B
+    for a in range(width):  # B becomes inv(chol(Q)) B
         for j in range(a):
             B[a] -= Q[a, j] * B[j]
         B[a] /= Q[a, a]
-    A = np.empty((qz, qz))
-    for a in range(qz):
-        A[a] = f[a * D + jz : a * D + jz + qz]
+    A = np.empty((q, q))
+    for a in range(q):
+        A[a] = C[a, start : start + q]
         for j in range(width):
             A[a] += B[j, a] * B[j]
-    return _det(A, qz) / _det_given(p, s, z)
+    return _factorise(A, q) / _residual_determinant(first, C, z)
 
 
 @njit()
-def _grow(p, s, z):
-    """Add the best predecessor until none improves the score; whether one did."""
-    t, D, jz = s.v[SLOT, z], len(p.S), p.first[z]
-    qz = p.first[z + 1] - jz
-    f, grown = s.f[t], False
+def grow_parents(problem, family, z, predecessors):
+    """Add the best predecessor as a parent of z until none improves the score; whether any did."""
+    S, first, packed, edges, keep = (
+        problem.S,
+        problem.first,
+        problem.packed,
+        problem.edges,
+        problem.keep,
+    )
+    count, C, V = family.count, family.C, family.V
+    qz = first[z + 1] - first[z]
+    single_columns = len(first) - 1 == len(S)
+    grown = False
     while True:
-        which = -1
-        if len(s.v[0]) == D:
-            best = (1.0 - p.keep[1]) * f[jz] * MORE
-            for i in range(s.v[POSITION, z]):
-                r = s.v[ORDER, i]
-                c, v = f[r], f[D + r]
-                if c * c > best * v and v > TINY and p.may[ALLOWED, z, r]:
-                    best, which = c * c / v, r
+        chosen = -1
+        if single_columns:
+            best = (1.0 - keep[1]) * C[0, z] * MORE  # what var(z | P) must fall by
+            for r in predecessors:
+                c = C[0, r]
+                v = V[r]
+                if c * c > best * v and v > TINY and edges[z, r] != FORBIDDEN:
+                    best = c * c / v
+                    chosen = r
         else:
             best = 1.0 / MORE
-            for i in range(s.v[POSITION, z]):
-                r = s.v[ORDER, i]
-                if p.may[ALLOWED, z, r]:
-                    ratio = _ratio_added(p, s, z, r) / p.keep[qz * (p.first[r + 1] - p.first[r])]
+            for r in predecessors:
+                if edges[z, r] != FORBIDDEN:
+                    share = keep[qz * (first[r + 1] - first[r])]
+                    ratio = ratio_with_parent(first, packed, C, V, z, r) / share
                     if ratio < best:
-                        best, which = ratio, r
-        if which < 0 or s.w[t, ROWS] + p.first[which + 1] - p.first[which] > p.max_rows:
+                        best = ratio
+                        chosen = r
+        if chosen < 0 or count[COLUMNS] + first[chosen + 1] - first[chosen] > problem.max_columns:
             return grown
-        add(p, s, z, which)
+        add_parent(S, first, family, z, chosen)
         grown = True
 
 
 @njit()
-def shrink(p, s, z):
-    """Remove the worst parent until none improves the score by going; required ones stay. Whether one went."""
-    t, D, m, jz = s.v[SLOT, z], len(p.S), p.max_rows, p.first[z]
-    f, qz, shrunk = s.f[t], p.first[z + 1] - jz, False
+def shrink_parents(problem, family, z):
+    """Remove the worst parent of z until no removal improves the score; whether one was removed.
+
+    Required parents stay.
+    """
+    first, edges, keep = problem.first, problem.edges, problem.keep
+    count, parents, columns = family.count, family.parents, family.columns
+    C, G, R = family.C, family.G, family.R
+    qz = first[z + 1] - first[z]
+    single_columns = len(first) - 1 == len(problem.S)
+    shrunk = False
     while True:
-        which, k = -1, s.w[t, ROWS]
-        if len(s.v[0]) == D:
+        chosen = -1
+        K = count[COLUMNS]
+        if single_columns:
             best = (
-                (1.0 / p.keep[1] - 1.0) * f[jz] / MORE
-            )  # what var(z | P) grows by may be beta² / size
-            for i in range(k):
-                beta, size = 0.0, 0.0
-                for j in range(i, k):
-                    w = f[p.start_R + i * m + j]
-                    beta += w * f[p.start_G + j * D + jz]
-                    size += w * w
-                if beta * beta < best * size and not p.may[REQUIRED, z, s.w[t, 2 + i]]:
-                    best, which = beta * beta / size, s.w[t, 2 + i]
+                (1.0 / keep[1] - 1.0) * C[0, z] / MORE
+            )  # what var(z | P) may grow by: beta² / size
+            for i in range(K):
+                beta = 0.0
+                size = 0.0
+                for j in range(i, K):
+                    weight = R[i, j]
+                    beta += weight * G[j, z]
+                    size += weight * weight
+                if beta * beta < best * size and edges[z, parents[i]] != REQUIRED:
+                    best = beta * beta / size
+                    chosen = parents[i]
         else:
-            best, row = 1.0 / MORE, 0
-            for i in range(s.w[t, PARENTS]):
-                r, width = s.w[t, 2 + i], 0
-                while (
-                    row + width < k and p.first[r] <= s.w[t, 2 + m + row + width] < p.first[r + 1]
-                ):
+            best = 1.0 / MORE
+            row = 0
+            for i in range(count[PARENTS]):
+                r = parents[i]
+                width = 0
+                while row + width < K and first[r] <= columns[row + width] < first[r + 1]:
                     width += 1
-                if not p.may[REQUIRED, z, r]:
-                    ratio = (
-                        _ratio_removed(p, s, z, row, width) * p.keep[qz * width] if width else 0.0
-                    )
+                if edges[z, r] != REQUIRED:
+                    ratio = 0.0
+                    if width:
+                        ratio = ratio_without_parent(first, C, G, R, K, z, row, width)
+                        ratio *= keep[qz * width]
                     if ratio < best:
-                        best, which = ratio, r
+                        best = ratio
+                        chosen = r
                 row += width
-        if which < 0:
+        if chosen < 0:
             return shrunk
-        _remove(p, s, z, which)
+        remove_parent(first, family, z, chosen)
         shrunk = True
 
 
 @njit()
-def settle(p, s, z):
-    """Grow and shrink to the end, after a parent went."""
-    _grow(p, s, z)
-    while shrink(p, s, z) and _grow(p, s, z):
+def grow_and_shrink(problem, family, z, predecessors):
+    """Grow and shrink the parents of z in turn, growing first, until neither helps; the score."""
+    grow_parents(problem, family, z, predecessors)
+    while shrink_parents(problem, family, z) and grow_parents(problem, family, z, predecessors):
         pass
-    set_score(p, s, z)
+    return compute_score(problem, family, z)
 
 
 @njit()
-def exchange(p, s, loser, gainer):
-    """``loser`` has come to stand before ``gainer``, which it stood behind: what the score changes.
+def shrink_and_grow(problem, family, z, predecessors):
+    """As `grow_and_shrink`, shrinking first."""
+    shrink_parents(problem, family, z)
+    while grow_parents(problem, family, z, predecessors) and shrink_parents(problem, family, z):
+        pass
+    return compute_score(problem, family, z)
 
-    It may not have ``gainer`` as a parent any longer; ``gainer`` may now have it.
+
+@njit()
+def update_after_swap(problem, state, earlier, later, loses, gains):
+    """Update the parents of two neighbours after a swap; the change of the score.
+
+    ``earlier`` has moved in front of ``later``.
+
+    loses : whether ``earlier`` has ``later`` as a parent, which must go.
+    gains : whether ``earlier`` improves ``later`` as a parent.
     """
     change = 0.0
-    t = s.v[SLOT, loser]
-    for i in range(s.w[t, PARENTS]):
-        if s.w[t, 2 + i] == gainer:
-            touch(p, s, loser)
-            t = s.v[SLOT, loser]
-            change -= s.f[t, p.score]
-            _remove(p, s, loser, gainer)
-            settle(p, s, loser)
-            change += s.f[t, p.score]
-            break
-    t, D, z, r = s.v[SLOT, gainer], len(p.S), gainer, loser
-    qr = p.first[r + 1] - p.first[r]
-    if not p.may[ALLOWED, z, r] or s.w[t, ROWS] + qr > p.max_rows:
-        return change
-    if len(s.v[0]) == D:
-        c, v = s.f[t, r], s.f[t, D + r]
-        if v <= TINY or c * c <= (1.0 - p.keep[1]) * v * s.f[t, z] * MORE:
-            return change
-    elif _ratio_added(p, s, z, r) * MORE >= p.keep[(p.first[z + 1] - p.first[z]) * qr]:
-        return change
-    touch(p, s, z)
-    t = s.v[SLOT, z]
-    change -= s.f[t, p.score]
-    add(p, s, z, r)
-    shrink(p, s, z)
-    while _grow(p, s, z) and shrink(p, s, z):
-        pass
-    set_score(p, s, z)
-    return change + s.f[t, p.score]
+    score = state.score
+    if loses:
+        family = prepare_change(problem.first, state, earlier)
+        t = state.slot[earlier]
+        change -= score[t]
+        remove_parent(problem.first, family, earlier, later)
+        score[t] = grow_and_shrink(problem, family, earlier, get_predecessors(state, earlier))
+        change += score[t]
+    if gains:
+        family = prepare_change(problem.first, state, later)
+        t = state.slot[later]
+        change -= score[t]
+        add_parent(problem.S, problem.first, family, later, earlier)
+        score[t] = shrink_and_grow(problem, family, later, get_predecessors(state, later))
+        change += score[t]
+    return change

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causal_lib.discovery.engines import order_state as kernel
-from causal_lib.discovery.engines.order_search import _before, order_search
+from causal_lib.discovery.engines.order_search import make_problem, order_search
 from causal_lib.discovery.score import bic
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.graph import CausalGraph
@@ -223,21 +223,13 @@ def test_contradictory_knowledge_is_named():
 # ---- the kernel ----------------------------------------------------------------------------------
 
 
-def problem_of(stats, max_rows=20):
-    d, D = len(stats.names), len(stats.columns)
-    first = np.concatenate([[0], np.cumsum(stats.widths)])
-    packed = np.concatenate([[0], np.cumsum(stats.widths * (stats.widths + 1) // 2)])
-    may = np.zeros((3, d, d), dtype=bool)
-    may[kernel.ALLOWED] = ~np.eye(d, dtype=bool)
-    widest, price = int(stats.widths.max()), 2 * np.log(stats.count)
-    keep = np.exp(-price / stats.count * np.arange(widest**2 + 1))
-    start_V = widest * D
-    start_G = int(start_V + packed[-1])
-    start_R = start_G + max_rows * D
-    return kernel.Problem(
-        stats.correlation, first, packed, may, float(stats.count), float(price), keep, 1e-6, max_rows,
-        start_V, start_G, start_R, start_R + max_rows**2,
-    )  # fmt: skip
+def state_of(stats, max_columns=20):
+    """The problem of ``stats`` and a state in which no variable has parents."""
+    problem = make_problem(stats, None, 2.0)._replace(max_columns=max_columns)
+    state = kernel.allocate_state(problem)
+    for z in range(len(stats.names)):
+        kernel.remove_all_parents(problem, kernel.get_family(state, z), z)
+    return problem, state
 
 
 @pytest.mark.parametrize("kinds", [None, "mixed"])
@@ -245,58 +237,93 @@ def problem_of(stats, max_rows=20):
 @given(seed=st.integers(0, 50), moves=st.lists(st.integers(1, 6), min_size=1, max_size=25))
 def test_coming_and_going_parents_leave_what_algebra_says(kinds, seed, moves):
     stats = Statistics.from_frame(data_of(7, seed, kinds=kinds, degree=3.0).frame)
-    p = problem_of(stats)
-    s = kernel.new_state(p)
-    kernel.clear(p, s, 0)
+    problem, state = state_of(stats)
+    family = kernel.get_family(state, 0)
+    S, first = problem.S, problem.first
     chosen = []
     for r in moves:
-        (kernel._remove if r in chosen else kernel.add)(p, s, 0, r)
-        chosen = [v for v in chosen if v != r] if r in chosen else [*chosen, r]
-    blocks = [np.arange(a, b) for a, b in itertools.pairwise(p.first)]
+        if r in chosen:
+            kernel.remove_parent(first, family, 0, r)
+            chosen.remove(r)
+        else:
+            kernel.add_parent(S, first, family, 0, r)
+            chosen.append(r)
+    blocks = [np.arange(a, b) for a, b in itertools.pairwise(first)]
+    own = blocks[0]
     P = np.concatenate([blocks[v] for v in chosen]) if chosen else np.zeros(0, dtype=int)
-    S, D, t = p.S, len(p.S), s.v[kernel.SLOT, 0]
-    left = S - S[:, P] @ np.linalg.solve(S[np.ix_(P, P)], S[P, :]) if chosen else S
-    f, k = s.f[t], s.w[t, kernel.ROWS]
-    assert k == len(P)
-    assert s.w[t, 2 : 2 + len(chosen)].tolist() == chosen
-    own = f[: len(blocks[0]) * D].reshape(-1, D)
-    np.testing.assert_allclose(own, left[blocks[0]], atol=1e-9)
+    K = len(P)
+
+    def given(columns):
+        """S without what ``columns`` explain."""
+        if not len(columns):
+            return S
+        return S - S[:, columns] @ np.linalg.solve(S[np.ix_(columns, columns)], S[columns, :])
+
+    left = given(P)
+    assert family.count.tolist() == [len(chosen), K]
+    assert family.parents[: len(chosen)].tolist() == chosen
+    np.testing.assert_allclose(family.C[: len(own)], left[own], atol=1e-9)
     packed = np.concatenate([left[np.ix_(b, b)][np.tril_indices(len(b))] for b in blocks])
-    np.testing.assert_allclose(f[p.start_V : p.start_G], packed, atol=1e-9)
-    G = f[p.start_G : p.start_G + k * D].reshape(k, D)
+    np.testing.assert_allclose(family.V, packed, atol=1e-9)
+    G = family.G[:K]
     np.testing.assert_allclose(G.T @ G, S - left, atol=1e-9)
-    R = np.triu(f[p.start_R : p.score].reshape(20, 20)[:k, :k])
+    R = np.triu(family.R[:K, :K])
     np.testing.assert_allclose(R @ R.T, np.linalg.inv(S[np.ix_(P, P)]) if chosen else R, atol=1e-8)
+    det = np.linalg.det(left[np.ix_(own, own)])
+    score = stats.count * np.log(det) + problem.price * len(own) * K
+    assert kernel.compute_score(problem, family, 0) == pytest.approx(score, abs=1e-6)
     # what another parent would change, and what each of them would cost to lose
-    det = np.linalg.det(left[np.ix_(blocks[0], blocks[0])])
     for r in set(range(1, 7)) - set(chosen):
-        more = np.concatenate([P, blocks[r]])
-        after = S - S[:, more] @ np.linalg.solve(S[np.ix_(more, more)], S[more, :])
-        ratio = np.linalg.det(after[np.ix_(blocks[0], blocks[0])]) / det
-        assert kernel._ratio_added(p, s, 0, r) == pytest.approx(ratio, rel=1e-6)
+        after = given(np.concatenate([P, blocks[r]]))
+        ratio = np.linalg.det(after[np.ix_(own, own)]) / det
+        found = kernel.ratio_with_parent(first, problem.packed, family.C, family.V, 0, r)
+        assert found == pytest.approx(ratio, rel=1e-6)
+        share = problem.keep[len(own) * len(blocks[r])]
+        if abs(ratio / share - 1) > 1e-6:
+            improves = kernel.improves_as_parent(
+                first, problem.packed, problem.keep, state.C, state.V, 0, 0, r
+            )
+            assert improves == (ratio < share)
     for i, r in enumerate(chosen):
-        first = sum(len(blocks[v]) for v in chosen[:i])
-        less = np.array([c for c in P if c not in blocks[r]], dtype=int)
-        before = (
-            S - S[:, less] @ np.linalg.solve(S[np.ix_(less, less)], S[less, :]) if len(less) else S
+        row = sum(len(blocks[v]) for v in chosen[:i])
+        before = given(np.array([c for c in P if c not in blocks[r]], dtype=int))
+        ratio = np.linalg.det(before[np.ix_(own, own)]) / det
+        found = kernel.ratio_without_parent(
+            first, family.C, family.G, family.R, K, 0, row, len(blocks[r])
         )
-        ratio = np.linalg.det(before[np.ix_(blocks[0], blocks[0])]) / det
-        assert kernel._ratio_removed(p, s, 0, first, len(blocks[r])) == pytest.approx(
-            ratio, rel=1e-6
-        )
+        assert found == pytest.approx(ratio, rel=1e-6)
 
 
-def test_what_must_precede_what_by_hand():
-    """a before c by tiers, b before a by an edge, so b before c; d, in no tier, only by its edges; e is free."""
-    knowledge = Knowledge(tiers=[["a"], ["c"]], required=[("b", "a"), ("c", "d")])
-    before = _before(knowledge, list("abcde"))
-    pairs = {("abcde"[i], "abcde"[j]) for i, j in np.argwhere(before)}
-    assert pairs == {("a", "c"), ("b", "a"), ("b", "c"), ("c", "d"), ("a", "d"), ("b", "d")}
+def test_a_change_leaves_the_old_slot_and_the_best_one_as_they_were():
+    problem, state = state_of(Statistics.from_frame(data_of(7, 3, kinds="mixed").frame))
+    kernel.add_parent(problem.S, problem.first, kernel.get_family(state, 2), 2, 5)
+    state.score[state.slot[2]] = 1.5
+    before = [array.copy() for array in kernel.get_family(state, 2)]
+    family = kernel.prepare_change(problem.first, state, 2)
+    K = family.count[kernel.COLUMNS]
+    assert (state.past_slot[2], state.slot[2], state.best_slot[2]) == (6, 7, 6)
+    assert state.score[7] == 1.5
+    assert state.changed.tolist() == [False, False, True, False, False, False, False]
+    assert family.parents[0] == 5
+    q = problem.first[3] - problem.first[2]
+    np.testing.assert_array_equal(family.C[:q], before[3][:q])
+    np.testing.assert_array_equal(family.G[:K], before[5][:K])
+    kernel.remove_parent(problem.first, family, 2, 5)
+    again = kernel.prepare_change(problem.first, state, 2)  # within the same walk nothing is copied
+    assert state.slot[2] == 7
+    assert again.count.tolist() == [0, 0]
+    state.slot[2] = state.past_slot[2]
+    for array, old in zip(kernel.get_family(state, 2), before, strict=True):
+        np.testing.assert_array_equal(array, old)
 
 
-@pytest.mark.parametrize("penalty", [0.5, 1.0, 4.0])
-def test_no_graph_scores_better_at_other_prices(penalty):
-    for seed in range(3):
-        stats = Statistics.from_frame(data_of(4, seed, n=80).frame)
-        found = order_search(stats, penalty=penalty, restarts=3)
-        assert found.info["score"] == pytest.approx(best_by_brute_force(stats, penalty), abs=1e-6)
+def test_the_rules_of_knowledge_for_each_pair():
+    stats = Statistics.from_frame(BASE)
+    knowledge = Knowledge([["x0"], ["x1", "x2"]], [("x1", "x3")], [("x0", "x1"), ("x2", "x3")])
+    problem = make_problem(stats, knowledge, 2.0)
+    # row: the child; column: the parent; 0 forbidden, 1 optional, 2 required
+    assert problem.edges.tolist() == [[0, 0, 0, 1], [2, 0, 1, 1], [1, 1, 0, 0], [1, 0, 2, 0]]
+    assert np.argwhere(problem.precedes).tolist() == [[0, 1], [0, 2], [0, 3], [2, 3]]
+    free = make_problem(stats, None, 2.0)
+    assert (free.edges == 1 - np.eye(4)).all()
+    assert not free.precedes.any()

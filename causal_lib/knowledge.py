@@ -108,7 +108,9 @@ class Knowledge:
         position = {name: i for i, name in enumerate(names)}
         unknown = sorted({name for edge in self.required for name in edge} - position.keys())
         if unknown:
-            raise ValueError(f"knowledge names {', '.join(unknown)}, which the data lack; columns: {', '.join(names)}")
+            raise ValueError(
+                f"knowledge names {', '.join(unknown)}, which the data lack; columns: {', '.join(names)}"
+            )
         required = np.zeros((len(names), len(names)), dtype=bool)
         for cause, effect in self.required:
             required[position[cause], position[effect]] = True

@@ -37,7 +37,6 @@ from causal_lib.inference.nuisances import (
     propensities,
 )
 
-
 _WEAK = 10  # F of the first stage below which an instrument is refused
 _FOREST_TREES = 100
 ROWS_PER_TERM = 20  # fewer rows for each term of a quadratic make it linear

@@ -482,9 +482,8 @@ def shrink_parents(problem, family, z):
         chosen = -1
         K = count[COLUMNS]
         if single_columns:
-            best = (
-                (1.0 / keep[1] - 1.0) * C[0, z] / MORE
-            )  # what var(z | P) may grow by: beta² / size
+            # var(z | P) may grow by this much; without column i of P it grows by beta² / size
+            best = (1.0 / keep[1] - 1.0) * C[0, z] / MORE
             for i in range(K):
                 beta = 0.0
                 size = 0.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from causal_lib import paths
 from causal_lib.discovery.engines import additive
-from causal_lib.discovery.engines.pretrained import canonical, features, moments
+from causal_lib.discovery.engines.pretrained import features, pair_moments, table_form
 from causal_lib.progress import progress_bar
 from causal_lib.worlds import mechanisms, random_models, random_tables
 from causal_lib.worlds.random_tables import FAMILIES, TROUBLES, draw, some_knowledge
@@ -113,6 +113,6 @@ def _recipe():
     """Changes with the code that the examples come from."""
     text = b"".join(
         Path(module.__file__).read_bytes()
-        for module in (random_tables, mechanisms, random_models, additive, canonical, moments, features)
+        for module in (random_tables, mechanisms, random_models, additive, table_form, pair_moments, features)
     )
     return sha256(text + repr((SHARD, _SHARES)).encode() + Path(__file__).read_bytes()).hexdigest()[:12]

@@ -1,9 +1,9 @@
 """The network: messages between variables, and between pairs that share a variable, on PyTorch Geometric.
 
-A table of d variables is a graph whose nodes are the variables and whose edges are ordered pairs, each with a state of its
-own. A layer sends messages three ways: pairs to their two variables, variables back to their pairs, and (i, k), (k, j) to
-(i, j), which is where colliders and paths show. Nothing in it depends on how many variables there are or in which order
-they stand.
+A table of d variables is a graph. Its nodes are the variables, its edges the ordered pairs, and
+each has a state. A layer sends messages from pairs to their two variables, from variables to their
+pairs, and from (i, k) and (k, j) to (i, j), which shows colliders and paths. The network depends
+neither on the number of variables nor on their order.
 """
 
 import torch
@@ -11,13 +11,21 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import scatter
 
+from causal_lib.discovery.engines.pretrained.pair_moments import reverse_pairs
+
 
 def _mlp(inside: int, hidden: int, outside: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inside, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, outside))
+    return nn.Sequential(
+        nn.Linear(inside, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, outside)
+    )
 
 
 class PairsToVariables(MessagePassing):
-    """Each variable gets the mean and the largest of what its pairs say, those it is the first of and those it is second of."""
+    """Each variable gets the mean and the maximum of the messages of its pairs.
+
+    Pairs in which it is the first variable and pairs in which it is the second are aggregated
+    apart.
+    """
 
     def __init__(self, hidden: int, dropout: float):
         super().__init__(aggr=["mean", "max"])
@@ -27,19 +35,21 @@ class PairsToVariables(MessagePassing):
 
     def forward(self, nodes: Tensor, pairs: Tensor, index: Tensor) -> Tensor:
         """(d, hidden) new states of the variables."""
-        first, second = self.say(torch.cat([pairs, nodes.index_select(0, index[0])], 1)).chunk(2, dim=1)
+        first, second = self.say(torch.cat([pairs, nodes.index_select(0, index[0])], 1)).chunk(
+            2, dim=1
+        )
         size = (len(nodes), len(nodes))
         into = self.propagate(index, pair=first, size=size)
         out = self.propagate(index.flip(0), pair=second, size=size)
         return nodes + self.change(torch.cat([self.norm(nodes), into, out], 1))
 
     def message(self, pair: Tensor) -> Tensor:
-        """What a pair tells its variable."""
+        """The message of a pair to its variable."""
         return pair
 
 
 class PairsToPairs(MessagePassing):
-    """Each pair (i, j) gets the mean, over all k, of the product of what (i, k) and (k, j) say."""
+    """Each pair (i, j) gets the mean over k of the product of the messages of (i, k) and (k, j)."""
 
     def __init__(self, hidden: int, width: int):
         super().__init__(aggr="mean")
@@ -54,7 +64,7 @@ class PairsToPairs(MessagePassing):
         return self.change(self.propagate(index, product=product, size=(len(pairs), len(pairs))))
 
     def message(self, product: Tensor) -> Tensor:
-        """What two sides of a triangle say of the third."""
+        """The message of two sides of a triangle to the third."""
         return product
 
 
@@ -86,9 +96,10 @@ class PairNetwork(nn.Module):
 
     Parameters
     ----------
-    node_features, pair_features : how many there are.
+    node_features, pair_features : the number of features.
     hidden, layers, width : size of the states, number of layers, size of a triangle's messages.
-    dropout, forget : share of the units, and of the pair features of a data set, that are left out while training.
+    dropout, forget : share of the units, and of the pair features of a data set, that are left out
+        while training.
     messages, triangles : whether those messages are sent (for ablations).
     """
 
@@ -106,17 +117,29 @@ class PairNetwork(nn.Module):
         triangles: bool = True,
     ):
         super().__init__()
-        self.register_buffer("node_scale", torch.stack([torch.zeros(node_features), torch.ones(node_features)]))
-        self.register_buffer("pair_scale", torch.stack([torch.zeros(pair_features), torch.ones(pair_features)]))
+        self.register_buffer(
+            "node_scale", torch.stack([torch.zeros(node_features), torch.ones(node_features)])
+        )
+        self.register_buffer(
+            "pair_scale", torch.stack([torch.zeros(pair_features), torch.ones(pair_features)])
+        )
         self.forget = forget
         self.read_nodes = nn.Linear(node_features, hidden)
         self.read_pairs = _mlp(pair_features + 2 * node_features, 2 * hidden, hidden, dropout)
-        self.layers = nn.ModuleList(Layer(hidden, width, dropout, messages, triangles) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            Layer(hidden, width, dropout, messages, triangles) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(hidden)
         self.answer = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.GELU(), nn.Linear(hidden, 1))
 
     def forward(
-        self, nodes: Tensor, pairs: Tensor, index: Tensor, back: Tensor, triangles: Tensor, keep: Tensor | None = None
+        self,
+        nodes: Tensor,
+        pairs: Tensor,
+        index: Tensor,
+        back: Tensor,
+        triangles: Tensor,
+        keep: Tensor | None = None,
     ) -> Tensor:
         """(pairs,) log-odds of i → j against no edge.
 
@@ -130,7 +153,9 @@ class PairNetwork(nn.Module):
         nodes = (nodes - self.node_scale[0]) / self.node_scale[1]
         pairs = (pairs - self.pair_scale[0]) / self.pair_scale[1]
         pairs = pairs if keep is None else pairs * keep
-        pairs = self.read_pairs(torch.cat([pairs, nodes.index_select(0, index[0]), nodes.index_select(0, index[1])], 1))
+        pairs = self.read_pairs(
+            torch.cat([pairs, nodes.index_select(0, index[0]), nodes.index_select(0, index[1])], 1)
+        )
         nodes = self.read_nodes(nodes)
         for layer in self.layers:
             nodes, pairs = layer(nodes, pairs, index, back, triangles)
@@ -140,10 +165,7 @@ class PairNetwork(nn.Module):
 
 def reverse(index: Tensor) -> Tensor:
     """(pairs,) position of (j, i) for each pair (i, j) of ``index`` (2, pairs), which holds both."""
-    size = int(index.max()) + 1
-    forth, back = index[0] * size + index[1], index[1] * size + index[0]
-    order = torch.argsort(forth)
-    return order[torch.searchsorted(forth[order], back)]
+    return torch.from_numpy(reverse_pairs(*index.numpy()))
 
 
 def triangles(index: Tensor) -> Tensor:
@@ -155,7 +177,8 @@ def triangles(index: Tensor) -> Tensor:
     first = torch.repeat_interleave(torch.arange(len(many)), many)
     place = torch.arange(len(first)) - torch.repeat_interleave(torch.cumsum(many, 0) - many, many)
     second = order[start[index[1][first]] + place]
-    i, j = index[0][first], index[1][second]
+    i = index[0][first]
+    j = index[1][second]
     size = int(index.max()) + 1
     forth = index[0] * size + index[1]
     sort = torch.argsort(forth)

@@ -1,4 +1,4 @@
-"""The file of the trained networks: written whole, read with every doubt, never replaced by random numbers."""
+"""The file of the trained networks: written atomically, checked when read, never replaced by random weights."""
 
 import json
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Weights:
-    """Trained networks, what is needed to know an unfamiliar table (`doubt`), and how all that was made.
+    """Trained networks, what is needed to recognise an unfamiliar table (`familiarity`), and how they were made.
 
-    about : format, features (hash of their names), node_features, pair_features, options, temperature, recipe, ...
+    about : format, features (hash of their names), node_features, pair_features, options,
+        temperature, recipe, ...
     """
 
     networks: tuple[PairNetwork, ...]
@@ -58,7 +59,8 @@ def load(path: Path = PATH) -> Weights:
     FileNotFoundError
         without the file.
     ValueError
-        for a file that is cut short, altered, of another format, or that lacks a tensor or has one of another shape.
+        for a file that is cut short, altered, of another format, or that lacks a tensor or has one
+        of another shape.
     """
     remedy = "install the package again, or make it anew by `causal-lib pretrain`"
     if not Path(path).exists():
@@ -68,17 +70,36 @@ def load(path: Path = PATH) -> Weights:
             about = json.loads((file.metadata() or {})["about"])
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         if about["format"] != FORMAT:
-            raise ValueError(f"format {about['format']}, this version of the package reads {FORMAT}")
+            raise ValueError(
+                f"format {about['format']}, this version of the package reads {FORMAT}"
+            )
         networks = []
         for number in range(about["networks"]):
-            network = PairNetwork(about["node_features"], about["pair_features"], **about["options"])
-            state = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{number}.")}
+            network = PairNetwork(
+                about["node_features"], about["pair_features"], **about["options"]
+            )
+            state = {
+                k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{number}.")
+            }
             network.load_state_dict(state, strict=True)
             networks.append(network.eval())
-        reference = {k.split(".", 1)[1]: v.numpy() for k, v in tensors.items() if k.startswith("reference.")}
-    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"weights of the pretrained discoverer: {path} cannot be used ({error}); {remedy}") from error
+        reference = {
+            k.split(".", 1)[1]: v.numpy() for k, v in tensors.items() if k.startswith("reference.")
+        }
+    except (
+        SafetensorError,
+        KeyError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise ValueError(
+            f"weights of the pretrained discoverer: {path} cannot be used ({error}); {remedy}"
+        ) from error
     bad = sorted(name for name, value in tensors.items() if not torch.isfinite(value).all())
     if bad:
-        raise ValueError(f"weights of the pretrained discoverer: {path}: {len(bad)} tensors are not finite; {remedy}")
+        raise ValueError(
+            f"weights of the pretrained discoverer: {path}: {len(bad)} tensors are not finite; {remedy}"
+        )
     return Weights(tuple(networks), reference, about)

@@ -9,8 +9,8 @@ from sklearn.metrics import mutual_info_score
 
 from causal_lib.discovery import discover
 from causal_lib.discovery.engines.pretrained import features
-from causal_lib.discovery.engines.pretrained.canonical import Known, canonical
 from causal_lib.discovery.engines.pretrained.features import ODD_NODES, describe, of_canonical
+from causal_lib.discovery.engines.pretrained.table_form import KnowledgeMatrices, to_canonical
 from causal_lib.knowledge import Knowledge
 from causal_lib.worlds.random_tables import draw
 
@@ -74,7 +74,7 @@ def test_what_is_missing_is_taken_from_the_nearest_row_that_has_it(rng):
     whole = frame.copy()
     frame.loc[[3, 50], "b"] = np.nan
     frame.loc[[7, 60], "kind"] = np.nan
-    table, order, _, missing = canonical(frame)
+    table, order, _, missing = to_canonical(frame)
     assert missing.tolist() == [{"a": 0, "b": 0.02, "kind": 0.02}[frame.columns[k]] for k in order]
     filled = {frame.columns[k]: table.iloc[:, place] for place, k in enumerate(order)}
     codes = {level: filled["kind"][whole["kind"] == level].mode()[0] for level in "xyz"}
@@ -89,7 +89,7 @@ def test_what_is_missing_is_taken_from_the_nearest_row_that_has_it(rng):
 
 @pytest.mark.parametrize("family", ["additive nonlinear", "heteroscedastic", "linear non-Gaussian"])
 def test_signs_turn_with_those_of_the_variables_as_the_parities_say(family):
-    frame, kinds, known = canonical(draw(family, [3, 2], d=6, n=600).frame)[0], np.zeros(6), Known([*"abcdef"], None)
+    frame, kinds, known = to_canonical(draw(family, [3, 2], d=6, n=600).frame)[0], np.zeros(6), KnowledgeMatrices([*"abcdef"], None)
     flip = np.array([1, -1, 1, -1, -1, 1.0])
     (nodes, one), (turned, other) = (of_canonical(data, kinds, known, 0) for data in (frame, frame * flip))
     for name, (odd_i, odd_j), value, seen in zip(one.names, one.parity, one.columns, other.columns, strict=True):
@@ -101,7 +101,7 @@ def test_signs_turn_with_those_of_the_variables_as_the_parities_say(family):
 
 def test_correlations_are_those_of_numpy_scipy_and_regressions(chain):
     found = describe(chain)
-    data = canonical(chain)[0].to_numpy()
+    data = to_canonical(chain)[0].to_numpy()
     assert np.allclose(
         table(found, "correlation value"), np.where(np.eye(3), np.nan, np.corrcoef(data.T)), atol=1e-5, equal_nan=True
     )
@@ -114,7 +114,7 @@ def test_correlations_are_those_of_numpy_scipy_and_regressions(chain):
 
 
 def test_moments_with_the_residual_of_a_line_are_those_computed_by_hand(chain):
-    found, data = describe(chain), canonical(chain)[0].to_numpy()
+    found, data = describe(chain), to_canonical(chain)[0].to_numpy()
     x, y = data[:, 0], data[:, 1]
     residual = y - np.polyval(np.polyfit(x, y, 1), x)
     residual = residual / residual.std()
@@ -193,7 +193,7 @@ def test_functions_of_others_and_rare_events_give_finite_features():
 def test_rows_beyond_the_limit_still_count_for_correlations():
     frame = draw("linear Gaussian", 1, d=3, n=2 * features.ROWS).frame
     found = describe(frame)
-    assert np.allclose(table(found, "correlation value")[0, 1], np.corrcoef(canonical(frame)[0].T)[0, 1], atol=1e-5)
+    assert np.allclose(table(found, "correlation value")[0, 1], np.corrcoef(to_canonical(frame)[0].T)[0, 1], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -102,14 +102,16 @@ class Knowledge:
 
         Raises ValueError for a required edge of a variable that is not in ``names``.
 
-        >>> Knowledge(required=[("price", "clicked")]).required_matrix(["clicked", "price"]).tolist()
+        >>> known = Knowledge(required=[("price", "clicked")])
+        >>> known.required_matrix(["clicked", "price"]).tolist()
         [[False, False], [True, False]]
         """
         position = {name: i for i, name in enumerate(names)}
         unknown = sorted({name for edge in self.required for name in edge} - position.keys())
         if unknown:
             raise ValueError(
-                f"knowledge names {', '.join(unknown)}, which the data lack; columns: {', '.join(names)}"
+                f"knowledge names {', '.join(unknown)}, which the data lack; columns: "
+                f"{', '.join(names)}"
             )
         required = np.zeros((len(names), len(names)), dtype=bool)
         for cause, effect in self.required:

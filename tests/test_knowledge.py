@@ -178,5 +178,7 @@ def test_required_edges_as_a_matrix():
         [True, False, False],
     ]
     assert not Knowledge(forbidden=[("age", "price")]).required_matrix(names).any()
-    with pytest.raises(ValueError, match="knowledge names age, which the data lack; columns: price, clicked"):
+    with pytest.raises(
+        ValueError, match="knowledge names age, which the data lack; columns: price, clicked"
+    ):
         knowledge.required_matrix(["price", "clicked"])

@@ -1,10 +1,14 @@
-"""Additive models: each variable a sum of curves of its causes, found greedily from the edge of most gain (CAM).
+"""Additive models: each variable is a sum of curves of its causes, found greedily as in CAM.
 
-A curve is a regression on a few functions of one variable (`bases`): a line broken at quantiles, or one step a level. All
-regressions are solved from the Gram matrix of all functions of all variables, in which a chosen parent is swept out.
+    x_j = Σ_{i in parents(j)} f_ij(x_i) + noise
 
-Source: Bühlmann, Peters and Ernest 2014, arXiv 1310.1533 (the greedy search; here an edge's price is BIC's, and stands for
-their separate pruning).
+The greedy search adds the edge with the largest gain in log-likelihood until no gain exceeds its
+BIC price. A curve is a regression on a few functions of one variable (`bases`): a piecewise linear
+function with knots at quantiles, or one step for each level. All regressions are solved from the
+Gram matrix of all functions of all variables; a chosen parent is swept out of it.
+
+Source: Bühlmann, Peters and Ernest 2014, arXiv 1310.1533. Their separate pruning is replaced by the
+BIC price.
 """
 
 from dataclasses import dataclass
@@ -16,9 +20,9 @@ from causal_lib.discovery.compiled import njit
 
 RIDGE = 0.003
 _KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)
-_FEW = 6  # values up to which a number is treated by its levels
+_FEW = 6  # a number of at most so many values is treated by its levels
 _LEVELS = 12
-_MOST = 12  # parents whose curves `residuals` fits together
+_MOST = 12  # largest number of parents whose curves `residuals` fits together
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ class Bases:
 
 
 def bases(x: np.ndarray, by_levels: np.ndarray) -> Bases:
-    """Functions of the standardised columns of ``x`` (n, d); by levels where ``by_levels`` (d,) or where values are few."""
+    """Functions of the standardised columns of ``x`` (n, d).
+
+    One step for each level where ``by_levels`` (d,) is true or a column has at most `_FEW` values.
+    """
     parts = []
     for k in range(x.shape[1]):
         column = x[:, k].astype(float)
@@ -65,8 +72,14 @@ def bases(x: np.ndarray, by_levels: np.ndarray) -> Bases:
 
 
 def residuals(x: np.ndarray, functions: Bases, parents: np.ndarray) -> np.ndarray:
-    """(n, d) what the curves of its ``parents`` (d, d) leave of each column of ``x``; of many parents the strongest."""
-    left, gram, target, starts = x.copy(), functions.gram(), functions.products(x), functions.starts
+    """(n, d) residuals of each column of ``x`` given the curves of its ``parents`` (d, d).
+
+    Of more than `_MOST` parents only the strongest are used.
+    """
+    residual = x.copy()
+    gram = functions.gram()
+    target = functions.products(x)
+    starts = functions.starts
     for j in range(x.shape[1]):
         chosen = np.flatnonzero(parents[:, j])
         if len(chosen) > _MOST:
@@ -76,8 +89,8 @@ def residuals(x: np.ndarray, functions: Bases, parents: np.ndarray) -> np.ndarra
             columns = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in chosen])
             block = gram[np.ix_(columns, columns)] + RIDGE * np.eye(len(columns))
             weights = cho_solve(cho_factor(block), target[columns, j])
-            left[:, j] -= functions.blocks[:, columns] @ weights.astype(x.dtype)
-    return left
+            residual[:, j] -= functions.blocks[:, columns] @ weights.astype(x.dtype)
+    return residual
 
 
 def search(
@@ -93,13 +106,15 @@ def search(
     Parameters
     ----------
     x : (n, d) standardised columns; ``functions`` of them.
-    allowed, required : (d, d) bool, where an edge may be and where one must be.
-    penalty : price of a parameter, penalty · ln rows; ``rows`` is n unless x is a part of more.
+    allowed, required : (d, d) bool, [i, j]: whether i → j may be an edge, and whether it must.
+    penalty : of one parameter, in ln(rows).
+    rows : the number for the penalty; None for n. More than n if x is a sample of a larger table.
 
     Returns
     -------
-    parents (d, d) bool, a DAG; gain (d, d) of each edge alone in log-variance, its price taken off; the score
-    Σ rows · ln variance + penalty · ln rows · parameters.
+    parents : (d, d) bool, [i, j]: i is a parent of j; a DAG.
+    gain : (d, d), the gain of each edge alone in log-variance, minus its price.
+    score : Σ rows · ln variance + penalty · ln rows · parameters.
     """
     rows = rows or len(x)
     price = penalty * np.log(rows) / rows
@@ -116,7 +131,10 @@ def search(
 
 @njit()
 def _grow(gram, target, starts, allowed, required, price):
-    """Gain of each edge alone, parents and remaining variances; the edge of most gain first, as long as no circle closes."""
+    """The gain of each edge alone, the parents and the residual variances.
+
+    The edge with the largest gain is added first; an edge that would close a cycle is skipped.
+    """
     d = len(starts) - 1
     columns = len(gram)
     part = np.empty(
@@ -124,21 +142,26 @@ def _grow(gram, target, starts, allowed, required, price):
     )  # Gram matrix of the bases given the parents of each variable
     left = np.empty((d, columns))  # their covariance with it
     variance = np.ones(d)
-    gain, first = np.full((d, d), -np.inf), np.zeros((d, d))
-    parents, reach = np.zeros((d, d), np.bool_), np.eye(d) > 0
+    gain = np.full((d, d), -np.inf)
+    first = np.zeros((d, d))
+    parents = np.zeros((d, d), np.bool_)
+    reach = np.eye(d) > 0
     stale = np.ones((d, d), np.bool_)
     for j in range(d):
         part[j] = gram
         left[j] = target[:, j]
     count = 0
     while count < 6 * d:
-        best, bi, bj = -np.inf, -1, -1
+        best = -np.inf
+        bi = -1
+        bj = -1
         for j in range(d):
             for i in range(d):
                 if i == j or parents[i, j] or not allowed[i, j] or reach[j, i]:
                     continue
                 if stale[i, j]:
-                    a, b = starts[i], starts[i + 1]
+                    a = starts[i]
+                    b = starts[i + 1]
                     block = part[j, a:b, a:b].copy()
                     for k in range(b - a):
                         block[k, k] += RIDGE
@@ -153,10 +176,13 @@ def _grow(gram, target, starts, allowed, required, price):
                         first[i, j] = gain[i, j]
                 value = gain[i, j] + (1e6 if required[i, j] else 0.0)
                 if value > best:
-                    best, bi, bj = value, i, j
+                    best = value
+                    bi = i
+                    bj = j
         if best <= 0:
             break
-        a, b = starts[bi], starts[bi + 1]
+        a = starts[bi]
+        b = starts[bi + 1]
         block = part[bj, a:b, a:b].copy()
         for k in range(b - a):
             block[k, k] += RIDGE

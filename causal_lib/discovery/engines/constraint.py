@@ -1,4 +1,6 @@
-"""Constraint-based search by causal-learn, PC and FCI, with a test that needs covariances of mixed columns only."""
+"""Constraint-based search by causal-learn (PC and FCI), with a test that needs covariances of mixed
+columns only.
+"""
 
 from functools import cache
 
@@ -10,24 +12,41 @@ from causal_lib.knowledge import Knowledge
 
 
 def pc(names, test, knowledge, alpha: float, max_condition: int | None) -> CausalGraph:
-    """The CPDAG by order-independent PC; ``test`` is (rows, causal-learn's name of the test, its arguments)."""
+    """The CPDAG by order-independent PC.
+
+    ``test`` is (rows, causal-learn's name of the test, its arguments); ``max_condition`` limits the
+    conditioning set.
+    """
     from causallearn.search.ConstraintBased.PC import pc as search
 
     rows, name, how = test
     background = knowledge.to_causallearn(names) if knowledge is not None else None
     found = search(
-        rows, alpha, name, stable=True, background_knowledge=background, node_names=list(names), max_k=max_condition,
-        show_progress=False, **how,
-    )  # fmt: skip
+        rows,
+        alpha,
+        name,
+        stable=True,
+        background_knowledge=background,
+        node_names=list(names),
+        max_k=max_condition,
+        show_progress=False,
+        **how,
+    )
     return CausalGraph.from_causallearn(found.G, names)
 
 
 def fci(names, test, knowledge, alpha: float, max_condition: int | None) -> CausalGraph:
-    """The PAG by FCI without selection bias: rules 0-4 and 8-10 of Zhang 2008, causal-learn's steps called one by one.
+    """The PAG by FCI without selection bias: rules 0-4 and 8-10 of Zhang 2008, by causal-learn's
+    functions.
 
-    Its own driver turns 'x does not cause y' into 'y causes x', which a hidden common cause refutes, skips rule 4 where
-    rules 1-3 find nothing to do, and prints. Here tiers give arrowheads and required edges both marks; forbidden edges
-    raise ValueError, since a PAG's edge may stand for a path through other variables.
+    causal-learn's own driver is not used. It turns 'x does not cause y' into 'y causes x', which is
+    wrong under a hidden common cause. It skips rule 4 if rules 1-3 change nothing, and it prints.
+    Here tiers give arrowheads and required edges give both marks.
+
+    Raises
+    ------
+    ValueError
+        for forbidden edges, because an edge of a PAG may stand for a path through other variables.
     """
     from causallearn.graph.GraphNode import GraphNode
     from causallearn.search.ConstraintBased import FCI
@@ -36,11 +55,15 @@ def fci(names, test, knowledge, alpha: float, max_condition: int | None) -> Caus
 
     if knowledge is not None and knowledge.forbidden:
         raise ValueError(
-            "method 'fci' cannot honour forbidden edges: an edge of a PAG says 'ancestor of', maybe through other "
-            "variables; give tiers or required edges, or use 'pc' or 'order' if no common cause is hidden"
+            "method 'fci' cannot honour forbidden edges: an edge of a PAG says 'ancestor of', "
+            "maybe through other "
+            "variables; give tiers or required edges, or use 'pc' or 'order' if no common cause "
+            "is hidden"
         )
-    (rows, name, how), nodes = test, [GraphNode(name) for name in names]
-    independent, depth = CIT(rows, name, **how), -1 if max_condition is None else max_condition
+    (rows, name, how) = test
+    nodes = [GraphNode(name) for name in names]
+    independent = CIT(rows, name, **how)
+    depth = -1 if max_condition is None else max_condition
     graph, separators, _ = fas(
         rows, nodes, independent, float(alpha), depth=depth, show_progress=False
     )
@@ -48,7 +71,7 @@ def fci(names, test, knowledge, alpha: float, max_condition: int | None) -> Caus
     FCI.removeByPossibleDsep(graph, independent, alpha, separators)
     separators |= {
         (b, a): between for (a, b), between in separators.items()
-    }  # that step tells one order only
+    }  # that step reports one order of each pair only
     FCI.rule0(graph, nodes, separators, None, False)
     found, overruled = _orient(CausalGraph.from_causallearn(graph, names), knowledge)
     graph = found.to_causallearn()
@@ -63,7 +86,7 @@ def fci(names, test, knowledge, alpha: float, max_condition: int | None) -> Caus
 
 
 def never_causes(knowledge: Knowledge | None, names) -> np.ndarray:
-    """(d, d) bool: by the tiers, names[i] is no cause of names[j], not even through others."""
+    """(d, d) bool: whether the tiers exclude that names[i] causes names[j], also indirectly."""
     known = knowledge or Knowledge()
     return ~Knowledge(known.tiers, within_tiers=known.within_tiers).allowed(names) & ~np.eye(
         len(names), dtype=bool
@@ -71,22 +94,30 @@ def never_causes(knowledge: Knowledge | None, names) -> np.ndarray:
 
 
 def _orient(pag, knowledge):
-    """``pag`` with the marks that knowledge gives, and what of the answer it overruled."""
-    marks, overruled = pag.marks.copy(), []
+    """``pag`` with the marks that knowledge implies, and the edges that it changed."""
+    marks = pag.marks.copy()
+    overruled = []
     marks.T[never_causes(knowledge, pag.names) & pag.skeleton] = ARROW
     for cause, effect in sorted(knowledge.required) if knowledge is not None else ():
-        i, j = pag.index(cause), pag.index(effect)
+        i = pag.index(cause)
+        j = pag.index(effect)
         if marks[j, i] != CIRCLE:
             overruled.append(f"{cause} -> {effect} {'turned' if marks[j, i] else 'added'}")
-        marks[i, j], marks[j, i] = ARROW, TAIL
+        marks[i, j] = ARROW
+        marks[j, i] = TAIL
     return CausalGraph(pag.names, marks), overruled
 
 
 def covariance_test(correlation: np.ndarray, widths: np.ndarray, count: float, fisher: bool):
-    """A test of X ⊥ Y | Z on (D, D) ``correlation`` of ``count`` rows, each variable a block of ``widths`` columns.
+    """A test of X ⊥ Y | Z for `pc` and `fci`, from the (D, D) ``correlation`` of ``count`` rows.
 
-    ``fisher``: Fisher's z, for single columns. Else the likelihood ratio of a (degenerate) Gaussian, -m ln(det ratio)
-    ~ χ² with q_X q_Y degrees of freedom, m = n - q_Z - (q_X + q_Y + 3) / 2 (Andrews and others 2019; Bartlett 1938).
+    Each variable is a block of ``widths`` columns. With ``fisher``, for single columns, the test is
+    Fisher's z. Otherwise it is the likelihood ratio of a degenerate Gaussian:
+
+        -m ln(det var(X, Y | Z) / (det var(X | Z) det var(Y | Z))) ~ χ² with q_X q_Y degrees of
+        freedom, m = n - q_Z - (q_X + q_Y + 3) / 2.
+
+    Sources: Andrews and others, PMLR 104 (2019); Bartlett 1938.
     """
     how = {"correlation": correlation, "widths": widths, "count": count, "fisher": fisher}
     return np.zeros((len(widths), len(widths))), _register(), how
@@ -99,12 +130,10 @@ def _register():
     class CovarianceTest(CIT_Base):
         def __init__(self, data, correlation, widths, count, fisher):
             super().__init__(data)
-            self.method, self.correlation, self.count, self.fisher = (
-                "covariance",
-                correlation,
-                count,
-                fisher,
-            )
+            self.method = "covariance"
+            self.correlation = correlation
+            self.count = count
+            self.fisher = fisher
             self.columns = np.split(np.arange(len(correlation)), np.cumsum(widths)[:-1])
 
         def __call__(self, X, Y, condition_set=None):
@@ -116,11 +145,9 @@ def _register():
             return self.pvalue_cache[key]
 
         def p_value(self, x, y, given):
-            z, xy, q = (
-                np.concatenate([np.zeros(0, dtype=int), *given]),
-                np.concatenate([x, y]),
-                len(x),
-            )
+            z = np.concatenate([np.zeros(0, dtype=int), *given])
+            xy = np.concatenate([x, y])
+            q = len(x)
             left = self.correlation[np.ix_(xy, xy)]
             if len(z):
                 cross = self.correlation[np.ix_(z, xy)]

@@ -1,13 +1,21 @@
-"""Structure learning as continuous optimisation: weights of all edges at once, kept acyclic by DAGMA's log-det term.
+"""Structure learning by continuous optimisation: weights of all edges at once, made acyclic by
+DAGMA's log-det term.
 
-For the weights W of a graph, h(W) = d ln s - ln det(sI - W∘W) is zero exactly when W is a DAG's and grows with its
-cycles, as long as the spectral radius of W∘W is below s. The loss is minimised along a central path: min μ · loss + h,
-with μ falling from 1 to 1/1000, each time from where the last one ended (Bello, Aragam and Ravikumar, arXiv 2209.08037).
-The inner problems are solved by L-BFGS-B on the positive and negative parts of the weights, so that the L1 penalty is
+For the weights W of a graph,
+
+    h(W) = d ln s - ln det(sI - W∘W)
+
+is zero if and only if W is the weights of a DAG, and grows with its cycles, as long as the spectral
+radius of W∘W is below s. The loss is minimised along a central path: min μ · loss + h, with μ
+falling from 1 to 1/1000, each problem starting from the solution of the last. The inner problems
+are solved by L-BFGS-B on the positive and negative parts of the weights, so that the L1 penalty is
 smooth and unused edges become exactly zero.
 
-The squared loss is smallest where variance grows along the edges, so on raw data the scale of the columns decides the
-directions (varsortability, Reisach and others, arXiv 2102.13647): a good score on raw simulations says nothing.
+The squared loss is smallest if variance grows along the edges. So on raw data the scale of the
+columns decides the directions (varsortability), and a good score on raw simulations is no evidence.
+
+Sources: Bello, Aragam and Ravikumar, arXiv 2209.08037; varsortability, Reisach and others, arXiv
+2102.13647.
 """
 
 from collections.abc import Callable
@@ -20,16 +28,19 @@ PATH = (1.0, 0.1, 0.01, 0.001)  # μ
 
 
 def acyclicity(squares: torch.Tensor, s: float = 1.0) -> torch.Tensor:
-    """h = d ln s - ln det(sI - W∘W) of the (d, d) squared weights; infinite where their spectral radius reaches s.
+    """h = d ln s - ln det(sI - W∘W) of the (d, d) squared weights; infinite where their spectral
+    radius reaches s.
 
     >>> acyclicity(torch.tensor([[0.0, 0.25], [0.0, 0.0]], dtype=torch.float64)).item()
     0.0
-    >>> round(acyclicity(torch.tensor([[0.0, 0.25], [0.25, 0.0]], dtype=torch.float64)).item(), 6)  # -ln(1 - 1/16)
+    >>> circle = torch.tensor([[0.0, 0.25], [0.25, 0.0]], dtype=torch.float64)
+    >>> round(acyclicity(circle).item(), 6)  # -ln(1 - 1/16)
     0.064539
     """
     room = s * torch.eye(len(squares), dtype=squares.dtype) - squares
-    # A matrix whose off-diagonal entries are not positive has its spectrum right of 0 if and only if it has an inverse
-    # without negative entries; the sign of the determinant alone lets pairs of eigenvalues through.
+    # A matrix whose off-diagonal entries are not positive has its spectrum right of 0 if and only
+    # if it has an inverse without negative entries; the sign of the determinant alone lets pairs of
+    # eigenvalues through.
     inverse, failed = torch.linalg.inv_ex(room.detach())
     if failed or inverse.min() < -1e-12:
         return torch.tensor(torch.inf, dtype=squares.dtype)
@@ -39,8 +50,14 @@ def acyclicity(squares: torch.Tensor, s: float = 1.0) -> torch.Tensor:
 def fit_linear(
     covariance: np.ndarray, allowed: np.ndarray, required: np.ndarray, *, l1: float, steps: int
 ):
-    """(d, d) absolute weights [i, j] of i → j under x = xW + noise and the objective ½ E‖x - xW‖² + l1 Σ|W| there."""
-    identity, moments = torch.eye(len(covariance), dtype=torch.float64), torch.tensor(covariance)
+    """Strengths and objective of the linear model x = xW + noise, from the (d, d) ``covariance``.
+
+    Minimises ½ E‖x - xW‖² + l1 Σ|W| over the weights that are ``allowed`` (d, d); ``required`` ones
+    are not penalised. ``steps`` limits the iterations of each inner problem. Returns |W|, (d, d),
+    [i, j] for i → j, and the objective.
+    """
+    identity = torch.eye(len(covariance), dtype=torch.float64)
+    moments = torch.tensor(covariance)
 
     def loss(weights, _):
         residual = identity - weights[:, :, 0]
@@ -61,15 +78,21 @@ def fit_mlp(
     steps: int,
     seed: int,
 ):
-    """As `fit_linear` on (n, d) ``rows``, each variable one layer of ``hidden`` tanh units of the others.
+    """As `fit_linear` on (n, d) ``rows``, with one layer of ``hidden`` tanh units for each
+    variable.
 
-    The weight of i → j is the Euclidean norm of the first-layer weights from i into the network of j. A unit moves its
-    variable by one standard deviation at most, else the penalised weights would shrink and the outer ones grow.
+    The strength of i → j is the Euclidean norm of the first-layer weights from i into the network
+    of j. The outer weights are bounded by one standard deviation of the variable. Otherwise they
+    would grow while the penalised weights shrink.
     """
-    data, d, rng = torch.tensor(rows), rows.shape[1], np.random.default_rng(seed)
+    data = torch.tensor(rows)
+    d = rows.shape[1]
+    rng = np.random.default_rng(seed)
 
     def loss(weights, rest):
-        outer, bias, shift = rest[: d * hidden], rest[d * hidden : -d], rest[-d:]
+        outer = rest[: d * hidden]
+        bias = rest[d * hidden : -d]
+        shift = rest[-d:]
         units = torch.tanh(data @ weights.reshape(d, d * hidden) + bias) * outer
         return (
             0.5
@@ -78,10 +101,8 @@ def fit_mlp(
         )
 
     first = rng.uniform(-0.1, 0.1, size=(d, d, hidden))
-    outer, bias = (
-        rng.uniform(-1, 1, size=d * hidden),
-        rng.normal(size=d * hidden),
-    )  # without biases all would stay odd
+    outer = rng.uniform(-1, 1, size=d * hidden)
+    bias = rng.normal(size=d * hidden)  # with zero biases the function would stay odd
     bound = np.repeat([1, np.inf], [d * hidden, d * hidden + d])
     return _central_path(
         loss, first, np.concatenate([outer, bias, np.zeros(d)]), bound, allowed, required, l1, steps
@@ -89,8 +110,13 @@ def fit_mlp(
 
 
 def keep_acyclic(strength: np.ndarray, threshold: float, required: np.ndarray) -> np.ndarray:
-    """(d, d) bool DAG: the required edges, then every edge of at least ``threshold``, strongest first, that closes no cycle."""
-    adjacency, reach = np.zeros(required.shape, dtype=bool), np.eye(len(required), dtype=bool)
+    """(d, d) bool, a DAG: the required edges, then edges of at least ``threshold``, strongest
+    first.
+
+    An edge that would close a cycle is left out.
+    """
+    adjacency = np.zeros(required.shape, dtype=bool)
+    reach = np.eye(len(required), dtype=bool)
     rank = np.where(required, np.inf, strength)
     for i, j in zip(
         *np.unravel_index(np.argsort(-rank, axis=None, kind="stable"), rank.shape), strict=True
@@ -102,12 +128,15 @@ def keep_acyclic(strength: np.ndarray, threshold: float, required: np.ndarray) -
 
 
 def _central_path(loss: Callable, first, rest, bound, allowed, required, l1, steps):
-    """Strengths and objective at the path's end; ``loss`` takes (d, d, hidden) weights and the ``rest``, unpenalised.
+    """Strengths (d, d) and objective at the end of the central path.
 
-    ``first`` and ``rest`` are where to start, ``bound`` the largest absolute value of each number of ``rest``.
+    loss : function of the (d, d, hidden) penalised weights and of the other parameters.
+    first, rest : the initial values of both; bound : the largest absolute value of each of
+        ``rest``.
     """
     free = np.broadcast_to(allowed[:, :, None], first.shape).ravel().nonzero()[0]
-    m, start = len(free), first.ravel()[free]
+    m = len(free)
+    start = first.ravel()[free]
     price = np.broadcast_to(
         l1 / np.sqrt(first.shape[2]) * ~required[:, :, None], first.shape
     ).ravel()[free]
@@ -129,17 +158,16 @@ def _central_path(loss: Callable, first, rest, bound, allowed, required, l1, ste
         if not torch.isfinite(cycles):
             return 2 * abs(inside) + 1, np.zeros(
                 len(point)
-            )  # a flat wall: the line search steps back
+            )  # infeasible, so a large constant makes the line search step back
         value = mu * loss(weights, others) + cycles
         value.backward()
-        slope, tail = (
-            weights.grad.numpy().ravel()[free],
-            np.zeros(0) if others.grad is None else others.grad.numpy(),
-        )
+        slope = weights.grad.numpy().ravel()[free]
+        tail = np.zeros(0) if others.grad is None else others.grad.numpy()
         inside = value.item() + mu * (price @ (point[:m] + point[m : 2 * m]))
         return inside, np.concatenate([slope + mu * price, mu * price - slope, tail])
 
-    options, threads = {"maxiter": steps, "maxfun": 5 * steps}, torch.get_num_threads()
+    options = {"maxiter": steps, "maxfun": 5 * steps}
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # matrices this small only make threads wait for each other
     try:
         for mu in PATH:

@@ -192,10 +192,19 @@ def _walk(problem, state, v, step, max_places, give_up):
     the score has changed by more than ``give_up``. Returns the best change of the score on the way,
     and after how many places it was reached.
     """
-    first, packed, keep = problem.first, problem.packed, problem.keep
-    edges, precedes, max_columns = problem.edges, problem.precedes, problem.max_columns
-    order, position, slot = state.order, state.position, state.slot
-    count, parents, C, V = state.count, state.parents, state.C, state.V
+    first = problem.first
+    packed = problem.packed
+    keep = problem.keep
+    edges = problem.edges
+    precedes = problem.precedes
+    max_columns = problem.max_columns
+    order = state.order
+    position = state.position
+    slot = state.slot
+    count = state.count
+    parents = state.parents
+    C = state.C
+    V = state.V
     change = 0.0
     best = np.inf
     best_places = 0
@@ -247,7 +256,9 @@ def _undo_walk(state, v, home):
         i += step
     order[home] = v
     position[v] = home
-    changed, slot, past_slot = state.changed, state.slot, state.past_slot
+    changed = state.changed
+    slot = state.slot
+    past_slot = state.past_slot
     for z in range(len(order)):
         if changed[z]:
             slot[z] = past_slot[z]
@@ -356,7 +367,8 @@ def _retry_parents(problem, state):
     inverse = np.zeros(len(problem.S))  # diagonal of the inverse of the predecessors' correlations
     significant = np.zeros(d, np.bool_)
     limit = problem.price / problem.n
-    edges, order = problem.edges, state.order
+    edges = problem.edges
+    order = state.order
     improved = False
     start = 0  # the columns of z are start to end, in the order
     for i in range(d):

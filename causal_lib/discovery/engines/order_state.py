@@ -3,10 +3,10 @@
 Notation. S is the (D, D) correlation matrix of all columns. A variable z has parents P with K
 columns in total, and L L' = S[P, P] is a Cholesky factorisation. For each variable the state holds
 
-    C = S[z, :] - S[z, P] inv(S[P, P]) S[P, :]   covariances of z's columns with all columns, given P
-    V = the diagonal blocks, one for each variable, of S - S[:, P] inv(S[P, P]) S[P, :]
-    G = inv(L) S[P, :]   (K, D), so that G'G is the part of S that P explains
-    R = inv(L')          (K, K) upper triangular, so that R R' = inv(S[P, P])
+    C = S[z, :] - S[z, P] inv(S[P, P]) S[P, :]   covariances of z's columns with all columns, given
+    P V = the diagonal blocks, one for each variable, of S - S[:, P] inv(S[P, P]) S[P, :] G = inv(L)
+    S[P, :]   (K, D), so that G'G is the part of S that P explains R = inv(L')          (K, K) upper
+    triangular, so that R R' = inv(S[P, P])
 
 What they are for:
 
@@ -135,8 +135,10 @@ def get_predecessors(state, z):
 @njit()
 def remove_all_parents(problem, family, z):
     """Set z to no parents: C and V are parts of S."""
-    S, first = problem.S, problem.first
-    C, V = family.C, family.V
+    S = problem.S
+    first = problem.first
+    C = family.C
+    V = family.V
     family.count[PARENTS] = 0
     family.count[COLUMNS] = 0
     for a in range(first[z + 1] - first[z]):
@@ -178,18 +180,22 @@ def _copy_family(source, target, q):
     K = source.count[COLUMNS]
     target.count[PARENTS] = source.count[PARENTS]
     target.count[COLUMNS] = K
-    parents, columns, new_parents, new_columns = (
-        source.parents,
-        source.columns,
-        target.parents,
-        target.columns,
-    )
+    parents = source.parents
+    columns = source.columns
+    new_parents = target.parents
+    new_columns = target.columns
     for i in range(source.count[PARENTS]):
         new_parents[i] = parents[i]
     for i in range(K):
         new_columns[i] = columns[i]
-    C, V, G, R = source.C, source.V, source.G, source.R
-    new_C, new_V, new_G, new_R = target.C, target.V, target.G, target.R
+    C = source.C
+    V = source.V
+    G = source.G
+    R = source.R
+    new_C = target.C
+    new_V = target.V
+    new_G = target.G
+    new_R = target.R
     D = C.shape[1]
     for a in range(q):
         for j in range(D):
@@ -304,8 +310,10 @@ def is_parent(parents, count, t, r):
 def add_parent(S, first, family, z, r):
     """Make r a parent of z: for each column of r, append a row to G and a row and column to R."""
     D = len(S)
-    count, columns = family.count, family.columns
-    G, R = family.G, family.R
+    count = family.count
+    columns = family.columns
+    G = family.G
+    R = family.R
     for column in range(first[r], first[r + 1]):
         K = count[COLUMNS]
         for j in range(D):
@@ -356,8 +364,11 @@ def _update_covariances(first, C, V, z, g, sign):
 @njit()
 def remove_parent(first, family, z, r):
     """Remove the parent r of z: rotate each of its rows of G to the last place and cut it off."""
-    count, parents, columns = family.count, family.parents, family.columns
-    G, R = family.G, family.R
+    count = family.count
+    parents = family.parents
+    columns = family.columns
+    G = family.G
+    R = family.R
     D = G.shape[1]
     i = 0
     last = count[PARENTS] - 1
@@ -404,7 +415,8 @@ def ratio_without_parent(first, C, G, R, K, z, row, width):
     """
     start = first[z]
     q = first[z + 1] - start
-    # det(var(z | P) + B' inv(Q) B) with Q = R_r R_r' and B = R_r G[:, z], R_r the parent's rows of R
+    # det(var(z | P) + B' inv(Q) B) with Q = R_r R_r' and B = R_r G[:, z], R_r the parent's rows of
+    # R
     Q = np.zeros((width, width))
     B = np.zeros((width, q))
     for a in range(width):
@@ -430,14 +442,14 @@ def ratio_without_parent(first, C, G, R, K, z, row, width):
 @njit()
 def grow_parents(problem, family, z, predecessors):
     """Add the best predecessor as a parent of z until none improves the score; whether any did."""
-    S, first, packed, edges, keep = (
-        problem.S,
-        problem.first,
-        problem.packed,
-        problem.edges,
-        problem.keep,
-    )
-    count, C, V = family.count, family.C, family.V
+    S = problem.S
+    first = problem.first
+    packed = problem.packed
+    edges = problem.edges
+    keep = problem.keep
+    count = family.count
+    C = family.C
+    V = family.V
     qz = first[z + 1] - first[z]
     single_columns = len(first) - 1 == len(S)
     grown = False
@@ -472,9 +484,15 @@ def shrink_parents(problem, family, z):
 
     Required parents stay.
     """
-    first, edges, keep = problem.first, problem.edges, problem.keep
-    count, parents, columns = family.count, family.parents, family.columns
-    C, G, R = family.C, family.G, family.R
+    first = problem.first
+    edges = problem.edges
+    keep = problem.keep
+    count = family.count
+    parents = family.parents
+    columns = family.columns
+    C = family.C
+    G = family.G
+    R = family.R
     qz = first[z + 1] - first[z]
     single_columns = len(first) - 1 == len(problem.S)
     shrunk = False
@@ -482,9 +500,8 @@ def shrink_parents(problem, family, z):
         chosen = -1
         K = count[COLUMNS]
         if single_columns:
-            best = (
-                (1.0 / keep[1] - 1.0) * C[0, z] / MORE
-            )  # what var(z | P) may grow by: beta² / size
+            # var(z | P) may grow by this much; without column i of P it grows by beta² / size
+            best = (1.0 / keep[1] - 1.0) * C[0, z] / MORE
             for i in range(K):
                 beta = 0.0
                 size = 0.0

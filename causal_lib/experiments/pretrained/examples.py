@@ -12,7 +12,7 @@ import numpy as np
 
 from causal_lib import paths
 from causal_lib.discovery.engines import additive
-from causal_lib.discovery.engines.pretrained import canonical, features, moments
+from causal_lib.discovery.engines.pretrained import features, pair_moments, table_form
 from causal_lib.progress import progress_bar
 from causal_lib.worlds import mechanisms, random_models, random_tables
 from causal_lib.worlds.random_tables import FAMILIES, TROUBLES, draw, some_knowledge
@@ -135,8 +135,8 @@ def _recipe():
             mechanisms,
             random_models,
             additive,
-            canonical,
-            moments,
+            table_form,
+            pair_moments,
             features,
         )
     )

@@ -1,4 +1,4 @@
-"""How the weights of the package were made: examples, networks, temperature, limits of doubt;
+"""How the weights of the package were made: examples, networks, temperature, limits of familiarity;
 `causal-lib pretrain`.
 """
 
@@ -13,7 +13,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from causal_lib.discovery.engines.pretrained import doubt
+from causal_lib.discovery.engines.pretrained import familiarity
 from causal_lib.discovery.engines.pretrained.features import ODD_NODES, Features, describe
 from causal_lib.discovery.engines.pretrained.network import PairNetwork, reverse
 from causal_lib.discovery.engines.pretrained.weights import FORMAT, PATH, Weights, of_names, save
@@ -30,7 +30,7 @@ class Recipe:
 
     examples: int = 6000
     validation: int = 300
-    familiar: int = 25  # tables of each held-out family, for the limits of doubt only
+    familiar: int = 25  # tables of each held-out family, for the limits of familiarity only
     networks: int = 4
     steps: int = 4000
     seed: int = 0
@@ -62,7 +62,7 @@ def pretrain(
     trained = joblib.Parallel(n_jobs)(jobs)
     networks = tuple(network for network, _ in trained)
     odds = [set_odds(networks, validation, k) for k in range(len(validation))]
-    reference = doubt.fit(summaries(examples), examples.variables)
+    reference = familiarity.fit(summaries(examples), examples.variables)
     about = {
         "format": FORMAT,
         "features": of_names(pattern.names),
@@ -132,10 +132,10 @@ def temperature(odds: list[np.ndarray], examples: Examples) -> float:
 
 
 def summaries(examples: Examples) -> np.ndarray:
-    """(sets, m) of `doubt.summary`."""
+    """(sets, m) of `familiarity.summary`."""
     nodes = np.split(examples.nodes, np.cumsum(examples.variables)[:-1])
     pairs = np.split(examples.pairs, np.cumsum(examples.edges)[:-1])
-    return np.array([doubt.summary(*both) for both in zip(nodes, pairs, strict=True)])
+    return np.array([familiarity.summary(*both) for both in zip(nodes, pairs, strict=True)])
 
 
 def limits(
@@ -148,12 +148,13 @@ def limits(
 
     far = [
         np.quantile(
-            doubt.distance(weights.reference, summaries(validation), validation.variables), 0.99
+            familiarity.distance(weights.reference, summaries(validation), validation.variables),
+            0.99,
         )
     ]
     apart = [
         np.quantile(
-            [doubt.disagreement(logs / weights.about["temperature"]) for logs in odds], 0.99
+            [familiarity.disagreement(logs / weights.about["temperature"]) for logs in odds], 0.99
         )
     ]
     for number, family in enumerate(HELD_OUT):
@@ -161,10 +162,10 @@ def limits(
         for k in range(recipe.familiar):
             rng = np.random.default_rng([recipe.seed + 2, number, k])
             tables.append(describe(draw(family, rng, d=int(rng.integers(5, 31))).frame))
-        found = np.array([doubt.summary(one.nodes, one.pairs) for one in tables])
+        found = np.array([familiarity.summary(one.nodes, one.pairs) for one in tables])
         sizes = np.array([len(one.nodes) for one in tables])
-        far.append(np.quantile(doubt.distance(weights.reference, found, sizes), 0.9))
+        far.append(np.quantile(familiarity.distance(weights.reference, found, sizes), 0.9))
         apart.append(
-            np.quantile([doubt.disagreement(log_odds(weights, one)) for one in tables], 0.9)
+            np.quantile([familiarity.disagreement(log_odds(weights, one)) for one in tables], 0.9)
         )
     return {"distance": float(max(far)), "disagreement": float(max(apart))}

@@ -1,4 +1,6 @@
-"""The additive model against scikit-learn's regressions, all orders of few variables, and known truth."""
+"""The additive model against scikit-learn's regressions, all orders of few variables, and known
+truth.
+"""
 
 import itertools
 
@@ -61,7 +63,8 @@ def test_the_greedy_model_is_the_best_of_all_orders(curved):
     functions = bases(curved, np.zeros(3, dtype=bool))
     found, _, score = search(curved, functions, EVERYWHERE, NOWHERE)
     assert found.tolist() == [[False, True, True], [False, False, True], [False, False, False]]
-    n, scores = len(curved), {}
+    n = len(curved)
+    scores = {}
     for order in itertools.permutations(range(3)):
         total = 0.0
         for place, k in enumerate(order):
@@ -82,7 +85,9 @@ def test_the_greedy_model_is_the_best_of_all_orders(curved):
 
 
 def test_a_part_stands_for_all_rows(curved):
-    """A table that holds each row twice has the moments of its half, so the half with ``rows`` of the whole gives the same."""
+    """A table that holds each row twice has the moments of its half, so the half with ``rows`` of
+    the whole gives the same.
+    """
     twice = np.tile(curved, (2, 1))
     whole = search(twice, bases(twice, np.zeros(3, dtype=bool)), EVERYWHERE, NOWHERE)
     part = search(
@@ -127,7 +132,9 @@ def test_discover_passes_knowledge_and_categories_on():
 
 
 def test_the_gain_of_an_edge_by_hand(curved):
-    """-ln of the variance that the ridge regression on the functions of one parent leaves, less the price of its columns."""
+    """-ln of the variance that the ridge regression on the functions of one parent leaves, less the
+    price of its columns.
+    """
     functions = bases(curved, np.zeros(3, dtype=bool))
     _, gain, _ = search(curved, functions, EVERYWHERE, NOWHERE, penalty=1.5, rows=3000)
     for i, j in np.argwhere(EVERYWHERE):
@@ -147,7 +154,8 @@ def test_the_score_is_that_of_the_parents_found(curved):
     parents, _, score = search(curved, functions, only, NOWHERE, penalty=1.0)
     assert parents.tolist() == only.tolist()
     own = functions.of(0).astype(float)
-    covariance, width = own.T @ curved[:, 1] / 1500, own.shape[1]
+    covariance = own.T @ curved[:, 1] / 1500
+    width = own.shape[1]
     explained = covariance @ np.linalg.solve(own.T @ own / 1500 + 0.003 * np.eye(width), covariance)
     assert score == pytest.approx(1500 * np.log(1 - explained) + np.log(1500) * width, rel=1e-4)
     _, _, default = search(curved, functions, only, NOWHERE)
@@ -158,7 +166,9 @@ def test_the_score_is_that_of_the_parents_found(curved):
 
 
 def test_functions_of_numbers_of_levels_and_of_few_values():
-    """A line and five knots; levels but the first and last beside the line; at most twelve levels; two values are a line."""
+    """A line and five knots; levels but the first and last beside the line; at most twelve levels;
+    two values are a line.
+    """
     rng = np.random.default_rng(2)
     number, six, seven, many = (
         rng.normal(size=600),

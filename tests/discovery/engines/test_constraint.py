@@ -30,7 +30,9 @@ def linear(graph, n, seed):
 
 
 def _mixed(rng, n):
-    """x and y depend on z alone: a category of 3 levels, a number, and a category of 4 levels that moves both."""
+    """x and y depend on z alone: a category of 3 levels, a number, and a category of 4 levels that
+    moves both.
+    """
     z = rng.integers(4, size=n)
     x = (
         rng.random(n)[:, None]
@@ -96,7 +98,8 @@ def test_fisher_z_is_causal_learns_and_the_mixed_test_nearly(seed, size):
 
 
 def test_blocks_give_the_graph_that_scores_of_levels_cannot():
-    # no one order of the four regions tells what they do to both x and y, so scores leave x and y dependent
+    # no one order of the four regions tells what they do to both x and y, so scores leave x and y
+    # dependent
     rng = np.random.default_rng(0)
     region = rng.integers(4, size=4000)
     x, y = np.array([[0.0, 1, 2, 3], [0, 3, 1, 2]])[:, region] + rng.normal(size=(2, 4000))
@@ -173,7 +176,8 @@ def test_fci_rules_beyond_pc(seen, edges, pag):
 
 @pytest.mark.parametrize("seed", [403, 1054])
 def test_fci_knows_a_late_separation_from_both_ends(seed):
-    # possible-d-sep takes an edge away here; causal-learn notes the separator under (x, y) only, by the columns' order
+    # possible-d-sep takes an edge away here; causal-learn notes the separator under (x, y) only, by
+    # the columns' order
     rng = np.random.default_rng(seed)
     weights = np.triu(rng.random((9, 9)) < 0.45, 1) * rng.uniform(0.5, 1.5, (9, 9))
     order = rng.permutation(9)[:7]
@@ -201,9 +205,12 @@ def test_fci_leaves_the_ends_open_where_few_rows_send_it_round_in_a_circle(seed)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 @settings(max_examples=60)
 def test_fci_claims_nothing_false_when_told_all_independences(seed, tiers):
-    """Against d-separation in a DAG with two hidden variables: adjacencies exact, every tail and arrowhead true."""
+    """Against d-separation in a DAG with two hidden variables: adjacencies exact, every tail and
+    arrowhead true.
+    """
     rng = np.random.default_rng(seed)
-    order, seen = rng.permutation(7), range(5)
+    order = rng.permutation(7)
+    seen = range(5)
     graph = nx.DiGraph(np.triu(rng.random((7, 7)) < 0.4, 1)[np.ix_(order, order)])
     names = [f"v{i}" for i in seen]
     halves = [[names[i] for i in seen if (order[i] < 4) == early] for early in (True, False)]
@@ -259,7 +266,9 @@ def test_cdnod_is_causal_learns(seed):
 
 
 def test_p_values_by_hand():
-    """Of 60 rows: a pair given one column by Fisher's z and by Bartlett's likelihood ratio, and blocks of two and one."""
+    """Of 60 rows: a pair given one column by Fisher's z and by Bartlett's likelihood ratio, and
+    blocks of two and one.
+    """
     rng = np.random.default_rng(8)
     frame = pd.DataFrame(rng.normal(size=(60, 3)) @ rng.normal(size=(3, 3)), columns=list("abc"))
     r = frame.corr().to_numpy()

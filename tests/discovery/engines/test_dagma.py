@@ -69,7 +69,8 @@ def test_weights_under_a_fixed_order_are_least_squares():
     data = data - data.mean(axis=0)
     allowed = np.triu(np.ones((3, 3), dtype=bool), 1)
     strength, objective = fit_linear(data.T @ data / 500, allowed, NO, l1=0.0, steps=500)
-    expected, residual = np.zeros((3, 3)), data.copy()
+    expected = np.zeros((3, 3))
+    residual = data.copy()
     for j in (1, 2):
         expected[:j, j] = np.linalg.lstsq(data[:, :j], data[:, j], rcond=None)[0]
         residual[:, j] -= data[:, :j] @ expected[:j, j]
@@ -79,10 +80,8 @@ def test_weights_under_a_fixed_order_are_least_squares():
 
 @pytest.mark.parametrize("required", [False, True])
 def test_the_l1_penalty_soft_thresholds_and_spares_required_edges(required):
-    covariance, allowed = (
-        np.array([[2.0, 0.6], [0.6, 1.0]]),
-        np.array([[False, True], [False, False]]),
-    )
+    covariance = np.array([[2.0, 0.6], [0.6, 1.0]])
+    allowed = np.array([[False, True], [False, False]])
     strength, _ = fit_linear(covariance, allowed, allowed & required, l1=0.1, steps=500)
     assert strength[0, 1] == pytest.approx(0.6 / 2 if required else (0.6 - 0.1) / 2, abs=1e-4)
 
@@ -94,14 +93,16 @@ def test_raw_scales_that_grow_along_the_edges_give_the_chain(seed):
 
 
 def test_the_scale_decides_not_the_causes():
-    # the same chain with its columns rescaled so that the variance falls along the edges: every direction turns round
+    # the same chain with its columns rescaled so that the variance falls along the edges: every
+    # direction turns round
     data = _chain(1000, seed=0)
     turned = data / data.std() * [0.3, 3.0, 1.0]
     assert set(discover(turned, method="dagma", standardise=False, threshold=0.5).edges) == {
         "b -> a",
         "c -> b",
     }
-    scaled, plain = discover(turned, method="dagma"), discover(data, method="dagma")
+    scaled = discover(turned, method="dagma")
+    plain = discover(data, method="dagma")
     assert scaled == plain  # standardised data know nothing of scales
 
 

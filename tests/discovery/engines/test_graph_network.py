@@ -61,10 +61,8 @@ def found():
 def test_messages_are_a_dense_sum_over_parents():
     rng = np.random.default_rng(0)
     adjacency = np.triu(rng.random((6, 6)) < 0.6, 1)
-    x, weight = (
-        rng.normal(size=(6, 7, 3)),
-        rng.normal(size=(6, 6, 3, 4)) * adjacency[:, :, None, None],
-    )
+    x = rng.normal(size=(6, 7, 3))
+    weight = rng.normal(size=(6, 6, 3, 4)) * adjacency[:, :, None, None]
     sources, targets = adjacency.nonzero()
     edge_index = torch.tensor(np.stack([sources, targets]))
     heard = Messages()(torch.tensor(x), edge_index, torch.tensor(weight[sources, targets]), 6)
@@ -100,8 +98,10 @@ def test_columns_are_standardised_and_levels_are_indicators():
 
 
 def test_losses_by_kind_are_those_of_scipy_and_scikit_learn():
-    frame, rows = kinds(200, 3), torch.arange(200)
-    columns, none = Columns(frame), torch.zeros((2, 0), dtype=torch.long)
+    frame = kinds(200, 3)
+    rows = torch.arange(200)
+    columns = Columns(frame)
+    none = torch.zeros((2, 0), dtype=torch.long)
     model = Equations(columns, torch.arange(3), none, hidden=2, seed=0)
     with torch.no_grad():
         model.outer.zero_()
@@ -122,7 +122,8 @@ def test_losses_by_kind_are_those_of_scipy_and_scikit_learn():
 
 def test_a_refit_comes_near_the_true_held_out_loss_and_does_not_depend_on_its_company():
     data = bent(1000, 1)
-    alone, together = Families(Columns(data), 6, 0), Families(Columns(data), 6, 0)
+    alone = Families(Columns(data), 6, 0)
+    together = Families(Columns(data), 6, 0)
     family = (3, (4,))  # b given a
     alone.add([family])
     together.add([family, (3, ()), (0, (1, 2)), (2, (3,))])
@@ -203,7 +204,8 @@ def test_no_allowed_pair_no_edge():
 
 
 def test_the_seed_decides_every_byte_and_the_callers_random_state_stays():
-    data, threads = bent(200, 0), torch.get_num_threads()
+    data = bent(200, 0)
+    threads = torch.get_num_threads()
     torch.manual_seed(5)
     state = torch.get_rng_state()
     first, again, other = (fit(data, any_edge(5), no_edge(5), seed=s, **FAST) for s in (1, 1, 2))
@@ -263,8 +265,11 @@ def graph_of(*edges, d=3):
 
 
 def test_the_moves_from_a_graph_by_hand():
-    """0 -> 1, 0 -> 2, 1 -> 2; 0 -> 1 must stay, 2 -> 0 may not be: what can be removed, added and turned."""
-    adjacency, required = graph_of((0, 1), (0, 2), (1, 2)), graph_of((0, 1))
+    """0 -> 1, 0 -> 2, 1 -> 2; 0 -> 1 must stay, 2 -> 0 may not be: what can be removed, added and
+    turned.
+    """
+    adjacency = graph_of((0, 1), (0, 2), (1, 2))
+    required = graph_of((0, 1))
     may = any_edge(3)
     may[2, 0] = False
     now = network._families(adjacency)
@@ -299,7 +304,8 @@ def test_what_a_move_is_worth_by_hand():
         (2, (1,)): 6.0,
     }
     losses |= {(0, (2,)): 11.0, (1, (0, 2)): 1.0}
-    families, adjacency = Told(losses), graph_of((0, 1))
+    families = Told(losses)
+    adjacency = graph_of((0, 1))
     found = network._moves(adjacency, any_edge(3), no_edge(3), families, 3.0)
     assert [worth for worth, _ in found] == sorted((worth for worth, _ in found), reverse=True)
     worth = {after: value for value, after in found}
@@ -322,7 +328,9 @@ def test_moves_are_made_where_no_circle_closes_and_nothing_moved_before():
 
 
 def test_the_search_ends_where_no_move_gains():
-    """Random losses of all families of three variables: of all 25 DAGs the answer is the best in most draws."""
+    """Random losses of all families of three variables: of all 25 DAGs the answer is the best in
+    most draws.
+    """
     rng = np.random.default_rng(3)
     families = [
         (j, p)
@@ -336,7 +344,8 @@ def test_the_search_ends_where_no_move_gains():
     ]
     dags = [dag for dag in every if keep_acyclic(dag, 0.5, no_edge(3)).sum() == dag.sum()]
     assert len(dags) == 25
-    must, gaps = graph_of((2, 1)), []
+    must = graph_of((2, 1))
+    gaps = []
     for trial in range(8):
         told = Told({family: 20 * rng.random() for family in families})
 

@@ -1,4 +1,6 @@
-"""The search against brute force over all orders, exactness of knowledge, invariances; the kernel against plain algebra."""
+"""The search against brute force over all orders, exactness of knowledge, invariances; the kernel
+against plain algebra.
+"""
 
 import itertools
 
@@ -26,7 +28,9 @@ def data_of(d, seed, n=300, kinds=None, degree=1.5):
 
 
 def best_by_brute_force(stats, penalty=2.0, knowledge=None):
-    """The least score over all DAGs that ``knowledge`` allows, by all orders and all sets of predecessors."""
+    """The least score over all DAGs that ``knowledge`` allows, by all orders and all sets of
+    predecessors.
+    """
     names = list(stats.names)
     allowed = knowledge.allowed(names) if knowledge else ~np.eye(len(names), dtype=bool)
     required = knowledge.required if knowledge else ()
@@ -99,7 +103,8 @@ def test_knowledge_is_exact_and_the_best_of_what_it_allows(seed, knowledge):
     dag = found.extension()
     assert knowledge.violations(dag) == []
     assert dag.cpdag(knowledge) == found
-    # a variable in no tier may stand between two tiers, so the oracle may come lower only by a path late -> free -> early
+    # a variable in no tier may stand between two tiers, so the oracle may come lower only by a path
+    # late -> free -> early
     oracle = best_by_brute_force(stats, knowledge=knowledge)
     if all(name in {n for tier in knowledge.tiers for n in tier} for name in stats.names):
         assert found.info["score"] == pytest.approx(oracle, abs=1e-6)
@@ -159,7 +164,8 @@ def test_the_score_is_not_worse_than_flops(d, degree):
 
 
 def test_cancelling_parents_are_found():
-    # Neither x nor y correlates with z, together they explain it; the tiers leave the search no other order for z.
+    # Neither x nor y correlates with z, together they explain it; the tiers leave the search no
+    # other order for z.
     rng = np.random.default_rng(5)
     x = rng.normal(size=2000)
     y = x + rng.normal(size=2000)
@@ -239,7 +245,8 @@ def test_coming_and_going_parents_leave_what_algebra_says(kinds, seed, moves):
     stats = Statistics.from_frame(data_of(7, seed, kinds=kinds, degree=3.0).frame)
     problem, state = state_of(stats)
     family = kernel.get_family(state, 0)
-    S, first = problem.S, problem.first
+    S = problem.S
+    first = problem.first
     chosen = []
     for r in moves:
         if r in chosen:

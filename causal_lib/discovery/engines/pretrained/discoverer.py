@@ -1,4 +1,7 @@
-"""The pretrained discoverer: a table in, calibrated probabilities of every edge out, or the order search where it is lost."""
+"""The pretrained discoverer: calibrated probabilities of every edge of a table.
+
+For a table unlike the training tables, it can run the order search instead.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +14,7 @@ import torch
 from causal_lib.discovery.auditing import audit
 from causal_lib.discovery.engines.dagma import keep_acyclic
 from causal_lib.discovery.engines.order_search import search_orders
-from causal_lib.discovery.engines.pretrained import doubt
+from causal_lib.discovery.engines.pretrained import familiarity
 from causal_lib.discovery.engines.pretrained.features import SHRINK, Features, describe
 from causal_lib.discovery.engines.pretrained.network import log_probabilities, reverse, triangles
 from causal_lib.discovery.engines.pretrained.weights import Weights, load, of_names
@@ -21,19 +24,21 @@ from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 
 FALLBACK_DRAWS = 20
-THRESHOLD = 0.4  # of an edge's probability: best for F1 on the validation tables, among 0.3, 0.35, ..., 0.55
-_SURE = 30.0  # log-odds of what is known
+# of an edge's probability: best for F1 on the validation tables, among 0.3, 0.35, ..., 0.55
+THRESHOLD = 0.4
+_CERTAIN = 30.0  # log-odds of a required edge
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EdgeProbabilities:
-    """What the networks say of every pair: i → j, j → i or no edge, which add up to 1.
+    """The networks' probabilities of i → j, j → i and no edge, which add up to 1, for every pair.
 
     Parameters
     ----------
     names : the d variables.
     directed : (d, d), [i, j] the probability of i → j.
-    info : familiar (whether the table resembles what was trained on), distance and disagreement with their limits.
+    info : familiar (whether the table resembles what was trained on), distance and disagreement
+        with their limits.
     """
 
     names: tuple[str, ...]
@@ -49,21 +54,25 @@ class EdgeProbabilities:
         """One row for each pair, the likelier first, cause and effect in the likelier direction."""
         i, j = np.triu_indices(len(self.names), 1)
         turn = self.directed[j, i] > self.directed[i, j]
-        i, j = np.where(turn, j, i), np.where(turn, i, j)
+        cause = np.where(turn, j, i)
+        effect = np.where(turn, i, j)
         names = np.array(self.names, dtype=object)
         columns = {
-            "cause": names[i],
-            "effect": names[j],
-            "P(i->j)": self.directed[i, j],
-            "P(j->i)": self.directed[j, i],
+            "cause": names[cause],
+            "effect": names[effect],
+            "P(i->j)": self.directed[cause, effect],
+            "P(j->i)": self.directed[effect, cause],
+            "P(none)": self.none[cause, effect],
         }
-        table = pd.DataFrame(columns | {"P(none)": self.none[i, j]})
+        table = pd.DataFrame(columns)
         return table.sort_values("P(none)", kind="stable", ignore_index=True)
 
     def graph(
         self, threshold: float = THRESHOLD, required: np.ndarray | None = None
     ) -> CausalGraph:
-        """The DAG of the edges of at least ``threshold``, the likelier first, without one that would close a circle."""
+        """The DAG of the edges of at least ``threshold``, the likelier first, without those that
+        would close a cycle.
+        """
         none = np.zeros(self.directed.shape, dtype=bool) if required is None else required
         adjacency = keep_acyclic(self.directed, threshold, none)
         edges = {
@@ -79,7 +88,10 @@ class EdgeProbabilities:
         known = (
             "" if self.info.get("familiar", True) else "; the table is unlike those of the training"
         )
-        return f"EdgeProbabilities of {len(self.names)} variables, {likely} pairs more likely adjacent than not{known}"
+        return (
+            f"EdgeProbabilities of {len(self.names)} variables, {likely} pairs more likely "
+            f"adjacent than not{known}"
+        )
 
 
 def search(
@@ -90,30 +102,34 @@ def search(
     threshold: float,
     unfamiliar: str,
 ) -> CausalGraph:
-    """The graph of `edge_probabilities`; of a table that is not familiar, with ``unfamiliar='order'``, the order search's.
+    """The graph of `edge_probabilities`; of a table that is not familiar, with
+    ``unfamiliar='order'``, the order search's.
 
-    The order search is then run on `FALLBACK_DRAWS` bootstrap draws, and edges that half of them have are kept.
+    The order search is then run on `FALLBACK_DRAWS` bootstrap draws, and edges that half of them
+    have are kept.
     """
     found = edge_probabilities(frame, knowledge=knowledge, seed=seed)
     if found.info["familiar"] or unfamiliar == "trust":
-        required = np.zeros(found.directed.shape, dtype=bool)
-        for cause, effect in knowledge.required if knowledge else ():
-            required[found.names.index(cause), found.names.index(effect)] = True
+        required = (knowledge or Knowledge()).required_matrix(found.names)
         return found.graph(threshold, required)
     statistics = Statistics.from_frame(
         frame, missing="em", n_boot=FALLBACK_DRAWS, seed=seed
     ).shrunk(SHRINK)
     audit(statistics, knowledge=knowledge).raise_errors()
-    again = partial(_order_search, knowledge=knowledge, seed=seed)
-    graph = frequencies(statistics, statistics.names, FALLBACK_DRAWS, again, progress=False).graph()
-    told = {
+    search_draw = partial(_search_draw, knowledge=knowledge, seed=seed)
+    stability = frequencies(
+        statistics, statistics.names, FALLBACK_DRAWS, search_draw, progress=False
+    )
+    graph = stability.graph()
+    info = {
+        **found.info,
         "edge_probabilities": graph.info["edge_probabilities"],
         "fallback": "order search with stability",
     }
-    return CausalGraph(graph.names, graph.marks, {**found.info, **told})
+    return CausalGraph(graph.names, graph.marks, info)
 
 
-def _order_search(draw, *, knowledge, seed):
+def _search_draw(draw, *, knowledge, seed):
     restricted = knowledge and knowledge.restrict(draw.names)
     return search_orders(draw, knowledge=restricted, seed=seed, restarts=20)
 
@@ -125,15 +141,18 @@ def edge_probabilities(
     seed: int = 0,
     weights: Weights | None = None,
 ) -> EdgeProbabilities:
-    """Probabilities of the edges among the columns of ``frame`` given ``knowledge``, by the mean of all networks.
+    """Probabilities of the edges among the columns of ``frame`` given ``knowledge``, by the mean of
+    all networks.
 
-    What is forbidden has probability 0, what is required 1. Of more than 50 variables only pairs that a solver joins are
-    looked at; the others have probability 0.
+    A forbidden edge has probability 0, a required edge 1. With more than 50 variables, only pairs
+    that a solver of the features joins are considered; the others have probability 0.
 
     Parameters
     ----------
-    frame : numbers, booleans, categories or text, no column constant; what is missing is taken from the nearest row.
-    seed : of the bootstrap draws among the features, and of the rows that the dearer ones look at.
+    frame : numbers, booleans, categories or text, no column constant; a missing value is taken from
+        the nearest row.
+    seed : of the bootstrap draws among the features, and of the sample of rows for expensive
+        features.
     weights : of `load`; by default those of the package.
 
     Raises
@@ -146,7 +165,8 @@ def edge_probabilities(
     features = describe(frame, knowledge, seed)
     if of_names(features.names) != weights.about["features"]:
         raise ValueError(
-            "the weights were trained on other features than this version makes; run `causal-lib pretrain`"
+            "the weights were trained on other features than this version makes; run `causal-lib "
+            "pretrain`"
         )
     directed = np.zeros((len(names), len(names)))
     if not features.index.size:  # many variables, and no solver joins any
@@ -154,28 +174,24 @@ def edge_probabilities(
             names, directed, {"familiar": True, "distance": 0.0, "disagreement": 0.0}
         )
     logs = log_odds(weights, features)
-    info = doubt.judge(weights, features, logs)
+    info = familiarity.judge(weights, features, logs)
     i, j = features.order[features.index]
     back = reverse(torch.from_numpy(features.index))
     forth = torch.from_numpy(logs)
-    told = torch.from_numpy(features.allowed), torch.from_numpy(features.required)
-    forth = torch.where(told[1], _SURE, torch.where(told[0] & ~told[1][back], forth, -torch.inf))
-    directed[i, j] = (
-        torch.stack([log_probabilities(one, back)[:, 1].exp() for one in forth]).mean(0).numpy()
-    )
+    required = torch.from_numpy(features.required)
+    possible = torch.from_numpy(features.allowed) & ~required[back]
+    forth = torch.where(required, _CERTAIN, torch.where(possible, forth, -torch.inf))
+    probabilities = torch.stack([log_probabilities(one, back)[:, 1].exp() for one in forth])
+    directed[i, j] = probabilities.mean(0).numpy()
     return EdgeProbabilities(names, directed, info)
 
 
 def log_odds(weights: Weights, features: Features) -> np.ndarray:
     """(networks, pairs) log-odds of i → j against no edge, divided by the temperature."""
     index = torch.from_numpy(features.index)
-    batch = (
-        torch.from_numpy(features.nodes),
-        torch.from_numpy(features.pairs),
-        index,
-        reverse(index),
-        triangles(index),
-    )
+    nodes = torch.from_numpy(features.nodes)
+    pairs = torch.from_numpy(features.pairs)
+    batch = (nodes, pairs, index, reverse(index), triangles(index))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so that sums are taken in the same order everywhere
     try:

@@ -1,9 +1,11 @@
-"""What the pretrained discoverer sees of a table: features of variables and of ordered pairs, no distribution assumed.
+"""The input of the pretrained discoverer: features of variables and of ordered pairs, without
+distribution assumptions.
 
-They are computed on a canonical form of the table: columns standardised, their signs and their order decided by their own
-content. So neither units, nor signs, nor names, nor the order of columns can change an answer, to the last bit.
+They are computed on a canonical form of the table (`table_form`): standardised columns whose signs
+and order follow from their content. So units, signs, names and the order of columns cannot change
+the answer, to the last bit.
 
-Everything is a moment (`moments`), a regression or the answer of a cheap solver.
+Every feature is a moment (`pair_moments`), a regression or the answer of a cheap solver.
 """
 
 from dataclasses import dataclass
@@ -16,32 +18,43 @@ from causal_lib.discovery.encoding import encode
 from causal_lib.discovery.engines import additive
 from causal_lib.discovery.engines.additive import RIDGE
 from causal_lib.discovery.engines.order_search import search_orders
-from causal_lib.discovery.engines.pretrained import moments
-from causal_lib.discovery.engines.pretrained.canonical import Known, canonical, normal_scores
-from causal_lib.discovery.engines.pretrained.moments import FLAT, PairFeatures, entropy, rescaled
+from causal_lib.discovery.engines.pretrained import pair_moments
+from causal_lib.discovery.engines.pretrained.pair_moments import (
+    FLAT,
+    PairFeatures,
+    entropy,
+    rescaled,
+)
+from causal_lib.discovery.engines.pretrained.table_form import (
+    KnowledgeMatrices,
+    normal_scores,
+    to_canonical,
+)
+from causal_lib.discovery.engines.reachability import close_transitively
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.knowledge import Knowledge
 
-ROWS = 2000  # rows that the dearer features look at; correlations see all
+ROWS = 2000  # rows in the sample for the expensive features; correlations use all rows
 DRAWS = 8
 ODD_NODES = 2
 SHRINK = 0.001
 _BINS = 4
-_FEW = 6  # values up to which a number is cut by its levels
-_ALL_PAIRS = 50  # variables up to which every pair is looked at
+_FEW = 6  # a number of at most so many values is cut by its levels
+_ALL_PAIRS = 50  # with at most so many variables, every pair is considered
 
 
 @dataclass(frozen=True)
 class Features:
-    """Of a table of d variables, in canonical order.
+    """The features of a table of d variables, in canonical order.
 
     order : (d,) positions of the canonical variables among the table's columns.
     nodes : (d, f) float32.
     pairs : (e, g) float32, one row for each ordered pair (i, j) of ``index``.
-    index : (2, e) int64; a pair and its reverse are both there.
-    allowed, required : (e,) bool, what is known of i → j.
+    index : (2, e) int64; with every pair its reverse.
+    allowed, required : (e,) bool, whether i → j may be an edge, and whether it must.
     names : of the g features of pairs.
-    odd : (2, g) bool, whether a feature changes sign with i, with j; the first `ODD_NODES` features of nodes do with theirs.
+    odd : (2, g) bool, whether a feature changes sign with i, with j; the first `ODD_NODES` features
+        of nodes do with theirs.
     """
 
     order: np.ndarray
@@ -57,56 +70,64 @@ class Features:
 def describe(frame: pd.DataFrame, knowledge: Knowledge | None = None, seed: int = 0) -> Features:
     """The features of ``frame``, which has no constant column, and of ``knowledge`` about it."""
     names = [str(name) for name in frame.columns]
-    table, order, kinds, missing = canonical(frame)
-    known = Known([names[k] for k in order], knowledge)
+    table, order, kinds, missing = to_canonical(frame)
+    known = KnowledgeMatrices([names[k] for k in order], knowledge)
     nodes, out = of_canonical(table, kinds, known, seed)
     nodes = np.column_stack([nodes, missing.astype(np.float32)])
-    told, odd = (
-        (known.allowed[out.i, out.j], known.required[out.i, out.j]),
-        np.array(out.parity, dtype=bool).T,
-    )
     return Features(
-        order, nodes, out.matrix(), np.stack([out.i, out.j]), *told, tuple(out.names), odd
+        order=order,
+        nodes=nodes,
+        pairs=out.matrix(),
+        index=np.stack([out.i, out.j]),
+        allowed=known.allowed[out.i, out.j],
+        required=known.required[out.i, out.j],
+        names=tuple(out.names),
+        odd=np.array(out.parity, dtype=bool).T,
     )
 
 
 def of_canonical(
-    table: pd.DataFrame, kinds: np.ndarray, known: Known, seed: int
+    table: pd.DataFrame, kinds: np.ndarray, known: KnowledgeMatrices, seed: int
 ) -> tuple[np.ndarray, PairFeatures]:
     """The features of the variables and of the pairs of a table in canonical form."""
-    d, n, values = len(kinds), len(table), encode(table)[0]
+    d = len(kinds)
+    n = len(table)
+    values = encode(table)[0]
     rng = np.random.default_rng(seed)
     scores = normal_scores(values, kinds)
     solved = _solve(table, values, scores, kinds, known, seed)
-    some = np.sort(rng.choice(n, ROWS, replace=False)) if n > ROWS else np.arange(n)
+    sample = np.sort(rng.choice(n, ROWS, replace=False)) if n > ROWS else np.arange(n)
     out = PairFeatures(*_pairs(d, solved), n)
     _linear(out, values, "value")
     _linear(out, scores, "score")
     for name, (adjacency, undirected) in solved.items():
         out.add(f"solver {name} directed", adjacency, 0, 0)
         out.add(f"solver {name} open", undirected, 0, 0)
-    x, s = rescaled(values[some]), rescaled(scores[some])
-    moments.cross(out, x)
+    x = rescaled(values[sample])
+    s = rescaled(scores[sample])
+    pair_moments.cross(out, x)
     _information(out, x)
     ancestors = []
     for name, data in (("value", x), ("score", s)):
         functions = additive.bases(data, kinds == 3)
         parents, gain, _ = additive.search(data, functions, known.allowed, known.required, rows=n)
-        ancestors.append(_reach(parents))
+        ancestors.append(close_transitively(parents))
         out.add(f"additive {name} parent", parents, 0, 0)
         out.add(f"additive {name} ancestor", ancestors[-1], 0, 0)
         out.add(f"additive {name} gain", np.log1p(np.sqrt(n) * np.maximum(gain, 0)), 0, 0)
-        moments.curves(out, data, functions, f"curve {name}")
-        near = parents | parents.T
+        pair_moments.curves(out, data, functions, f"curve {name}")
+        neighbours = parents | parents.T
         for adjacency, undirected in solved.values():
-            near = near | (adjacency + adjacency.T + undirected > 0.3)
-        moments.with_residuals(out, data, additive.residuals(data, functions, near), f"near {name}")
-        moments.with_residuals(
+            neighbours = neighbours | (adjacency + adjacency.T + undirected > 0.3)
+        pair_moments.with_residuals(
+            out, data, additive.residuals(data, functions, neighbours), f"near {name}"
+        )
+        pair_moments.with_residuals(
             out, data, additive.residuals(data, functions, parents), f"parents {name}"
         )
-    moments.lines(out, x)
+    pair_moments.lines(out, x)
     place = _lingam_order(x[:1000], known)
-    moments.with_residuals(out, x, _on_predecessors(x, place), "lingam")
+    pair_moments.with_residuals(out, x, _on_predecessors(x, place), "lingam")
     out.add("lingam before", np.sign(place[None, :] - place[:, None]) * 1.0, 0, 0)
     out.add("lingam distance", (place[None, :] - place[:, None]) / d, 0, 0)
     for name, matrix in known.features().items():
@@ -115,23 +136,28 @@ def of_canonical(
 
 
 def _pairs(d, solved):
-    """(i, j) of all ordered pairs, or of those that a solver joins, where the variables are many."""
-    near = np.ones((d, d), dtype=bool)
+    """(i, j) of all ordered pairs; with more than `_ALL_PAIRS` variables, of those that a solver
+    joins.
+    """
+    joined = np.ones((d, d), dtype=bool)
     if d > _ALL_PAIRS:
-        near = np.zeros((d, d), dtype=bool)
+        joined = np.zeros((d, d), dtype=bool)
         for adjacency, undirected in solved.values():
-            near |= (adjacency > 0) | (undirected > 0)
-        near |= near.T
-    np.fill_diagonal(near, False)
-    return near.nonzero()
+            joined |= (adjacency > 0) | (undirected > 0)
+        joined |= joined.T
+    np.fill_diagonal(joined, False)
+    return joined.nonzero()
 
 
 # ---- solvers -------------------------------------------------------------------------------------
 
 
 def _solve(table, values, scores, kinds, known, seed):
-    """Name -> (directed, undirected) (d, d) answers of the order search, and their frequencies over bootstrap draws."""
-    knowledge, answers = known.renamed(), {}
+    """Solver -> its (directed, undirected) answer, (d, d) each: order searches, and their
+    frequencies over draws.
+    """
+    knowledge = known.renamed()
+    answers = {}
 
     names = list(table.columns)
 
@@ -140,10 +166,8 @@ def _solve(table, values, scores, kinds, known, seed):
         found = search_orders(
             statistics.shrunk(SHRINK), knowledge=known, seed=seed, restarts=restarts
         )
-        at, answer = (
-            [names.index(name) for name in found.names],
-            np.zeros((2, len(names), len(names))),
-        )
+        at = [names.index(name) for name in found.names]
+        answer = np.zeros((2, len(names), len(names)))
         answer[np.ix_([0, 1], at, at)] = found.adjacency, found.undirected
         return answer[0], answer[1]
 
@@ -166,7 +190,7 @@ def _solve(table, values, scores, kinds, known, seed):
 
 
 def _varying(statistics):
-    """Without the variables that are constant in a draw, or nearly so where one value far off was all that varied."""
+    """``statistics`` of a draw without the variables that are constant in it, or nearly so."""
     names = [k for k in statistics.names if (np.diagonal(statistics.subset([k]).cov) > 1e-6).any()]
     return statistics.subset(names)
 
@@ -175,8 +199,11 @@ def _varying(statistics):
 
 
 def _linear(out, values, name):
-    """Correlations, partial correlations given all others, and the extremes over one third variable."""
-    d, n = values.shape[1], len(values)
+    """Add correlations, partial correlations given all others, and the extremes of those given one
+    other variable.
+    """
+    d = values.shape[1]
+    n = len(values)
     correlation = values.T @ values / n
     inverse = np.linalg.inv(correlation + RIDGE * np.eye(d))
     scale = np.sqrt(np.diagonal(inverse))
@@ -202,20 +229,19 @@ def _linear(out, values, name):
     out.add(f"r2 difference {name}", r2[None, :] - r2[:, None], 0, 0)
 
 
-def _reach(parents):
-    reach = parents.copy()
-    for k in range(len(parents)):
-        reach |= np.outer(reach[:, k], reach[k])
-    return reach
-
-
 # ---- orders --------------------------------------------------------------------------------------
 
 
 def _lingam_order(x, known):
-    """(d,) place of each variable: DirectLiNGAM by entropies, tiers and required edges kept."""
-    x, d = x.copy(), x.shape[1]
-    left, place = list(range(d)), np.zeros(d)
+    """(d,) place of each variable in the order of DirectLiNGAM by entropies, given tiers and
+    required edges.
+
+    Source: Shimizu and others, Journal of Machine Learning Research 12 (2011).
+    """
+    d = x.shape[1]
+    x = x.copy()
+    left = list(range(d))
+    place = np.zeros(d)
     after = known.before | known.required
     for turn in range(d):
         free = [k for k in left if not after[left, k].any()]
@@ -224,7 +250,8 @@ def _lingam_order(x, known):
             rest = rescaled(x[:, left])
             correlation = np.clip(rest.T @ rest / len(rest), -0.999, 0.999)
             root = np.sqrt(1 - correlation**2)
-            m, alone = len(left), entropy(rest)
+            m = len(left)
+            alone = entropy(rest)
             given = np.empty((m, m))
             for a in range(m):  # residual of every b on a
                 given[a] = entropy((rest - rest[:, a, None] * correlation[a]) / root[a])
@@ -255,7 +282,9 @@ def _on_predecessors(x, place):
 
 
 def _information(out, x):
-    """Mutual information of the variables cut into four bins, and how often one decides the other."""
+    """Add mutual information of the variables cut into four bins, and how well one predicts the
+    other's bin.
+    """
     n, d = x.shape
     codes = np.zeros((n, d), dtype=int)
     for k in range(d):
@@ -289,20 +318,32 @@ def _information(out, x):
 
 
 def _nodes(x, values, kinds, known, place, ancestors, n):
-    """(d, f) features of the variables; the first two change sign with theirs."""
+    """(d, f) features of the variables; the first `ODD_NODES` change sign with the variable."""
     d = x.shape[1]
     clipped = np.clip(x, -6, 6)
-    skew, kurtosis = (clipped**3).mean(axis=0), (clipped**4).mean(axis=0) - 3
+    skew = (clipped**3).mean(axis=0)
+    kurtosis = (clipped**4).mean(axis=0) - 3
     levels = np.array([len(np.unique(x[:, k])) for k in range(d)])
     most = np.array([np.unique(x[:, k], return_counts=True)[1].max() / len(x) for k in range(d)])
     correlation = values.T @ values / len(values)
     r2 = 1 - 1 / np.maximum(np.diagonal(np.linalg.inv(correlation + RIDGE * np.eye(d))), 1)
     tier = np.where(known.tier >= 0, (known.tier + 1) / max(known.tier.max() + 1, 1), 0)
     columns = [
-        np.sign(skew) * np.log1p(np.abs(skew)), np.tanh((clipped**3).mean(axis=0)), np.sign(kurtosis) * np.log1p(np.abs(kurtosis)),
-        np.log(np.minimum(levels, 100)) / 4, most, *(kinds == k for k in range(4)), levels <= 12,
-        entropy(rescaled(x)).clip(-2, 2), r2, place, tier, known.tier >= 0,
+        np.sign(skew) * np.log1p(np.abs(skew)),
+        np.tanh((clipped**3).mean(axis=0)),
+        np.sign(kurtosis) * np.log1p(np.abs(kurtosis)),
+        np.log(np.minimum(levels, 100)) / 4,
+        most,
+        *(kinds == k for k in range(4)),
+        levels <= 12,
+        entropy(rescaled(x)).clip(-2, 2),
+        r2,
+        place,
+        tier,
+        known.tier >= 0,
         *(reach.sum(axis=axis) / d for reach in ancestors for axis in (0, 1)),
-        np.square(correlation).mean(axis=0), np.full(d, np.log(n) / 8), np.full(d, np.log(d) / 4),
-    ]  # fmt: skip
+        np.square(correlation).mean(axis=0),
+        np.full(d, np.log(n) / 8),
+        np.full(d, np.log(d) / 4),
+    ]
     return np.column_stack(columns).astype(np.float32)

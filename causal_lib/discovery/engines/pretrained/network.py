@@ -1,15 +1,18 @@
-"""The network: messages between variables, and between pairs that share a variable, on PyTorch Geometric.
+"""The network: messages between variables, and between pairs that share a variable, on PyTorch
+Geometric.
 
-A table of d variables is a graph whose nodes are the variables and whose edges are ordered pairs, each with a state of its
-own. A layer sends messages three ways: pairs to their two variables, variables back to their pairs, and (i, k), (k, j) to
-(i, j), which is where colliders and paths show. Nothing in it depends on how many variables there are or in which order
-they stand.
+A table of d variables is a graph. Its nodes are the variables, its edges the ordered pairs, and
+each has a state. A layer sends messages from pairs to their two variables, from variables to their
+pairs, and from (i, k) and (k, j) to (i, j), which shows colliders and paths. The network depends
+neither on the number of variables nor on their order.
 """
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import scatter
+
+from causal_lib.discovery.engines.pretrained.pair_moments import reverse_pairs
 
 
 def _mlp(inside: int, hidden: int, outside: int, dropout: float) -> nn.Sequential:
@@ -19,7 +22,11 @@ def _mlp(inside: int, hidden: int, outside: int, dropout: float) -> nn.Sequentia
 
 
 class PairsToVariables(MessagePassing):
-    """Each variable gets the mean and the largest of what its pairs say, those it is the first of and those it is second of."""
+    """Each variable gets the mean and the maximum of the messages of its pairs.
+
+    Pairs in which it is the first variable and pairs in which it is the second are aggregated
+    apart.
+    """
 
     def __init__(self, hidden: int, dropout: float):
         super().__init__(aggr=["mean", "max"])
@@ -38,12 +45,12 @@ class PairsToVariables(MessagePassing):
         return nodes + self.change(torch.cat([self.norm(nodes), into, out], 1))
 
     def message(self, pair: Tensor) -> Tensor:
-        """What a pair tells its variable."""
+        """The message of a pair to its variable."""
         return pair
 
 
 class PairsToPairs(MessagePassing):
-    """Each pair (i, j) gets the mean, over all k, of the product of what (i, k) and (k, j) say."""
+    """Each pair (i, j) gets the mean over k of the product of the messages of (i, k) and (k, j)."""
 
     def __init__(self, hidden: int, width: int):
         super().__init__(aggr="mean")
@@ -51,14 +58,16 @@ class PairsToPairs(MessagePassing):
         self.change = nn.Linear(width, hidden)
 
     def forward(self, pairs: Tensor, triangles: Tensor) -> Tensor:
-        """(pairs, hidden) what to add to their states; ``triangles`` (3, t): positions of (i, j), (i, k), (k, j)."""
+        """(pairs, hidden) what to add to their states; ``triangles`` (3, t): positions of (i, j),
+        (i, k), (k, j).
+        """
         left, right = self.say(pairs).chunk(2, dim=1)
         index = torch.stack([triangles[1], triangles[0]])
         product = left.index_select(0, triangles[1]) * right.index_select(0, triangles[2])
         return self.change(self.propagate(index, product=product, size=(len(pairs), len(pairs))))
 
     def message(self, product: Tensor) -> Tensor:
-        """What two sides of a triangle say of the third."""
+        """The message of two sides of a triangle to the third."""
         return product
 
 
@@ -86,13 +95,15 @@ class Layer(nn.Module):
 
 
 class PairNetwork(nn.Module):
-    """Features of a table in, for each ordered pair (i, j) the log-odds of i → j against no edge out.
+    """Features of a table in, for each ordered pair (i, j) the log-odds of i → j against no edge
+    out.
 
     Parameters
     ----------
-    node_features, pair_features : how many there are.
+    node_features, pair_features : the number of features.
     hidden, layers, width : size of the states, number of layers, size of a triangle's messages.
-    dropout, forget : share of the units, and of the pair features of a data set, that are left out while training.
+    dropout, forget : share of the units, and of the pair features of a data set, that are left out
+        while training.
     messages, triangles : whether those messages are sent (for ablations).
     """
 
@@ -157,11 +168,8 @@ class PairNetwork(nn.Module):
 
 
 def reverse(index: Tensor) -> Tensor:
-    """(pairs,) position of (j, i) for each pair (i, j) of ``index`` (2, pairs), which holds both."""
-    size = int(index.max()) + 1
-    forth, back = index[0] * size + index[1], index[1] * size + index[0]
-    order = torch.argsort(forth)
-    return order[torch.searchsorted(forth[order], back)]
+    """(pairs,) position of (j, i) for each (i, j) of ``index`` (2, pairs), which holds both."""
+    return torch.from_numpy(reverse_pairs(*index.numpy()))
 
 
 def triangles(index: Tensor) -> Tensor:
@@ -173,7 +181,8 @@ def triangles(index: Tensor) -> Tensor:
     first = torch.repeat_interleave(torch.arange(len(many)), many)
     place = torch.arange(len(first)) - torch.repeat_interleave(torch.cumsum(many, 0) - many, many)
     second = order[start[index[1][first]] + place]
-    i, j = index[0][first], index[1][second]
+    i = index[0][first]
+    j = index[1][second]
     size = int(index.max()) + 1
     forth = index[0] * size + index[1]
     sort = torch.argsort(forth)
@@ -183,5 +192,7 @@ def triangles(index: Tensor) -> Tensor:
 
 
 def log_probabilities(forth: Tensor, back: Tensor) -> Tensor:
-    """(pairs, 3) log-probabilities of no edge, i → j and j → i from the log-odds of both directions."""
+    """(pairs, 3) log-probabilities of no edge, i → j and j → i from the log-odds of both
+    directions.
+    """
     return torch.log_softmax(torch.stack([torch.zeros_like(forth), forth, forth[back]], 1), 1)

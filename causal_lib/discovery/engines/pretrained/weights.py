@@ -1,4 +1,6 @@
-"""The file of the trained networks: written whole, read with every doubt, never replaced by random numbers."""
+"""The file of the trained networks: written atomically, checked when read, never replaced by random
+weights.
+"""
 
 import json
 from dataclasses import dataclass
@@ -19,9 +21,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Weights:
-    """Trained networks, what is needed to know an unfamiliar table (`doubt`), and how all that was made.
+    """Trained networks, what is needed to recognise an unfamiliar table (`familiarity`), and how
+    they were made.
 
-    about : format, features (hash of their names), node_features, pair_features, options, temperature, recipe, ...
+    about : format, features (hash of their names), node_features, pair_features, options,
+        temperature, recipe, ...
     """
 
     networks: tuple[PairNetwork, ...]
@@ -58,7 +62,8 @@ def load(path: Path = PATH) -> Weights:
     FileNotFoundError
         without the file.
     ValueError
-        for a file that is cut short, altered, of another format, or that lacks a tensor or has one of another shape.
+        for a file that is cut short, altered, of another format, or that lacks a tensor or has one
+        of another shape.
     """
     remedy = "install the package again, or make it anew by `causal-lib pretrain`"
     if not Path(path).exists():
@@ -98,6 +103,7 @@ def load(path: Path = PATH) -> Weights:
     bad = sorted(name for name, value in tensors.items() if not torch.isfinite(value).all())
     if bad:
         raise ValueError(
-            f"weights of the pretrained discoverer: {path}: {len(bad)} tensors are not finite; {remedy}"
+            f"weights of the pretrained discoverer: {path}: {len(bad)} tensors are not finite; "
+            f"{remedy}"
         )
     return Weights(tuple(networks), reference, about)

@@ -1,4 +1,6 @@
-"""The pretrained discoverer as users call it: what it may not do with any weights, and what the package's own can do."""
+"""The pretrained discoverer as users call it: what it may not do with any weights, and what the
+package's own can do.
+"""
 
 import dataclasses
 
@@ -8,7 +10,7 @@ import pytest
 
 from causal_lib.discovery import METHODS, discover, edge_stability
 from causal_lib.discovery.distances import precision_recall_f1
-from causal_lib.discovery.engines.pretrained import discoverer, doubt
+from causal_lib.discovery.engines.pretrained import discoverer, familiarity
 from causal_lib.discovery.engines.pretrained.discoverer import EdgeProbabilities, edge_probabilities
 from causal_lib.discovery.engines.pretrained.features import SHRINK, describe
 from causal_lib.discovery.engines.pretrained.weights import PATH, load, of_names
@@ -19,7 +21,7 @@ from causal_lib.worlds.random_tables import draw, some_knowledge
 
 
 def with_limits(weights, factor):
-    """The same weights, their limits of doubt multiplied."""
+    """The same weights, their limits of familiarity multiplied."""
     limits = {name: value * factor for name, value in weights.about["limits"].items()}
     return dataclasses.replace(weights, about=weights.about | {"limits": limits})
 
@@ -31,7 +33,7 @@ def trusting(tiny, monkeypatch):
 
 
 @pytest.fixture
-def doubting(tiny, monkeypatch):
+def untrusting(tiny, monkeypatch):
     """`discover` with the weights of the fixture, no table familiar."""
     monkeypatch.setattr(discoverer, "load", lambda: with_limits(tiny, 1e-9))
 
@@ -46,7 +48,8 @@ def test_probabilities_add_up_whatever_the_weights(tiny, mixed):
     assert len(table) == 15
     assert (table["P(i->j)"] >= table["P(j->i)"]).all()
     row = table.iloc[4]
-    i, j = found.names.index(row["cause"]), found.names.index(row["effect"])
+    i = found.names.index(row["cause"])
+    j = found.names.index(row["effect"])
     assert row["P(i->j)"] == found.directed[i, j]
     assert row["P(none)"] == pytest.approx(found.none[i, j])
 
@@ -92,12 +95,13 @@ def test_knowledge_is_never_violated_and_the_graph_is_acyclic(trusting, seed):
             assert not (knowledge and knowledge.violations(found))
             assert not found.info["overruled"]
     told = edge_probabilities(sample.frame, knowledge=false, weights=discoverer.load())
-    i, j = told.names.index(sample.order[-1]), told.names.index(sample.order[0])
+    i = told.names.index(sample.order[-1])
+    j = told.names.index(sample.order[0])
     assert told.directed[i, j] == pytest.approx(1, abs=1e-9)
     assert not told.directed[~false.allowed(told.names)].any()
 
 
-def test_an_unfamiliar_table_is_answered_by_the_order_search_and_says_so(doubting, mixed):
+def test_an_unfamiliar_table_is_answered_by_the_order_search_and_says_so(untrusting, mixed):
     found = discover(mixed.frame, method="pretrained")
     assert found.info["familiar"] is False
     assert found.info["distance"] > 1
@@ -168,13 +172,14 @@ def test_distance_is_that_of_the_nearest_training_tables(rng):
     few = np.repeat([5, 20], 150)
     summaries[:150] *= 2
     shuffled = rng.permutation(300)
-    summaries, few = summaries[shuffled], few[shuffled]
-    reference = doubt.fit(summaries, few, kept=200)
-    near, far = doubt.distance(
+    summaries = summaries[shuffled]
+    few = few[shuffled]
+    reference = familiarity.fit(summaries, few, kept=200)
+    near, far = familiarity.distance(
         reference, np.vstack([summaries[-1], summaries[-1] + 8]), few[[-1, -1]]
     )
     assert far > 3 * near
-    own = doubt.distance(reference, summaries[-200:], few[-200:], leave_out=True)
+    own = familiarity.distance(reference, summaries[-200:], few[-200:], leave_out=True)
     assert own[-1] > near  # a table is its own nearest neighbour
     assert np.median(own[few[-200:] == 5]) == pytest.approx(
         np.median(own[few[-200:] == 20]), rel=0.1
@@ -183,8 +188,8 @@ def test_distance_is_that_of_the_nearest_training_tables(rng):
 
 def test_networks_that_say_the_same_do_not_disagree():
     logs = np.array([[2.0, -3, 0], [2.0, -3, 0]])
-    assert doubt.disagreement(logs) == 0
-    assert doubt.disagreement(logs * [[1], [-1]]) > 0.5
+    assert familiarity.disagreement(logs) == 0
+    assert familiarity.disagreement(logs * [[1], [-1]]) > 0.5
 
 
 # ---- the package's own weights -------------------------------------------------------------------
@@ -225,20 +230,23 @@ def test_disagreement_by_hand():
     """Shares of .9, .5 and .2 against .6, .5 and .4: gaps of .3, 0 and .2 of 1.8 edges at most."""
     shares = np.array([[0.9, 0.5, 0.2], [0.6, 0.5, 0.4]])
     logs = np.log(shares / (1 - shares))
-    assert doubt.disagreement(logs) == pytest.approx(0.5 / 1.8)
+    assert familiarity.disagreement(logs) == pytest.approx(0.5 / 1.8)
     third = np.vstack([logs, [0.0, 0.0, 0.0]])
-    assert doubt.disagreement(third) == pytest.approx((0.4 + 0 + 0.3) / 1.9)
-    assert doubt.disagreement(logs[:1]) == 0.0
+    assert familiarity.disagreement(third) == pytest.approx((0.4 + 0 + 0.3) / 1.9)
+    assert familiarity.disagreement(logs[:1]) == 0.0
 
 
 def test_the_summary_of_a_table_by_hand():
-    nodes, pairs = np.array([[1.0, 2], [3, 6]]), np.array([[1.0], [-2], [4]])
+    nodes = np.array([[1.0, 2], [3, 6]])
+    pairs = np.array([[1.0], [-2], [4]])
     expected = [2, 4, 1, 2, 1, np.sqrt(6), 7 / 3, np.sqrt(14 / 9)]
-    assert doubt.summary(nodes, pairs).tolist() == pytest.approx(expected)
+    assert familiarity.summary(nodes, pairs).tolist() == pytest.approx(expected)
 
 
 def test_distances_by_hand():
-    """Two directions, six training tables on a grid: the mean of the five nearest, beside what is usual of so many variables."""
+    """Two directions, six training tables on a grid: the mean of the five nearest, beside what is
+    usual of so many variables.
+    """
     points = np.array([[0.0, 0], [1, 0], [0, 2], [3, 0], [0, 4], [9, 9]])
     reference = {
         "mean": np.array([1.0, 2.0]), "scale": np.array([2.0, 0.5]), "basis": np.array([[1.0, 0], [0, 2.0]]),
@@ -248,11 +256,11 @@ def test_distances_by_hand():
         [[1.0, 2.0], [1.0 + 2 * 0.5, 2.0], [1e9, 2.0]]
     )  # at 0, 0; at .5, 0; and clipped at 10
     usual = np.exp(0.5 * np.log(7) + 0.1)
-    found = doubt.distance(reference, summary, np.array([7, 7, 7]))
+    found = familiarity.distance(reference, summary, np.array([7, 7, 7]))
     for value, place in zip(found, ([0, 0], [0.5, 0], [10, 0]), strict=True):
         gaps = np.sort(np.sqrt(np.square(points - place).mean(axis=1)))
         assert value == pytest.approx(gaps[:5].mean() / usual)
-    own = doubt.distance(reference, summary[:1], np.array([7]), leave_out=True)
+    own = familiarity.distance(reference, summary[:1], np.array([7]), leave_out=True)
     assert own.item() == pytest.approx(
         np.sort(np.sqrt(np.square(points).mean(axis=1)))[1:6].mean() / usual
     )
@@ -263,14 +271,16 @@ def test_distances_by_hand():
     [(2.0, 0.3, True), (1.9, 0.3, False), (2.0, 0.29, False)],
 )
 def test_a_table_is_familiar_up_to_both_limits(distance, disagreement, familiar, monkeypatch):
-    monkeypatch.setattr(doubt, "distance", lambda *_: np.array([2.0]))
-    monkeypatch.setattr(doubt, "disagreement", lambda _: 0.3)
+    monkeypatch.setattr(familiarity, "distance", lambda *_: np.array([2.0]))
+    monkeypatch.setattr(familiarity, "disagreement", lambda _: 0.3)
 
     class Given:
         about = {"limits": {"distance": distance, "disagreement": disagreement}}  # noqa: RUF012
-        reference, nodes, pairs = None, np.ones((2, 1)), np.ones((2, 1))
+        reference = None
+        nodes = np.ones((2, 1))
+        pairs = np.ones((2, 1))
 
-    found = doubt.judge(Given, Given, np.zeros((2, 2)))
+    found = familiarity.judge(Given, Given, np.zeros((2, 2)))
     assert found["familiar"] == familiar
     assert (found["distance"], found["disagreement"]) == pytest.approx(
         (2 / distance, 0.3 / disagreement)
@@ -294,19 +304,23 @@ def test_the_table_and_the_graph_of_probabilities_by_hand():
     must[2, 0] = True
     assert found.graph(0.4, must).edges == ["b -> a", "c -> a"]
     assert repr(found) == (
-        "EdgeProbabilities of 3 variables, 3 pairs more likely adjacent than not; the table is unlike those of the training"
+        "EdgeProbabilities of 3 variables, 3 pairs more likely adjacent than not; the table is "
+        "unlike those of the training"
     )
 
 
 def test_probabilities_are_the_mean_over_the_networks(tiny, mixed):
-    """By hand from the log-odds: softmax of no edge, forth and back in each network, then their mean."""
+    """By hand from the log-odds: softmax of no edge, forth and back in each network, then their
+    mean.
+    """
     features = describe(mixed.frame, None, 5)
     logs = discoverer.log_odds(tiny, features)
     assert logs.shape == (2, 30)
     found = edge_probabilities(mixed.frame, seed=5, weights=tiny)
     pairs = {tuple(pair): k for k, pair in enumerate(features.index.T.tolist())}
     for (i, j), k in pairs.items():
-        forth, back = logs[:, k], logs[:, pairs[j, i]]
+        forth = logs[:, k]
+        back = logs[:, pairs[j, i]]
         expected = (np.exp(forth) / (1 + np.exp(forth) + np.exp(back))).mean()
         assert found.directed[features.order[i], features.order[j]] == pytest.approx(
             expected, rel=1e-6
@@ -318,7 +332,9 @@ def test_probabilities_are_the_mean_over_the_networks(tiny, mixed):
 
 
 def test_how_an_unfamiliar_table_is_searched(doubting, mixed, monkeypatch):
-    """20 draws under the seed, covariances shrunk, the order search with 20 restarts on each, and what half of them have."""
+    """20 draws under the seed, covariances shrunk, the order search with 20 restarts on each, and
+    what half of them have.
+    """
     calls = []
     whole = discoverer.frequencies
 

@@ -1,4 +1,6 @@
-"""Features: invariances to the last bit, parities of their signs, and single features against other ways to compute them."""
+"""Features: invariances to the last bit, parities of their signs, and single features against other
+ways to compute them.
+"""
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,8 @@ from sklearn.metrics import mutual_info_score
 
 from causal_lib.discovery import discover
 from causal_lib.discovery.engines.pretrained import features
-from causal_lib.discovery.engines.pretrained.canonical import Known, canonical
 from causal_lib.discovery.engines.pretrained.features import ODD_NODES, describe, of_canonical
+from causal_lib.discovery.engines.pretrained.table_form import KnowledgeMatrices, to_canonical
 from causal_lib.knowledge import Knowledge
 from causal_lib.worlds.random_tables import draw
 
@@ -43,7 +45,8 @@ def test_order_names_signs_and_units_of_the_columns_change_no_bit(family):
         elif column.dtype.kind in "fi":
             turned[name] = 11 - 3.7 * column
     renamed = {name: f"another {name}" for name in frame}
-    one, other = describe(frame), describe(turned.rename(columns=renamed))
+    one = describe(frame)
+    other = describe(turned.rename(columns=renamed))
     assert [renamed[frame.columns[k]] for k in one.order] == [
         renamed[turned.columns[k]] for k in other.order
     ]
@@ -67,7 +70,8 @@ def test_renamed_levels_change_no_bit():
 def test_nor_do_they_where_values_are_missing(family):
     frame = draw(family, [3, 5], d=6, n=300, troubles=("missing values",)).frame
     assert frame.isna().any(axis=None)
-    one, other = describe(frame), describe(frame[frame.columns[::-1]])
+    one = describe(frame)
+    other = describe(frame[frame.columns[::-1]])
     assert np.array_equal(one.pairs, other.pairs)
     assert np.array_equal(one.nodes, other.nodes)
     assert one.nodes[:, -1] == pytest.approx(frame.isna().mean().to_numpy()[one.order])
@@ -85,7 +89,7 @@ def test_what_is_missing_is_taken_from_the_nearest_row_that_has_it(rng):
     whole = frame.copy()
     frame.loc[[3, 50], "b"] = np.nan
     frame.loc[[7, 60], "kind"] = np.nan
-    table, order, _, missing = canonical(frame)
+    table, order, _, missing = to_canonical(frame)
     assert missing.tolist() == [{"a": 0, "b": 0.02, "kind": 0.02}[frame.columns[k]] for k in order]
     filled = {frame.columns[k]: table.iloc[:, place] for place, k in enumerate(order)}
     codes = {level: filled["kind"][whole["kind"] == level].mode()[0] for level in "xyz"}
@@ -100,11 +104,9 @@ def test_what_is_missing_is_taken_from_the_nearest_row_that_has_it(rng):
 
 @pytest.mark.parametrize("family", ["additive nonlinear", "heteroscedastic", "linear non-Gaussian"])
 def test_signs_turn_with_those_of_the_variables_as_the_parities_say(family):
-    frame, kinds, known = (
-        canonical(draw(family, [3, 2], d=6, n=600).frame)[0],
-        np.zeros(6),
-        Known([*"abcdef"], None),
-    )
+    frame = to_canonical(draw(family, [3, 2], d=6, n=600).frame)[0]
+    kinds = np.zeros(6)
+    known = KnowledgeMatrices([*"abcdef"], None)
     flip = np.array([1, -1, 1, -1, -1, 1.0])
     (nodes, one), (turned, other) = (
         of_canonical(data, kinds, known, 0) for data in (frame, frame * flip)
@@ -120,7 +122,7 @@ def test_signs_turn_with_those_of_the_variables_as_the_parities_say(family):
 
 def test_correlations_are_those_of_numpy_scipy_and_regressions(chain):
     found = describe(chain)
-    data = canonical(chain)[0].to_numpy()
+    data = to_canonical(chain)[0].to_numpy()
     assert np.allclose(
         table(found, "correlation value"),
         np.where(np.eye(3), np.nan, np.corrcoef(data.T)),
@@ -141,8 +143,10 @@ def test_correlations_are_those_of_numpy_scipy_and_regressions(chain):
 
 
 def test_moments_with_the_residual_of_a_line_are_those_computed_by_hand(chain):
-    found, data = describe(chain), canonical(chain)[0].to_numpy()
-    x, y = data[:, 0], data[:, 1]
+    found = describe(chain)
+    data = to_canonical(chain)[0].to_numpy()
+    x = data[:, 0]
+    y = data[:, 1]
     residual = y - np.polyval(np.polyfit(x, y, 1), x)
     residual = residual / residual.std()
     square = np.clip(x, -4, 4) ** 2
@@ -183,7 +187,8 @@ def test_solvers_see_what_they_can(chain):
 
 def test_lingam_s_order_is_that_of_causal_learn():
     frame = draw("linear non-Gaussian", [7, 1], d=5, n=2000, degree=2.0).frame
-    found, known = describe(frame), discover(frame, method="lingam")
+    found = describe(frame)
+    known = discover(frame, method="lingam")
     truth = [known.names.index(frame.columns[k]) for k in found.order]
     before = table(found, "lingam before") > 0
     reach = np.linalg.matrix_power(np.eye(5) + known.adjacency, 5) > 0
@@ -191,10 +196,8 @@ def test_lingam_s_order_is_that_of_causal_learn():
 
 
 def test_knowledge_is_among_the_features_and_steers_the_solvers(chain):
-    plain, told = (
-        describe(chain),
-        describe(chain, Knowledge(tiers=[["z"], ["y"], ["x"]], forbidden=[("z", "x")])),
-    )
+    plain = describe(chain)
+    told = describe(chain, Knowledge(tiers=[["z"], ["y"], ["x"]], forbidden=[("z", "x")]))
     place = {chain.columns[k]: number for number, k in enumerate(told.order)}
     assert table(told, "known before")[place["z"], place["x"]] == 1
     assert (
@@ -237,7 +240,9 @@ def test_rows_beyond_the_limit_still_count_for_correlations():
     frame = draw("linear Gaussian", 1, d=3, n=2 * features.ROWS).frame
     found = describe(frame)
     assert np.allclose(
-        table(found, "correlation value")[0, 1], np.corrcoef(canonical(frame)[0].T)[0, 1], atol=1e-5
+        table(found, "correlation value")[0, 1],
+        np.corrcoef(to_canonical(frame)[0].T)[0, 1],
+        atol=1e-5,
     )
 
 
@@ -253,7 +258,9 @@ def test_rows_beyond_the_limit_still_count_for_correlations():
 def test_features_stay_those_that_the_weights_were_trained_on(
     family, troubles, told, of_nodes, of_pairs
 ):
-    """Computed once; every value has a weight of its own. The names are kept in the weights, the values cannot be."""
+    """Computed once; every value has a weight of its own. The names are kept in the weights, the
+    values cannot be.
+    """
     sample = draw(
         family, [41, 1], d=6, n=200 if family == "additive nonlinear" else 150, troubles=troubles
     )

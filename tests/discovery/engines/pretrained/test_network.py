@@ -1,4 +1,6 @@
-"""The messages against dense sums over all variables, and the whole network under a renumbering of the variables."""
+"""The messages against dense sums over all variables, and the whole network under a renumbering of
+the variables.
+"""
 
 import numpy as np
 import pytest
@@ -48,7 +50,9 @@ def test_two_variables_have_no_triangle():
 
 def test_pairs_hear_the_mean_of_products_over_the_third_variable():
     torch.manual_seed(0)
-    d, layer, index = 5, PairsToPairs(8, 3), complete(5)
+    d = 5
+    layer = PairsToPairs(8, 3)
+    index = complete(5)
     states = torch.randn(20, 8)
     left, right = layer.say(states).chunk(2, dim=1)
     dense = torch.zeros(2, d, d, 3)
@@ -59,12 +63,16 @@ def test_pairs_hear_the_mean_of_products_over_the_third_variable():
 
 def test_variables_hear_the_mean_and_the_largest_of_their_pairs():
     torch.manual_seed(1)
-    d, layer, index = 4, PairsToVariables(6, 0.0), complete(4)
-    nodes, states = torch.randn(d, 6), torch.randn(12, 6)
+    d = 4
+    layer = PairsToVariables(6, 0.0)
+    index = complete(4)
+    nodes = torch.randn(d, 6)
+    states = torch.randn(12, 6)
     first, second = layer.say(torch.cat([states, nodes[index[0]]], 1)).chunk(2, dim=1)
     heard = []
     for v in range(d):
-        into, out = first[index[1] == v], second[index[0] == v]
+        into = first[index[1] == v]
+        out = second[index[0] == v]
         heard.append(torch.cat([into.mean(0), into.max(0)[0], out.mean(0), out.max(0)[0]]))
     expected = nodes + layer.change(torch.cat([layer.norm(nodes), torch.stack(heard)], 1))
     assert torch.allclose(layer(nodes, states, index), expected, atol=1e-6)
@@ -73,9 +81,11 @@ def test_variables_hear_the_mean_and_the_largest_of_their_pairs():
 @pytest.mark.parametrize("options", [{}, {"messages": False}, {"triangles": False}])
 def test_renumbered_variables_get_the_same_answers(options):
     torch.manual_seed(2)
-    d, index = 6, complete(6)
+    d = 6
+    index = complete(6)
     network = PairNetwork(3, 4, hidden=8, layers=2, width=4, **options).eval()
-    nodes, pairs = torch.randn(d, 3), torch.randn(30, 4)
+    nodes = torch.randn(d, 3)
+    pairs = torch.randn(30, 4)
     answer = torch.zeros(d, d)
     answer[index[0], index[1]] = network(
         nodes, pairs, index, reverse(index), triangles(index)
@@ -120,8 +130,10 @@ def test_log_probabilities_by_hand():
 
 def test_features_are_standardised_and_left_out_as_told():
     torch.manual_seed(4)
-    network, index = PairNetwork(3, 4, hidden=8, layers=1, width=4).eval(), complete(4)
-    nodes, pairs = torch.randn(4, 3), torch.randn(12, 4)
+    network = PairNetwork(3, 4, hidden=8, layers=1, width=4).eval()
+    index = complete(4)
+    nodes = torch.randn(4, 3)
+    pairs = torch.randn(12, 4)
     rest = index, reverse(index), triangles(index)
     plain = network(nodes, pairs, *rest)
     network.node_scale.copy_(torch.tensor([[1.0, 2, 3], [2.0, 4, 0.5]]))
@@ -152,9 +164,13 @@ def test_the_defaults_of_the_network():
 def test_a_layer_by_hand():
     """Pairs read their own state, the reverse one and both variables; triangles are added beside."""
     torch.manual_seed(5)
-    network, index = PairNetwork(3, 4, hidden=8, layers=1, width=4).eval(), complete(4)
-    layer, back, corners = network.layers[0], reverse(index), triangles(index)
-    nodes, pairs = torch.randn(4, 8), torch.randn(12, 8)
+    network = PairNetwork(3, 4, hidden=8, layers=1, width=4).eval()
+    index = complete(4)
+    layer = network.layers[0]
+    back = reverse(index)
+    corners = triangles(index)
+    nodes = torch.randn(4, 8)
+    pairs = torch.randn(12, 8)
     own = layer.norm(pairs)
     changed = layer.up(nodes, own, index)
     together = torch.cat([own, own[back], changed[index[0]], changed[index[1]]], 1)

@@ -1,4 +1,6 @@
-"""A file of weights that is not what it should be is refused; no network ever starts from random numbers instead."""
+"""A file of weights that is not what it should be is refused; no network ever starts from random
+numbers instead.
+"""
 
 import json
 
@@ -12,7 +14,9 @@ from causal_lib.discovery.engines.pretrained.weights import load, of_names, save
 
 
 def altered(path, where, *, tensors=None, about=None):
-    """A copy of the file of ``path`` at ``where`` with some of it replaced (None takes a tensor away)."""
+    """A copy of the file of ``path`` at ``where`` with some of it replaced (None takes a tensor
+    away).
+    """
     with safe_open(path, framework="pt") as file:
         content = {name: file.get_tensor(name) for name in file.keys()} | (tensors or {})  # noqa: SIM118
         known = json.loads(file.metadata()["about"]) | (about or {})
@@ -46,7 +50,8 @@ def test_a_file_tells_how_it_was_made(tiny):
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.7, 0.999])
 def test_a_file_cut_short_is_refused(trained, tmp_path, share):
-    content, path = trained.read_bytes(), tmp_path / "short.safetensors"
+    content = trained.read_bytes()
+    path = tmp_path / "short.safetensors"
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(
         ValueError,

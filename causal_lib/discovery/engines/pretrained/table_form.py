@@ -1,4 +1,4 @@
-"""The canonical form of a table, and what is known about it as matrices: where the features start from."""
+"""The canonical form of a table, and knowledge about it as matrices: the input of the features."""
 
 import numpy as np
 import pandas as pd
@@ -11,28 +11,37 @@ from causal_lib.knowledge import Knowledge
 DONORS = 2000
 
 
-def canonical(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
-    """``frame`` in canonical form under the names c0, c1, ...; of each column its position in ``frame``, kind, share missing.
+def to_canonical(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+    """``frame`` in a form that does not depend on units, signs, names or the order of columns.
 
-    Numbers are standardised, rounded to six digits so that other units give the same bits, and turned so that they are
-    skewed to the right; of two levels the rarer is 1; unordered levels are numbered by frequency. Kinds: 0 number, 1 two
-    levels, 2 ordered levels, 3 unordered. What is missing is taken from the nearest row that has it (a hot deck).
+    Numbers are standardised, rounded to six digits so that other units give the same bits, and
+    given the sign that makes them skewed to the right. Of two levels the rarer is 1. Unordered
+    levels are numbered by frequency. A missing value is replaced by that of the nearest row that
+    has one (hot deck). Columns are sorted by kind and content.
+
+    Returns
+    -------
+    table (n, d) with columns c0, c1, ...; order (d,), the position of each in ``frame``; kinds
+    (d,): 0 number, 1 two levels, 2 ordered levels, 3 unordered levels; missing (d,), the share of
+    missing values.
     """
-    columns, kinds = [], []
+    columns = []
+    kinds = []
     for name in frame.columns:
-        column, kind, missing = frame[name], 0, frame[name].isna().to_numpy()
+        column = frame[name]
+        kind = 0
+        missing = frame[name].isna().to_numpy()
         if not pd.api.types.is_numeric_dtype(column.dtype):
             category = column.astype("category").cat.remove_unused_categories()
-            kind, values = (
-                (2 if category.cat.ordered else 3),
-                category.cat.codes.to_numpy(dtype=float),
-            )
+            kind = 2 if category.cat.ordered else 3
+            values = category.cat.codes.to_numpy(dtype=float)
         else:
             values = column.to_numpy(dtype=float, na_value=np.nan)
         values = values[~missing]
         levels, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
         if len(levels) == 2:
-            kind, values = 1, codes.astype(float)
+            kind = 1
+            values = codes.astype(float)
         elif kind == 3:
             first = np.array([np.argmax(codes == k) for k in range(len(levels))])
             rank = np.empty(len(levels))
@@ -50,7 +59,8 @@ def canonical(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray
     order = np.array(
         sorted(range(len(columns)), key=lambda k: (kinds[k], columns[k].tobytes())), dtype=int
     )
-    values, kinds = np.column_stack([columns[k] for k in order]), np.array(kinds)[order]
+    values = np.column_stack([columns[k] for k in order])
+    kinds = np.array(kinds)[order]
     missing = np.isnan(values).mean(axis=0)
     values = _hot_deck(values, kinds) if missing.any() else values
     made = {
@@ -61,7 +71,10 @@ def canonical(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray
 
 
 def _hot_deck(values, kinds):
-    """``values`` with each missing one as in the nearest of at most `DONORS` rows, distances over what both rows have."""
+    """``values`` (n, d) with each missing value taken from the nearest of at most `DONORS` rows.
+
+    Distances between rows are taken over the columns that both have.
+    """
     parts = []
     for k, column in enumerate(values.T):
         hot = (
@@ -70,11 +83,11 @@ def _hot_deck(values, kinds):
             else column[:, None]
         )
         parts.append(np.where(np.isnan(column)[:, None], np.nan, hot))
-    some = np.unique(np.linspace(0, len(values) - 1, DONORS).astype(int))
+    donors = np.unique(np.linspace(0, len(values) - 1, DONORS).astype(int))
     wide = np.hstack(parts)
-    deck = KNNImputer(n_neighbors=1, keep_empty_features=True).fit(wide[some])
-    holes = np.isnan(wide).any(axis=1)
-    wide[holes] = deck.transform(wide[holes])
+    deck = KNNImputer(n_neighbors=1, keep_empty_features=True).fit(wide[donors])
+    incomplete = np.isnan(wide).any(axis=1)
+    wide[incomplete] = deck.transform(wide[incomplete])
     ends = np.cumsum([part.shape[1] for part in parts])
     for k, part in enumerate(np.split(wide, ends[:-1], axis=1)):
         if kinds[k] == 3:
@@ -88,7 +101,9 @@ def _hot_deck(values, kinds):
 
 
 def normal_scores(values, kinds):
-    """Numbers of many values by the normal quantile of their rank."""
+    """(n, d) standardised: numbers replaced by the normal quantile of their rank, other columns as
+    they are.
+    """
     scores = values.copy()
     for k in range(values.shape[1]):
         if kinds[k] == 0:
@@ -97,36 +112,44 @@ def normal_scores(values, kinds):
     return scores / scores.std(axis=0)
 
 
-class Known:
-    """Knowledge as matrices over the canonical order: allowed, required, before (i stands in an earlier tier)."""
+class KnowledgeMatrices:
+    """Knowledge as matrices over variables in canonical order.
+
+    Attributes
+    ----------
+    tier : (d,) number of each variable's tier, -1 for none.
+    allowed, required : (d, d) bool, where an edge i → j may be and where one must be.
+    before : (d, d) bool, whether i stands in an earlier tier than j.
+    """
 
     def __init__(self, names, knowledge):
-        self.names, self.knowledge, self.d = names, knowledge, len(names)
+        self.names = names
+        self.knowledge = knowledge
+        self.d = len(names)
         self.tier = np.array(
             [-1 if knowledge is None or (t := knowledge.tier(k)) is None else t for k in names]
         )
         self.allowed = (
             ~np.eye(self.d, dtype=bool) if knowledge is None else knowledge.allowed(names)
         )
-        self.required = np.zeros((self.d, self.d), dtype=bool)
-        for cause, effect in knowledge.required if knowledge else ():
-            self.required[names.index(cause), names.index(effect)] = True
+        self.required = (knowledge or Knowledge()).required_matrix(names)
         self.before = (self.tier[:, None] < self.tier) & (self.tier[:, None] >= 0)
 
     def renamed(self):
-        """The same about c0, c1, ..."""
+        """The same knowledge about variables named c0, c1, ..., or None."""
         if self.knowledge is None:
             return None
-        to, k = {name: f"c{place}" for place, name in enumerate(self.names)}, self.knowledge
+        new = {name: f"c{place}" for place, name in enumerate(self.names)}
+        known = self.knowledge
         return Knowledge(
-            [[to[name] for name in tier] for tier in k.tiers],
-            [(to[a], to[b]) for a, b in k.forbidden],
-            [(to[a], to[b]) for a, b in k.required],
-            k.within_tiers,
+            [[new[name] for name in tier] for tier in known.tiers],
+            [(new[a], new[b]) for a, b in known.forbidden],
+            [(new[a], new[b]) for a, b in known.required],
+            known.within_tiers,
         )
 
     def features(self):
-        """Name -> (d, d) bool."""
+        """Feature name -> (d, d) bool."""
         same = (self.tier[:, None] == self.tier) & (self.tier >= 0)
         return {
             "allowed": self.allowed,

@@ -74,8 +74,8 @@ DEFAULTS = {
     },
     ("discovery.engines.pretrained.discoverer", "EdgeProbabilities.graph"): {"threshold": 0.4},
     ("discovery.engines.pretrained.discoverer", "edge_probabilities"): {"seed": 0},
-    ("discovery.engines.pretrained.doubt", "fit"): {"kept": 1500},
-    ("discovery.engines.pretrained.doubt", "distance"): {"leave_out": False},
+    ("discovery.engines.pretrained.familiarity", "fit"): {"kept": 1500},
+    ("discovery.engines.pretrained.familiarity", "distance"): {"leave_out": False},
     ("discovery.engines.pretrained.features", "describe"): {"seed": 0},
     ("discovery.engines.pretrained.network", "PairNetwork"): {
         "hidden": 64,
@@ -135,6 +135,7 @@ DEFAULTS = {
         "epochs": 300,
         "learning_rate": 0.01,
         "patience": 20,
+        "batch_size": 4096,
         "seed": 0,
         "verbose": True,
     },

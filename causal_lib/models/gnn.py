@@ -21,9 +21,11 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from causal_lib.checks import check_binary, check_frame, check_range
 from causal_lib.data import schema
+from causal_lib.models.neighbours import Neighbours
 from causal_lib.models.training import fit
 
 ENCODERS = ("gcn", "gat")
+WHOLE = 2_000_000  # most edges along which all messages are sent in every step
 
 
 def convert_to_graph(
@@ -138,10 +140,30 @@ class EdgePredictor(torch.nn.Module):
         self.linear = torch.nn.Linear(hidden, 2)
 
     def forward(self, graph: Data, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """(n,) logits of a purchase for pairs of node numbers."""
-        edges, weight = gcn_norm(graph.edge_index, num_nodes=graph.num_nodes, dtype=graph.x.dtype)
+        """(n,) logits of a purchase for pairs of node numbers, by messages along all edges."""
+        along = gcn_norm(graph.edge_index, num_nodes=graph.num_nodes, dtype=graph.x.dtype)
+        return self._logits(self._encode(graph.x, *along), users, items)
+
+    def sampled(
+        self,
+        graph: Data,
+        near: Neighbours,
+        users: torch.Tensor,
+        items: torch.Tensor,
+        count: int,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        """The same by messages from ``count`` neighbours drawn for each node and layer."""
+        tree, edges, weight = near.draw(torch.cat([users, items]), count, 2, generator)
+        z = self._encode(graph.x[tree], edges, weight.to(graph.x.dtype))
+        place = torch.arange(len(users))
+        return self._logits(z, place, place + len(users))
+
+    def _encode(self, x, edges, weight):
         weights = {"edge_weight": weight} if self.kind == "gcn" else {}
-        z = self.encoder(graph.x, edges, **weights)
+        return self.encoder(x, edges, **weights)
+
+    def _logits(self, z, users, items):
         demand = self.linear(z)
         match = (z.index_select(0, users) * z.index_select(0, items)).sum(dim=1)
         of_users = demand[:, 0].index_select(0, users)
@@ -160,12 +182,16 @@ def train_gnn(
     epochs: int = 300,
     learning_rate: float = 0.01,
     patience: int = 20,
+    neighbours: int | None = None,
+    batch_size: int = 4096,
     seed: int = 0,
     verbose: bool = True,
 ) -> tuple[EdgePredictor, pd.DataFrame]:
     """The fitted `EdgePredictor` and its history (columns epoch, loss, val_loss).
 
-    Each epoch is one step of Adam on the binary cross-entropy of all training rows. Training stops
+    Each epoch is one step of Adam on the binary cross-entropy of all training rows, by messages
+    along all edges. On graphs of more than 2 million edges it is a step for each batch of rows, by
+    messages from sampled neighbours. Training stops
     early on the loss of the validation rows; the weights of the best epoch are restored. Every 10
     epochs a line is printed. The negatives are the candidate rows that were not bought. Random
     pairs, the usual choice, were mostly never candidates: whether they would have been bought is
@@ -177,13 +203,19 @@ def train_gnn(
     train, validation : candidate rows (`schema.KEY`, ``outcome``). The days of ``train`` must
         follow those of the graph, and the days of ``validation`` those of ``train``.
     kind : of `EdgePredictor`; hidden : width of both layers.
-    seed : of the initial weights. The same seed gives the same weights on the same machine.
+    neighbours : drawn for each node and layer; 0 for all edges. None: 10 on graphs of more than 2
+        million edges, else 0.
+    batch_size : rows of a step with sampled neighbours.
+    seed : of the initial weights and of what is drawn. The same seed gives the same weights on the
+        same machine.
 
     Raises ValueError for days in another order, ids that are no nodes, an ``outcome`` without both
     0 and 1, numbers that are not positive, and a loss that is not finite.
     """
-    if min(epochs, patience, hidden) < 1 or not learning_rate > 0:
-        raise ValueError("train_gnn: epochs, patience, hidden and learning_rate must be positive")
+    if min(epochs, patience, hidden, batch_size) < 1 or not learning_rate > 0:
+        raise ValueError(
+            "train_gnn: epochs, patience, hidden, batch_size and learning_rate must be positive"
+        )
     after = graph.last_day
     data = []
     for name, rows in (("train", train), ("validation", validation)):
@@ -202,10 +234,16 @@ def train_gnn(
         torch.manual_seed(seed)
         model = EdgePredictor(graph.num_features, hidden, kind).to(graph.x.dtype)
     cross_entropy = torch.nn.BCEWithLogitsLoss()
+    if neighbours is None:
+        neighbours = 10 if graph.num_edges > WHOLE else 0
+    near = Neighbours(graph.edge_index, graph.num_nodes, loops=True) if neighbours else None
 
     def loss(rows, generator):
         users, items, y = data[0]
-        return cross_entropy(model(graph, users[rows], items[rows]), y[rows])
+        pairs = users[rows], items[rows]
+        if near is None:
+            return cross_entropy(model(graph, *pairs), y[rows])
+        return cross_entropy(model.sampled(graph, near, *pairs, neighbours, generator), y[rows])
 
     def validate():
         users, items, y = data[1]
@@ -217,7 +255,7 @@ def train_gnn(
         len(train),
         validate,
         epochs=epochs,
-        batch_size=None,
+        batch_size=batch_size if near else None,
         learning_rate=learning_rate,
         patience=patience,
         seed=seed,

@@ -137,9 +137,8 @@ def _grow(gram, target, starts, allowed, required, price):
     """
     d = len(starts) - 1
     columns = len(gram)
-    part = np.empty(
-        (d, columns, columns)
-    )  # Gram matrix of the bases given the parents of each variable
+    # Gram matrix of the bases given the parents of each variable
+    part = np.empty((d, columns, columns))
     left = np.empty((d, columns))  # their covariance with it
     variance = np.ones(d)
     gain = np.full((d, d), -np.inf)

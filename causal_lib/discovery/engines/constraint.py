@@ -1,6 +1,4 @@
-"""Constraint-based search by causal-learn (PC and FCI), with a test that needs covariances of mixed
-columns only.
-"""
+"""PC and FCI by causal-learn, with a test that needs only covariances of mixed columns."""
 
 from functools import cache
 
@@ -36,8 +34,7 @@ def pc(names, test, knowledge, alpha: float, max_condition: int | None) -> Causa
 
 
 def fci(names, test, knowledge, alpha: float, max_condition: int | None) -> CausalGraph:
-    """The PAG by FCI without selection bias: rules 0-4 and 8-10 of Zhang 2008, by causal-learn's
-    functions.
+    """The PAG by FCI without selection bias, with causal-learn's rules 0-4 and 8-10 of Zhang 2008.
 
     causal-learn's own driver is not used. It turns 'x does not cause y' into 'y causes x', which is
     wrong under a hidden common cause. It skips rule 4 if rules 1-3 change nothing, and it prints.
@@ -56,11 +53,10 @@ def fci(names, test, knowledge, alpha: float, max_condition: int | None) -> Caus
     if knowledge is not None and knowledge.forbidden:
         raise ValueError(
             "method 'fci' cannot honour forbidden edges: an edge of a PAG says 'ancestor of', "
-            "maybe through other "
-            "variables; give tiers or required edges, or use 'pc' or 'order' if no common cause "
-            "is hidden"
+            "maybe through other variables; give tiers or required edges, or use 'pc' or 'order' "
+            "if no common cause is hidden"
         )
-    (rows, name, how) = test
+    rows, name, how = test
     nodes = [GraphNode(name) for name in names]
     independent = CIT(rows, name, **how)
     depth = -1 if max_condition is None else max_condition
@@ -86,7 +82,7 @@ def fci(names, test, knowledge, alpha: float, max_condition: int | None) -> Caus
 
 
 def never_causes(knowledge: Knowledge | None, names) -> np.ndarray:
-    """(d, d) bool: whether the tiers exclude that names[i] causes names[j], also indirectly."""
+    """(d, d) bool: the tiers exclude names[i] as a direct or indirect cause of names[j]."""
     known = knowledge or Knowledge()
     return ~Knowledge(known.tiers, within_tiers=known.within_tiers).allowed(names) & ~np.eye(
         len(names), dtype=bool
@@ -114,8 +110,10 @@ def covariance_test(correlation: np.ndarray, widths: np.ndarray, count: float, f
     Each variable is a block of ``widths`` columns. With ``fisher``, for single columns, the test is
     Fisher's z. Otherwise it is the likelihood ratio of a degenerate Gaussian:
 
-        -m ln(det var(X, Y | Z) / (det var(X | Z) det var(Y | Z))) ~ χ² with q_X q_Y degrees of
-        freedom, m = n - q_Z - (q_X + q_Y + 3) / 2.
+        -m ln(det var(X, Y | Z) / (det var(X | Z) det var(Y | Z))) ~ χ²,
+        m = n - q_Z - (q_X + q_Y + 3) / 2,
+
+    with q_X q_Y degrees of freedom.
 
     Sources: Andrews and others, PMLR 104 (2019); Bartlett 1938.
     """

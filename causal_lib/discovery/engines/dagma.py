@@ -1,5 +1,4 @@
-"""Structure learning by continuous optimisation: weights of all edges at once, made acyclic by
-DAGMA's log-det term.
+"""Structure learning by continuous optimisation, with the log-det acyclicity term of DAGMA.
 
 For the weights W of a graph,
 
@@ -28,19 +27,19 @@ PATH = (1.0, 0.1, 0.01, 0.001)  # μ
 
 
 def acyclicity(squares: torch.Tensor, s: float = 1.0) -> torch.Tensor:
-    """h = d ln s - ln det(sI - W∘W) of the (d, d) squared weights; infinite where their spectral
-    radius reaches s.
+    """h = d ln s - ln det(sI - W∘W) of the (d, d) squared weights W∘W.
+
+    Infinite where their spectral radius reaches s.
 
     >>> acyclicity(torch.tensor([[0.0, 0.25], [0.0, 0.0]], dtype=torch.float64)).item()
     0.0
-    >>> circle = torch.tensor([[0.0, 0.25], [0.25, 0.0]], dtype=torch.float64)
-    >>> round(acyclicity(circle).item(), 6)  # -ln(1 - 1/16)
+    >>> squares = torch.tensor([[0.0, 0.25], [0.25, 0.0]], dtype=torch.float64)
+    >>> round(acyclicity(squares).item(), 6)  # -ln(1 - 1/16)
     0.064539
     """
     room = s * torch.eye(len(squares), dtype=squares.dtype) - squares
-    # A matrix whose off-diagonal entries are not positive has its spectrum right of 0 if and only
-    # if it has an inverse without negative entries; the sign of the determinant alone lets pairs of
-    # eigenvalues through.
+    # A matrix without positive off-diagonal entries has all eigenvalues right of 0 if and only if
+    # its inverse has no negative entry. The sign of the determinant misses pairs of eigenvalues.
     inverse, failed = torch.linalg.inv_ex(room.detach())
     if failed or inverse.min() < -1e-12:
         return torch.tensor(torch.inf, dtype=squares.dtype)
@@ -78,8 +77,7 @@ def fit_mlp(
     steps: int,
     seed: int,
 ):
-    """As `fit_linear` on (n, d) ``rows``, with one layer of ``hidden`` tanh units for each
-    variable.
+    """As `fit_linear` on (n, d) ``rows``, with ``hidden`` tanh units for each variable.
 
     The strength of i → j is the Euclidean norm of the first-layer weights from i into the network
     of j. The outer weights are bounded by one standard deviation of the variable. Otherwise they
@@ -110,8 +108,7 @@ def fit_mlp(
 
 
 def keep_acyclic(strength: np.ndarray, threshold: float, required: np.ndarray) -> np.ndarray:
-    """(d, d) bool, a DAG: the required edges, then edges of at least ``threshold``, strongest
-    first.
+    """(d, d) bool, a DAG: required edges, then those of at least ``threshold``, strongest first.
 
     An edge that would close a cycle is left out.
     """
@@ -156,9 +153,8 @@ def _central_path(loss: Callable, first, rest, bound, allowed, required, l1, ste
         weights, others = unpack(point)
         cycles = acyclicity(weights.square().sum(2))
         if not torch.isfinite(cycles):
-            return 2 * abs(inside) + 1, np.zeros(
-                len(point)
-            )  # infeasible, so a large constant makes the line search step back
+            # infeasible: a large constant makes the line search step back
+            return 2 * abs(inside) + 1, np.zeros(len(point))
         value = mu * loss(weights, others) + cycles
         value.backward()
         slope = weights.grad.numpy().ravel()[free]

@@ -25,8 +25,9 @@ _LEAST_LOG_SD = -6.0  # an equation without noise would have an infinite likelih
 
 
 class Messages(MessagePassing):
-    """Sum over the edges into each target of value times weight: (d, rows, K), (E, K, H) →
-    (targets, rows, H).
+    """Sums of value times weight over the edges into each target.
+
+    Shapes: (d, rows, K), (E, K, H) → (targets, rows, H).
     """
 
     def __init__(self):
@@ -35,9 +36,7 @@ class Messages(MessagePassing):
     def forward(
         self, x: torch.Tensor, edge_index: torch.Tensor, weight: torch.Tensor, targets: int
     ) -> torch.Tensor:
-        """(targets, rows, H) sums; ``edge_index`` (2, E) holds sources and targets, ``weight`` one
-        matrix per edge.
-        """
+        """The sums; ``edge_index`` (2, E) holds sources and targets."""
         return self.propagate(edge_index, x=(x, None), weight=weight, size=(len(x), targets))
 
     def message(self, x_j: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -81,9 +80,7 @@ class Columns:
 
     @property
     def outputs(self) -> int:
-        """Largest number of outputs of an equation: one, or the number of levels of a category less
-        one.
-        """
+        """Largest number of outputs of an equation; a category of k levels has k - 1."""
         return max(1, int(self.levels.max()) - 1)
 
 
@@ -138,8 +135,9 @@ class Equations(torch.nn.Module):
         return linear + torch.tanh(units + self.bias) @ self.outer + self.shift
 
     def loss(self, rows: torch.Tensor) -> torch.Tensor:
-        """(T, rows) negative log-likelihoods in nats: Gaussian for standardised numbers, else that
-        of the level seen.
+        """(T, rows) negative log-likelihoods in nats.
+
+        Gaussian for standardised numbers, otherwise of the observed level.
         """
         out = self(rows)
         levels = self.columns.levels[self.targets]
@@ -165,13 +163,11 @@ class Equations(torch.nn.Module):
         return loss
 
     def strength(self) -> torch.Tensor:
-        """(E,) norm of each edge's weights, those of logits in standard deviations of the noise
-        behind them.
-        """
+        """(E,) norm of each edge's weights; for logits, in standard deviations of their noise."""
         return (self.weight.square().sum((1, 2)) + 1e-12).sqrt() / self.unit  # smooth at 0
 
     def train_on(self, rows: torch.Tensor, loss, optimizer):
-        """One optimiser step on the mean loss over ``rows`` plus ``loss``; clips to the bounds."""
+        """One optimiser step on the mean loss over ``rows`` plus ``loss``, then clipping."""
         optimizer.zero_grad()
         (self.loss(rows).mean(dim=1).sum() + loss).backward()
         optimizer.step()

@@ -1,5 +1,4 @@
-"""A graph network fitted to one table: the idea of DAG-GNN with the likelihood of
-`graph_likelihood`.
+"""A graph network fitted to one table: DAG-GNN with the likelihood of `graph_likelihood`.
 
 1. All allowed edges at once: Adam on mini-batches of the negative log-likelihood + l1 · Σ strength
 + ρ · h, where h is the
@@ -93,13 +92,11 @@ def fit(
     """
     if len(frame) < LEAST_ROWS:
         raise ValueError(
-            f"frame: {len(frame)} rows; a graph network needs {LEAST_ROWS}, a quarter of them "
-            "held out"
+            f"frame: {len(frame)} rows; a graph network needs {LEAST_ROWS}, "
+            "a quarter of them held out"
         )
     threads = torch.get_num_threads()
-    torch.set_num_threads(
-        1
-    )  # makes sums independent of the machine; small matrices gain little from threads
+    torch.set_num_threads(1)  # sums do not depend on the machine; small matrices lose little speed
     try:
         columns = Columns(frame)
         families = Families(columns, hidden, seed)
@@ -166,9 +163,7 @@ def _penalised(columns, train, allowed, required, levels, hidden, steps, seed):
 
 
 def _cycles(model, d):
-    """h of the strengths, with s at least 1 and above a bound of the spectral radius, so that h is
-    finite.
-    """
+    """h of the strengths, finite because s is at least 1 and above the spectral radius."""
     squares = (
         torch.zeros(d, d).index_put(tuple(model.edge_index), model.strength().square()).double()
     )
@@ -177,7 +172,7 @@ def _cycles(model, d):
     return acyclicity(squares, max(1.0, 1.05 * bound))
 
 
-# ---- search by held-out likelihood ---------------------------------------------------------------
+# ---- search by held-out likelihood --------------------------------------------------------------
 
 
 class Families:
@@ -203,8 +198,9 @@ class Families:
         self.strengths = {}
 
     def add(self, families: Iterable[tuple[int, tuple[int, ...]]]) -> None:
-        """Fit the new ones of ``families`` by Adam with a one-cycle learning rate, stopping each at
-        its best held-out loss.
+        """Fit the new ones of ``families``, and keep each at its best held-out loss.
+
+        Adam with a one-cycle learning rate.
         """
         new = sorted(set(families) - self.losses.keys())
         for start in range(0, len(new), _FITTED_TOGETHER):
@@ -280,8 +276,9 @@ def _search(adjacency, may_add, required, families, gain, seed):
 
 
 def _make(adjacency, moves, required):
-    """``adjacency`` after ``moves``, in their order, except those that close a cycle or change a
-    variable again.
+    """``adjacency`` after ``moves`` in their order.
+
+    Moves that close a cycle or change a variable again are left out.
     """
     changed = set()
     for after in moves:
@@ -314,8 +311,9 @@ def _moves(adjacency, may_add, required, families, gain):
 
 
 def _changes(adjacency, now, may_add, required):
-    """The new families of every move: add, remove or reverse an edge, or reverse it and remove one
-    from a common parent.
+    """The new families of every move.
+
+    A move adds, removes or reverses an edge, or reverses it and removes one from a common parent.
 
     The combined move is needed because y → z → x ← y, the collider x → z ← y with one edge too
     many, becomes the collider only through a reversal that gains nothing by itself.

@@ -4,9 +4,9 @@ Notation. S is the (D, D) correlation matrix of all columns. A variable z has pa
 columns in total, and L L' = S[P, P] is a Cholesky factorisation. For each variable the state holds
 
     C = S[z, :] - S[z, P] inv(S[P, P]) S[P, :]   covariances of z's columns with all columns, given
-    P V = the diagonal blocks, one for each variable, of S - S[:, P] inv(S[P, P]) S[P, :] G = inv(L)
-    S[P, :]   (K, D), so that G'G is the part of S that P explains R = inv(L')          (K, K) upper
-    triangular, so that R R' = inv(S[P, P])
+    P V = the diagonal blocks, one for each variable, of S - S[:, P] inv(S[P, P]) S[P, :]
+    G = inv(L) S[P, :]   (K, D), so that G'G is the part of S that P explains
+    R = inv(L')          (K, K) upper triangular, so that R R' = inv(S[P, P])
 
 What they are for:
 
@@ -415,8 +415,7 @@ def ratio_without_parent(first, C, G, R, K, z, row, width):
     """
     start = first[z]
     q = first[z + 1] - start
-    # det(var(z | P) + B' inv(Q) B) with Q = R_r R_r' and B = R_r G[:, z], R_r the parent's rows of
-    # R
+    # det(var(z | P) + B' inv(Q) B) with Q = R_r R_r', B = R_r G[:, z], R_r the parent's rows of R
     Q = np.zeros((width, width))
     B = np.zeros((width, q))
     for a in range(width):

@@ -1,3 +1,1 @@
-"""The pretrained discoverer: a small graph network, trained on many random structural models, that
-reads a new table at once.
-"""
+"""The pretrained discoverer: a graph network trained on many random tables with known graphs."""

@@ -24,7 +24,7 @@ from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 
 FALLBACK_DRAWS = 20
-# of an edge's probability: best for F1 on the validation tables, among 0.3, 0.35, ..., 0.55
+# of an edge's probability: best F1 on the validation tables, among 0.3, 0.35, ..., 0.55
 THRESHOLD = 0.4
 _CERTAIN = 30.0  # log-odds of a required edge
 
@@ -70,8 +70,9 @@ class EdgeProbabilities:
     def graph(
         self, threshold: float = THRESHOLD, required: np.ndarray | None = None
     ) -> CausalGraph:
-        """The DAG of the edges of at least ``threshold``, the likelier first, without those that
-        would close a cycle.
+        """The DAG of the edges of at least ``threshold``, the likelier first.
+
+        An edge that would close a cycle is left out.
         """
         none = np.zeros(self.directed.shape, dtype=bool) if required is None else required
         adjacency = keep_acyclic(self.directed, threshold, none)
@@ -102,8 +103,9 @@ def search(
     threshold: float,
     unfamiliar: str,
 ) -> CausalGraph:
-    """The graph of `edge_probabilities`; of a table that is not familiar, with
-    ``unfamiliar='order'``, the order search's.
+    """The graph of `edge_probabilities`.
+
+    For an unfamiliar table and ``unfamiliar='order'``, the graph of the order search.
 
     The order search is then run on `FALLBACK_DRAWS` bootstrap draws, and edges that half of them
     have are kept.
@@ -141,8 +143,9 @@ def edge_probabilities(
     seed: int = 0,
     weights: Weights | None = None,
 ) -> EdgeProbabilities:
-    """Probabilities of the edges among the columns of ``frame`` given ``knowledge``, by the mean of
-    all networks.
+    """Probabilities of edges between the columns of ``frame`` given ``knowledge``.
+
+    They are the mean of the networks' probabilities.
 
     A forbidden edge has probability 0, a required edge 1. With more than 50 variables, only pairs
     that a solver of the features joins are considered; the others have probability 0.
@@ -165,8 +168,8 @@ def edge_probabilities(
     features = describe(frame, knowledge, seed)
     if of_names(features.names) != weights.about["features"]:
         raise ValueError(
-            "the weights were trained on other features than this version makes; run `causal-lib "
-            "pretrain`"
+            "the weights were trained on other features than this version makes; "
+            "run `causal-lib pretrain`"
         )
     directed = np.zeros((len(names), len(names)))
     if not features.index.size:  # many variables, and no solver joins any

@@ -1,5 +1,4 @@
-"""The input of the pretrained discoverer: features of variables and of ordered pairs, without
-distribution assumptions.
+"""Features of variables and of ordered pairs: the input of the pretrained discoverer.
 
 They are computed on a canonical form of the table (`table_form`): standardised columns whose signs
 and order follow from their content. So units, signs, names and the order of columns cannot change
@@ -136,9 +135,7 @@ def of_canonical(
 
 
 def _pairs(d, solved):
-    """(i, j) of all ordered pairs; with more than `_ALL_PAIRS` variables, of those that a solver
-    joins.
-    """
+    """(i, j) of all ordered pairs, or with many variables of those that a solver joins."""
     joined = np.ones((d, d), dtype=bool)
     if d > _ALL_PAIRS:
         joined = np.zeros((d, d), dtype=bool)
@@ -149,12 +146,13 @@ def _pairs(d, solved):
     return joined.nonzero()
 
 
-# ---- solvers -------------------------------------------------------------------------------------
+# ---- solvers ------------------------------------------------------------------------------------
 
 
 def _solve(table, values, scores, kinds, known, seed):
-    """Solver -> its (directed, undirected) answer, (d, d) each: order searches, and their
-    frequencies over draws.
+    """Solver -> (directed, undirected), (d, d) each.
+
+    The solvers are order searches, and their frequencies over bootstrap draws.
     """
     knowledge = known.renamed()
     answers = {}
@@ -195,13 +193,11 @@ def _varying(statistics):
     return statistics.subset(names)
 
 
-# ---- linear --------------------------------------------------------------------------------------
+# ---- linear -------------------------------------------------------------------------------------
 
 
 def _linear(out, values, name):
-    """Add correlations, partial correlations given all others, and the extremes of those given one
-    other variable.
-    """
+    """Add correlations, partial correlations given all others, and extremes given one other."""
     d = values.shape[1]
     n = len(values)
     correlation = values.T @ values / n
@@ -229,12 +225,11 @@ def _linear(out, values, name):
     out.add(f"r2 difference {name}", r2[None, :] - r2[:, None], 0, 0)
 
 
-# ---- orders --------------------------------------------------------------------------------------
+# ---- orders -------------------------------------------------------------------------------------
 
 
 def _lingam_order(x, known):
-    """(d,) place of each variable in the order of DirectLiNGAM by entropies, given tiers and
-    required edges.
+    """(d,) place of each variable in the order of DirectLiNGAM, given tiers and required edges.
 
     Source: Shimizu and others, Journal of Machine Learning Research 12 (2011).
     """
@@ -278,13 +273,11 @@ def _on_predecessors(x, place):
     return residual
 
 
-# ---- information and nodes -----------------------------------------------------------------------
+# ---- information and nodes ----------------------------------------------------------------------
 
 
 def _information(out, x):
-    """Add mutual information of the variables cut into four bins, and how well one predicts the
-    other's bin.
-    """
+    """Add mutual information of variables cut into four bins, and measures of prediction."""
     n, d = x.shape
     codes = np.zeros((n, d), dtype=int)
     for k in range(d):
@@ -302,9 +295,8 @@ def _information(out, x):
     hot = np.zeros((n, d * _BINS), dtype=np.float32)
     for b in range(_BINS):
         hot[:, b::_BINS] = codes == b
-    joint = (
-        (hot.T @ hot / n).reshape(d, _BINS, d, _BINS).transpose(0, 2, 1, 3)
-    )  # (d, d, bin of i, bin of j)
+    joint = (hot.T @ hot / n).reshape(d, _BINS, d, _BINS)
+    joint = joint.transpose(0, 2, 1, 3)  # (d, d, bin of i, bin of j)
     margin = np.stack([(codes == b).mean(axis=0) for b in range(_BINS)], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = joint * np.log(joint / (margin[:, None, :, None] * margin[None, :, None, :]))

@@ -1,5 +1,4 @@
-"""The network: messages between variables, and between pairs that share a variable, on PyTorch
-Geometric.
+"""The network: messages between variables and between pairs, on PyTorch Geometric.
 
 A table of d variables is a graph. Its nodes are the variables, its edges the ordered pairs, and
 each has a state. A layer sends messages from pairs to their two variables, from variables to their
@@ -58,8 +57,9 @@ class PairsToPairs(MessagePassing):
         self.change = nn.Linear(width, hidden)
 
     def forward(self, pairs: Tensor, triangles: Tensor) -> Tensor:
-        """(pairs, hidden) what to add to their states; ``triangles`` (3, t): positions of (i, j),
-        (i, k), (k, j).
+        """(pairs, hidden) change of their states.
+
+        ``triangles`` (3, t) holds the positions of (i, j), (i, k) and (k, j).
         """
         left, right = self.say(pairs).chunk(2, dim=1)
         index = torch.stack([triangles[1], triangles[0]])
@@ -95,8 +95,7 @@ class Layer(nn.Module):
 
 
 class PairNetwork(nn.Module):
-    """Features of a table in, for each ordered pair (i, j) the log-odds of i → j against no edge
-    out.
+    """The log-odds of i → j against no edge for each ordered pair (i, j), from features of a table.
 
     Parameters
     ----------
@@ -168,7 +167,7 @@ class PairNetwork(nn.Module):
 
 
 def reverse(index: Tensor) -> Tensor:
-    """(pairs,) position of (j, i) for each (i, j) of ``index`` (2, pairs), which holds both."""
+    """(pairs,) position of (j, i) for each pair (i, j) of ``index`` (2, pairs)."""
     return torch.from_numpy(reverse_pairs(*index.numpy()))
 
 
@@ -192,7 +191,5 @@ def triangles(index: Tensor) -> Tensor:
 
 
 def log_probabilities(forth: Tensor, back: Tensor) -> Tensor:
-    """(pairs, 3) log-probabilities of no edge, i → j and j → i from the log-odds of both
-    directions.
-    """
+    """(pairs, 3) log-probabilities of no edge, i → j and j → i, from log-odds."""
     return torch.log_softmax(torch.stack([torch.zeros_like(forth), forth, forth[back]], 1), 1)

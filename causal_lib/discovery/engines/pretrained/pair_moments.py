@@ -35,9 +35,7 @@ class PairFeatures:
         self.parity.append((odd_i, odd_j))
 
     def moment(self, name, matrix, odd_i, odd_j):
-        """Add a moment whose standard error is of order 1/√n: as it is, and in standard errors on a
-        log scale.
-        """
+        """Add a moment with standard error of order 1/√n: as it is, and as log standard errors."""
         self.add(name, np.clip(matrix, -3, 3), odd_i, odd_j)
         self.add(
             f"{name}, log",
@@ -52,18 +50,14 @@ class PairFeatures:
 
 
 def rescaled(values):
-    """(n, d) float32 with mean 0 and variance 1 in each column; a deviation below `FLAT` is divided
-    by `FLAT`.
-    """
+    """(n, d) float32, each column with mean 0 and variance 1, less if it deviates below `FLAT`."""
     values = np.ascontiguousarray(values, dtype=np.float32)
     values = values - values.mean(axis=0)
     return values / np.maximum(values.std(axis=0), FLAT)
 
 
 def _functions(x):
-    """Centred functions of standardised values, which are clipped at ±4: (name, whether odd) -> (n,
-    d).
-    """
+    """(name, whether odd) -> (n, d), a centred function of standardised values clipped at ±4."""
     clipped = np.clip(x, -4, 4)
     made = {
         ("x", 1): x,
@@ -90,9 +84,7 @@ _COMBINED = (
 
 
 def cross(out, x):
-    """Add E[f(x_i) g(x_j)] for some functions f and g, and contrasts of both directions times the
-    correlation.
-    """
+    """Add E[f(x_i) g(x_j)] for some f and g, and contrasts of directions times correlation."""
     made = {name: (odd, value) for (name, odd), value in _functions(x).items()}
     for f, g in (
         ("square", "x"),
@@ -157,8 +149,9 @@ def entropy(u):
 
 
 def lines(out, x):
-    """Add features of the linear regression within each pair: moments of the residual, LiNGAM's
-    entropy difference.
+    """Add features of the linear regression within each pair.
+
+    They are moments of the residual and the difference of entropies of pairwise LiNGAM.
 
     The difference is H(x_i) + H(residual of j on i) - H(x_j) - H(residual of i on j), below 0 if i
     causes j.
@@ -186,8 +179,7 @@ def reverse_pairs(i: np.ndarray, j: np.ndarray) -> np.ndarray:
 
 
 def curves(out, x, functions, name):
-    """Add features of the regression of j on a curve of i, with constant noise and with noise whose
-    scale depends on i.
+    """Add features of the homo- and heteroscedastic regression of j on a curve of i.
 
     The scale is exp(volume / 2), where volume is the regression of the log squared residual on the
     curve's basis.

@@ -101,9 +101,7 @@ def _hot_deck(values, kinds):
 
 
 def normal_scores(values, kinds):
-    """(n, d) standardised: numbers replaced by the normal quantile of their rank, other columns as
-    they are.
-    """
+    """(n, d) standardised columns, after replacing numbers by the normal quantile of their rank."""
     scores = values.copy()
     for k in range(values.shape[1]):
         if kinds[k] == 0:

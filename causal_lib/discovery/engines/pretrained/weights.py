@@ -1,6 +1,4 @@
-"""The file of the trained networks: written atomically, checked when read, never replaced by random
-weights.
-"""
+"""The file of the trained networks: written atomically and checked when read."""
 
 import json
 from dataclasses import dataclass
@@ -21,8 +19,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Weights:
-    """Trained networks, what is needed to recognise an unfamiliar table (`familiarity`), and how
-    they were made.
+    """Trained networks, the reference of `familiarity`, and how they were made.
 
     about : format, features (hash of their names), node_features, pair_features, options,
         temperature, recipe, ...

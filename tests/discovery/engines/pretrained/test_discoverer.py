@@ -220,7 +220,7 @@ def test_they_are_small_and_made_by_the_recipe_they_tell_of():
     )
     assert 0.5 < weights.about["temperature"] < 3
     assert METHODS["pretrained"].defaults["threshold"] == discoverer.THRESHOLD
-    assert METHODS["pretrained"].settings["threshold"] == discoverer.THRESHOLD
+    assert METHODS["pretrained"].settings["threshold"].default == discoverer.THRESHOLD
 
 
 # ---- by hand -------------------------------------------------------------------------------------

@@ -373,10 +373,7 @@ def _graph_network(table, knowledge, seed, **settings):
 def _pairs(knowledge, names):
     """Where an edge may be and where one must be, (d, d) bool each."""
     known = knowledge or Knowledge()
-    required = np.zeros((len(names), len(names)), dtype=bool)
-    for cause, effect in known.required:
-        required[names.index(cause), names.index(effect)] = True
-    return known.allowed(names), required
+    return known.allowed(names), known.required_matrix(names)
 
 
 def _additive(table, knowledge, seed, *, penalty):

@@ -38,6 +38,7 @@ class Table:
         else:
             check_frame(data)
             self.frame = data.set_axis(data.columns.map(str), axis=1)
+            check_frame(self.frame)  # two names may be one as text
             self.names = tuple(self.frame.columns)
             self.rows = len(data)
         self.encoded = cache(self._encoded)

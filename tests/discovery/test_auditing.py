@@ -655,3 +655,19 @@ def test_leaks_go_from_later_to_earlier_tiers_only():
     ]
     assert "'z' of tier 1 is determined by 'a'" in found.message
     assert [f.code for f in audit(frame, knowledge=early, near=1e-9).findings] == []
+
+
+def test_the_own_indicators_of_a_category_do_not_count_as_other_variables():
+    """With a rare first level the indicators of the others nearly add up to one."""
+    rng = np.random.default_rng(0)
+    n = 60_000
+    city = np.where(rng.random(n) < 0.5, "b", "c")
+    city[:5] = "a"
+    frame = pd.DataFrame({"city": city, "x": rng.normal(size=n), "y": rng.normal(size=n)})
+    assert audit(frame, near=1e-3, rare=3).findings == ()
+
+
+def test_columns_that_have_one_name_as_text_are_refused():
+    frame = pd.DataFrame([[1.0, 2.0], [3.0, 1.0]], columns=[1, "1"])
+    with pytest.raises(ValueError, match="column '1' stands 2 times; rename one"):
+        audit(frame)

@@ -630,11 +630,7 @@ DEFAULTS = {
 
 
 def test_the_defaults_of_every_method():
-    found = {
-        name: {k: v[0] if isinstance(v, tuple) else v for k, v in method.settings.items()}
-        for name, method in METHODS.items()
-    }
-    assert found == DEFAULTS
+    assert {name: method.defaults for name, method in METHODS.items()} == DEFAULTS
 
 
 def test_numbers_are_encoded_by_hand():
@@ -747,7 +743,8 @@ def test_what_each_method_asks_for():
         "pretrained"
     }
     choices = {
-        n: {k: v for k, v in m.settings.items() if isinstance(v, tuple)} for n, m in METHODS.items()
+        name: {key: one.choices for key, one in method.settings.items() if one.choices}
+        for name, method in METHODS.items()
     }
     tests = ("fisherz", "chisq", "gsq", "mixed")
     assert {name: told for name, told in choices.items() if told} == {

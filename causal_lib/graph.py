@@ -108,7 +108,8 @@ class CausalGraph:
             j = position[right]
             if marks[i, j]:
                 raise ValueError(f"edge between {left!r} and {right!r} given twice")
-            marks[i, j], marks[j, i] = _READ_RIGHT[sign[-1]], _READ_LEFT[sign[0]]
+            marks[i, j] = _READ_RIGHT[sign[-1]]
+            marks[j, i] = _READ_LEFT[sign[0]]
         return cls(names, marks, info)
 
     @classmethod
@@ -288,7 +289,8 @@ class CausalGraph:
         for i, a in enumerate(kept):
             for j, b in enumerate(kept):
                 if b in inside[a]:
-                    marks[i, j], marks[j, i] = ARROW, TAIL
+                    marks[i, j] = ARROW
+                    marks[j, i] = TAIL
         for i, a in enumerate(kept):
             for j, b in enumerate(kept[:i]):
                 if any(a in inside[h] and b in inside[h] for h in hidden):

@@ -287,7 +287,8 @@ class _Moments:
     """What counts, means and covariances show; ``owner`` is the variable of each encoded column."""
 
     def __init__(self, stats: Statistics):
-        self.stats, self.names = stats, stats.names
+        self.stats = stats
+        self.names = stats.names
         self.owner = np.repeat(np.arange(len(stats.names)), stats.widths)
         self.varying = stats.cov.diagonal() > (1e-13 * stats.mean) ** 2
         self.correlation = np.nan_to_num(stats.correlation)

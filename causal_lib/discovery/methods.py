@@ -434,7 +434,8 @@ def _miic(table, knowledge, seed, *, correction, bins):
     for i, j in found.edges():
         marks[i, j] = marks[j, i] = TAIL
     for i, j in found.arcs():
-        marks[i, j], marks[j, i] = ARROW, TAIL
+        marks[i, j] = ARROW
+        marks[j, i] = TAIL
     for i, j in learner.latentVariables():  # these arcs came out with an arrowhead at both ends
         if marks[i, j]:
             marks[i, j] = marks[j, i] = ARROW
@@ -450,11 +451,9 @@ def _greedy(table, knowledge, seed, *, score, restarts, bins):
     learner, names, encoding = _learner(table, knowledge, bins)
     learner.useGreedyHillClimbing()
     {"bic": learner.useScoreBIC, "bdeu": learner.useScoreBDeu}[score]()
-    (allowed, required), rng, best = (
-        _pairs(knowledge, names),
-        np.random.default_rng(seed),
-        (np.inf, None),
-    )
+    allowed, required = _pairs(knowledge, names)
+    rng = np.random.default_rng(seed)
+    best = (np.inf, None)
     for attempt in range(restarts + 1):
         start = gum.DAG()
         drawn = rng.permutation(np.argwhere(allowed & ~required))[: len(names) if attempt else 0]

@@ -318,7 +318,8 @@ def take(stack, keep):
 
 def pool(first, second):
     """The stack of all rows of two stacks of the same columns (Chan, Golub and LeVeque 1983)."""
-    (count, mean, cov), (more, other_mean, other_cov) = first, second
+    count, mean, cov = first
+    more, other_mean, other_cov = second
     share = more / np.where(count + more > 0, count + more, 1)
     step = other_mean - mean
     between = (share * (1 - share))[:, None, None] * step[:, :, None] * step[:, None, :]

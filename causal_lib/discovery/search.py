@@ -139,7 +139,8 @@ def impose(graph: CausalGraph, knowledge: Knowledge) -> tuple[CausalGraph, list[
             overruled += (
                 [] if marks[i, j] == marks[j, i] == TAIL else [f"{cause} -> {effect} added"]
             )
-            marks[i, j], marks[j, i] = ARROW, TAIL
+            marks[i, j] = ARROW
+            marks[j, i] = TAIL
     return CausalGraph(names, meek(marks), kind=_pag(graph)), overruled
 
 

@@ -149,7 +149,9 @@ class Statistics:
         _check_options(missing, n_boot, _ROWS)
         if isinstance(weights, str):
             check_frame(frame, [weights])
-            weights, frame = frame[weights], frame.drop(columns=weights)
+            name = weights
+            weights = frame[name]
+            frame = frame.drop(columns=name)
         check_frame(frame)  # infinite values are found on the way
         w = None if weights is None else row_weights(weights, len(frame))
         batch = arrow_batch(frame)

@@ -118,11 +118,11 @@ def _newton(x, action, reward, actions, penalty, logistic):
     """Intercept, (p,) weights and (K,) effects of least penalised loss."""
     n, p = x.shape
     if not logistic:
-        reward, mean, size = reward - reward.mean(), reward.mean(), max(reward.std(), 1e-12)
-        reward = reward / size
-    elif (
-        reward.min() == reward.max()
-    ):  # no finite log-odds: as if half a reward more of either kind had been seen
+        mean = reward.mean()
+        size = max(reward.std(), 1e-12)
+        reward = (reward - mean) / size
+    elif reward.min() == reward.max():
+        # No finite log-odds: as if half a reward more of either kind had been seen.
         share = (reward.sum() + 0.5) / (n + 1)
         return np.log(share / (1 - share)), np.zeros(p), np.zeros(actions)
     sides = np.column_stack([np.ones(n), x])

@@ -360,10 +360,8 @@ def with_outputs(
     for cell, ran in zip(written.cells, executed.cells, strict=True):
         cell.metadata.pop("execution", None)  # JupyterLab's timings
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = (
-                [o for o in ran.outputs if _WIDGET not in o.get("data", ())],
-                ran.execution_count,
-            )
+            cell.outputs = [one for one in ran.outputs if _WIDGET not in one.get("data", ())]
+            cell.execution_count = ran.execution_count
             CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
             cell.outputs = [
                 one for one in cell.outputs if one.get("name") != "stderr" or _without_start(one)

@@ -138,7 +138,8 @@ class Proposals:
                 continue
             share = (draws * directed[i, j] + pseudo) / (votes + pseudo)
             if share > 0.5:
-                directed[i, j], directed[j, i] = adjacent * share, adjacent * (1 - share)
+                directed[i, j] = adjacent * share
+                directed[j, i] = adjacent * (1 - share)
                 undirected[i, j] = undirected[j, i] = 0.0
         info = {**frequencies.info, "prior": {**self.about, "weight": weight}}
         return replace(frequencies, directed=directed, undirected=undirected, info=info)

@@ -3,8 +3,8 @@
 Notation. S is the (D, D) correlation matrix of all columns. A variable z has parents P with K
 columns in total, and L L' = S[P, P] is a Cholesky factorisation. For each variable the state holds
 
-    C = S[z, :] - S[z, P] inv(S[P, P]) S[P, :]   covariances of z's columns with all columns, given
-    P V = the diagonal blocks, one for each variable, of S - S[:, P] inv(S[P, P]) S[P, :]
+    C = S[z, :] - S[z, P] inv(S[P, P]) S[P, :]   covariances of z's columns with all, given P
+    V = the diagonal blocks, one for each variable, of S - S[:, P] inv(S[P, P]) S[P, :]
     G = inv(L) S[P, :]   (K, D), so that G'G is the part of S that P explains
     R = inv(L')          (K, K) upper triangular, so that R R' = inv(S[P, P])
 

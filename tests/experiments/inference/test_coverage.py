@@ -185,7 +185,9 @@ def test_claims_at_their_limits(monkeypatch):
         columns=["what", "propensity", "outcome", "bias", "bias_error"],
     )
     asked = []
-    monkeypatch.setattr(study, "coverage", lambda runs, **how: asked.append((runs, how)) or covered)
+    monkeypatch.setattr(
+        study, "interval_coverage", lambda runs, **how: asked.append((runs, how)) or covered
+    )
     monkeypatch.setattr(
         study, "double_robustness", lambda runs, **how: asked.append((runs, how)) or robust
     )

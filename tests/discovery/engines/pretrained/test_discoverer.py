@@ -331,7 +331,7 @@ def test_probabilities_are_the_mean_over_the_networks(tiny, mixed):
     assert discoverer.log_odds(warmer, features) == pytest.approx(logs / 2)
 
 
-def test_how_an_unfamiliar_table_is_searched(doubting, mixed, monkeypatch):
+def test_how_an_unfamiliar_table_is_searched(untrusting, mixed, monkeypatch):
     """20 draws under the seed, covariances shrunk, the order search with 20 restarts on each, and
     what half of them have.
     """

@@ -4,8 +4,9 @@ notebooks.
 Its verbs are loaded when they are first used, so that ``import causal_lib`` is quick.
 """
 
-from causal_lib import _generated, _triton, extras
+from causal_lib import _former, _generated, _triton, extras
 
+_former.install()
 _triton.make_loadable()
 _generated.remove_at_exit()
 

@@ -4,8 +4,11 @@ the error that names it.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 import lazy_loader
+
+from causal_lib import _former
 
 EXTRAS = {
     "networks": ("tensorflow", "torch", "torch_geometric", "safetensors"),
@@ -50,6 +53,9 @@ def attach(
     load, list_names, names = lazy_loader.attach_stub(package, file)
 
     def load_or_name_extra(name):
+        if moved := _former.NAMES.get(package, {}).get(name):
+            _former.warn(f"{package}.{name}", f"{moved}.{name}")
+            return getattr(import_module(moved), name)
         with naming_extra():
             return load(name)
 

@@ -18,7 +18,17 @@ PACKAGE = Path(causal_lib.__file__).parent
 # A room imports only from rooms above it in this list; the modules of one line may not import each
 # other.
 ROOMS = [
-    {"_generated", "_triton", "extras", "paths", "progress", "metric", "checks", "graph"},
+    {"_former"},
+    {
+        "_generated",
+        "_triton",
+        "extras",
+        "paths",
+        "progress",
+        "metric",
+        "checks",
+        "graph",
+    },
     {"knowledge", "resampling"},
     {"data"},
     {"worlds"},

@@ -36,6 +36,7 @@ from causal_lib.inference.nuisances import (
     overlap,
     propensities,
 )
+from causal_lib.inference.nuisances import design as design  # its former place
 
 _WEAK = 10  # F of the first stage below which an instrument is refused
 _FOREST_TREES = 100

@@ -161,12 +161,11 @@ def check_numeric(values: pd.Series, name) -> np.ndarray:
     return values.to_numpy(dtype=float)
 
 
-def check_outcome(values: pd.Series) -> np.ndarray:
-    """``values`` as floats (n,); ValueError where they are no numbers or all the same."""
-    y = check_numeric(values, values.name)
-    if y.min() == y.max():
+def check_outcome(values: np.ndarray, name) -> np.ndarray:
+    """``values`` (n,); ValueError where they are all the same."""
+    if values.min() == values.max():
         raise ValueError(
-            f"outcome {values.name!r} is constant ({y[0]:g} in {len(y)} rows): no effect can be "
+            f"outcome {name!r} is constant ({values[0]:g} in {len(values)} rows): no effect can be "
             "seen in it"
         )
-    return y
+    return values

@@ -29,7 +29,7 @@ ROOMS = [
         "checks",
         "graph",
     },
-    {"knowledge", "resampling"},
+    {"columns", "knowledge", "resampling"},
     {"data"},
     {"worlds"},
     {"evaluation"},

@@ -14,7 +14,7 @@ from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, report
 from causal_lib.experiments.peers import folder_with, run
 from causal_lib.experiments.programs.measuring import peak_mb
-from causal_lib.inference.nuisances import design
+from causal_lib.inference.covariates import design
 from causal_lib.policy.reward_model import fit_additive
 from causal_lib.policy.value import ESTIMATORS, policy_values
 

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from causal_lib.checks import check_binary, check_frame
-from causal_lib.inference.nuisances import cross_fit, design
+from causal_lib.inference.covariates import Covariates
+from causal_lib.inference.models import Fitting
+from causal_lib.inference.nuisances import cross_fit
 from causal_lib.resampling import cluster_codes, percentile_ends, poisson_counts
 
 _PARTS = ("treated", "hit", "treated without", "miss", "untreated with", "untreated hit")
@@ -70,7 +72,8 @@ def probabilities_of_causation(
     t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
     y = check_binary(frame[outcome], name=f"outcome {outcome!r}")
     groups = cluster_codes(frame, cluster)
-    chances, means = cross_fit(y, t, design(frame, adjustment), groups, seed)
+    x = Covariates.fit(frame, adjustment).table(frame)
+    chances, means = cross_fit(y, t, x, groups, Fitting(seed=seed))
     odds = chances[:, 1] / chances[:, 0]
     # its sum counts the treated who would have the outcome without treatment
     without = t * means[:, 0] + (1 - t) * odds * (y - means[:, 0])

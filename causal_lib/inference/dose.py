@@ -8,14 +8,10 @@ from scipy.stats import gaussian_kde, norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from causal_lib.checks import check_frame, check_outcome
-from causal_lib.inference.nuisances import (
-    NoOverlapError,
-    check_moves,
-    design,
-    fit,
-    folds,
-    standard_error,
-)
+from causal_lib.columns import as_numbers, column_kind, number_of
+from causal_lib.inference.covariates import Covariates, wide
+from causal_lib.inference.models import folds, held_out, whole_fit
+from causal_lib.inference.nuisances import NoOverlapError, standard_error
 from causal_lib.resampling import cluster_codes
 
 _FEW = 10
@@ -24,6 +20,8 @@ _LEVELS = 20
 _LEAST = 0.01  # of the average density at a level: a row with less could not have had it
 _FLOOR = 0.05  # of the average density: no row has a weight over 20
 _MOST_OUT = 0.1
+_LEFT = 0.01  # of the treatment's variance: less is none
+_MOST_FIXED = 0.01
 _NEAR = 20
 _BANDWIDTHS = np.geomspace(0.1, 2.0, 15)  # in standard deviations of the treatment
 _SPREAD = {
@@ -83,8 +81,8 @@ def dose_response(
         raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
     check_frame(frame, [treatment, outcome, *adjustment, *filter(None, [cluster])], complete=True)
     t = _continuous(frame[treatment])
-    y = check_outcome(frame[outcome])
-    x = design(frame, adjustment)
+    y = check_outcome(number_of(frame, outcome), outcome)
+    x = Covariates.fit(frame, adjustment).table(frame)
     groups = cluster_codes(frame, cluster)
     if at is None:
         at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS)
@@ -98,7 +96,7 @@ def dose_response(
         raise ValueError(f"{bandwidth=} must be above 0")
     grid, mass = _quantiles(t)
     if x.shape[1]:
-        pseudo, deviation = _pseudo_outcomes(y, t, x, groups, seed, grid, at)
+        pseudo, deviation = _pseudo_outcomes(y, t, x, treatment, groups, seed, grid, at)
     else:
         pseudo = y
         deviation = np.zeros((len(y), len(grid)))
@@ -113,13 +111,13 @@ def dose_response(
 
 def _continuous(values):
     distinct = values.nunique()
-    if not pd.api.types.is_numeric_dtype(values) or distinct <= _FEW:
+    if column_kind(values) != "number" or distinct <= _FEW:
         raise ValueError(
             f"treatment {values.name!r} has {distinct} levels of type {values.dtype}: a curve "
             f"needs a number with over {_FEW}; "
             "compare levels by effect with contrast=(control, treated)"
         )
-    return values.to_numpy(dtype=float)
+    return as_numbers(values)
 
 
 def _quantiles(t):
@@ -131,22 +129,20 @@ def _quantiles(t):
     return grid, np.bincount(which, weights) / weights.sum()
 
 
-def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
+def _pseudo_outcomes(y, t, x, treatment, groups, seed, grid, at):
     """(n,) pseudo-outcomes, and (n, grid) predicted outcomes less their mean at each level."""
-    centre = np.empty(len(t))
     spread = np.empty(len(t))
     splits = list(folds(groups, seed))
-    wide = x.to_numpy()
-    for train, test in splits:
-        centre[test] = fit(t[train], wide[train], seed)(wide[test])
+    columns = wide(x)
+    centre = held_out(t, x, splits, (), seed=seed)
     left = t - centre
-    check_moves(left, t)
+    _check_moves(left, t)
     for train, test in splits:
         model = HistGradientBoostingRegressor(**_SPREAD, random_state=seed).fit(
-            wide[train], left[train] ** 2
+            columns[train], left[train] ** 2
         )
-        spread[test] = np.sqrt(model.predict(wide[test]))
-    check_moves(left, t, spread**2)
+        spread[test] = np.sqrt(model.predict(columns[test]))
+    _check_moves(left, t, spread**2)
     # a kernel density in one dimension with n rows needs no folds
     standard = left / spread
     ends = np.linspace(standard.min() - 1, standard.max() + 1, 500)
@@ -162,14 +158,33 @@ def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
     predicted = np.empty((len(y), len(grid)))
     own = np.empty(len(y))
     for train, test in splits:
-        model = fit(y[train], np.column_stack([wide[train], t[train]]), seed)
-        own[test] = model(np.column_stack([wide[test], t[test]]))
-        every = np.column_stack(
-            [np.repeat(wide[test], len(grid), axis=0), np.tile(grid, len(test))]
-        )
+        model = whole_fit(y[train], x.iloc[train].assign(**{treatment: t[train]}), (), seed)
+        own[test] = model(x.iloc[test].assign(**{treatment: t[test]}))
+        every = x.iloc[np.repeat(test, len(grid))]
+        every = every.assign(**{treatment: np.tile(grid, len(test))})
         predicted[test] = model(every).reshape(len(test), len(grid))
     curve = predicted.mean(axis=0)
     return (y - own) * weights + np.interp(t, grid, curve), predicted - curve
+
+
+def _check_moves(left, t, variance=None):
+    """Raise NoOverlapError where the adjustment leaves (n,) next to nothing of the treatment.
+
+    Overall, or for over 1% of the rows by ``variance`` (n,), that given the row's columns.
+    """
+    share = float(left.var() / t.var())
+    way_out = "restrict the question to rows whose treatment could have been another"
+    if share < _LEFT:
+        raise NoOverlapError(
+            f"no overlap: the adjustment columns explain {1 - share:.1%} of the "
+            f"treatment; {way_out}"
+        )
+    fixed = np.zeros(1, dtype=bool) if variance is None else variance < _LEFT * t.var()
+    if fixed.mean() > _MOST_FIXED:
+        raise NoOverlapError(
+            f"no overlap: for {fixed.sum()} of {len(t)} rows the adjustment columns leave the "
+            f"treatment under {_LEFT:.0%} of its variance; {way_out}"
+        )
 
 
 def _check_reach(at, density, t):

@@ -5,42 +5,99 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import t as student
 
-from causal_lib.checks import check_binary, check_frame, check_numeric, check_outcome
+from causal_lib.checks import check_binary, check_frame, check_outcome, check_range
+from causal_lib.columns import as_labels, as_numbers, column_kind, number_of
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import why_no_adjustment_set
+from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.equivalence import identify_class
 from causal_lib.inference.estimators import (
     ESTIMATORS,
+    Estimate,
     Sample,
+    arm_weights,
     comparing_levels,
     estimators_table,
     of_one_unit,
     serving,
 )
 from causal_lib.inference.identification import Estimand, identify
-from causal_lib.inference.nuisances import design, standard_error
+from causal_lib.inference.models import FOLDS, Fitting
+from causal_lib.inference.nuisances import (
+    TARGETS,
+    NoOverlapError,
+    canonical_order,
+    standard_error,
+)
 from causal_lib.inference.pags import why_no_common_adjustment_set
+from causal_lib.inference.support import (
+    Judgement,
+    judge_arms,
+    judge_instrument,
+    judge_slope,
+    rule_of,
+    thin_labels,
+)
 from causal_lib.resampling import cluster_codes
 
 _MOST_LEVELS = 10  # a number with at most so many values is taken for levels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Support:
+    """The rows for whom a question is supported, and the effect among them.
+
+    Attributes
+    ----------
+    members : (n,) bool, in the order of the frame.
+    rule : what marks them, in the columns adjusted for; '' where nothing short does.
+    value, low, high : the effect among them with its 95% interval.
+    """
+
+    members: np.ndarray
+    rule: str
+    value: float
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        """Of the rows."""
+        return float(self.members.mean())
+
+    def __repr__(self):
+        marks = f": {self.rule}" if self.rule else ""
+        return (
+            f"supported for {int(self.members.sum()):,} of {len(self.members):,} rows{marks}; "
+            f"among them {_shown(self.value)} [{_shown(self.low)}, {_shown(self.high)}]"
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Effect:
-    """An average effect with its interval and diagnostics; prints as a sentence.
+    """An average effect with its interval and what the data can say of it; prints as a sentence.
 
     Attributes
     ----------
     value, standard_error : in units of the outcome.
     low, high : the 95% interval.
-    effective_sample_size : (Σw)²/Σw² of the rows' weights (all rows for estimators without
-        weights).
-    diagnostics : rows, clusters, smallest and largest propensity, largest standardised mean
-        difference before and after weighting; treatment_left, the share of a numeric treatment's
-        variance that the adjustment leaves.
+    effective_sample_size : (Σw)²/Σw² of the weights that make each arm like the target; all rows
+        where no arms are compared.
+    diagnostics : rows, clusters, rows of each arm; smallest and largest propensity, effective rows
+        of each arm, largest share of one row, largest standardised mean difference before and after
+        weighting, share of the target without a counterpart; treatment_left, the share of a numeric
+        treatment's variance that the adjustment leaves.
     contrast : control and treated level, if given.
+    target : the population of the average.
+    verdict : 'supported'; 'weak' (the answer rests on few rows, or some of the target has no
+        counterpart); 'extrapolated' (over a tenth has none: a model speaks for them).
+    reasons : why it is not supported.
+    support : for whom it would be, with the effect among them; None if it is supported, or for
+        nobody.
+    notes : how columns were encoded, where that is worth knowing.
+    freedom : degrees of freedom of the interval's t distribution.
     """
 
     treatment: str
@@ -52,11 +109,17 @@ class Effect:
     effective_sample_size: float
     diagnostics: dict = field(default_factory=dict)
     contrast: tuple | None = None
+    target: str = "all"
+    verdict: str = "supported"
+    reasons: tuple[str, ...] = ()
+    support: Support | None = None
+    notes: tuple[str, ...] = ()
+    freedom: float = np.inf
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The normal interval of ``level`` in (0, 1)."""
-        half = norm.ppf(0.5 + level / 2) * self.standard_error
-        return self.value - half, self.value + half
+        """The interval of ``level`` in (0, 1), by Student's t distribution."""
+        half = student.ppf(0.5 + level / 2, self.freedom) * self.standard_error
+        return float(self.value - half), float(self.value + half)
 
     @property
     def low(self) -> float:
@@ -76,21 +139,43 @@ class Effect:
     def to_dict(self) -> dict:
         """The effect as JSON types."""
         names = ["treatment", "outcome", "estimator", "adjustment", "value", "low", "high"]
-        found = {name: getattr(self, name) for name in [*names, "effective_sample_size"]}
+        names += ["effective_sample_size", "target", "verdict", "reasons", "notes"]
+        found = {name: getattr(self, name) for name in names}
         found["diagnostics"] = self.diagnostics
         if self.contrast is not None:
             found["contrast"] = list(self.contrast)
+        if self.support is not None:
+            found["support"] = {
+                name: getattr(self.support, name)
+                for name in ("share", "rule", "value", "low", "high")
+            }
         return found
 
     def __repr__(self):
-        given = f" given {', '.join(self.adjustment)}" if self.adjustment else ""
+        given = f" given {', '.join(map(str, self.adjustment))}" if self.adjustment else ""
         levels = f" ({self.contrast[0]} -> {self.contrast[1]})" if self.contrast else ""
-        return (
-            f"effect of {self.treatment}{levels} on {self.outcome}{given} ({self.estimator}): "
-            f"{self.value:.4f} "
-            f"[{self.low:.4f}, {self.high:.4f}], effective sample size "
-            f"{self.effective_sample_size:,.0f}"
+        among = "" if self.target == "all" else f" ({_AMONG[self.target]})"
+        text = (
+            f"effect of {self.treatment}{levels} on {self.outcome}{among}{given} "
+            f"({self.estimator}): {_shown(self.value)} [{_shown(self.low)}, {_shown(self.high)}], "
+            f"effective sample size {self.effective_sample_size:,.0f}"
         )
+        if self.verdict == "supported":
+            return text
+        text += f"; {self.verdict}: {', '.join(self.reasons)}"
+        return text if self.support is None else f"{text}; {self.support!r}"
+
+
+_AMONG = {
+    "treated": "among the treated",
+    "untreated": "among the untreated",
+    "overlap": "where either was likely",
+}
+
+
+def _shown(value):
+    """A number with four decimals, or four digits where these would show too little."""
+    return f"{value:.4f}" if 1e-2 <= abs(value) < 1e6 or value == 0 else f"{value:.4g}"
 
 
 def effect(
@@ -103,7 +188,13 @@ def effect(
     adjustment: Sequence[str] | None = None,
     estimator: str | None = None,
     contrast: tuple | None = None,
+    target: str = "all",
     cluster: str | None = None,
+    weights: str | None = None,
+    propensity: str | None = None,
+    learners=None,
+    folds: int = FOLDS,
+    strict: bool = False,
     seed: int = 0,
 ) -> Effect:
     """Average effect E[outcome | do(treatment=1)] - E[outcome | do(treatment=0)] over the rows.
@@ -119,13 +210,17 @@ def effect(
 
     ESTIMATORS_TABLE
 
-    e and μ are gradient boosting in 5 folds; errors come from influences, summed within clusters.
+    e and μ are predicted out of fold by a stack of models sized to the table: linear, splines,
+    boosted trees, a forest. Errors come from influences, summed within clusters. Whatever the
+    estimator, the verdict says whether the data can answer the question (see `Effect`): it is
+    answered even where it is weak. The order of rows and columns, and units, change nothing.
 
     Parameters
     ----------
     frame : one row per unit; treatment 0/1 (levels or numbers for a back-door set; a number for an
-        instrument), outcome numeric or 0/1, adjustment columns numbers or categories, no missing
-        values. Mediators of a front-door set are counted by level: categories or few numbers.
+        instrument), outcome numeric or 0/1, adjustment columns numbers, categories or dates, no
+        missing values (see `covariates.Covariates`). Mediators of a front-door set are counted by
+        level: categories or few numbers.
     graph : what is assumed. The effect is identified by it (by a CPDAG or PAG, if all its members
         agree); columns that ``frame`` lacks are hidden. With ``adjustment``, that set is checked
         against the graph.
@@ -135,73 +230,317 @@ def effect(
         fits.
     contrast : (control, treated), two levels of the treatment. A number with at most 10 levels is
         taken for levels, unless an estimator of the effect of one unit is named.
+    target : over whom the effect is averaged: 'all' rows, the 'treated', the 'untreated', or
+        'overlap': rows weighted by e (1 - e), those for whom either treatment was likely.
     cluster : column whose groups are kept together in folds and standard errors (a user's rows are
         alike).
+    weights : column of the rows' weights, for a population in which each row stands for so many.
+    propensity : column of the known probability of treatment, as a randomised log has it.
+    learners : names of `models.NAMES` or scikit-learn estimators for e and μ, one or several; or
+        {'outcome': ..., 'propensity': ...}.
+    folds : of the cross-fitting.
+    strict : refuse what is not supported.
 
     Raises
     ------
     NoOverlapError
-        when over 1% of the rows have an estimated propensity outside [0.01, 0.99] (with more
-        levels: of control or treated below 0.01), or the adjustment leaves under 1% of a numeric
-        treatment's variance.
+        where nothing can be compared: the adjustment determines the treatment, or every row's known
+        propensity is 0 or 1; with ``strict``, where the verdict is not 'supported'.
     ValueError
         for a treatment with one level or with levels and no ``contrast``, a constant outcome,
-        missing or infinite values, an unknown estimator or one that does not fit the estimand or
-        the treatment, an adjustment set that holds treatment or outcome or (with ``graph``) does
-        not identify the effect, an estimand without an estimator ('no effect', 'do-calculus'), a
-        weak instrument, too few rows or clusters.
+        missing or infinite values, columns that are no numbers, categories or dates, an unknown
+        estimator or one that does not fit the estimand, the treatment or the target, an adjustment
+        set that holds treatment or outcome or (with ``graph``) does not identify the effect, an
+        estimand without an estimator ('no effect', 'do-calculus'), a weak instrument, too few rows
+        or clusters.
 
     Source: see each estimator in `estimators`.
     """
-    route = _route(frame, treatment, outcome, graph, estimand, adjustment)
-    if estimator is not None:
-        _check_estimator(estimator, route.strategy)
-    if contrast is not None and route.strategy != "back-door":
-        raise ValueError(
-            f"contrast is for back-door sets; the estimand's strategy is {route.strategy}"
-        )
-    if treatment == outcome:
-        raise ValueError(f"treatment and outcome are both {treatment!r}")
-    if own := sorted({treatment, outcome} & set(route.adjustment)):
-        raise ValueError(f"adjustment holds {', '.join(own)} itself")
-    others = [column for column in (route.instrument, cluster) if column]
-    columns = [treatment, outcome, *route.adjustment, *route.mediators, *others]
-    check_frame(frame, columns, complete=True)
-    y = check_outcome(frame[outcome])
-    x = design(frame, route.adjustment)
-    groups = cluster_codes(frame, cluster)
-    sample = Sample(y, np.zeros(0), x, groups, seed)
-    if route.strategy == "instrument":
-        t = check_numeric(frame[treatment], treatment)
-        z = check_numeric(frame[route.instrument], route.instrument)
-        question = _Treatment(t, {}, serving("instrument"))
-        sample = replace(sample, z=z)
-    elif route.strategy == "front-door":
-        t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
-        question = _Treatment(t, {"treated": int(t.sum())}, serving("front-door"))
-        sample = replace(sample, mediators=frame[list(route.mediators)])
-    else:
-        question = _coded(frame[treatment], contrast, estimator)
-    name = estimator or question.default(has_columns=x.shape[1] > 0)
-    chosen = ESTIMATORS[name].of_one_unit if question.one_unit else ESTIMATORS[name].estimate
-    found = chosen(replace(sample, t=question.codes))
-    sizes = {"rows": len(y), "clusters": int(groups.max()) + 1}
-    return Effect(
-        treatment=treatment,
-        outcome=outcome,
-        estimator=name,
-        adjustment=route.adjustment,
-        value=float(found.value),
-        standard_error=standard_error(found.influence, groups),
-        effective_sample_size=float(found.weights.sum() ** 2 / (found.weights**2).sum()),
-        diagnostics=sizes | question.counts | found.diagnostics,
-        contrast=None if contrast is None else tuple(contrast),
+    question = _asked(
+        frame,
+        treatment,
+        outcome,
+        graph=graph,
+        estimand=estimand,
+        adjustment=adjustment,
+        estimator=estimator,
+        contrast=contrast,
+        target=target,
+        cluster=cluster,
+        weights=weights,
+        propensity=propensity,
+        how=Fitting.of(learners, folds, seed),
     )
+    found = question.answer()
+    judged = question.judgement(found.estimate)
+    if strict and judged.verdict != "supported":
+        raise NoOverlapError(f"{judged.verdict}: {'; '.join(judged.reasons)}")
+    return question.effect(found, judged)
 
 
 effect.__doc__ = effect.__doc__.replace(
     "ESTIMATORS_TABLE", estimators_table().replace("\n", "\n    ")
 )
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """An `Estimate` with its error."""
+
+    estimate: Estimate
+    standard_error: float
+    freedom: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """A question with its sample, whose rows are in canonical order.
+
+    Attributes
+    ----------
+    order : (n,) position in the frame of each row of the sample.
+    """
+
+    treatment: str
+    outcome: str
+    estimator: str
+    route: "_Route"
+    sample: Sample
+    coded: "_Treatment"
+    order: np.ndarray
+    contrast: tuple | None
+    notes: tuple[str, ...]
+
+    @property
+    def of_arms(self):
+        """Whether two arms are compared, adjusted for columns."""
+        return self.route.strategy == "back-door" and not self.coded.one_unit
+
+    def answer(self, rows: np.ndarray | None = None) -> _Answer:
+        """The estimate, of all rows or of some (n,) bool."""
+        sample = self.sample if rows is None else self.sample.take(rows)
+        one = ESTIMATORS[self.estimator]
+        if rows is not None and thin_labels(sample.x):
+            one = ESTIMATORS["regression"]
+        found = (one.of_one_unit if self.coded.one_unit else one.estimate)(sample)
+        error = standard_error(found.influence, sample.groups)
+        return _Answer(found, error, self._freedom(sample, found))
+
+    def _freedom(self, sample, found):
+        """Degrees of freedom of the error: of two arms, Welch's of their effective sizes."""
+        if not self.of_arms:
+            return float(sample.groups.max())
+        weights = arm_weights(sample)
+        parts = []
+        for arm in (0, 1):
+            rows = sample.t == arm
+            own = weights[rows]
+            size = own.sum() ** 2 / (own**2).sum()
+            clusters = len(np.unique(sample.groups[rows]))
+            parts.append(((found.influence[rows] ** 2).sum(), max(min(size, clusters) - 1, 1.0)))
+        whole = sum(part for part, _ in parts)
+        return float(whole**2 / sum(part**2 / size for part, size in parts)) if whole else np.inf
+
+    def judgement(self, found: Estimate) -> Judgement:
+        """What the data can say of the question."""
+        if self.of_arms:
+            return judge_arms(self.sample)
+        if self.coded.one_unit:
+            return judge_slope(self.sample)
+        if self.route.strategy == "instrument":
+            return judge_instrument(found.diagnostics["first_stage_f"])
+        return Judgement("supported")
+
+    def effect(self, found: _Answer, judged: Judgement) -> Effect:
+        """The answer as an `Effect`."""
+        sample = self.sample
+        size = float(len(sample.y))
+        if self.of_arms:
+            weights = arm_weights(sample)
+            size = float(weights.sum() ** 2 / (weights**2).sum())
+        sizes = {"rows": len(sample.y), "clusters": int(sample.groups.max()) + 1}
+        return Effect(
+            treatment=self.treatment,
+            outcome=self.outcome,
+            estimator=self.estimator,
+            adjustment=self.route.adjustment,
+            value=float(found.estimate.value),
+            standard_error=found.standard_error,
+            effective_sample_size=size,
+            diagnostics=sizes
+            | self.coded.counts
+            | dict(judged.diagnostics)
+            | found.estimate.diagnostics,
+            contrast=None if self.contrast is None else tuple(self.contrast),
+            target=sample.target,
+            verdict=judged.verdict,
+            reasons=judged.reasons,
+            support=self._support(judged.members),
+            notes=self.notes,
+            freedom=found.freedom,
+        )
+
+    def _support(self, members):
+        """The `Support` of ``members`` (n,) of the sample, None if they are too few."""
+        if members is None:
+            return None
+        try:
+            found = self.answer(members)
+        except ValueError:  # the estimator needs more rows than are left
+            return None
+        half = student.ppf(0.975, found.freedom) * found.standard_error
+        value = float(found.estimate.value)
+        inside = np.zeros(len(members), dtype=bool)
+        inside[self.order[members]] = True
+        rule = rule_of(members, self.sample.x)
+        return Support(inside, rule, value, float(value - half), float(value + half))
+
+
+def value_of(frame: pd.DataFrame, treatment: str, outcome: str, **how) -> tuple[float, float]:
+    """Value and standard error alone, as of `effect` with ``how``, without judging support."""
+    seed = how.pop("seed", 0)
+    fitting = Fitting.of(how.pop("learners", None), how.pop("folds", FOLDS), seed)
+    found = _asked(frame, treatment, outcome, how=fitting, **how).answer()
+    return float(found.estimate.value), found.standard_error
+
+
+def _asked(
+    frame,
+    treatment,
+    outcome,
+    *,
+    how,
+    graph=None,
+    estimand=None,
+    adjustment=None,
+    estimator=None,
+    contrast=None,
+    target="all",
+    cluster=None,
+    weights=None,
+    propensity=None,
+):
+    """The `_Question` of the arguments of `effect`, checked."""
+    route = _route(frame, treatment, outcome, graph, estimand, adjustment)
+    if estimator is not None:
+        _check_estimator(estimator, route.strategy)
+    _check_back_door_only(route, contrast=contrast, target=target, propensity=propensity)
+    if target not in TARGETS:
+        raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
+    if treatment == outcome:
+        raise ValueError(f"treatment and outcome are both {treatment!r}")
+    if own := sorted({treatment, outcome} & set(route.adjustment), key=str):
+        raise ValueError(f"adjustment holds {', '.join(map(str, own))} itself")
+    others = [name for name in (route.instrument, cluster, weights, propensity) if name is not None]
+    columns = [treatment, outcome, *route.adjustment, *route.mediators, *others]
+    check_frame(frame, columns, complete=True)
+    y = check_outcome(number_of(frame, outcome), outcome)
+    covariates = Covariates.fit(frame, route.adjustment)
+    x = covariates.table(frame)
+    if route.strategy == "instrument":
+        coded = _Treatment(number_of(frame, treatment), {}, serving("instrument"))
+    elif route.strategy == "front-door":
+        t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
+        coded = _Treatment(t, {"treated": int(t.sum())}, serving("front-door"))
+    else:
+        coded = _coded(frame[treatment], contrast, estimator)
+    name = estimator or coded.default(target, x)
+    _check_target(name, coded, target)
+    row_weights = _row_weights(frame, weights)
+    clusters = np.zeros(len(y)) if cluster is None else _cluster_key(frame[cluster])
+    order = canonical_order(x, row_weights, clusters, y, coded.codes)
+    groups = cluster_codes(frame, cluster)[order]
+    sample = Sample(
+        y[order],
+        coded.codes[order],
+        x.iloc[order].reset_index(drop=True),
+        pd.factorize(groups)[0],
+        row_weights[order],
+        target,
+        how,
+        z=number_of(frame, route.instrument)[order] if route.instrument else None,
+        mediators=_levels_of(frame, route.mediators, order),
+    )
+    if propensity is not None:
+        sample = replace(sample, known=_known(frame, propensity, coded)[order])
+    return _Question(
+        treatment, outcome, name, route, sample, coded, order, contrast, covariates.notes
+    )
+
+
+def _check_back_door_only(route, **given):
+    """Raise ValueError for an argument that only a back-door set has a meaning for."""
+    if route.strategy == "back-door":
+        return
+    for name, value in given.items():
+        if value not in (None, "all"):
+            raise ValueError(
+                f"{name} is for back-door sets; the estimand's strategy is {route.strategy}"
+            )
+
+
+def _check_target(name, coded, target):
+    """Raise ValueError where the estimator cannot average over the target."""
+    if target == "all":
+        return
+    if coded.one_unit:
+        raise ValueError(
+            f"target={target!r} compares arms, and the treatment is a number; give contrast= for "
+            "two of its levels"
+        )
+    if target == "overlap" and coded.codes.max() > 1:
+        raise ValueError(
+            "target='overlap' is of two levels; keep the rows of the two of contrast first"
+        )
+    if target not in ESTIMATORS[name].targets:
+        able = [other for other in coded.fitting if target in ESTIMATORS[other].targets]
+        raise ValueError(
+            f"estimator {name!r} cannot average over target={target!r}; those that can: "
+            f"{', '.join(able)}"
+        )
+
+
+def _row_weights(frame, column):
+    """(n,) weights of the rows with mean 1."""
+    if column is None:
+        return np.ones(len(frame))
+    found = number_of(frame, column)
+    if (found < 0).any() or not found.any():
+        raise ValueError(
+            f"weights: column {column!r} has {int((found < 0).sum())} values below 0 and "
+            f"{int((found > 0).sum())} above; each row stands for so many, some for more than 0"
+        )
+    return found / found.mean()
+
+
+def _cluster_key(values):
+    """(n,) a number for each cluster that does not depend on the order of the rows."""
+    return pd.util.hash_array(as_labels(values).astype(str).to_numpy(dtype=object))
+
+
+def _known(frame, column, coded):
+    """(n, 2) known propensities of control and treated."""
+    if coded.one_unit or coded.codes.max() > 1:
+        raise ValueError(
+            f"propensity={column!r} is the probability of one of two levels; the treatment has more"
+        )
+    treated = number_of(frame, column)
+    check_range(treated, 0, 1, name=f"propensity column {column!r}")
+    t = coded.codes
+    impossible = ((t == 1) & (treated == 0)) | ((t == 0) & (treated == 1))
+    if impossible.any():
+        raise ValueError(
+            f"propensity column {column!r}: {int(impossible.sum())} rows got what had probability "
+            "0; it is to be the probability of the treated level"
+        )
+    return np.column_stack([1 - treated, treated])
+
+
+def _levels_of(frame, mediators, order):
+    """The mediators' levels as codes, in the order of the sample."""
+    if not mediators:
+        return None
+    return frame[list(mediators)].iloc[order].reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -288,18 +627,31 @@ class _Treatment:
     fitting: list[str]
     one_unit: bool = False
 
-    def default(self, *, has_columns):
-        """The first estimator that fits, with columns to adjust for or without."""
+    def default(self, target, x):
+        """The first estimator that fits the target and the columns ``x`` to adjust for.
+
+        Where a column of labels has few rows a level: least squares within levels.
+        """
+        if thin_labels(x):
+            return "regression"
+        has_columns = x.shape[1] > 0
+        able = (ESTIMATORS[name] for name in self.fitting)
         return next(
-            name for name in self.fitting if has_columns or not ESTIMATORS[name].needs_columns
+            one.name
+            for one in able
+            if target in one.targets and (has_columns or not one.needs_columns)
         )
 
 
 def _coded(values, contrast, estimator):
     """The `_Treatment` of a back-door set's treatment column."""
     label = f"treatment {values.name!r}"
-    is_number = pd.api.types.is_numeric_dtype(values)
+    kind = column_kind(values)
+    is_number = kind == "number"
+    values = pd.Series(as_numbers(values)) if is_number else as_labels(values)
     levels = sorted(values.drop_duplicates().tolist(), key=None if is_number else str)
+    if is_number:
+        levels = [int(level) if level.is_integer() else level for level in levels]
     shown = ", ".join(map(str, levels[:_MOST_LEVELS]))
     if len(levels) > _MOST_LEVELS:
         shown += ", ..."

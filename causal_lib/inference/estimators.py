@@ -9,41 +9,37 @@ mediators; e(x) = P(t = 1 | x) the propensity, μ_a(x) = E[y | x, t = a] the out
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
-from sklearn.ensemble import HistGradientBoostingRegressor
+from scipy.linalg import qr
+from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import PolynomialFeatures
+from sklearn.preprocessing import PolynomialFeatures, TargetEncoder
 
+from causal_lib.inference.covariates import design as design  # its former place
+from causal_lib.inference.covariates import label_columns, wide
+from causal_lib.inference.least_squares import LeastSquares, residuals
+from causal_lib.inference.models import FOLDS, Fitting, folds
 from causal_lib.inference.nuisances import (
-    BOOST,
+    TARGETS,
     NoOverlapError,
-    arm_folds,
-    balance,
-    boosted,
-    check_moves,
-    check_overlap,
-    cross_fit,
-    dr_scores,
-    folds,
-    held_out,
-    inverse_propensities,
-    is_zero_one,
-    overlap,
+    held_out_mean,
+    outcomes,
     propensities,
+    tilt,
 )
-from causal_lib.inference.nuisances import design as design  # its former place
 
 _WEAK = 10  # F of the first stage below which an instrument is refused
 _FOREST_TREES = 100
+_RAKINGS = 10  # rounds over columns of labels
 ROWS_PER_TERM = 20  # fewer rows for each term of a quadratic make it linear
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """What estimators see of n rows.
 
@@ -51,9 +47,13 @@ class Sample:
     ----------
     y : (n,) outcome.
     t : (n,) treatment: 0 the control, 1 the treated, 2 other levels; or a number.
-    x : (n, k) adjustment columns as floats; for an instrument, the columns it is conditioned on.
-    groups : (n,) cluster of each row, codes from 0; None for estimators without cross-fitting.
-    seed : of folds and boosted models.
+    x : (n, k) adjustment columns of `Covariates.table`; for an instrument, the columns it is
+        conditioned on.
+    groups : (n,) cluster of each row, codes from 0.
+    weights : (n,) of rows, with mean 1.
+    target : the population of the average, one of `TARGETS`.
+    how : learners and folds.
+    known : (n, 2) propensities of control and treated where they are known, else None.
     z : (n,) instrument; None where there is none.
     mediators : (n, m) front-door set; None where there is none.
     """
@@ -61,18 +61,66 @@ class Sample:
     y: np.ndarray
     t: np.ndarray
     x: pd.DataFrame
-    groups: np.ndarray | None = None
-    seed: int = 0
+    groups: np.ndarray
+    weights: np.ndarray
+    target: str = "all"
+    how: Fitting = field(default_factory=Fitting)
+    known: np.ndarray | None = None
     z: np.ndarray | None = None
     mediators: pd.DataFrame | None = None
 
+    @cached_property
+    def chances(self) -> np.ndarray:
+        """(n, 2) propensities of control and treated, known or estimated out of fold."""
+        if self.known is not None:
+            return self.known
+        return propensities(self.t, self.x, self.groups, self.how, self._unequal)
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """(n, k) the columns as floats, each label but the first an indicator."""
+        return wide(self.x)
+
+    @property
+    def _unequal(self):
+        """The weights, None where all are 1: models without weights are quicker."""
+        return None if (self.weights == 1).all() else self.weights
+
+    def outcomes(self, *, joint: bool | None = None) -> np.ndarray:
+        """(n, 2) E[y | x, arm] out of fold: see `nuisances.outcomes`."""
+        parts = (self.y, self.t, self.x, self.groups, self.how, self._unequal)
+        return outcomes(*parts, joint=joint)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """(n,) E[values | x], out of fold."""
+        return held_out_mean(values, self.x, self.groups, self.how, self._unequal)
+
+    def members(self) -> np.ndarray:
+        """(n,) weight of each row in the target population, with mean 1."""
+        if self.target == "all":
+            return self.weights
+        own = self.weights * tilt(self.target, self.t, self.chances)[1]
+        return own / own.mean()
+
+    def take(self, rows: np.ndarray) -> "Sample":
+        """The sample of some rows (n,) bool."""
+        parts = {name: getattr(self, name) for name in ("known", "z", "mediators")}
+        return replace(
+            self,
+            y=self.y[rows],
+            t=self.t[rows],
+            x=self.x[rows],
+            groups=pd.factorize(self.groups[rows])[0],
+            weights=self.weights[rows] / self.weights[rows].mean(),
+            **{name: None if part is None else part[rows] for name, part in parts.items()},
+        )
+
 
 class Estimate(NamedTuple):
-    """A value, the influence (n,) of every row on it, the weight (n,) of every row, diagnostics."""
+    """A value, the influence (n,) of every row on it, and diagnostics."""
 
     value: float
     influence: np.ndarray
-    weights: np.ndarray
     diagnostics: dict
 
 
@@ -86,6 +134,7 @@ class Estimator:
     estimate : the effect of treatment 1 against 0.
     strategy : of the estimands that it serves: 'back-door', 'front-door' or 'instrument'.
     formula, right_when, prefer_when : a row of the table in `effect`.
+    targets : the populations over which it can average.
     of_two_levels : whether it compares two of more than two levels.
     of_one_unit : the same estimator of the effect of one unit of a numeric treatment, or None.
     needs_columns : whether it needs at least one column to adjust for.
@@ -97,6 +146,7 @@ class Estimator:
     formula: str
     right_when: str
     prefer_when: str
+    targets: tuple[str, ...] = TARGETS
     of_two_levels: bool = False
     of_one_unit: Callable[[Sample], Estimate] | None = None
     needs_columns: bool = False
@@ -149,6 +199,21 @@ def estimators_table() -> str:
 # ---- a back-door set -----------------------------------------------------------------------------
 
 
+def _doubly_robust(sample, means, chances=None):
+    """The `Estimate` of the target by doubly robust scores, with outcomes ``means`` (n, 2)."""
+    y = sample.y
+    t = sample.t
+    chances = sample.chances if chances is None else chances
+    h, g = tilt(sample.target, t, chances)
+    weight = h * ((t == 1) / chances[:, 1] - (t == 0) / chances[:, 0])
+    score = g * (means[:, 1] - means[:, 0])
+    score += weight * (y - np.where(t == 1, means[:, 1], means[:, 0]))
+    size = np.mean(sample.weights * g)
+    value = np.mean(sample.weights * score) / size
+    influence = sample.weights * (score - g * value) / size
+    return Estimate(value, influence, {})
+
+
 @_estimator(
     "aipw",
     "back-door",
@@ -158,20 +223,16 @@ def estimators_table() -> str:
     of_two_levels=True,
 )
 def augmented_inverse_propensity(sample: Sample) -> Estimate:
-    """Augmented inverse propensity weighting (doubly robust), e and μ boosted and cross-fitted.
+    """Augmented inverse propensity weighting (doubly robust), e and μ cross-fitted.
 
-    The mean of μ₁(x) - μ₀(x) + t (y - μ₁(x)) / e(x) - (1 - t) (y - μ₀(x)) / (1 - e(x)). Consistent
-    when the propensity or the outcome model is. When both are, no estimator has a smaller error in
-    large samples. Prefer it unless there is a reason for another.
-    Source: Robins, Rotnitzky and Zhao 1994; Chernozhukov and others 2018; levels, Cattaneo 2010.
+    The mean of μ₁(x) - μ₀(x) + t (y - μ₁(x)) / e(x) - (1 - t) (y - μ₀(x)) / (1 - e(x)); for another
+    target, rows and residuals are weighted as `tilt` says. Consistent when the propensity or the
+    outcome model is. When both are, no estimator has a smaller error in large samples. Prefer it
+    unless there is a reason for another.
+    Source: Robins, Rotnitzky and Zhao 1994; Chernozhukov and others 2018; levels, Cattaneo 2010;
+    targets, Hahn 1998 (treated), Mao, Li and Greene 2019 (overlap).
     """
-    y = sample.y
-    t = sample.t
-    x = sample.x
-    chances, means = cross_fit(y, t, x, sample.groups, sample.seed)
-    score, weights = dr_scores(y, t, chances, means)
-    diagnostics = overlap(chances, x, t, weights)
-    return Estimate(score.mean(), score - score.mean(), weights, diagnostics)
+    return _doubly_robust(sample, sample.outcomes())
 
 
 @_estimator(
@@ -190,67 +251,138 @@ def inverse_propensity(sample: Sample) -> Estimate:
     """
     y = sample.y
     t = sample.t
-    x = sample.x
-    chances = propensities(t, x, sample.groups, sample.seed)
-    weights = inverse_propensities(t, chances)
-    value = 0.0
-    influence = np.zeros(len(y))
-    for arm, sign in ((0, -1), (1, 1)):
-        own = weights * (t == arm)
-        mean = own @ y / own.sum()
-        value += sign * mean
-        influence += sign * own / own.mean() * (y - mean)
-    return Estimate(value, influence, weights, overlap(chances, x, t, weights))
+    weights = arm_weights(sample)
+    return _difference(y, t, weights)
+
+
+def arm_weights(sample: Sample) -> np.ndarray:
+    """(n,) weights that make each arm like the target population; 0 for rows of other levels.
+
+    They are raked to the target's share of every level of a column of labels, whose propensities
+    are drawn together by the models' penalties. Source: Deville and Särndal 1992 (raking).
+    """
+    chances = sample.chances
+    t = sample.t
+    h, _ = tilt(sample.target, t, chances)
+    own = np.where(t == 1, chances[:, 1], chances[:, 0])
+    target = sample.weights * h
+    weights = target / own * (t < 2)
+    labels = [sample.x[name].cat.codes.to_numpy() for name in label_columns(sample.x)]
+    for codes in labels * (_RAKINGS if len(labels) > 1 else 1):
+        wanted = np.bincount(codes, target)
+        for arm in (0, 1):
+            rows = t == arm
+            sums = np.bincount(codes[rows], weights[rows], minlength=len(wanted))
+            factor = np.divide(wanted, sums, out=np.ones_like(wanted), where=sums > 0)
+            weights[rows] *= factor[codes[rows]]
+    return weights
 
 
 def linear_dml_slope(sample: Sample) -> Estimate:
     """`linear_dml` of a treatment that is a number: the average slope τ(x)."""
-    return _linear_dml(sample, arms=False)
+    return _linear_dml(sample, sample.t - sample.mean(sample.t), sample.weights)
 
 
 @_estimator(
     "linear_dml",
     "back-door",
-    "mean of τ(x), least squares of y - E[y | x] on τ(x) (t - E[t | x]); EconML's LinearDML",
+    "mean of τ(x), least squares of y - E[y | x] on τ(x) (t - E[t | x])",
     "E[y | x], E[t | x] and the quadratic τ are right",
     "by default for one unit; when the effect varies smoothly with numeric columns",
     of_one_unit=linear_dml_slope,
     needs_columns=True,
 )
 def linear_dml(sample: Sample) -> Estimate:
-    """EconML's LinearDML: double machine learning with a parametric effect.
+    """Double machine learning with a parametric effect, as EconML's LinearDML.
 
     y - E[y | x] = τ(x) (t - E[t | x]) + noise, τ quadratic in the numeric columns (linear where
-    there are fewer than 20 rows for each term). Errors of the boosted E[y | x] and E[t | x] cancel
-    to first order. Where τ is not quadratic, the average is that of its best approximation, rows
-    weighted by Var(t | x). Source: Robinson 1988; Chernozhukov and others 2018.
+    there are fewer than 20 rows for each term, one number for the target 'overlap'). Errors of the
+    cross-fitted E[y | x] and E[t | x] cancel to first order. Where τ is not quadratic, the average
+    is that of its best approximation, rows weighted by Var(t | x).
+    Source: Robinson 1988; Chernozhukov and others 2018.
     """
-    return _linear_dml(sample, arms=True)
+    left = sample.t - sample.chances[:, 1]
+    members = sample.members() if sample.target != "overlap" else None
+    return _linear_dml(sample, left, members)
+
+
+def _linear_dml(sample, t_left, members):
+    """Least squares of what is left of the outcome on what is left of the treatment.
+
+    ``members`` (n,) weigh the rows over which τ is averaged; None for one τ.
+    """
+    n = len(sample.y)
+    _need_columns(sample, "linear_dml")
+    y_left = sample.y - sample.mean(sample.y)
+    basis = np.ones((n, 1)) if members is None else _terms_of_effect(sample)
+    columns = basis * t_left[:, None]
+    root = np.sqrt(sample.weights)
+    basis_q, upper = np.linalg.qr(columns * root[:, None])
+    if np.abs(np.diag(upper)).min() < 1e-10 * np.abs(np.diag(upper)).max():
+        return _linear_dml(sample, t_left, None)
+    inverse = np.linalg.inv(upper)
+    coefficients = inverse @ (basis_q.T @ (y_left * root))
+    tau = basis @ coefficients
+    members = np.ones(n) if members is None else members
+    mean = members @ basis / members.sum()
+    # Residuals are too small where few rows decide the fit: divided by 1 - leverage, as HC3 does.
+    scale = np.maximum(1 - (basis_q**2).sum(axis=1), 1e-6)
+    direction = n * (basis_q @ (inverse.T @ mean)) * root
+    value = mean @ coefficients
+    influence = direction * (y_left - t_left * tau) / scale
+    influence += members / members.mean() * (tau - value)
+    return Estimate(value, influence, {})
+
+
+def _terms_of_effect(sample):
+    """(n, k) terms of τ(x), centred at the target: quadratic in numbers where rows allow it.
+
+    Indicators, whose squares say nothing new, are controls only, unless there are no numbers; so
+    are labels.
+    """
+    x = sample.x.drop(columns=label_columns(sample.x))
+    number = (x.nunique() > 2).to_numpy()
+    columns = x.loc[:, number if number.any() else ~number].to_numpy()
+    columns = columns[:, columns.std(axis=0) > 1e-13 * np.abs(columns.mean(axis=0))]
+    columns = (columns - columns.mean(axis=0)) / columns.std(axis=0)
+    columns = columns[:, _independent(columns)]
+    square = PolynomialFeatures(2, include_bias=False)
+    if number.any() and columns.shape[1]:
+        terms = square.fit(columns[:1]).n_output_features_
+        if len(columns) >= ROWS_PER_TERM * terms:
+            columns = square.transform(columns)
+            columns = columns[:, _independent(columns)]
+    if len(columns) < ROWS_PER_TERM * columns.shape[1]:
+        columns = columns[:, :0]
+    return np.column_stack([np.ones(len(columns)), columns])
+
+
+def _independent(columns):
+    """Positions of columns (n, k) that are no linear functions of the constant and others."""
+    if not columns.shape[1]:
+        return np.zeros(0, dtype=int)
+    scaled = columns - columns.mean(axis=0)
+    spread = scaled.std(axis=0)
+    scaled = scaled / np.where(spread > 1e-10, spread, 1.0)
+    _, upper, order = qr(scaled, mode="economic", pivoting=True)
+    ends = np.abs(np.diag(upper))
+    return np.sort(order[: int((ends > 1e-8 * ends[0]).sum())])
 
 
 def causal_forest_slope(sample: Sample) -> Estimate:
     """`causal_forest` of a treatment that is a number: the average slope τ(x).
 
     Scores τ(x) + (t - E[t | x]) (y - E[y | x] - τ(x) (t - E[t | x])) / Var(t | x); the variance is
-    boosted with a log link, since it is positive.
+    predicted out of fold.
     """
-    y = sample.y
-    t = sample.t
-    x = sample.x
-    groups = sample.groups
-    seed = sample.seed
-    _need_columns(sample, "causal_forest", "regression")
-    t_left = t - held_out(t, x, groups, seed)
-    y_left = y - held_out(y, x, groups, seed)
-    tau = _forest_effects(x.to_numpy(), t_left, y_left, groups, seed)
-    wide = x.to_numpy()
-    variance = np.empty(len(y))
-    for train, test in folds(groups, seed):
-        model = HistGradientBoostingRegressor(**BOOST, loss="poisson", random_state=seed)
-        variance[test] = model.fit(wide[train], t_left[train] ** 2).predict(wide[test])
-    diagnostics = check_moves(t_left, t, variance)
+    _need_columns(sample, "causal_forest")
+    t_left = sample.t - sample.mean(sample.t)
+    y_left = sample.y - sample.mean(sample.y)
+    tau = _forest_effects(sample, t_left, y_left)
+    variance = np.maximum(sample.mean(t_left**2), 0.01 * np.mean(t_left**2))
     score = tau + t_left / variance * (y_left - tau * t_left)
-    return Estimate(score.mean(), score - score.mean(), np.ones(len(y)), diagnostics)
+    value = np.average(score, weights=sample.weights)
+    return Estimate(value, sample.weights * (score - value), {})
 
 
 @_estimator(
@@ -270,62 +402,31 @@ def causal_forest(sample: Sample) -> Estimate:
     'aipw' with μ₁ = E[y | x] + (1 - e) τ and μ₀ = E[y | x] - e τ.
     Source: Athey, Tibshirani and Wager 2019; Athey and Wager 2019 (scores).
     """
-    y = sample.y
-    t = sample.t
-    x = sample.x
-    groups = sample.groups
-    seed = sample.seed
-    _need_columns(sample, "causal_forest", "difference")
-    chances = propensities(t, x, groups, seed)
-    expected = held_out(y, x, groups, seed)
-    tau = _forest_effects(x.to_numpy(), t - chances[:, 1], y - expected, groups, seed)
+    _need_columns(sample, "causal_forest")
+    chances = sample.chances
+    expected = sample.mean(sample.y)
+    tau = _forest_effects(sample, sample.t - chances[:, 1], sample.y - expected)
     means = np.column_stack([expected - chances[:, 1] * tau, expected + chances[:, 0] * tau])
-    score, weights = dr_scores(y, t, chances, means)
-    diagnostics = overlap(chances, x, t, weights)
-    return Estimate(score.mean(), score - score.mean(), weights, diagnostics)
+    return _doubly_robust(sample, means)
 
 
 @_estimator(
     "dr_learner",
     "back-door",
-    "as aipw, one outcome model of x and t; EconML's DRLearner",
+    "as aipw, one outcome model of x and t",
     "as aipw",
-    "rarely; one outcome model helps when an arm is small",
+    "when an arm is small: one outcome model learns from both",
     of_two_levels=True,
     needs_columns=True,
 )
 def dr_learner(sample: Sample) -> Estimate:
     """Average of the scores that EconML's DRLearner regresses on the columns.
 
-    'aipw' with one boosted outcome model of the columns and the treatment instead of one for each
-    arm. The propensities are the same, so the two differ little. Source: Kennedy 2023.
+    'aipw' with one outcome model of the columns and the treatment instead of one for each arm. The
+    propensities are the same, so the two differ little. Source: Kennedy 2023.
     """
-    from econml.dr import DRLearner
-
-    y = sample.y
-    t = sample.t
-    x = sample.x
-    _need_columns(sample, "dr_learner", "difference")
-    wide = x.to_numpy()
-    splits = list(arm_folds(t, sample.groups, sample.seed))
-    model = DRLearner(
-        model_propensity=boosted(sample.seed, classes=True),
-        model_regression=boosted(sample.seed, classes=is_zero_one(y)),
-        model_final=_KeptScores(),
-        discrete_outcome=is_zero_one(y),
-        cv=splits,
-        random_state=sample.seed,
-    )
-    kept = model.fit(y, t, X=wide).model_cate(T=1)
-    _check_order(kept.rows_, wide)
-    chances = np.empty((len(y), 2))
-    for (_, test), fitted in zip(splits, model.models_propensity[0], strict=True):
-        chances[test] = fitted.predict_proba(wide[test])[:, :2]
-    check_overlap(chances, others=t.max() > 1)
-    weights = inverse_propensities(t, chances)
-    score = np.ravel(kept.scores_)
-    diagnostics = overlap(chances, x, t, weights)
-    return Estimate(score.mean(), score - score.mean(), weights, diagnostics)
+    _need_columns(sample, "dr_learner")
+    return _doubly_robust(sample, sample.outcomes(joint=True))
 
 
 @_estimator(
@@ -334,6 +435,7 @@ def dr_learner(sample: Sample) -> Estimate:
     "mean of y less the y of the nearest row of the other arm, corrected by regression",
     "near rows are alike; the lines correct what is left",
     "with few columns, when each comparison should be one that can be looked at",
+    targets=("all", "treated", "untreated"),
 )
 def matching(sample: Sample) -> Estimate:
     """One nearest neighbour of the other arm (columns in standard deviations), bias-corrected.
@@ -344,11 +446,19 @@ def matching(sample: Sample) -> Estimate:
     """
     y = sample.y
     t = sample.t
-    x = sample.x
-    if x.shape[1] == 0:
+    if sample.x.shape[1] == 0:
         return difference_of_means(sample)
-    means, left = _arm_lines(y, t, x)
-    scaled = x.to_numpy() / x.std(ddof=0).replace(0, 1).to_numpy()
+    if labels := label_columns(sample.x):
+        raise ValueError(
+            f"estimator 'matching' cannot compare rows by {', '.join(map(repr, labels))}, a column "
+            "of many levels; put levels together, or use estimator 'aipw'"
+        )
+    columns = sample.numbers
+    spread = columns.std(axis=0)
+    live = spread > 1e-13 * np.abs(columns.mean(axis=0))
+    scaled = (columns - columns.mean(axis=0))[:, live] / spread[live]
+    means, left = _arm_lines(sample)
+    members = sample.members()
     used = np.zeros(len(y))
     other = np.empty(len(y))
     for arm in (0, 1):
@@ -356,13 +466,14 @@ def matching(sample: Sample) -> Estimate:
         far = np.flatnonzero(t != arm)
         index = NearestNeighbors(n_neighbors=1).fit(scaled[near])
         match = near[index.kneighbors(scaled[far], return_distance=False)[:, 0]]
-        other[far] = y[match] + means[arm][far] - means[arm][match]
-        np.add.at(used, match, 1)
+        other[far] = y[match] + means[far, arm] - means[match, arm]
+        np.add.at(used, match, members[far])
     sign = 2 * t - 1
-    value = (sign * (y - other)).mean()
-    tau = means[1] - means[0]
-    influence = tau - tau.mean() + sign * (1 + used) * left
-    return Estimate(value, influence, 1 + used, balance(x, t, 1 + used))
+    value = (members * sign * (y - other)).mean()
+    tau = means[:, 1] - means[:, 0]
+    influence = members * (tau - value) + sign * (members + used) * left
+    influence -= influence.mean()
+    return Estimate(value, influence, {"largest_use": float(used.max())})
 
 
 def regression_slope(sample: Sample) -> Estimate:
@@ -370,24 +481,7 @@ def regression_slope(sample: Sample) -> Estimate:
 
     The coefficient of t. At a treatment of 0 and 1 it is the same as `regression`.
     """
-    y = sample.y
-    t = sample.t
-    x = sample.x
-    centred = x.to_numpy() - x.to_numpy().mean(axis=0)
-    wide = np.column_stack([np.ones(len(y)), t, centred, centred * t[:, None]])
-    k = x.shape[1]
-    if len(y) <= wide.shape[1]:
-        raise ValueError(
-            f"{len(y)} rows are too few for {wide.shape[1]} columns of treatment, "
-            "adjustment and products"
-        )
-    controls = wide[:, [0, *range(2, 2 + k)]]
-    diagnostics = check_moves(t - controls @ np.linalg.lstsq(controls, t, rcond=None)[0], t)
-    coefficients = np.linalg.lstsq(wide, y, rcond=None)[0]
-    beyond_average = centred @ coefficients[2 + k :]  # each row's derivative less the average
-    bread = np.linalg.pinv(wide.T @ wide / len(y))
-    influence = (wide @ bread[:, 1]) * (y - wide @ coefficients) + beyond_average
-    return Estimate(coefficients[1], influence, np.ones(len(y)), diagnostics)
+    return _regression(sample, sample.weights)
 
 
 @_estimator(
@@ -403,21 +497,41 @@ def regression(sample: Sample) -> Estimate:
     """Least squares of each arm on the centred columns: the difference of the two constants.
 
     Unbiased when each arm's outcome is linear in the columns; in a randomised experiment,
-    consistent whether it is or not, and no less precise than the difference of means.
-    Source: Lin 2013.
+    consistent whether it is or not, and no less precise than the difference of means. Columns of
+    labels have the same coefficients in both arms. For the target 'overlap' all columns have: the
+    coefficient of the treatment then weighs rows by the variance of the treatment, if its
+    propensity is linear. Source: Lin 2013; Angrist 1998 (overlap).
     """
-    y = sample.y
-    t = sample.t
-    x = sample.x
-    means, left = _arm_lines(y, t, x)
-    tau = means[1] - means[0]  # each row's effect
-    centred = np.column_stack([np.ones(len(y)), x.to_numpy() - x.to_numpy().mean(axis=0)])
-    influence = tau - tau.mean()
-    for arm, sign in ((0, -1), (1, 1)):
-        rows = t == arm
-        bread = np.linalg.pinv(centred[rows].T @ centred[rows] / len(y))
-        influence[rows] += sign * (centred[rows] @ bread[:, 0]) * left[rows]
-    return Estimate(tau.mean(), influence, np.ones(len(y)), {})
+    rows = sample.t < 2
+    if not rows.all():
+        means, left = _arm_lines(sample)
+        tau = means[:, 1] - means[:, 0]
+        return _average_of_lines(sample, tau, left)
+    return _regression(sample, None if sample.target == "overlap" else sample.members())
+
+
+def _regression(sample, members):
+    """Least squares on t, x and, unless ``members`` is None, products centred at the members."""
+    t = sample.t.astype(float)
+    columns = sample.numbers
+    products = np.zeros((len(t), 0))
+    if members is not None:
+        plain = sample.x.drop(columns=label_columns(sample.x)).to_numpy(dtype=float)
+        centred = plain - members @ plain / members.sum()
+        products = centred * t[:, None]
+    terms = 2 + columns.shape[1] + products.shape[1]
+    if len(t) <= terms:
+        raise ValueError(
+            f"{len(t)} rows are too few for {terms} columns of treatment, adjustment and products"
+        )
+    _check_left(residuals(columns, t, sample.weights), t)
+    line = LeastSquares.of(np.column_stack([t, columns, products]), sample.y, sample.weights)
+    value = line.coefficients[0]
+    influence = line.influence(0)
+    if products.shape[1]:
+        of_products = line.coefficients[1 + columns.shape[1] :]
+        influence = influence + members / members.mean() * (centred @ of_products)
+    return Estimate(value, influence, {})
 
 
 @_estimator(
@@ -434,12 +548,19 @@ def difference_of_means(sample: Sample) -> Estimate:
     Unbiased when the treatment was given at random. Anywhere else it is the naive answer, to set
     beside the others. Source: Neyman 1923.
     """
-    y = sample.y
-    t = sample.t
-    mean = [y[t == arm].mean() for arm in (0, 1)]
-    share = [(t == arm).mean() for arm in (0, 1)]
-    influence = (t == 1) * (y - mean[1]) / share[1] - (t == 0) * (y - mean[0]) / share[0]
-    return Estimate(mean[1] - mean[0], influence, np.ones(len(y)), {})
+    return _difference(sample.y, sample.t, sample.weights)
+
+
+def _difference(y, t, weights):
+    """The `Estimate` of the difference of the arms' weighted means."""
+    influence = np.zeros(len(y))
+    value = 0.0
+    for arm, sign in ((0, -1), (1, 1)):
+        own = weights * (t == arm)
+        mean = own @ y / own.sum()
+        value += sign * mean
+        influence += sign * own / own.mean() * (y - mean)
+    return Estimate(value, influence, {})
 
 
 # ---- a front-door set ----------------------------------------------------------------------------
@@ -488,7 +609,7 @@ def front_door(sample: Sample) -> Estimate:
         by_mediator = (t == arm) / share[arm] * (of_level[codes] - own)
         by_treatment = (mean @ chance[arm])[t] - own
         influence += sign * (by_outcome + by_mediator + by_treatment)
-    return Estimate(value, influence, np.ones(len(y)), {"mediator_levels": int(size)})
+    return Estimate(value, influence, {"mediator_levels": int(size)})
 
 
 # ---- an instrument -------------------------------------------------------------------------------
@@ -509,49 +630,27 @@ def wald(sample: Sample) -> Estimate:
     Raises ValueError for an instrument whose first-stage F is below 10.
     Source: Angrist and Imbens 1994; Stock, Wright and Yogo 2002 (the limit).
     """
-    wide = np.column_stack([np.ones(len(sample.y)), sample.x.to_numpy()])
-
-    def residual(values):
-        return values - wide @ np.linalg.lstsq(wide, values, rcond=None)[0]
-
-    return _ratio_of_residuals(residual(sample.y), residual(sample.t), residual(sample.z))
+    parts = [residuals(sample.numbers, values) for values in (sample.y, sample.t, sample.z)]
+    return _ratio_of_residuals(*parts)
 
 
 @_estimator(
     "orthogonal_iv",
     "instrument",
-    "as wald, E[y | x], E[t | x], E[z | x] boosted; EconML's OrthoIV",
+    "as wald, E[y | x], E[t | x], E[z | x] cross-fitted",
     "as wald, and the three means are right",
     "when the columns that the instrument is conditioned on act in curves",
     needs_columns=True,
 )
 def orthogonal_iv(sample: Sample) -> Estimate:
-    """EconML's OrthoIV with a constant effect: `wald` with boosted, cross-fitted controls.
+    """`wald` with cross-fitted controls, as EconML's OrthoIV with a constant effect.
 
     Raises ValueError for a weak instrument, as `wald` does, and without a column to control for.
     Source: Chernozhukov and others 2018, section 4.2.
     """
-    from econml.iv.dml import OrthoIV
-
-    y = sample.y
-    t = sample.t
-    z = sample.z
-    wide = sample.x.to_numpy()
-    _need_columns(sample, "orthogonal_iv", "wald", kind="conditioning")
-    model = OrthoIV(
-        model_y_xw=boosted(sample.seed, classes=is_zero_one(y)),
-        model_t_xw=boosted(sample.seed, classes=is_zero_one(t)),
-        model_z_xw=boosted(sample.seed, classes=is_zero_one(z)),
-        discrete_outcome=is_zero_one(y),
-        discrete_treatment=is_zero_one(t),
-        discrete_instrument=is_zero_one(z),
-        cv=list(folds(sample.groups, sample.seed)),
-        random_state=sample.seed,
-    )
-    model.fit(y, t, Z=z, X=None, W=wide, cache_values=True)
-    y_left, t_left, z_left, _, rows, _ = model.residuals_
-    _check_order(rows, wide)
-    return _ratio_of_residuals(np.ravel(y_left), np.ravel(t_left), np.ravel(z_left))
+    _need_columns(sample, "orthogonal_iv", kind="conditioning")
+    parts = [values - sample.mean(values) for values in (sample.y, sample.t, sample.z)]
+    return _ratio_of_residuals(*parts)
 
 
 # ---- parts ---------------------------------------------------------------------------------------
@@ -559,117 +658,100 @@ def orthogonal_iv(sample: Sample) -> Estimate:
 
 def _ratio_of_residuals(y, t, z):
     """Σ z y / Σ z t of what the controls leave (n,) of outcome, treatment and instrument."""
-    moved = z @ t
-    first = moved / (z @ z)
-    left = t - first * z
-    noise = max(float((z * left) @ (z * left)), 1e-300)
-    strength = first**2 * (z @ z) ** 2 / noise
+    _check_left(z, z, "instrument")
+    unit_t = t.std()
+    moved = (z / z.std()) @ (t / unit_t)
+    first = moved / len(z)
+    left = t / unit_t - first * z / z.std()
+    noise = max(float((z / z.std() * left) @ (z / z.std() * left)), 1e-300)
+    strength = first**2 * len(z) ** 2 / noise
     if not strength >= _WEAK:
         raise ValueError(
             f"the instrument is weak: first-stage F {strength:.1f}, below {_WEAK}; a ratio to "
             "nothing says nothing"
         )
-    value = (z @ y) / moved
-    influence = z * (y - value * t) / (moved / len(y))
-    return Estimate(value, influence, np.ones(len(y)), {"first_stage_f": float(strength)})
+    value = (z @ y) / (z @ t)
+    influence = z * (y - value * t) / ((z @ t) / len(y))
+    return Estimate(value, influence, {"first_stage_f": float(strength)})
 
 
-def _arm_lines(y, t, x):
-    """Least-squares outcomes (n,) without and with treatment, and (n,) what they leave of y."""
-    wide = np.column_stack([np.ones(len(y)), x.to_numpy() - x.to_numpy().mean(axis=0)])
-    fewest = min((t == arm).sum() for arm in (0, 1))
-    if fewest < wide.shape[1]:
-        raise ValueError(
-            f"an arm of {fewest} rows is too small for {wide.shape[1]} columns of "
-            "adjustment and constant"
-        )
-    lines = [np.linalg.lstsq(wide[t == arm], y[t == arm], rcond=None)[0] for arm in (0, 1)]
-    means = [wide @ line for line in lines]
-    return means, y - np.where(t == 1, means[1], means[0])
+def _arm_lines(sample):
+    """Least-squares outcomes (n, 2) of control and treated, and what they leave (n,) of y."""
+    columns = sample.numbers
+    means = np.empty((len(sample.y), 2))
+    left = np.zeros(len(sample.y))
+    for arm in (0, 1):
+        rows = sample.t == arm
+        line = LeastSquares.of(columns[rows], sample.y[rows], sample.weights[rows])
+        if line.rank >= rows.sum():
+            raise ValueError(
+                f"an arm of {int(rows.sum())} rows is too small for {line.rank} columns of "
+                "adjustment and constant"
+            )
+        means[:, arm] = line.predict(columns)
+        left[rows] = line.left
+    return means, left
 
 
-def _linear_dml(sample, *, arms):
-    """`linear_dml`; without ``arms`` the treatment is a number."""
-    from econml.dml import LinearDML
-
-    y = sample.y
-    t = sample.t
-    x = sample.x
-    groups = sample.groups
-    seed = sample.seed
-    _need_columns(sample, "linear_dml", "difference" if arms else "regression")
-    # The effect may be quadratic in numbers. Indicators, whose squares say nothing new, are
-    # controls only, unless there are no numbers.
-    number = (x.nunique() > 2).to_numpy()
-    of_effect = number if number.any() else ~number
-    columns = x.loc[:, of_effect]
-    columns = ((columns - columns.mean()) / columns.std().replace(0, 1)).to_numpy()
-    controls = None if of_effect.all() else x.loc[:, ~of_effect].to_numpy()
-    square = PolynomialFeatures(2, include_bias=False)
-    terms = square.fit(columns[:1]).n_output_features_
-    quadratic = number.any() and len(y) >= ROWS_PER_TERM * terms
-    model = LinearDML(
-        model_y=boosted(seed, classes=is_zero_one(y)),
-        model_t=boosted(seed, classes=arms),
-        # The terms are those of the effect alone: the boosted models see every column once.
-        featurizer=square if quadratic else None,
-        discrete_treatment=arms,
-        discrete_outcome=is_zero_one(y),
-        cv=list(arm_folds(t, groups, seed) if arms else folds(groups, seed)),
-        random_state=seed,
-    )
-    model.fit(y, t, X=columns, W=controls, cache_values=True)
-    tau = np.ravel(model.effect(columns))
-    # Influence of the average: that of the final regression's coefficients at the mean row, plus
-    # the rows' own deviation. EconML's own interval ignores clusters.
-    y_left, t_left, rows, _ = model.residuals_
-    _check_order(rows, columns)
-    y_left = np.ravel(y_left)
-    t_left = np.ravel(t_left)
-    diagnostics = {} if arms else check_moves(t_left, t)
-    basis = np.column_stack(
-        [np.ones(len(y)), square.fit_transform(columns) if quadratic else columns]
-    )
-    bread = np.linalg.pinv((basis * t_left[:, None] ** 2).T @ basis / len(y))
-    # Residuals are too small where few rows decide the fit: divided by 1 - leverage, as HC3 does.
-    leverage = ((basis @ bread) * basis).sum(axis=1) * t_left**2 / len(y)
-    direction = basis @ bread @ basis.mean(axis=0)
-    scale = np.maximum(1 - leverage, 1e-6)
-    influence = direction * t_left * (y_left - t_left * tau) / scale
-    return Estimate(tau.mean(), influence + tau - tau.mean(), np.ones(len(y)), diagnostics)
+def _average_of_lines(sample, tau, left):
+    """The `Estimate` of the mean of τ (n,) where rows of other levels are averaged over too."""
+    members = sample.members()
+    value = (members * tau).mean()
+    columns = sample.numbers
+    mean = members @ columns / members.sum()
+    influence = members * (tau - value)
+    for arm, sign in ((0, -1), (1, 1)):
+        rows = sample.t == arm
+        line = LeastSquares.of(columns[rows], sample.y[rows], sample.weights[rows])
+        scale = np.sqrt(np.maximum(1 - line.leverage, 1e-6))
+        own = line.prediction(mean) * left[rows] / scale
+        influence[rows] += sign * len(sample.y) * own
+    return Estimate(value, influence, {})
 
 
-def _forest_effects(wide, t_left, y_left, groups, seed):
+def _forest_effects(sample, t_left, y_left):
     """(n,) effects by causal forests grown without the row's fold."""
     from econml.grf import CausalForest
 
+    columns = sample.x.drop(columns=label_columns(sample.x)).to_numpy(dtype=float)
+    if labels := label_columns(sample.x):
+        coded = TargetEncoder(
+            cv=KFold(FOLDS, shuffle=True, random_state=sample.how.seed)
+        ).fit_transform(sample.x[labels], y_left)
+        columns = np.column_stack([columns, coded])
     tau = np.empty(len(y_left))
-    for train, test in folds(groups, seed):
-        forest = CausalForest(n_estimators=_FOREST_TREES, inference=False, random_state=seed)
-        forest.fit(wide[train], t_left[train], y_left[train])
-        tau[test] = np.ravel(forest.predict(wide[test]))
+    for train, test in folds(sample.groups, sample.how.seed, sample.how.folds):
+        forest = CausalForest(
+            n_estimators=_FOREST_TREES, inference=False, n_jobs=1, random_state=sample.how.seed
+        )
+        weights = sample.weights[train]
+        forest.fit(columns[train], t_left[train], y_left[train], sample_weight=weights)
+        tau[test] = np.ravel(forest.predict(columns[test]))
     return tau
 
 
-class _KeptScores(BaseEstimator):
-    """Keeps what DRLearner gives to its last regression."""
-
-    def fit(self, rows, scores):
-        self.rows_ = rows
-        self.scores_ = scores
-        return self
-
-    def predict(self, rows):
-        return np.full(len(rows), np.mean(self.scores_))
-
-
-def _need_columns(sample, name, other, kind="adjustment"):
+def _need_columns(sample, name, kind="adjustment"):
     if sample.x.shape[1] == 0:
         raise ValueError(
-            f"estimator {name!r} needs at least one {kind} column; use {other!r} without any"
+            f"estimator {name!r} needs at least one {kind} column; use {_WITHOUT[name]!r} without "
+            "any"
         )
 
 
-def _check_order(rows, wide):
-    if not np.array_equal(rows, wide):
-        raise RuntimeError("EconML returned its residuals in another order than the rows")
+_WITHOUT = {
+    "linear_dml": "regression",
+    "causal_forest": "regression",
+    "dr_learner": "aipw",
+    "orthogonal_iv": "wald",
+}
+"""Estimator that needs columns -> the one to take where there are none."""
+
+
+def _check_left(left, values, what="treatment"):
+    """Raise where the adjustment columns leave nothing (n,) of ``values`` (n,)."""
+    spread = np.abs(values - values.mean()).max()
+    if np.abs(left).max() <= 1e-9 * max(spread, 1e-300) or spread == 0:
+        raise NoOverlapError(
+            f"the {what} is a function of the adjustment columns: nothing of it is left whose "
+            "effect could be seen; leave out the column that determines it"
+        )

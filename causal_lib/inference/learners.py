@@ -16,21 +16,16 @@ import pandas as pd
 from joblib import parallel_config
 from matplotlib import rc_context
 from scipy.stats import norm
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from causal_lib.extras import naming_extra
 from causal_lib.inference.estimators import ROWS_PER_TERM
-from causal_lib.inference.nuisances import (
-    arm_folds,
-    boosted,
-    clustered_covariance,
-    fit,
-    is_zero_one,
-    propensities,
-)
+from causal_lib.inference.models import Fitting, arm_folds, is_zero_one, whole_fit
+from causal_lib.inference.nuisances import clustered_covariance, propensities
 
 _TREES = 200
+BOOST = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 50}
 _FINAL = {"max_iter": 100, "learning_rate": 0.05, "max_leaf_nodes": 15, "min_samples_leaf": 200}
 
 
@@ -103,6 +98,21 @@ class Projection:
         return pd.DataFrame(ends, index=x.index)
 
 
+class _ColumnClassifier(HistGradientBoostingClassifier):
+    """Takes events as a column too, as EconML gives them; scikit-learn would warn."""
+
+    def fit(self, x, y, **how):
+        return super().fit(x, np.ravel(y), **how)
+
+
+def boosted(
+    seed: int, *, classes: bool
+) -> HistGradientBoostingClassifier | HistGradientBoostingRegressor:
+    """Boosted trees, not yet fitted: for packages that fit their models themselves."""
+    kind = _ColumnClassifier if classes else HistGradientBoostingRegressor
+    return kind(**BOOST, random_state=seed)
+
+
 def final_model(seed: int) -> HistGradientBoostingRegressor:
     """The regression of noisy scores: smaller steps and larger leaves than for outcomes."""
     return HistGradientBoostingRegressor(**_FINAL, random_state=seed)
@@ -122,12 +132,12 @@ def _meta(kind, y, t, x, groups, seed):
         parts = {f"{name}_learner": outcome if "outcome" in name else effect for name in names}
     if kind == "R":
         parts["random_state"] = seed
-    chances = propensities(t, x, groups, seed)[:, 1] if kind in "XR" else None
+    chances = propensities(t, x, groups, Fitting(seed=seed))[:, 1] if kind in "XR" else None
     with parallel_config(backend="sequential"):  # the R-learner would start a process for each core
         model = learner(**parts).fit(X=x.to_numpy(), treatment=t, y=y, p=chances)
     if kind != "X":
         return Learned(lambda rows: model.predict(rows.to_numpy())[:, 0])
-    propensity = fit(t, x, seed)
+    propensity = whole_fit(t, x, (), seed)
     return Learned(lambda rows: model.predict(rows.to_numpy(), p=propensity(rows))[:, 0])
 
 

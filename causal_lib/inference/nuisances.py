@@ -1,45 +1,36 @@
-"""What estimators share: designs, folds, cross-fitted models, overlap, standard errors.
+"""What estimators share: cross-fitted propensities and outcomes, scores of a target, errors.
 
 Treatments are codes: 0 the control, 1 the treated, 2 any other level of a treatment with more than
 two. Rows of other levels are compared with nothing, but the average is over them too.
 """
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.model_selection import GroupKFold, KFold
 
-_FOLDS = 5
-_MIN_OVERLAP = 0.01  # a propensity outside [0.01, 0.99] gives one row the weight of a hundred
-_MAX_OUTSIDE = 0.01
-ARMS = ("control", "treated")
-BOOST = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 50}
+from causal_lib.inference.covariates import label_columns
+from causal_lib.inference.models import Fitting, arm_folds, calibrated, folds, held_out
+
+TARGETS = ("all", "treated", "untreated", "overlap")
+# A propensity below this share of the arm's own share is set to it: what a model says of rows that
+# have hardly a counterpart is noise, and one over it would decide the estimate.
+_LEAST = 0.02
+_FEWEST_OF_ARM = 50
 
 
 class NoOverlapError(ValueError):
-    """Treated and untreated rows cannot be compared: too many have a propensity near 0 or 1."""
+    """Treated and untreated rows cannot be compared: nothing, or not all that was asked for."""
 
 
-def design(
-    frame: pd.DataFrame, columns: Sequence[str], *, like: pd.Index | None = None
-) -> pd.DataFrame:
-    """``columns`` of ``frame`` as floats, categories as indicators less one (an (n, k) frame).
+def canonical_order(x: pd.DataFrame, *others: np.ndarray) -> np.ndarray:
+    """(n,) positions that put the rows into an order that depends on their values alone.
 
-    ``like`` : the columns of the design that a model was trained on. New rows, which may lack some
-    levels, get the same columns; a level that training lacked is coded as the one without an
-    indicator.
+    Folds are dealt out in this order, so that shuffled rows give the same answer.
     """
-    if not len(columns):
-        return pd.DataFrame(index=frame.index)
-    if like is None:
-        return pd.get_dummies(frame[list(columns)], drop_first=True, dtype=float).astype(float)
-    return (
-        pd.get_dummies(frame[list(columns)], dtype=float)
-        .reindex(columns=like, fill_value=0.0)
-        .astype(float)
-    )
+    keys = [
+        x[name].cat.codes.to_numpy() if name in label_columns(x) else x[name].to_numpy()
+        for name in x.columns
+    ]
+    return np.lexsort([*others, *keys])
 
 
 def standard_error(influence: np.ndarray, groups: np.ndarray) -> float:
@@ -67,92 +58,106 @@ def clustered_covariance(influence: np.ndarray, groups: np.ndarray) -> np.ndarra
 
 
 def cross_fit(
-    y: np.ndarray, t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int
+    y: np.ndarray,
+    t: np.ndarray,
+    x: pd.DataFrame,
+    groups: np.ndarray,
+    how: Fitting,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Out-of-fold propensities of both arms (n, 2) and E[y | x, arm] (n, 2), boosted in 5 folds.
+    """Out-of-fold propensities of both arms (n, 2) and E[y | x, arm] (n, 2)."""
+    return propensities(t, x, groups, how, weights), outcomes(y, t, x, groups, how, weights)
 
-    Raises NoOverlapError, see `effects.effect`.
+
+def outcomes(
+    y: np.ndarray,
+    t: np.ndarray,
+    x: pd.DataFrame,
+    groups: np.ndarray,
+    how: Fitting,
+    weights: np.ndarray | None = None,
+    *,
+    joint: bool | None = None,
+) -> np.ndarray:
+    """(n, 2) E[y | x, arm] without and with treatment, out of fold.
+
+    One model for each arm; or with ``joint`` one of columns and treatment, by default where an arm
+    has under 50 rows, too few to learn what the other knows of the columns.
     """
-    chances = propensities(t, x, groups, seed)
-    means = np.empty((len(y), 2))
-    for train, test in folds(groups, seed):
-        for arm in (0, 1):
-            rows = train[t[train] == arm]
-            means[test, arm] = (
-                fit(y[rows], x.iloc[rows], seed)(x.iloc[test]) if x.shape[1] else y[rows].mean()
-            )
-    return chances, means
+    splits = list(arm_folds(t, groups, how.seed, how.folds))
+    if joint is None:
+        joint = min((t == arm).sum() for arm in (0, 1)) < _FEWEST_OF_ARM
+    if not joint or not x.shape[1]:
+        return np.column_stack(
+            [
+                held_out(y, x, splits, how.outcome, seed=how.seed, rows=t == arm, weights=weights)
+                for arm in (0, 1)
+            ]
+        )
+    n = len(y)
+    # each row thrice: with its own treatment, to learn from, and with either, to be predicted
+    thrice = pd.concat([x.assign(**{"": t * 1.0}), x.assign(**{"": 0.0}), x.assign(**{"": 1.0})])
+    found = held_out(
+        np.tile(y, 3),
+        thrice,
+        [(train, np.concatenate([test, test + n, test + 2 * n])) for train, test in splits],
+        how.outcome,
+        seed=how.seed,
+        rows=np.concatenate([t < 2, np.zeros(2 * n, dtype=bool)]),
+        weights=None if weights is None else np.tile(weights, 3),
+    )
+    return found[n:].reshape(2, n).T
 
 
-def propensities(t: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Out-of-fold propensities of control and treated (n, 2); multinomial with other levels.
+def propensities(
+    t: np.ndarray,
+    x: pd.DataFrame,
+    groups: np.ndarray,
+    how: Fitting,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """Out-of-fold propensities of control and treated (n, 2), calibrated.
 
-    Raises NoOverlapError where too many lie near 0 or 1, ValueError where a fold has too few rows
-    of a level.
+    With other levels the models are multinomial. A propensity below a fiftieth of its arm's share
+    is set to that. Raises ValueError where a fold has no row of an arm to learn from.
     """
-    chances = np.empty((len(t), 2))
-    others = t.max() > 1
-    for train, test in arm_folds(t, groups, seed):
-        if x.shape[1] == 0:
-            chances[test] = [(t[train] == arm).mean() for arm in (0, 1)]
-        elif others:
-            model = HistGradientBoostingClassifier(**BOOST, random_state=seed).fit(
-                x.iloc[train], t[train]
-            )
-            chances[test] = model.predict_proba(x.iloc[test])[:, :2]
-        else:
-            treated = fit(t[train], x.iloc[train], seed)(x.iloc[test])
-            chances[test] = np.column_stack([1 - treated, treated])
-    check_overlap(chances, others=others)
-    return chances
+    splits = list(arm_folds(t, groups, how.seed, how.folds))
+    found = held_out(t, x, splits, how.propensity, seed=how.seed, weights=weights, classes=True)
+    if found.ndim == 1:
+        treated = calibrated(found, t, weights) if x.shape[1] else found
+        found = np.column_stack([1 - treated, treated])
+    return bounded(found[:, :2], t, weights)
 
 
-def check_overlap(chances: np.ndarray, *, others: bool = False) -> None:
-    """Raise NoOverlapError for over 1% of propensities (n, 2) near 0; or 1, without ``others``."""
-    outside = (chances < _MIN_OVERLAP) | ((chances > 1 - _MIN_OVERLAP) & (not others))
-    way_out = "restrict the question to rows that could have had either treatment"
-    if not others and outside[:, 1].mean() > _MAX_OUTSIDE:
-        raise NoOverlapError(
-            f"no overlap: {outside[:, 1].sum()} of {len(chances)} rows have an estimated "
-            "propensity outside "
-            f"[{_MIN_OVERLAP}, {1 - _MIN_OVERLAP}]; {way_out}"
-        )
-    for arm, rows in enumerate(outside.T if others else ()):
-        if rows.mean() > _MAX_OUTSIDE:
-            raise NoOverlapError(
-                f"no overlap: {rows.sum()} of {len(rows)} rows have an estimated propensity of "
-                f"the {ARMS[arm]} below "
-                f"{_MIN_OVERLAP}; {way_out}"
-            )
-
-
-def check_moves(left: np.ndarray, t: np.ndarray, variance: np.ndarray | None = None) -> dict:
-    """Diagnostics: the share of a numeric treatment's variance that the adjustment columns leave.
-
-    Raises NoOverlapError where it is below 1%, or where for over 1% of the rows ``variance`` (n,),
-    the variance given the row's columns, is below 1% of the whole: rows alike in the columns are
-    then alike in the treatment.
-    """
-    share = float(left.var() / t.var())
-    way_out = "restrict the question to rows whose treatment could have been another"
-    if share < _MIN_OVERLAP:
-        raise NoOverlapError(
-            f"no overlap: the adjustment columns explain {1 - share:.1%} of the "
-            f"treatment; {way_out}"
-        )
-    fixed = np.zeros(1, dtype=bool) if variance is None else variance < _MIN_OVERLAP * t.var()
-    if fixed.mean() > _MAX_OUTSIDE:
-        raise NoOverlapError(
-            f"no overlap: for {fixed.sum()} of {len(t)} rows the adjustment columns leave the "
-            "treatment under "
-            f"{_MIN_OVERLAP:.0%} of its variance; {way_out}"
-        )
-    return {"treatment_left": share}
+def bounded(chances: np.ndarray, t: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Propensities (n, 2), none below a fiftieth of its arm's share of the rows."""
+    share = [np.average(t == arm, weights=weights) for arm in (0, 1)]
+    least = _LEAST * np.array(share)
+    if t.max() > 1:
+        return np.maximum(chances, least)
+    treated = np.clip(chances[:, 1], least[1], 1 - least[0])
+    return np.column_stack([1 - treated, treated])
 
 
 def inverse_propensities(t: np.ndarray, chances: np.ndarray) -> np.ndarray:
     """(n,) one over the propensity (n, 2) of the row's own arm; 0 for rows of other levels."""
     return (t == 1) / chances[:, 1] + (t == 0) / chances[:, 0]
+
+
+def tilt(target: str, t: np.ndarray, chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two weights (n,) of the population ``target``: of its members, and of their scores.
+
+    The first, h, is that of a row as far as its columns say: 1 for 'all', the propensity of the
+    treated, the untreated, or for 'overlap' their product. The second also uses the row's own arm:
+    what h becomes when the propensity is estimated. Source: Li, Morgan and Zaslavsky 2018; Mao, Li
+    and Greene 2019.
+    """
+    if target == "all":
+        return np.ones(len(t)), np.ones(len(t))
+    if target == "overlap":
+        return chances[:, 0] * chances[:, 1], ((t == 1) - chances[:, 1]) ** 2
+    arm = TARGETS.index(target) % 2  # 'treated' is 1, 'untreated' 2
+    return chances[:, arm], (t == arm).astype(float)
 
 
 def dr_scores(
@@ -166,89 +171,13 @@ def dr_scores(
     ), weights
 
 
-def overlap(chances: np.ndarray, x: pd.DataFrame, t: np.ndarray, weights: np.ndarray) -> dict:
-    """Diagnostics: smallest and largest propensity, imbalance before and after weighting."""
-    ends = {
-        "propensity_min": float(chances[:, 1].min()),
-        "propensity_max": float(chances[:, 1].max()),
-    }
-    control = {"control_propensity_min": float(chances[:, 0].min())} if t.max() > 1 else {}
-    return ends | control | balance(x, t, weights)
-
-
-def fit(y: np.ndarray, x: pd.DataFrame, seed: int) -> Callable[[pd.DataFrame], np.ndarray]:
-    """A boosted regression of ``y`` on ``x`` as a function; probabilities when ``y`` is 0/1."""
-    levels = np.unique(y)
-    if len(levels) == 1:
-        return lambda rows: np.full(len(rows), levels[0], dtype=float)
-    if is_zero_one(levels):
-        model = HistGradientBoostingClassifier(**BOOST, random_state=seed).fit(x, y)
-        return lambda rows: model.predict_proba(rows)[:, 1]
-    return HistGradientBoostingRegressor(**BOOST, random_state=seed).fit(x, y).predict
-
-
-class _ColumnClassifier(HistGradientBoostingClassifier):
-    """Takes events as a column too, as EconML's DRLearner gives them; scikit-learn would warn."""
-
-    def fit(self, x, y, **how):
-        return super().fit(x, np.ravel(y), **how)
-
-
-def boosted(
-    seed: int, *, classes: bool
-) -> HistGradientBoostingClassifier | HistGradientBoostingRegressor:
-    """The model of `fit`, not yet fitted: for packages that fit it themselves."""
-    kind = _ColumnClassifier if classes else HistGradientBoostingRegressor
-    return kind(**BOOST, random_state=seed)
-
-
-def held_out(values: np.ndarray, x: pd.DataFrame, groups: np.ndarray, seed: int) -> np.ndarray:
-    """(n,) prediction of ``values`` from ``x``, by models that did not see the row's fold."""
-    found = np.empty(len(values))
-    for train, test in folds(groups, seed):
-        found[test] = fit(values[train], x.iloc[train], seed)(x.iloc[test])
-    return found
-
-
-def is_zero_one(values: np.ndarray) -> bool:
-    """Whether only 0 and 1 occur."""
-    return set(np.unique(values)) <= {0, 1}
-
-
-def folds(groups: np.ndarray, seed: int):
-    """Pairs (training rows, test rows) that keep ``groups`` (codes from 0) together."""
-    clusters = int(groups.max()) + 1
-    if clusters < _FOLDS:
-        raise ValueError(f"{clusters} rows or clusters are too few for {_FOLDS} folds")
-    if clusters == len(groups):
-        return KFold(_FOLDS, shuffle=True, random_state=seed).split(groups)
-    return GroupKFold(_FOLDS, shuffle=True, random_state=seed).split(groups, groups=groups)
-
-
-def arm_folds(t: np.ndarray, groups: np.ndarray, seed: int):
-    """As `folds`; ValueError where control or treated is missing among the rows to train on."""
-    for train, test in folds(groups, seed):
-        for arm in (0, 1):
-            if not (t[train] == arm).any():
-                raise ValueError(
-                    f"all {int((t == arm).sum())} rows of the {ARMS[arm]} fall into one of "
-                    f"{_FOLDS} folds: too few rows or clusters"
-                )
-        yield train, test
-
-
-def balance(x: pd.DataFrame, t: np.ndarray, weights: np.ndarray) -> dict:
-    """Diagnostics: largest standardised mean difference, without and with ``weights`` (n,)."""
-    return {
-        "imbalance_before": _imbalance(x, t, np.ones(len(t))),
-        "imbalance_after": _imbalance(x, t, weights),
-    }
-
-
-def _imbalance(x, t, weights):
-    """Largest absolute standardised mean difference over the columns, with ``weights``."""
-    if x.shape[1] == 0:
-        return 0.0
-    arms = [np.average(x[t == arm], axis=0, weights=weights[t == arm]) for arm in (0, 1)]
-    scale = np.sqrt((x[t == 1].var() + x[t == 0].var()) / 2).replace(0, 1).to_numpy()
-    return float(np.abs((arms[1] - arms[0]) / scale).max())
+def held_out_mean(
+    values: np.ndarray,
+    x: pd.DataFrame,
+    groups: np.ndarray,
+    how: Fitting,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """(n,) E[values | x] by models that did not see the row's fold."""
+    splits = folds(groups, how.seed, how.folds)
+    return held_out(values, x, splits, how.outcome, seed=how.seed, weights=weights)

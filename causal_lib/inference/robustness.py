@@ -8,8 +8,8 @@ import pandas as pd
 from scipy.stats import t as student
 
 from causal_lib.checks import check_frame
+from causal_lib.inference.covariates import design
 from causal_lib.inference.effects import effect
-from causal_lib.inference.nuisances import design
 
 CHECKS = ("placebo treatment", "random cause", "subset")
 

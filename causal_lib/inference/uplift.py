@@ -8,14 +8,14 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.checks import check_binary, check_frame, check_outcome
+from causal_lib.columns import number_of
+from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.learners import LEARNERS, Projection, final_model
+from causal_lib.inference.models import Fitting, folds, whole_fit
 from causal_lib.inference.nuisances import (
     clustered_covariance,
     cross_fit,
-    design,
     dr_scores,
-    fit,
-    folds,
     standard_error,
 )
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
@@ -48,6 +48,7 @@ class UpliftModel:
     learner: str
     model: object
     relevance_model: object
+    covariates: Covariates
 
     @classmethod
     def train(
@@ -93,15 +94,16 @@ class UpliftModel:
             complete=True,
             name="train",
         )
-        x = design(frame, adjustment)
+        covariates = Covariates.fit(frame, adjustment)
+        x = covariates.table(frame)
         if x.shape[1] == 0:
             raise ValueError(
                 "adjustment is empty: effects can vary only with columns; give some, or use effect"
             )
         t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
-        y = check_outcome(frame[outcome])
+        y = check_outcome(number_of(frame, outcome), outcome)
         groups = cluster_codes(frame, cluster)
-        chances, means = cross_fit(y, t, x, groups, seed)
+        chances, means = cross_fit(y, t, x, groups, Fitting(seed=seed))
         score, _ = dr_scores(y, t, chances, means)
 
         def learned(rows):
@@ -115,9 +117,9 @@ class UpliftModel:
         for learn, rest in folds(groups, seed + 1):
             predicted[rest] = learned(learn).predict(x.iloc[rest])
         final = learned(np.arange(len(y)))
-        relevance = fit(y[t == 1], x[t == 1], seed)
+        relevance = whole_fit(y[t == 1], x[t == 1], (), seed)
         names = treatment, outcome, tuple(adjustment)
-        return cls(*names, score, predicted, groups, x, learner, final, relevance)
+        return cls(*names, score, predicted, groups, x, learner, final, relevance, covariates)
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """(n,) effect for each row."""
@@ -310,7 +312,7 @@ class UpliftModel:
 
     def _design(self, frame):
         check_frame(frame, self.adjustment, complete=True, name="new")
-        return design(frame, self.adjustment, like=self.x.columns)
+        return self.covariates.table(frame, name="new")
 
     def __repr__(self):
         slope = self.calibration().loc["slope"]

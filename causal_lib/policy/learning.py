@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from causal_lib.checks import check_frame, check_range
-from causal_lib.inference.nuisances import design
+from causal_lib.inference.covariates import design
 from causal_lib.policy.reward_model import check_actions, fit_additive
 
 LOSSES = ("dr", "ips")

@@ -8,7 +8,8 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.checks import check_frame, check_range
-from causal_lib.inference.nuisances import design, standard_error
+from causal_lib.inference.covariates import design
+from causal_lib.inference.nuisances import standard_error
 from causal_lib.policy.estimators import ESTIMATORS, Rounds, estimators_table
 from causal_lib.policy.reward_model import FOLDS, check_actions, fit_additive
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_indices

@@ -105,7 +105,7 @@ def _econml(frame, *, kind):
     from econml.dml import CausalForestDML, LinearDML
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    from causal_lib.inference.nuisances import BOOST
+    from causal_lib.inference.learners import BOOST
 
     x = frame.drop(columns=["t", "y"]).to_numpy()
     how = {"discrete_treatment": True, "cv": 5, "random_state": 0}
@@ -298,7 +298,7 @@ def shop_rows(*, seed, users):
     stopping, the others for testing.
     """
     from causal_lib.data import schema
-    from causal_lib.inference.nuisances import design
+    from causal_lib.inference.covariates import design
     from causal_lib.worlds.online_shop import shop
 
     world = shop(users, 200, 14, seed)

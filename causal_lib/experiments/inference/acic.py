@@ -7,9 +7,10 @@ import pandas as pd
 from causal_lib.data.sources import load
 from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, report
+from causal_lib.inference.covariates import design
 from causal_lib.inference.effects import effect
 from causal_lib.inference.learners import causalml_part
-from causal_lib.inference.nuisances import NoOverlapError, design
+from causal_lib.inference.nuisances import NoOverlapError
 from causal_lib.inference.uplift import UpliftModel
 
 

@@ -1,0 +1,101 @@
+"""Least squares that units cannot disturb: columns centred and scaled, QR with the rank told."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import qr, solve_triangular
+
+_RANK = 1e-10  # of the largest diagonal entry of R: below it a column says nothing new
+
+
+@dataclass(frozen=True, eq=False)
+class LeastSquares:
+    """Least squares of y on a constant and columns.
+
+    Attributes
+    ----------
+    coefficients : (k,) of the columns, in their units; 0 of columns that say nothing new.
+    fitted, left : (n,) what the columns say of y, and what they leave.
+    leverage : (n,) of each row, in [0, 1].
+    rank : columns that say something new, the constant among them.
+    """
+
+    coefficients: np.ndarray
+    fitted: np.ndarray
+    left: np.ndarray
+    leverage: np.ndarray
+    rank: int
+    _unscaled: np.ndarray
+    _basis: np.ndarray
+    _solver: np.ndarray
+    _constant: float
+    _centre: np.ndarray
+
+    @classmethod
+    def of(
+        cls, columns: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None
+    ) -> "LeastSquares":
+        """Of ``y`` (n,) on a constant and ``columns`` (n, k), rows weighted by ``weights`` (n,)."""
+        n, k = columns.shape
+        root = np.ones(n) if weights is None else np.sqrt(weights)
+        centre = np.average(columns, axis=0, weights=weights) if k else np.zeros(0)
+        moved = columns - centre
+        unit = np.sqrt((moved**2).mean(axis=0)) if k else np.zeros(0)
+        # what rounding leaves of a constant of large numbers is no column
+        live = unit > 1e-13 * np.abs(centre)
+        scaled = np.where(live, moved / np.where(live, unit, 1.0), 0.0)
+        wide = np.column_stack([np.ones(n), scaled]) * root[:, None]
+        basis, upper, order = qr(wide, mode="economic", pivoting=True)
+        ends = np.abs(np.diag(upper))
+        rank = int((ends > _RANK * ends[0]).sum())
+        basis = basis[:, :rank]
+        solver = np.zeros((k + 1, rank))
+        solver[order[:rank]] = solve_triangular(upper[:rank, :rank], np.eye(rank))
+        level = np.average(y, weights=weights)
+        found = solver @ (basis.T @ ((y - level) * root))
+        fitted = level + np.column_stack([np.ones(n), scaled]) @ found
+        unscaled = np.append(1.0, np.where(live, 1 / np.where(live, unit, 1.0), 0.0))
+        coefficients = found[1:] * unscaled[1:]
+        constant = level + found[0] - coefficients @ centre
+        leverage = (basis**2).sum(axis=1)
+        return cls(
+            coefficients,
+            fitted,
+            y - fitted,
+            leverage,
+            rank,
+            unscaled,
+            basis * root[:, None],
+            solver,
+            float(constant),
+            centre,
+        )
+
+    def predict(self, columns: np.ndarray) -> np.ndarray:
+        """(m,) what the line says at ``columns`` (m, k)."""
+        return self._constant + columns @ self.coefficients
+
+    def direction(self, column: int) -> np.ndarray:
+        """(n,) d such that the coefficient of ``column`` is d @ y."""
+        return self._basis @ (self._solver[column + 1] * self._unscaled[column + 1])
+
+    def prediction(self, row: np.ndarray) -> np.ndarray:
+        """(n,) d such that what the line says at ``row`` (k,) is d @ y."""
+        scaled = np.append(1.0, (row - self._centre) * self._unscaled[1:])
+        return self._basis @ (scaled @ self._solver)
+
+    def influence(self, column: int) -> np.ndarray:
+        """(n,) influence of each row on the coefficient of ``column``.
+
+        Residuals are divided by the root of 1 - leverage: they are too small where few rows decide
+        the fit. Source: MacKinnon and White 1985 (HC2).
+        """
+        left = self.left / np.sqrt(np.maximum(1 - self.leverage, 1e-6))
+        return len(self.left) * self.direction(column) * left
+
+
+def residuals(
+    columns: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """(n,) what a constant and ``columns`` (n, k) leave of ``values`` (n,)."""
+    return LeastSquares.of(columns, values, weights).left

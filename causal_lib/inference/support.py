@@ -1,0 +1,337 @@
+"""For whom the data can answer: overlap as what it does to one question, whatever the estimator.
+
+The question has a target population. Rows of it that have no counterpart in an arm are answered by
+a model alone; weights that rest on few rows make an answer weak. Shares are compared with what
+chance would give: a treatment that few rows get, at random, is no lack of counterparts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from sklearn.tree import DecisionTreeClassifier
+
+from causal_lib.inference.covariates import POOLED, label_columns, wide, wide_names
+from causal_lib.inference.estimators import Sample, arm_weights
+from causal_lib.inference.models import ARMS
+from causal_lib.inference.nuisances import tilt
+
+VERDICTS = ("supported", "weak", "extrapolated")
+_EXTRAPOLATED = 0.1  # share of the target surely without a counterpart: a model speaks for it
+_WEAK_SHARE = 0.02  # share of the target that seems to have no counterpart
+_FEWEST = 20  # effective rows of an arm
+_FEWEST_CLUSTERS = 10  # with rows of an arm
+_LARGEST = 0.1  # share of one row among the weights of its arm
+_IMBALANCE = 0.1  # standard deviations, beyond three standard errors
+# Rows of an arm among some of the target are none where they are under a tenth of the arm's share,
+# and of one for each row of the target; and where at least nine were due. They are surely none
+# where they would be with three more: 95% of Poisson counts of mean 3 are above 0.
+_RARE = 0.1
+_EXPECTED = 9
+_CHANCE = 3
+_ROWS_OF_LEVEL = 40
+_TRIMS = (0.0, 0.05, 0.1, 0.2, 0.35)  # propensity over the arm's share, at least
+_LEFT = 0.01  # of a numeric treatment's variance: less is none
+_WEAK_F = 23.1  # of a first stage: the bias is at most a tenth (Montiel Olea and Pflueger 2013)
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What the data can say of a question.
+
+    Attributes
+    ----------
+    verdict : 'supported'; 'weak' (answered, but it rests on few rows, or some of the target has no
+        counterpart); 'extrapolated' (a model speaks for over a tenth of the target).
+    reasons : why it is not supported.
+    diagnostics : name -> number.
+    members : (n,) rows for whom an answer would be supported; None if there are none, or where all
+        is supported.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...] = ()
+    diagnostics: Mapping = field(default_factory=dict)
+    members: np.ndarray | None = None
+
+
+def judge_arms(sample: Sample) -> Judgement:
+    """The `Judgement` of a comparison of two arms, for the sample's target population.
+
+    Source: Crump, Hotz, Imbens and Mitnik 2009 (trimming by propensity).
+    """
+    lacking = _without_counterpart(sample)
+    surely = _without_counterpart(sample, _CHANCE)
+    verdict, reasons, diagnostics = _verdict(sample, lacking, surely)
+    members = None
+    if verdict != "supported":
+        members = _supported_rows(sample, lacking)
+    return Judgement(verdict, reasons, diagnostics, members)
+
+
+def judge_slope(sample: Sample) -> Judgement:
+    """The `Judgement` of the effect of one unit of a numeric treatment."""
+    t = sample.t
+    if not sample.x.shape[1]:
+        return Judgement("supported", (), {"treatment_left": 1.0})
+    left = t - sample.mean(t)
+    share = float(left.var() / t.var())
+    variance = sample.mean(left**2)
+    fixed = variance < _LEFT * t.var()
+    diagnostics = {"treatment_left": share, "share_without_counterpart": float(fixed.mean())}
+    reasons = []
+    if share < 5 * _LEFT:
+        reasons.append(f"the adjustment columns explain {1 - share:.1%} of the treatment")
+    if fixed.mean() > _WEAK_SHARE:
+        reasons.append(
+            f"for {fixed.mean():.1%} of the rows the adjustment columns leave the treatment under "
+            f"{_LEFT:.0%} of its variance: rows alike in the columns are alike in the treatment"
+        )
+    if not reasons:
+        return Judgement("supported", (), diagnostics)
+    far = fixed.mean() > _EXTRAPOLATED or share < _LEFT
+    members = ~fixed if 0 < fixed.mean() < 1 and share >= 5 * _LEFT else None
+    return Judgement("extrapolated" if far else "weak", tuple(reasons), diagnostics, members)
+
+
+def judge_instrument(strength: float) -> Judgement:
+    """The `Judgement` of an instrument's estimate, by the F of its first stage."""
+    if strength >= _WEAK_F:
+        return Judgement("supported")
+    reason = f"the first-stage F is {strength:.1f}, below {_WEAK_F}: the estimate is biased"
+    return Judgement("weak", (reason,))
+
+
+def rule_of(members: np.ndarray, x: pd.DataFrame) -> str:
+    """What marks ``members`` (n,) among the rows of ``x`` in words; '' if nothing short does."""
+    if not x.shape[1] or members.all():
+        return ""
+    names = wide_names(x)
+    columns = wide(x)
+    tree = DecisionTreeClassifier(
+        max_leaf_nodes=4, min_samples_leaf=max(5, len(members) // 100), random_state=0
+    ).fit(columns, members)
+    parts = [
+        " and ".join(_merged(path, names, columns)) or "all rows"
+        for path in _leaves(tree.tree_, 0, ())
+    ]
+    right = (tree.predict(columns) == members).mean()
+    if not parts:
+        return ""
+    text = "; or ".join(parts)
+    return text if right > 0.995 else f"mostly {text}"
+
+
+def _without_counterpart(sample, chance=0):
+    """(n,) rows of the target that have no counterpart in an arm that they need one in.
+
+    ``chance`` is added to the rows of the arm that are seen.
+    """
+    h, _ = tilt(sample.target, sample.t, sample.chances)
+    share = sample.weights * h / (sample.weights * h).sum()
+    lacking = np.zeros(len(h), dtype=bool)
+    for arm in _needed(sample.target):
+        chances = sample.chances[:, arm]
+        own = sample.t == arm
+        lacking |= chances <= 0
+        lacking |= _thin_end(chances, share, own, chance)
+        for codes in _cells(sample.x):
+            seen = np.bincount(codes, own)
+            few = _too_few(seen, np.bincount(codes, share), own.sum(), len(own), chance)
+            lacking |= (few & (seen == 0))[codes]
+        if not chance:
+            for codes, alone in _labels(sample.x):
+                lacking |= (np.bincount(codes, own) == 0)[codes] | alone
+    return lacking
+
+
+def _needed(target):
+    """Arms in which every row of the target needs counterparts."""
+    return {"all": (0, 1), "treated": (0,), "untreated": (1,), "overlap": ()}[target]
+
+
+def _thin_end(chances, share, own, chance):
+    """(n,) the longest run of the smallest propensities that holds too few rows of the arm."""
+    order = np.argsort(chances, kind="stable")
+    few = _too_few(np.cumsum(own[order]), np.cumsum(share[order]), own.sum(), len(own), chance)
+    # rows of equal propensity are all in or all out
+    last = np.append(np.diff(chances[order]) > 0, True)
+    ends = np.flatnonzero(few & last)
+    found = np.zeros(len(chances), dtype=bool)
+    if len(ends):
+        found[order[: ends[-1] + 1]] = True
+    return found
+
+
+def _too_few(seen, share, of_arm, rows, chance):
+    """Whether ``seen`` rows of an arm are none for a ``share`` of the target."""
+    due = share * of_arm
+    limit = _RARE * np.minimum(due, share * rows)
+    return (due >= _EXPECTED) & (seen + chance < limit + (chance == 0) * 0.1)
+
+
+def _cells(x):
+    """Codes (n,) of the levels of each column that has few, or labels."""
+    for name in x.columns:
+        if name in label_columns(x):
+            yield x[name].cat.codes.to_numpy()
+        elif x[name].nunique() <= 10:
+            yield pd.factorize(x[name])[0]
+
+
+def _labels(x):
+    """Codes (n,) of each column of labels, and the rows (n,) that are alone in their level."""
+    for name in label_columns(x):
+        codes = x[name].cat.codes.to_numpy()
+        yield codes, (x[name] == POOLED).to_numpy()
+
+
+def thin_labels(x: pd.DataFrame) -> list[str]:
+    """Columns of labels with too few rows a level for a model of each: under 40 on average.
+
+    Penalties then draw levels together, and some of what they confound is left. Least squares with
+    an indicator for each compares within levels alone.
+    """
+    return [name for name in label_columns(x) if len(x) < _ROWS_OF_LEVEL * x[name].nunique()]
+
+
+def _verdict(sample, lacking, surely):
+    """Verdict, reasons and diagnostics.
+
+    Of the rows, ``lacking`` (n,) seem to have no counterpart, ``surely`` (n,) have none.
+    """
+    h, _ = tilt(sample.target, sample.t, sample.chances)
+    share = sample.weights * h / (sample.weights * h).sum()
+    missing = float(share[lacking].sum())
+    weights = arm_weights(sample)
+    reasons = []
+    sizes = []
+    largest = []
+    for arm in (0, 1):
+        own = weights[sample.t == arm]
+        sizes.append(float(own.sum() ** 2 / (own**2).sum()))
+        largest.append(float(own.max() / own.sum()))
+        clusters = len(np.unique(sample.groups[sample.t == arm]))
+        if sizes[arm] < _FEWEST:
+            reasons.append(
+                f"the {ARMS[arm]} have {len(own):,} rows, which weigh as much as {sizes[arm]:.0f}"
+            )
+        elif largest[arm] > _LARGEST:
+            reasons.append(f"one row has {largest[arm]:.0%} of the weight of the {ARMS[arm]}")
+        elif clusters < _FEWEST_CLUSTERS:
+            reasons.append(f"the {ARMS[arm]} come from {clusters} clusters")
+    before, after = balance(sample, weights)
+    chance = 3 * np.sqrt(1 / sizes[0] + 1 / sizes[1])
+    if after > _IMBALANCE + chance:
+        reasons.append(f"the arms differ by {after:.2f} standard deviations after weighting")
+    for name in thin_labels(sample.x):
+        rows = len(sample.x) / sample.x[name].nunique()
+        reasons.append(f"{name!r} has {rows:.0f} rows a level: only rows of a level are compared")
+    if missing > _WEAK_SHARE:
+        needed = " or ".join(ARMS[arm] for arm in _needed(sample.target))
+        reasons.insert(
+            0,
+            f"{missing:.1%} of the {_MEMBERS[sample.target]} seem to have no counterpart among "
+            f"the {needed}",
+        )
+    diagnostics = {
+        "propensity_min": float(sample.chances[:, 1].min()),
+        "propensity_max": float(sample.chances[:, 1].max()),
+        "imbalance_before": before,
+        "imbalance_after": after,
+        "effective_control": sizes[0],
+        "effective_treated": sizes[1],
+        "largest_share": max(largest),
+        "share_without_counterpart": missing,
+    }
+    if sample.t.max() > 1:
+        diagnostics["control_propensity_min"] = float(sample.chances[:, 0].min())
+    far = share[surely].sum() > _EXTRAPOLATED
+    verdict = "extrapolated" if far else "weak" if reasons else "supported"
+    return verdict, tuple(reasons), diagnostics
+
+
+_MEMBERS = {"all": "rows", "treated": "treated", "untreated": "untreated", "overlap": "rows"}
+
+
+def balance(sample: Sample, weights: np.ndarray) -> tuple[float, float]:
+    """Largest standardised mean difference of the arms over the columns, without and with weights.
+
+    In standard deviations of a column within the arms, as they are in the sample.
+    """
+    columns = sample.numbers
+    if not columns.shape[1]:
+        return 0.0, 0.0
+    arms = [columns[sample.t == arm] for arm in (0, 1)]
+    scale = np.sqrt((arms[0].var(axis=0) + arms[1].var(axis=0)) / 2)
+    level = np.abs(columns).max(axis=0)
+    scale = np.where(scale > 1e-13 * level, scale, np.inf)
+    found = []
+    for own in (sample.weights, weights):
+        mean = [
+            np.average(arm, axis=0, weights=own[sample.t == code]) for code, arm in enumerate(arms)
+        ]
+        found.append(float((np.abs(mean[1] - mean[0]) / scale).max()))
+    return found[0], found[1]
+
+
+def _supported_rows(sample, lacking):
+    """(n,) the rows, by a smallest relative propensity, for whom the answer would be supported."""
+    needed = _needed(sample.target)
+    if thin_labels(sample.x):
+        # within levels that have both arms, whoever the target is
+        members = np.ones(len(lacking), dtype=bool)
+        for codes, alone in _labels(sample.x):
+            for arm in (0, 1):
+                members &= (np.bincount(codes, sample.t == arm) > 0)[codes] & ~alone
+        return members if members.any() else None
+    if not needed:
+        return None
+    ratio = np.full(len(lacking), np.inf)
+    for arm in needed:
+        ratio = np.minimum(ratio, sample.chances[:, arm] / (sample.t == arm).mean())
+    for least in _TRIMS:
+        members = ~lacking & (ratio >= least)
+        if members.all() or not all((sample.t[members] == arm).sum() >= 2 for arm in (0, 1)):
+            continue
+        part = sample.take(members)
+        part.__dict__["chances"] = sample.chances[members]
+        none = np.zeros(int(members.sum()), dtype=bool)
+        if _verdict(part, none, none)[0] == "supported":
+            return members
+    return None
+
+
+def _leaves(tree, node, path):
+    """Paths to the largest subtrees all of whose leaves are mostly members."""
+    below = list(_classes(tree, node))
+    if all(below):
+        yield path
+    elif any(below):
+        column = tree.feature[node]
+        cut = tree.threshold[node]
+        yield from _leaves(tree, tree.children_left[node], (*path, (column, "<=", cut)))
+        yield from _leaves(tree, tree.children_right[node], (*path, (column, ">", cut)))
+
+
+def _classes(tree, node):
+    """Whether each leaf below ``node`` is mostly of members."""
+    if tree.children_left[node] < 0:
+        yield tree.value[node][0].argmax() == 1
+    else:
+        yield from _classes(tree, tree.children_left[node])
+        yield from _classes(tree, tree.children_right[node])
+
+
+def _merged(path, names, columns):
+    """Conditions of a path in words, each column and side once."""
+    ends = {}
+    for column, sign, cut in path:
+        ends[column, sign] = cut
+    for (column, sign), cut in ends.items():
+        values = np.unique(columns[:, column])
+        if set(values) <= {0, 1}:
+            yield f"{names[column]} = {int(sign == '>')}"
+        else:
+            yield f"{names[column]} {sign} {cut:.4g}"

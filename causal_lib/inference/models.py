@@ -41,6 +41,7 @@ _ROWS_OF_SPLINES = {False: 100, True: 400}
 _ROWS_OF_TREES = {False: 400, True: 1_000}
 _FEWEST_EVENTS = 20  # twice: with fewer no penalty is chosen
 _MOST_ROWS_OF_FOREST = 50_000  # boosted trees are as good from here on, and quicker
+_ROWS_FOR_BOOSTED_ALONE = 100_000  # they find by then what the others assume
 _PILOT_FOLDS = 2  # on these every learner is tried; those that count for little are dropped
 _PILOT_ROWS = 20_000
 _LEAST_WEIGHT = 0.1
@@ -386,6 +387,8 @@ def whole_fit(
 def _that_fit(values, x, classes, seed):
     """The learners that the rows allow, the simplest first."""
     rows = 2 * int(np.unique(values, return_counts=True)[1].min()) if classes else len(values)
+    if len(values) > _ROWS_FOR_BOOSTED_ALONE and rows > _ROWS_OF_TREES[classes]:
+        return [_named("boosted", values, x, classes, seed)]
     names = ["linear"]
     if rows >= _ROWS_OF_SPLINES[classes] and _has_curves(x):
         names.append("splines")
@@ -411,13 +414,14 @@ def _named(learner, values, x, classes, seed) -> BaseEstimator:
     leaf = int(np.clip(rows / 40, 10, 50))
     if learner == "boosted":
         kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+        chosen = 2_000 < rows and len(values) <= _ROWS_FOR_BOOSTED_ALONE
         trees = kind(
-            max_iter=300 if rows > 2_000 else 100,
+            max_iter=300 if chosen else 100,
             learning_rate=0.1,
             max_leaf_nodes=15 if rows > 2_000 else 8,
             min_samples_leaf=leaf,
             l2_regularization=1.0,
-            early_stopping=rows > 2_000,
+            early_stopping=chosen,
             n_iter_no_change=5,
             random_state=seed,
         )

@@ -129,16 +129,17 @@ def _without_counterpart(sample, chance=0):
     ``chance`` is added to the rows of the arm that are seen.
     """
     h, _ = tilt(sample.target, sample.t, sample.chances)
-    share = sample.weights * h / (sample.weights * h).sum()
+    size = (sample.weights * h).sum()  # rows of the target
+    share = sample.weights * h / size
     lacking = np.zeros(len(h), dtype=bool)
     for arm in _needed(sample.target):
         chances = sample.chances[:, arm]
         own = sample.t == arm
         lacking |= chances <= 0
-        lacking |= _thin_end(chances, share, own, chance)
+        lacking |= _thin_end(chances, share, own, size, chance)
         for codes in _cells(sample.x):
             seen = np.bincount(codes, own)
-            few = _too_few(seen, np.bincount(codes, share), own.sum(), len(own), chance)
+            few = _too_few(seen, np.bincount(codes, share), own.sum(), size, chance)
             lacking |= (few & (seen == 0))[codes]
         if not chance:
             for codes, alone in _labels(sample.x):
@@ -151,10 +152,10 @@ def _needed(target):
     return {"all": (0, 1), "treated": (0,), "untreated": (1,), "overlap": ()}[target]
 
 
-def _thin_end(chances, share, own, chance):
+def _thin_end(chances, share, own, size, chance):
     """(n,) the longest run of the smallest propensities that holds too few rows of the arm."""
     order = np.argsort(chances, kind="stable")
-    few = _too_few(np.cumsum(own[order]), np.cumsum(share[order]), own.sum(), len(own), chance)
+    few = _too_few(np.cumsum(own[order]), np.cumsum(share[order]), own.sum(), size, chance)
     # rows of equal propensity are all in or all out
     last = np.append(np.diff(chances[order]) > 0, True)
     ends = np.flatnonzero(few & last)
@@ -164,10 +165,10 @@ def _thin_end(chances, share, own, chance):
     return found
 
 
-def _too_few(seen, share, of_arm, rows, chance):
-    """Whether ``seen`` rows of an arm are none for a ``share`` of the target."""
+def _too_few(seen, share, of_arm, size, chance):
+    """Whether ``seen`` rows of an arm are none for a ``share`` of the ``size`` of the target."""
     due = share * of_arm
-    limit = _RARE * np.minimum(due, share * rows)
+    limit = _RARE * np.minimum(due, share * size)
     return (due >= _EXPECTED) & (seen + chance < limit + (chance == 0) * 0.1)
 
 

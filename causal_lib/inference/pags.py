@@ -266,7 +266,8 @@ def _path_in_words(graph, path):
     """A path along possible steps, with its marks."""
     text = path[0]
     for pair in pairwise(path):
-        text += graph.subgraph(pair).edges[0].removeprefix(pair[0])
+        _, sign, name = graph.subgraph(pair).triples[0]
+        text += f" {sign} {name}"
     return text
 
 

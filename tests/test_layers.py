@@ -27,6 +27,7 @@ ROOMS = [
         "progress",
         "metric",
         "checks",
+        "columns",
         "graph",
     },
     {"knowledge", "resampling"},

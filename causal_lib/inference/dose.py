@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import gaussian_kde, norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from causal_lib.checks import check_frame, check_outcome
+from causal_lib.checks import check_columns, check_frame, check_outcome
 from causal_lib.inference.nuisances import (
     NoOverlapError,
     check_moves,
@@ -79,6 +79,7 @@ def dose_response(
 
     Source: Kennedy, Ma, McHugh and Small 2017; Calonico, Cattaneo and Farrell 2018 (bias).
     """
+    adjustment = check_columns(adjustment, name="adjustment")
     if own := {treatment, outcome} & set(adjustment):
         raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
     check_frame(frame, [treatment, outcome, *adjustment, *filter(None, [cluster])], complete=True)

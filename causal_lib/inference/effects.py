@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from causal_lib.checks import check_binary, check_frame, check_numeric, check_outcome
+from causal_lib.checks import (
+    check_binary,
+    check_columns,
+    check_frame,
+    check_names,
+    check_numeric,
+    check_outcome,
+)
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import why_no_adjustment_set
 from causal_lib.inference.equivalence import identify_class
@@ -153,6 +160,9 @@ def effect(
 
     Source: see each estimator in `estimators`.
     """
+    check_names(frame)
+    if adjustment is not None:
+        adjustment = check_columns(adjustment, name="adjustment")
     route = _route(frame, treatment, outcome, graph, estimand, adjustment)
     if estimator is not None:
         _check_estimator(estimator, route.strategy)

@@ -1,0 +1,176 @@
+"""What a column of a table is, whatever its dtype: a number, a category or a date."""
+
+import datetime
+import decimal
+import numbers
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+_SHOWN = 3
+_FEW_NUMBERS = 20  # a category of more fractions than this is a number that was binned by nobody
+
+
+def column_kind(values: pd.Series, *, name: str = "frame") -> str:
+    """'number', 'category' or 'date': what ``values`` mean, whatever dtype holds them.
+
+    Booleans and timedeltas are numbers. Integers of dtype category are categories: a code.
+
+    Raises ValueError that names the column for text that is numeric, numbers mixed with text,
+    complex numbers, a category of more than 20 fractions, and what can be none of the three
+    (lists, dictionaries).
+    """
+    where = f"{name}: column {values.name!r}"
+    dtype = values.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        levels = pd.Series(dtype.categories)
+        if _is_whole_or_text(levels) or values.nunique() <= _FEW_NUMBERS:
+            return "category"
+        raise ValueError(
+            f"{where} is a category of {values.nunique()} numbers ({_first(values)}); convert it "
+            "by astype(float), or to few bins (pandas.cut)"
+        )
+    if pd.api.types.is_complex_dtype(dtype):
+        raise ValueError(f"{where} holds complex numbers; take .real and .imag as two columns")
+    if isinstance(dtype, pd.SparseDtype):
+        return column_kind(pd.Series(np.asarray(values[:1]), name=values.name), name=name)
+    if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_numeric_dtype(dtype):
+        return "number"
+    if pd.api.types.is_timedelta64_dtype(dtype):
+        return "number"
+    if pd.api.types.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
+        return "date"
+    present = values.dropna()
+    kinds = {_kind_of_object(value) for value in _each_type(present)}
+    if kinds == {"text"}:
+        return _checked_text(present, where)
+    if len(kinds) == 1 and kinds <= {"number", "date"}:
+        return kinds.pop()
+    if not kinds:
+        return "category"
+    types = sorted({type(value).__name__ for value in _each_type(present)})
+    if kinds <= {"number", "text", "date"}:
+        raise ValueError(
+            f"{where} mixes {' and '.join(types)} ({_first(present)}); convert it to one type: "
+            "pandas.to_numeric for numbers, astype(str) for labels"
+        )
+    raise ValueError(
+        f"{where} holds {types[0]} ({_first(present)}); give numbers, text, categories or dates"
+    )
+
+
+def as_numbers(values: pd.Series, *, name: str = "frame") -> np.ndarray:
+    """A column of kind 'number' as floats (n,); missing values as nan, timedeltas in days.
+
+    Raises ValueError for numbers that a float cannot hold.
+    """
+    if pd.api.types.is_timedelta64_dtype(values.dtype):
+        return (values / pd.Timedelta(days=1)).to_numpy(dtype=float)
+    if values.dtype == object:
+        missing = values.isna().to_numpy()
+        found = np.full(len(values), np.nan)
+        found[~missing] = [float(value) for value in values.to_numpy()[~missing]]
+    else:
+        found = values.to_numpy(dtype=float, na_value=np.nan)
+    if infinite := int(np.isinf(found).sum()):
+        noun = "value" if infinite == 1 else "values"
+        raise ValueError(
+            f"{name}: column {values.name!r} has {infinite} infinite {noun}; replace them first"
+        )
+    return found
+
+
+def as_dates(values: pd.Series) -> pd.Series:
+    """A column of kind 'date' as time stamps in UTC without zone; periods at their start."""
+    if isinstance(values.dtype, pd.PeriodDtype):
+        values = values.dt.to_timestamp()
+    found = pd.to_datetime(values, utc=True)
+    return found.dt.tz_localize(None)
+
+
+def as_days(values: pd.Series, origin: pd.Timestamp) -> np.ndarray:
+    """A column of kind 'date' as days (n,) since ``origin``."""
+    return ((as_dates(values) - origin) / pd.Timedelta(days=1)).to_numpy(dtype=float)
+
+
+def as_labels(values: pd.Series) -> pd.Series:
+    """A column of kind 'category' as plain labels of dtype object, missing as None."""
+    return values.astype(object).where(values.notna(), None)
+
+
+def number_of(frame: pd.DataFrame, column: str, *, name: str = "frame") -> np.ndarray:
+    """The column as floats (n,); ValueError where it is no number."""
+    kind = column_kind(frame[column], name=name)
+    if kind != "number":
+        way_out = "code its levels first" if kind == "category" else "give days since a date"
+        raise ValueError(
+            f"{name}: column {column!r} must hold numbers, not {frame[column].dtype}; {way_out}"
+        )
+    return as_numbers(frame[column], name=name)
+
+
+def _each_type(values: pd.Series) -> Sequence:
+    """One value of each Python type in ``values``."""
+    seen = {}
+    for value in values.array if values.dtype != object else values.to_numpy():
+        seen.setdefault(type(value), value)
+    return list(seen.values())
+
+
+def _kind_of_object(value):
+    if isinstance(value, (bool, np.bool_, decimal.Decimal)):
+        return "number"
+    if isinstance(value, numbers.Real):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, (datetime.date, datetime.datetime, np.datetime64, pd.Period)):
+        return "date"
+    if isinstance(value, (datetime.timedelta, np.timedelta64)):
+        return "timedelta"
+    return "other"
+
+
+def _checked_text(present, where):
+    """'category'; ValueError where every value of the text is a number."""
+    levels = pd.Series(present.unique()).astype(object)
+    if pd.to_numeric(levels, errors="coerce").notna().all():
+        raise ValueError(
+            f"{where} holds numbers as text ({_first(present)}); convert it by astype(float), or "
+            "by astype('category') if they are codes"
+        )
+    return "category"
+
+
+def _is_whole_or_text(levels):
+    if pd.api.types.is_float_dtype(levels.dtype):
+        return bool((levels == levels.round()).all())
+    if levels.dtype == object:
+        return not any(isinstance(level, (float, decimal.Decimal)) for level in levels)
+    return True
+
+
+def _first(values):
+    some = values.dropna().astype(object).head(1000)  # lists cannot be hashed, their text can
+    return ", ".join(list(dict.fromkeys(map(repr, some)))[:_SHOWN])
+
+
+def as_times(values: pd.Series, *, name: str = "frame") -> np.ndarray:
+    """A column that orders rows in time (n,): floats, or time stamps in UTC for dates.
+
+    Text in ISO 8601 is read. Raises ValueError for other text, whose order is not one of times.
+    """
+    kind = column_kind(values, name=name)
+    if kind == "number":
+        return as_numbers(values, name=name)
+    if kind == "category":
+        read = pd.to_datetime(values.astype(str), utc=True, errors="coerce", format="ISO8601")
+        unread = (read.isna() & values.notna()).to_numpy()
+        if unread.any():
+            raise ValueError(
+                f"{name}: column {values.name!r} is text whose order is not that of time "
+                f"({_first(values[unread])}); convert it by pandas.to_datetime(..., format=...)"
+            )
+        values = read.where(values.notna())
+    return as_dates(values).to_numpy()

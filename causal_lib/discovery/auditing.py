@@ -95,12 +95,12 @@ def audit(
     way out.
 
     Errors (no method can run, or its answer would be arbitrary): all-missing, missing, infinite,
-    constant, identifier (text without repeats), many-levels, date, mixed-types, unsupported, kind
-    (not as declared), too-few-rows (D + 3 or fewer for D encoded columns), duplicate (affine copy,
-    relabelled category), function (of another category), collinear (the smallest group that greedy
-    search finds). Warnings: near-deterministic (R² on the other variables above 1 - ``near``),
-    rare-level, few-rows (under 5 D), numeric-text, identifier (integers without repeats), leakage
-    (a column of an early tier is determined by later ones). Notes: integer-codes.
+    constant, identifier (text without repeats), many-levels, date, mixed-types, numeric-text,
+    unsupported, kind (not as declared), too-few-rows (D + 3 or fewer for D encoded columns),
+    duplicate (affine copy, relabelled category), function (of another category), collinear (the
+    smallest group that greedy search finds). Warnings: near-deterministic (R² on the other
+    variables above 1 - ``near``), rare-level, few-rows (under 5 D), identifier (integers without
+    repeats), leakage (a column of an early tier is determined by later ones). Notes: integer-codes.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def _column(column, declared, missing) -> Iterator[tuple[str, str, str]]:
     elif not number and pd.to_numeric(pd.Series(values.unique()), errors="coerce").notna().all():
         yield (
             "numeric-text",
-            "warning",
+            "error",
             ("is text that reads as numbers; pd.to_numeric, or astype('category') if codes"),
         )
     elif types.is_integer_dtype(dtype) and distinct == n:

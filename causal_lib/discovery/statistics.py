@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from threadpoolctl import ThreadpoolController
 
 from causal_lib.checks import check_frame
+from causal_lib.discovery.encoding import plain
 from causal_lib.discovery.moments import (
     along,
     arrow_batch,
@@ -153,6 +154,7 @@ class Statistics:
             weights = frame[name]
             frame = frame.drop(columns=name)
         check_frame(frame)  # infinite values are found on the way
+        frame = plain(frame)
         w = None if weights is None else row_weights(weights, len(frame))
         batch = arrow_batch(frame)
         holes = any(column.null_count for column in batch.columns)

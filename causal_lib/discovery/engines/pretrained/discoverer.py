@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from causal_lib.checks import check_frame
 from causal_lib.discovery.auditing import audit
+from causal_lib.discovery.encoding import plain
 from causal_lib.discovery.engines.dagma import keep_acyclic
 from causal_lib.discovery.engines.order_search import search_orders
 from causal_lib.discovery.engines.pretrained import familiarity
@@ -164,7 +166,9 @@ def edge_probabilities(
         for weights that cannot be used or were trained on other features.
     """
     weights = weights or load()
-    names = tuple(str(name) for name in frame.columns)
+    check_frame(frame)
+    frame = plain(frame)
+    names = tuple(frame.columns)
     features = describe(frame, knowledge, seed)
     if of_names(features.names) != weights.about["features"]:
         raise ValueError(

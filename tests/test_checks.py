@@ -15,7 +15,7 @@ from causal_lib.checks import (
     check_whole,
 )
 from causal_lib.data.preprocess import preprocess_data
-from causal_lib.discovery import discover
+from causal_lib.discovery import Statistics, discover, lagged
 from causal_lib.evaluation.predictions import calibration_table
 from causal_lib.evaluation.rankings import evaluate_ranking
 from causal_lib.inference import (
@@ -84,6 +84,8 @@ PLAYED = {"action": "a", "reward": "r", "propensity": "p"}
         ("adjustment", lambda c: probabilities_of_causation(rows(), "t", "y", c)),
         ("context", lambda c: learn_policy(LOGS, c, **PLAYED)),
         ("context", lambda c: policy_values(LOGS, np.full((40, 2), 0.5), context=c, **PLAYED)),
+        ("columns", lambda c: Statistics.from_parquet("none.parquet", c)),
+        ("categories", lambda c: Statistics.from_parquet("none.parquet", categories=c)),
         ("numeric", lambda c: preprocess_data(rows(), numeric=c)),
         ("categorical", lambda c: preprocess_data(rows(), categorical=c)),
     ],
@@ -202,5 +204,8 @@ def test_ids_of_mixed_types(values):
     )
     with pytest.raises(ValueError, match=r"column .user. mixes ids of types .* and "):
         check_ids(ids)
+    frame = ids.to_frame()
     with pytest.raises(ValueError, match="column 'user' mixes ids of types"):
-        cluster_codes(ids.to_frame(), "user")
+        cluster_codes(frame, "user")
+    with pytest.raises(ValueError, match=r"column 'user' (mixes ids of types|has 1 missing value)"):
+        lagged(frame.assign(x=1.0), 1, group="user")

@@ -75,6 +75,7 @@ def convert_to_graph(
     tables = {"user": users, "item": items}
     for name, table in tables.items():
         check_frame(table, table.columns, name=f"{name}s", key=[f"{name}_id"], complete=True)
+        number_of(table, f"{name}_id", name=f"{name}s")
     owners = {
         column: [name for name, table in tables.items() if column in table] for column in nodes
     }

@@ -1,5 +1,6 @@
 """Every check of an argument, and the one wording of its error."""
 
+import numbers
 from collections.abc import Iterable
 
 import numpy as np
@@ -32,6 +33,7 @@ def check_frame(
     """
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"{name}: a pandas DataFrame is needed, not {type(frame).__name__}")
+    check_names(frame, name=name)
     columns = list(columns)
     key = list(key)
     missing = [c for c in columns + key if c not in frame.columns]
@@ -80,6 +82,111 @@ def check_frame(
                 f"{name}: {_count(duplicated, 'row')} repeat the key ({', '.join(key)}); drop the "
                 "duplicates first"
             )
+
+
+def check_names(frame: pd.DataFrame, *, name: str = "frame") -> None:
+    """Raise ValueError unless every column's name is text: graphs and formulas are made of text.
+
+    >>> check_names(pd.DataFrame([[1, 2]]))
+    Traceback (most recent call last):
+    ValueError: frame: names of columns must be text; 2 of 2 are not, first 0 (int); rename them ...
+    """
+    if frame.columns.nlevels > 1:
+        raise ValueError(
+            f"{name}: columns have {frame.columns.nlevels} levels of names; give each column one "
+            'name, as by frame.columns = frame.columns.map("_".join)'
+        )
+    strange = [column for column in frame.columns if not isinstance(column, str)]
+    if strange:
+        raise ValueError(
+            f"{name}: names of columns must be text; {len(strange)} of {frame.shape[1]} are not, "
+            f"first {strange[0]!r} ({type(strange[0]).__name__}); rename them by "
+            "frame.rename(columns=str)"
+        )
+
+
+def check_columns(columns: Iterable[str], *, name: str) -> list[str]:
+    """``columns`` as a list; a ValueError for a single name, one that is no text, or one twice.
+
+    >>> check_columns("age", name="adjustment")
+    Traceback (most recent call last):
+    ValueError: adjustment: a list of columns is needed, not the text 'age'; write ['age']
+    """
+    if isinstance(columns, str):
+        raise ValueError(
+            f"{name}: a list of columns is needed, not the text {columns!r}; write [{columns!r}]"
+        )
+    if not isinstance(columns, Iterable):
+        raise ValueError(
+            f"{name}: a list of columns is needed, not {columns!r} ({type(columns).__name__})"
+        )
+    found = list(columns)
+    for column in found:
+        if not isinstance(column, str):
+            raise ValueError(
+                f"{name}: names of columns are text, not {column!r} ({type(column).__name__}); "
+                "rename them by frame.rename(columns=str)"
+            )
+        if found.count(column) > 1:
+            raise ValueError(f"{name}: column {column!r} is given {found.count(column)} times")
+    return found
+
+
+def check_whole(value, *, name: str, low: int = 1) -> int:
+    """``value`` as an int; a ValueError unless it is a whole number of at least ``low``."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
+        raise ValueError(f"{name}: a whole number of at least {low} is needed, not {value!r}")
+    return int(value)
+
+
+def check_number(value, *, name: str, low: float = 0.0) -> float:
+    """``value`` as a float; a ValueError unless it is a finite number of at least ``low``."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not low <= value < np.inf:
+        raise ValueError(f"{name}: a number of at least {low:g} is needed, not {value!r}")
+    return float(value)
+
+
+def check_draws(n_boot) -> None:
+    """Raise ValueError unless ``n_boot`` is 0, for no interval, or a whole number from 2."""
+    if n_boot != 0:
+        check_whole(n_boot, name="n_boot (0 for no interval)", low=2)
+
+
+def check_ids(values: pd.Series, *, name: str = "frame") -> str:
+    """What kind of ids a column holds: 'number', 'text' or the name of another type.
+
+    Raises ValueError where types are mixed: 1 and '1' would be two ids.
+
+    >>> check_ids(pd.Series(["i1", "i2"], name="item_id"))
+    'text'
+    >>> check_ids(pd.Series([1, "1"], name="item_id"), name="ratings")
+    Traceback (most recent call last):
+    ValueError: ratings: column 'item_id' mixes ids of types int and str, as 1 and '1'; convert ...
+    """
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = pd.Series(values.cat.remove_unused_categories().cat.categories, name=values.name)
+    if isinstance(values.dtype, pd.StringDtype):
+        return "text"
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return "number"
+    seen = {}
+    for value in values.dropna():
+        seen.setdefault(type(value), value)
+    kinds = {_id_kind(one): value for one, value in seen.items()}
+    if len(kinds) > 1:
+        types = sorted(type(value).__name__ for value in kinds.values())
+        raise ValueError(
+            f"{name}: column {values.name!r} mixes ids of types {' and '.join(types)}, as "
+            f"{' and '.join(map(repr, kinds.values()))}; convert it to one type, by astype(str)"
+        )
+    return next(iter(kinds), "text")
+
+
+def _id_kind(one):
+    if issubclass(one, str):
+        return "text"
+    return "number" if issubclass(one, (numbers.Number, np.bool_)) else one.__name__
 
 
 def check_range(values, low: float, high: float, *, name: str, open_low: bool = False) -> None:
@@ -150,15 +257,6 @@ def check_propensity(propensity, *, name: str) -> np.ndarray:
         )
     check_range(found, 0, 1, name=name, open_low=True)
     return found
-
-
-def check_numeric(values: pd.Series, name) -> np.ndarray:
-    """``values`` as floats (n,); ValueError that names the column where they are not numbers."""
-    if not pd.api.types.is_numeric_dtype(values):
-        raise ValueError(
-            f"column {name!r} must hold numbers, not {values.dtype}; code its levels first"
-        )
-    return values.to_numpy(dtype=float)
 
 
 def check_outcome(values: np.ndarray, name) -> np.ndarray:

@@ -152,4 +152,25 @@ def _is_whole_or_text(levels):
 
 
 def _first(values):
-    return ", ".join(map(repr, pd.unique(values.dropna().astype(object))[:_SHOWN]))
+    some = values.dropna().astype(object).head(1000)  # lists cannot be hashed, their text can
+    return ", ".join(list(dict.fromkeys(map(repr, some)))[:_SHOWN])
+
+
+def as_times(values: pd.Series, *, name: str = "frame") -> np.ndarray:
+    """A column that orders rows in time (n,): floats, or time stamps in UTC for dates.
+
+    Text in ISO 8601 is read. Raises ValueError for other text, whose order is not one of times.
+    """
+    kind = column_kind(values, name=name)
+    if kind == "number":
+        return as_numbers(values, name=name)
+    if kind == "category":
+        read = pd.to_datetime(values.astype(str), utc=True, errors="coerce", format="ISO8601")
+        unread = (read.isna() & values.notna()).to_numpy()
+        if unread.any():
+            raise ValueError(
+                f"{name}: column {values.name!r} is text whose order is not that of time "
+                f"({_first(values[unread])}); convert it by pandas.to_datetime(..., format=...)"
+            )
+        values = read.where(values.notna())
+    return as_dates(values).to_numpy()

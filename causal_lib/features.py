@@ -4,17 +4,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_float_dtype, is_numeric_dtype
+from pandas.api.types import is_numeric_dtype
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_selection import mutual_info_classif
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import mutual_info_score, roc_auc_score
+from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 from sklearn.model_selection import GroupShuffleSplit
 
-from causal_lib.checks import check_binary, check_frame, check_range
+from causal_lib.checks import check_binary, check_columns, check_frame, check_ids, check_range
+from causal_lib.columns import (
+    as_dates,
+    as_days,
+    as_labels,
+    as_numbers,
+    as_times,
+    column_kind,
+    number_of,
+)
 from causal_lib.data import schema
 from causal_lib.resampling import mean_with_interval
 
 _MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more rows
+_FEW_VALUES = 20  # of a number: counted like levels, since neighbours would tie
+_MOST_LEVELS = 255  # what the boosted trees take
 
 
 def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.DataFrame:
@@ -39,6 +51,7 @@ def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.Dat
     """
     check_frame(log, [*schema.KEY, "category", outcome], name="log", key=schema.KEY, complete=True)
     check_range(log[outcome], 0, 1, name=f"log: column {outcome!r}")
+    log = log.assign(day=number_of(log, "day", name="log"))
 
     def at_rows(by_day, keys):
         return by_day.reindex(pd.MultiIndex.from_frame(log[[*keys, "day"]])).to_numpy()
@@ -85,12 +98,24 @@ def sequences(
     array([[0., 5.],
            [5., 7.]], dtype=float32)
     """
+    channels = check_columns(channels, name="channels")
     check_frame(rows, ["user_id", "day"], name="rows", complete=True)
     check_frame(events, ["user_id", "day", *channels], name="events", complete=True)
+    for column, kind in (("user_id", check_ids), ("day", column_kind)):
+        kinds = [
+            kind(table[column], name=name) for table, name in ((rows, "rows"), (events, "events"))
+        ]
+        if kinds[0] != kinds[1]:
+            raise ValueError(
+                f"sequences: {column} is a {kinds[0]} in rows and a {kinds[1]} in events: nothing "
+                "would match; convert one of them by astype"
+            )
+    rows = rows.assign(day=as_times(rows["day"], name="rows"))
+    events = events.assign(day=as_times(events["day"], name="events"))
     if length < 1:
         raise ValueError(f"sequences: length={length} must be at least 1")
     events = events.sort_values(["user_id", "day"], kind="stable")
-    values = np.column_stack([np.ones(len(events)), events[list(channels)]]).astype(dtype)
+    values = np.column_stack([np.ones(len(events)), events[channels]]).astype(dtype)
     # A row's place among the events of all users, before those of its own day.
     user, day = (
         pd.concat([events[c], rows[c]], ignore_index=True).rank(method="dense")
@@ -110,9 +135,9 @@ def sequences(
 def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
     """The crosses of ``pairs`` of columns, indexed like ``frame`` (which is not among the result).
 
-    Two numeric columns give their product. Two categories give their combined label. A number and a
-    category give one column for each level, which holds the number at that level and 0 elsewhere. A
-    value that is missing in either column stays missing.
+    Two numbers, in any dtype, give their product. Two categories give their combined label. A
+    number and a category give one column for each level, which holds the number at that level and 0
+    elsewhere. A value that is missing in either column stays missing.
 
     >>> frame = pd.DataFrame({"price": [2.0, 3.0], "stock": [5, 7], "category": ["a", "b"]})
     >>> combine(frame, [("price", "stock"), ("price", "category")])
@@ -122,14 +147,20 @@ def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFra
     """
     pairs = list(pairs)
     check_frame(frame, [c for pair in pairs for c in pair], name="frame")
+    kinds = {column: column_kind(frame[column]) for pair in pairs for column in pair}
+    for column, kind in kinds.items():
+        if kind == "date":
+            raise ValueError(f"frame: column {column!r} is a date; give days since some day")
+        if kind == "number" and not is_numeric_dtype(frame[column]):
+            frame = frame.assign(**{column: as_numbers(frame[column])})
     crosses = {}
     for a, b in pairs:
-        if is_numeric_dtype(frame[b]) and not is_numeric_dtype(frame[a]):
+        if kinds[a] != "number" and kinds[b] == "number":
             a, b = b, a
         known = frame[a].notna() & frame[b].notna()
-        if is_numeric_dtype(frame[b]):
+        if kinds[b] == "number":
             crosses[f"{a} x {b}"] = frame[a] * frame[b]
-        elif is_numeric_dtype(frame[a]):
+        elif kinds[a] == "number":
             for level in sorted(frame[b].dropna().unique()):
                 crosses[f"{a} x {b}={level}"] = (
                     (frame[a] * (frame[b] == level)).astype(float).where(known)
@@ -225,13 +256,15 @@ def importance(
 
     Columns importance, low, high. ``"permutation"``: the fall of the ROC AUC on 30% held-out rows
     when the column is shuffled, under a gradient boosting fitted to the other 70%.
-    ``"mutual_info"``: mutual information in nats on random rows. The 95% interval (Student's t over
-    the repeats) covers the randomness of shuffling or drawing rows, not of the fit. The importance
-    is predictive, not causal: a proxy or a consequence of the outcome may come first.
+    ``"mutual_info"``: mutual information in nats on random rows; for categories and numbers of at
+    most 20 values less what chance alone gives. The 95% interval (Student's t over the repeats)
+    covers the randomness of shuffling or drawing rows, not of the fit. The importance is
+    predictive, not causal: a proxy or a consequence of the outcome may come first.
 
     Parameters
     ----------
-    X : features, numbers or categories (text); missing values are allowed with ``"permutation"``.
+    X : features: numbers, dates or categories (text); missing values are allowed with
+        ``"permutation"``, under which the levels beyond the 254 most frequent count as one.
     y : zeros and ones, one per row.
     columns : the columns to measure (all); the model uses every column of ``X`` in any case.
     groups : one id per row (users); no group is both fitted and held out.
@@ -250,8 +283,9 @@ def importance(
         raise ValueError(
             f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed"
         )
-    columns = list(X.columns if columns is None else columns)
+    columns = list(X.columns) if columns is None else check_columns(columns, name="columns")
     check_frame(X, columns, name="X")
+    kinds = {column: column_kind(X[column], name="X") for column in X.columns}
     check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
     y = check_binary(y, name="y")
     groups = np.arange(len(y)) if groups is None else np.asarray(groups)
@@ -261,16 +295,13 @@ def importance(
         )
 
     rng = np.random.default_rng(seed)
-    text = [c for c in X.columns if not is_numeric_dtype(X[c])]
-    codes = X.assign(
-        **{
-            c: pd.Series(pd.factorize(X[c], sort=True)[0], X.index).where(X[c].notna())
-            for c in text
-        }
-    )
+    codes = np.column_stack([_as_codes(X[c], kinds[c]) for c in X.columns])
+    places = X.columns.get_indexer(columns)
     if method == "permutation":
         rows = np.sort(rng.permutation(len(X))[:max_rows])
-        codes = codes.to_numpy(float, na_value=np.nan)[rows]
+        text = np.array([kinds[c] == "category" for c in X.columns])
+        codes = codes[rows]
+        codes[:, text] = np.minimum(codes[:, text], _MOST_LEVELS - 1)
         y = y[rows]
         groups = groups[rows]
         fit, held_out = next(
@@ -285,9 +316,8 @@ def importance(
             "early_stopping": False,
             "random_state": seed,
         }
-        model = HistGradientBoostingClassifier(categorical_features=X.columns.isin(text), **small)
+        model = HistGradientBoostingClassifier(categorical_features=text, **small)
         model.fit(codes[fit], y[fit])
-        places = X.columns.get_indexer(columns)
         repeats = auc_falls(
             lambda X: model.predict_proba(X)[:, 1],
             codes[held_out],
@@ -297,13 +327,49 @@ def importance(
             rng,
         )
     else:
-        codes = codes[columns].to_numpy(float)
         size = min(_MI_ROWS, max_rows, len(X) // 2)
-        discrete = np.array([not is_float_dtype(X[c]) for c in columns])
-        how = {"discrete_features": discrete, "random_state": seed}
+        few = [kinds[c] == "category" or X[c].nunique() <= _FEW_VALUES for c in columns]
         draws = (rng.permutation(len(X))[:size] for _ in range(n_repeats))
-        repeats = np.array([mutual_info_classif(codes[rows], y[rows], **how) for rows in draws])
+        repeats = np.array(
+            [
+                _information(codes[np.ix_(rows, places)], y[rows], np.array(few), seed)
+                for rows in draws
+            ]
+        )
     return importance_table(repeats, columns)
+
+
+def _as_codes(values, kind):
+    """A column as floats (n,), missing as nan: numbers, days of a date, codes of levels.
+
+    The codes are in the order of the levels; of very many, by how frequent they are.
+    """
+    if kind == "number":
+        return as_numbers(values)
+    if kind == "date":
+        return as_days(values, as_dates(values).min())
+    labels = as_labels(values)
+    codes, levels = pd.factorize(labels, sort=values.nunique() <= _MOST_LEVELS)
+    codes = codes.astype(float)
+    if len(levels) > _MOST_LEVELS:
+        rank = np.argsort(np.argsort(-np.bincount(codes[codes >= 0].astype(int)), kind="stable"))
+        codes[codes >= 0] = rank[codes[codes >= 0].astype(int)]
+    return np.where(codes < 0, np.nan, codes)
+
+
+def _information(x, y, few, seed):
+    """(k,) mutual information of each column of x (n, k) with y; ``few``: of levels, not numbers.
+
+    Source: of numbers, Ross 2014; the expectation under chance, Vinh, Epps and Bailey 2010.
+    """
+    found = np.empty(x.shape[1])
+    if not few.all():
+        found[~few] = mutual_info_classif(x[:, ~few], y, discrete_features=False, random_state=seed)
+    for column in np.flatnonzero(few):
+        table = contingency_matrix(x[:, column], y, sparse=True, dtype=np.int64)
+        chance = expected_mutual_information(table, len(y))
+        found[column] = mutual_info_score(None, None, contingency=table) - chance
+    return found
 
 
 def importance_table(repeats: np.ndarray, names: Sequence[str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ i → j is ``marks[i, j] == ARROW and marks[j, i] == TAIL``; ``adjacency[i, j]``
 Every package's own convention is converted in this module and nowhere else.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -17,8 +18,15 @@ ARROW = 2
 CIRCLE = 3
 _LEFT = {TAIL: "-", ARROW: "<", CIRCLE: "o"}
 _RIGHT = {TAIL: "-", ARROW: ">", CIRCLE: "o"}
-_READ_LEFT = {v: k for k, v in _LEFT.items()}
-_READ_RIGHT = {v: k for k, v in _RIGHT.items()}
+_SIGNS = {
+    sign: (left_mark, right_mark)
+    for left_mark, left in _LEFT.items()
+    for right_mark, right in _RIGHT.items()
+    for sign in (left + right, f"{left}-{right}")
+    if "-" in sign
+} | {"-": (TAIL, TAIL)}
+"""What is written between two variables -> the marks at the first and at the second."""
+_SIGN = re.compile(rf"(?<=\s)(?:{'|'.join(map(re.escape, _SIGNS))})(?=\s)")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,8 +48,8 @@ class CausalGraph:
     Raises
     ------
     ValueError
-        for names given twice, a marks matrix of another shape, a self-loop, an edge with one end,
-        or a ``kind`` that the marks are not.
+        for names given twice, a marks matrix of another shape or with other numbers, a self-loop,
+        an edge with one end, or a ``kind`` that the marks are not.
 
     >>> g = CausalGraph.from_edges(["a", "b", "c"], ["a -> b", "b -- c"])
     >>> g.adjacency.astype(int).tolist(), g.kind
@@ -58,7 +66,14 @@ class CausalGraph:
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"variable named twice: {', '.join(twice)}")
-        marks = np.array(self.marks, dtype=np.int8)
+        marks = np.asarray(self.marks)
+        strange = marks[~np.isin(marks, (NONE, TAIL, ARROW, CIRCLE))]
+        if strange.size:
+            raise ValueError(
+                f"marks: {strange.size} are none of 0 (no edge), 1 (tail), 2 (arrow) and 3 "
+                f"(circle), first {strange[0]}"
+            )
+        marks = np.array(marks, dtype=np.int8)
         if marks.shape != (len(names), len(names)):
             raise ValueError(f"marks of shape {marks.shape} do not fit {len(names)} names")
         if marks.diagonal().any():
@@ -84,33 +99,32 @@ class CausalGraph:
 
     @classmethod
     def from_edges(
-        cls, names: Iterable[str], edges: Iterable[str | tuple[str, str]] = (), **info
+        cls, names: Iterable[str], edges: Iterable[str | tuple[str, ...]] = (), **info
     ) -> "CausalGraph":
         """A graph from edges written ``"a -> b"``, ``"a -- b"``, ``"a <-> b"``, ``"a o-> b"``, ``"a
-        o-o b"`` or ``("a", "b")``.
+        o-o b"``, ``("a", "b")`` for a cause and its effect, or ``("a", "<->", "b")``.
+
+        A name may hold any text, blanks and signs too. ValueError where an edge can be read in two
+        ways; a tuple has one.
         """
         names = tuple(names)
         position = {name: i for i, name in enumerate(names)}
         marks = np.zeros((len(names), len(names)), dtype=np.int8)
         for edge in edges:
-            left, sign, right = edge.split() if isinstance(edge, str) else (edge[0], "->", edge[1])
-            sign = {"--": "--", "-": "--", "->": "->", "<-": "<-"}.get(sign, sign)
-            for name in (left, right):
-                if name not in position:
-                    raise ValueError(
-                        f"edge {edge!r}: no variable {name!r}; variables: {', '.join(names)}"
-                    )
-            if sign[0] not in _READ_LEFT or sign[-1] not in _READ_RIGHT:
-                raise ValueError(
-                    f"edge {edge!r}: sign {sign!r} is not one of -> <- -- <-> o-> <-o o-o"
-                )
+            left, sign, right = _read_edge(edge, position)
             i = position[left]
             j = position[right]
             if marks[i, j]:
                 raise ValueError(f"edge between {left!r} and {right!r} given twice")
-            marks[i, j] = _READ_RIGHT[sign[-1]]
-            marks[j, i] = _READ_LEFT[sign[0]]
+            at_left, at_right = _SIGNS[sign]
+            marks[j, i] = at_left
+            marks[i, j] = at_right
         return cls(names, marks, info)
+
+    @classmethod
+    def from_dict(cls, found: Mapping) -> "CausalGraph":
+        """The graph that `to_dict` wrote."""
+        return replace(cls.from_edges(found["names"], found["edges"]), kind=found["kind"])
 
     @classmethod
     def from_adjacency(cls, adjacency, names: Iterable[str] | None = None, **info) -> "CausalGraph":
@@ -126,7 +140,15 @@ class CausalGraph:
 
     @classmethod
     def from_networkx(cls, graph: nx.DiGraph, **info) -> "CausalGraph":
-        """A DAG from a networkx ``DiGraph`` (nodes in the graph's own order)."""
+        """A DAG from a networkx ``DiGraph`` (nodes in the graph's own order).
+
+        ValueError for a graph whose edges have no direction.
+        """
+        if not graph.is_directed():
+            raise ValueError(
+                f"from_networkx: the edges of a {type(graph).__name__} have no direction; give a "
+                "DiGraph, or write them 'a -- b' for from_edges"
+            )
         return cls.from_edges(
             map(str, graph.nodes), [(str(a), str(b)) for a, b in graph.edges], **info
         )
@@ -182,18 +204,22 @@ class CausalGraph:
         return self.marks != NONE
 
     @property
-    def edges(self) -> list[str]:
-        """Every edge once, written as `from_edges` reads it, directed ones from the cause."""
+    def triples(self) -> list[tuple[str, str, str]]:
+        """Every edge once as (variable, sign, variable), directed ones from the cause."""
         found = []
         for i, j in np.argwhere(np.triu(self.skeleton)):
             if self.marks[i, j] == TAIL and self.marks[j, i] != TAIL:
                 i, j = j, i
             left = _LEFT[self.marks[j, i]]
             right = _RIGHT[self.marks[i, j]]
-            found.append(
-                f"{self.names[i]} {left}{'' if left == '-' else '-'}{right} {self.names[j]}"
-            )
+            sign = f"{left}{'' if left == '-' else '-'}{right}"
+            found.append((self.names[i], sign, self.names[j]))
         return found
+
+    @property
+    def edges(self) -> list[str]:
+        """Every edge once, written as `from_edges` reads it, directed ones from the cause."""
+        return [" ".join(triple) for triple in self.triples]
 
     def index(self, name: str) -> int:
         """Position of a variable, or a ValueError that lists the variables."""
@@ -230,7 +256,7 @@ class CausalGraph:
             cycle = nx.find_cycle(directed)
             path = " -> ".join([a for a, *_ in cycle] + [cycle[0][0]])
             raise ValueError(f"{purpose} needs an acyclic graph; cycle: {path}")
-        loose = next((e for e in self.edges if " -> " not in e), None)
+        loose = next((" ".join(one) for one in self.triples if one[1] != "->"), None)
         if loose is None:
             raise ValueError(
                 f"{purpose} needs a DAG; this is a PAG, behind whose edges hidden "
@@ -366,7 +392,7 @@ class CausalGraph:
         Raises ValueError where an edge has no direction, which a ``DiGraph`` cannot say: see
         `to_causallearn`, `to_dict`, or take the `directed_part`.
         """
-        loose = [edge for edge in self.edges if " -> " not in edge]
+        loose = [" ".join(one) for one in self.triples if one[1] != "->"]
         if loose or self.kind == "PAG":
             what = (
                 f"{len(loose)} edges of this {self.kind} have no direction, first {loose[0]!r}"
@@ -444,6 +470,54 @@ class CausalGraph:
             f"{self.kind}{how} of {len(self.names)} variables, {len(self.edges)} edges: "
             f"{', '.join(self.edges)}"
         )
+
+
+def _read_edge(edge, names):
+    """``edge`` as (variable, sign, variable), both of them among ``names``; see `from_edges`."""
+    if isinstance(edge, str):
+        found = _readings(edge)
+    else:
+        parts = tuple(edge)
+        if len(parts) not in (2, 3):
+            raise ValueError(
+                f"edge {edge!r} has {len(parts)} parts; write (cause, effect) or (variable, sign, "
+                "variable)"
+            )
+        found = [parts if len(parts) == 3 else (parts[0], "->", parts[1])]
+    known = [one for one in found if one[0] in names and one[2] in names]
+    if not known and isinstance(edge, str):
+        found = [(left.strip(), sign, right.strip()) for left, sign, right in found]
+        known = [one for one in found if one[0] in names and one[2] in names]
+    if len(known) > 1:
+        raise ValueError(
+            f"edge {edge!r}: can be read in {len(known)} ways with these names, as {known[0]} or "
+            f"{known[1]}; give the tuple"
+        )
+    left, sign, right = (known or found)[0]
+    for name in (left, right):
+        if name not in names:
+            raise ValueError(
+                f"edge {edge!r}: no variable {name!r}; variables: {', '.join(map(str, names))}"
+            )
+    if sign not in _SIGNS:
+        raise ValueError(f"edge {edge!r}: sign {sign!r} is not one of -> <- -- <-> o-> <-o o-o")
+    return left, sign, right
+
+
+def _readings(edge):
+    """Every way to cut the text ``edge`` into (variable, sign, variable)."""
+    found = []
+    for sign in _SIGN.finditer(edge):
+        found.append((edge[: sign.start() - 1], sign.group(), edge[sign.end() + 1 :]))
+    words = edge.split()
+    if not found and len(words) == 3:
+        found = [tuple(words)]
+    if not found:
+        raise ValueError(
+            f"edge {edge!r}: write two names with a sign between blanks, as in 'a -> b', or a "
+            "tuple such as ('a', '->', 'b')"
+        )
+    return found
 
 
 def _kind_of(marks):

@@ -23,8 +23,11 @@ class Knowledge:
     Raises
     ------
     ValueError
-        when the pieces contradict each other: a variable in two tiers, a required edge that is also
-        forbidden or runs against the tiers, required edges in a cycle.
+        for an edge that is no pair of names, and when the pieces contradict each other: a variable
+        in two tiers, a required edge that is also forbidden or runs against the tiers, required
+        edges in a cycle.
+    TypeError
+        for a tier that is a single name.
 
     >>> Knowledge(tiers=[["price"], ["clicked"]], required=[("clicked", "price")])
     Traceback (most recent call last):
@@ -41,8 +44,9 @@ class Knowledge:
         if any(isinstance(t, str) for t in self.tiers):
             raise TypeError("tiers must be lists of variable names, not single names")
         object.__setattr__(self, "tiers", tiers)
-        object.__setattr__(self, "forbidden", frozenset(map(tuple, self.forbidden)))
-        object.__setattr__(self, "required", frozenset(map(tuple, self.required)))
+        for field in ("forbidden", "required"):
+            pairs = frozenset(_pair(edge, field) for edge in getattr(self, field))
+            object.__setattr__(self, field, pairs)
         named = [name for tier in tiers for name in tier]
         for name in named:
             if named.count(name) > 1:
@@ -179,3 +183,13 @@ class Knowledge:
         for cause, effect in sorted(self.required):
             background.add_required_by_node(nodes[cause], nodes[effect])
         return background
+
+
+def _pair(edge, field):
+    """``edge`` as a pair (cause, effect) of two names."""
+    found = () if isinstance(edge, str) else tuple(edge)
+    if len(found) != 2 or not all(isinstance(name, str) for name in found):
+        raise ValueError(
+            f"{field}: {edge!r} is no pair of names; write (cause, effect), as in ('a', 'b')"
+        )
+    return found

@@ -120,10 +120,9 @@ def graph(
 
 def _links(graph, status):
     """Cause, effect, sign, colour and dash of every edge that is drawn."""
-    ends = [edge.split() for edge in graph.edges]
     if status is None:
-        return [(cause, effect, sign, _LINE, "-") for cause, sign, effect in ends]
-    signs = {frozenset((cause, effect)): sign for cause, sign, effect in ends}
+        return [(cause, effect, sign, _LINE, "-") for cause, sign, effect in graph.triples]
+    signs = {frozenset((cause, effect)): sign for cause, sign, effect in graph.triples}
     return [
         (
             row.cause,
@@ -137,7 +136,10 @@ def _links(graph, status):
 
 def _box(ax, place, text, *, size, edge=_LINE):
     frame = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": edge}
-    ax.text(*place, text, ha="center", va="center", fontsize=size, bbox=frame)
+    # names are no formulas, and without any text there would be no box
+    ax.text(
+        *place, text or " ", ha="center", va="center", fontsize=size, bbox=frame, parse_math=False
+    )
 
 
 @_styled

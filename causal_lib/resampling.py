@@ -15,15 +15,20 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from causal_lib.checks import check_ids
+
 
 def cluster_codes(frame: pd.DataFrame, column: str | None) -> np.ndarray:
     """(n,) number of each row's cluster, from 0 in the order of appearance; without a ``column``,
-    of the row itself.
+    of the row itself. ValueError for ids of mixed types.
 
     >>> cluster_codes(pd.DataFrame({"user": ["b", "a", "b"]}), "user").tolist()
     [0, 1, 0]
     """
-    return pd.factorize(frame[column])[0] if column else np.arange(len(frame))
+    if not column:
+        return np.arange(len(frame))
+    check_ids(frame[column])
+    return pd.factorize(frame[column])[0]
 
 
 def resampled_indices(n: int, rng: np.random.Generator) -> np.ndarray:

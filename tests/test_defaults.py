@@ -73,7 +73,7 @@ DEFAULTS = {
         "chunk_rows": 100000,
     },
     ("discovery.engines.pretrained.discoverer", "EdgeProbabilities.graph"): {"threshold": 0.4},
-    ("discovery.engines.pretrained.discoverer", "edge_probabilities"): {"seed": 0},
+    ("discovery.engines.pretrained.discoverer", "edge_probabilities"): {"seed": 0, "repeats": 4},
     ("discovery.engines.pretrained.familiarity", "fit"): {"kept": 1500},
     ("discovery.engines.pretrained.familiarity", "distance"): {"leave_out": False},
     ("discovery.engines.pretrained.features", "describe"): {"seed": 0},

@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -489,17 +491,19 @@ def test_the_rows_behind_a_mutual_information(monkeypatch):
     calls = []
 
     def recorded(codes, y, discrete_features, random_state):
-        calls.append((codes.shape, discrete_features.tolist(), random_state, codes[:, 0]))
+        assert not discrete_features
+        calls.append((codes.shape, random_state, codes[:, 0]))
         return np.arange(codes.shape[1], dtype=float)
 
     monkeypatch.setattr(features, "mutual_info_classif", recorded)
     table = importance(
         X, y, method="mutual_info", columns=["weak", "label", "count", "flag"], n_repeats=3, seed=2
     )
-    assert [call[:3] for call in calls] == [((500, 4), [False, True, True, True], 2)] * 3
-    assert not np.array_equal(calls[0][3], calls[1][3])
-    assert set(calls[0][3]) <= set(X["weak"])
-    assert table.index.tolist() == ["flag", "count", "label", "weak"]
+    # of the columns, only one has more than a few values
+    assert [call[:2] for call in calls] == [((500, 1), 2)] * 3
+    assert not np.array_equal(calls[0][2], calls[1][2])
+    assert set(calls[0][2]) <= set(X["weak"])
+    assert set(table.index) == {"flag", "count", "label", "weak"}
     importance(X, y, method="mutual_info", n_repeats=2, max_rows=120)
     monkeypatch.setattr(features, "_MI_ROWS", 300)
     importance(X, y, method="mutual_info", n_repeats=2)
@@ -595,3 +599,98 @@ def test_the_table_of_repeats_by_hand():
         [2, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5], rel=1e-6
     )
     assert table.loc["b"].tolist() == pytest.approx([6, 6 - 4.302653, 6 + 4.302653], rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64", "object", "Int64", "str", "category"])
+def test_noise_of_many_values_has_no_information_in_any_dtype(dtype):
+    """Levels are not counted for numbers, and chance is taken off where they are."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 4000)
+    noise = pd.Series(rng.integers(0, 1000, 4000))
+    if dtype == "str":
+        noise = "i" + noise.astype(str)
+    X = pd.DataFrame({"noise": noise.astype(dtype), "cause": y ^ (rng.random(4000) < 0.3)})
+    table = importance(X, y, method="mutual_info")
+    assert abs(table.loc["noise", "importance"]) < 0.015
+    # log 2 less the entropy of a coin of 0.3
+    assert table.loc["cause", "importance"] == pytest.approx(0.0823, abs=0.02)
+    assert table.index[0] == "cause"
+
+
+def test_what_a_column_is_does_not_depend_on_its_dtype():
+    rng = np.random.default_rng(1)
+    day = rng.integers(0, 400, 1500)
+    many = rng.integers(0, 600, 1500)
+    y = (rng.random(1500) < 1 / (1 + np.exp(-(day - 200) / 60))).astype(int)
+    plain = pd.DataFrame({"day": day.astype(float), "many": [f"i{k:03d}" for k in many]})
+    first = importance(plain, y, n_repeats=3)
+    assert first.index[0] == "day"
+    for column in (
+        pd.Series(day).astype(object),
+        pd.Series([Decimal(int(k)) for k in day]),
+        pd.to_timedelta(day, unit="D").to_series(index=range(1500)),
+        pd.Timestamp("2024-03-01") + pd.to_timedelta(pd.Series(day), unit="D"),
+        (pd.Timestamp("2024-03-01") + pd.to_timedelta(pd.Series(day), unit="D")).dt.date,
+    ):
+        found = importance(plain.assign(day=column), y, n_repeats=3)
+        pd.testing.assert_frame_equal(found, first)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([[1, 2]] * 40, r"X: column 'z' holds list"),
+        ([1, "a"] * 20, r"X: column 'z' mixes int and str"),
+        ([str(k) for k in range(40)], r"X: column 'z' holds numbers as text"),
+        ([1j] * 40, r"X: column 'z' holds complex"),
+    ],
+)
+@pytest.mark.parametrize("method", ["permutation", "mutual_info"])
+def test_columns_that_are_no_features_are_named(column, message, method):
+    y = [0, 1] * 20
+    X = pd.DataFrame({"x": range(40), "z": pd.Series(column)})
+    with pytest.raises(ValueError, match=message):
+        importance(X, y, method=method)
+
+
+def test_crosses_of_numbers_in_any_dtype():
+    frame = pd.DataFrame(
+        {"a": [Decimal(2), Decimal(3)], "b": pd.Series([5, 7], dtype=object), "c": ["u", "v"]}
+    )
+    found = combine(frame, [("a", "b"), ("c", "a")])
+    assert found["a x b"].tolist() == [10, 21]
+    assert found["a x c=v"].tolist() == [0, 3]
+    dated = frame.assign(c=pd.Timestamp("2024-03-01"))
+    with pytest.raises(ValueError, match="column 'c' is a date"):
+        combine(dated, [("a", "c")])
+
+
+def test_sequences_by_times_of_any_kind():
+    """Days as text are ordered as times or refused; ids of different types never match."""
+    done = pd.DataFrame({"user_id": 1, "day": [9, 10, 11], "price": [5.0, 7.0, 9.0]})
+    rows = pd.DataFrame({"user_id": [1], "day": [11]})
+    right = sequences(rows, done, ["price"], length=2)
+    assert right[0, :, 1].tolist() == [5, 7]
+    dates = {k: pd.Timestamp("2024-03-01") + pd.Timedelta(days=k) for k in (9, 10, 11)}
+    for write in (dates.get, lambda k: dates[k].date(), lambda k: f"{dates[k]:%Y-%m-%d}"):
+        found = sequences(
+            rows.assign(day=rows["day"].map(write)), done.assign(day=done["day"].map(write)),
+            ["price"], length=2,
+        )  # fmt: skip
+        assert np.array_equal(found, right)
+    with pytest.raises(ValueError, match="column 'day' holds numbers as text"):
+        sequences(rows.astype({"day": str}), done.astype({"day": str}), ["price"])
+    with pytest.raises(ValueError, match="user_id is a text in rows and a number in events"):
+        sequences(rows.astype({"user_id": str}), done, ["price"])
+    with pytest.raises(ValueError, match=r"channels: a list .* write \['price'\]"):
+        sequences(rows, done, "price")
+
+
+def test_history_needs_days_that_are_numbers():
+    log = pd.DataFrame(
+        {"user_id": 1, "item_id": [7, 8], "day": ["9", "10"], "category": "a", "purchased": [1, 0]}
+    )
+    with pytest.raises(ValueError, match="log: column 'day' holds numbers as text"):
+        purchase_history(log)
+    found = purchase_history(log.assign(day=pd.Series([9, 10], dtype=object)))
+    assert found["user_purchases"].tolist() == [0, 1]

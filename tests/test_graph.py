@@ -3,6 +3,7 @@ brute force.
 """
 
 import itertools
+import json
 
 import networkx as nx
 import numpy as np
@@ -433,3 +434,73 @@ def test_knowledge_adds_its_own_directions_to_a_class():
     assert chain.cpdag(Knowledge(tiers=[["a"], ["b", "c"]])).edges == ["a -> b", "b -> c"]
     assert chain.cpdag(Knowledge(tiers=[["a", "b"], ["c"]])).edges == ["a -- b", "b -> c"]
     assert chain.cpdag(Knowledge(required=[("b", "c")])).edges == ["a -- b", "b -> c"]
+
+
+names_of_any_text = st.lists(
+    st.text(st.sampled_from("ab ->o<$\\\n\t价"), max_size=6), min_size=2, max_size=4, unique=True
+)
+
+
+@given(names_of_any_text, st.data())
+def test_any_text_is_a_name(names, data):
+    """Edges are read back as they were written; where they cannot be, the error says so."""
+    ends = st.sampled_from([("", 0, 0), ("->", 2, 1), ("--", 1, 1), ("<->", 2, 2), ("o->", 2, 3)])
+    marks = np.zeros((len(names), len(names)), dtype=int)
+    for i, j in itertools.combinations(range(len(names)), 2):
+        _, marks[i, j], marks[j, i] = data.draw(ends)
+    graph = CausalGraph(names, marks)
+    assert CausalGraph.from_edges(names, graph.triples) == graph
+    try:
+        assert CausalGraph.from_edges(names, graph.edges) == graph
+        assert CausalGraph.from_dict(json.loads(json.dumps(graph.to_dict()))) == graph
+    except ValueError as error:
+        assert "with these names" in str(error)  # noqa: PT017 - the other proper outcome
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("user age", "price (CNY)", "100%"),
+        ("a -> b", "t", "y"),
+        ("", "t", "y"),
+        ("z\nz", " t", "y "),
+        ("价格", 'y"q"', "T$1\\n"),
+    ],
+)
+def test_names_with_blanks_signs_and_quotes(names):
+    a, b, c = names
+    written = CausalGraph.from_edges(names, [f"{a} -> {b}", f"{a} <-> {c}"])
+    assert written.parents(b) == {a}
+    assert written.bidirected[0, 2]
+    assert CausalGraph.from_dict(written.to_dict()) == written
+
+
+def test_a_pag_without_circles_is_read_back_as_one():
+    graph = CausalGraph.from_edges("ab", ["a -> b"]).as_pag()
+    assert CausalGraph.from_dict(graph.to_dict()).kind == "PAG"
+
+
+def test_an_edge_that_can_be_read_in_two_ways():
+    names = ["a", "a -> a", "b -> b", "b"]
+    with pytest.raises(ValueError, match="can be read in 2 ways with these names"):
+        CausalGraph.from_edges(["a", "b -> b", "a -> b", "b"], ["a -> b -> b"])
+    found = CausalGraph.from_edges(names, [("a", "->", "b -> b")])
+    assert found.parents("b -> b") == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: CausalGraph.from_networkx(nx.Graph([("a", "b")])), "edges of a Graph have no dir"),
+        (lambda: CausalGraph.from_edges("abc", [("a", "b", "c")]), "sign 'b' is not one of"),
+        (lambda: CausalGraph.from_edges("abcd", [("a", "->", "b", "c")]), "has 4 parts"),
+        (lambda: CausalGraph.from_edges("ab", ["a->b"]), "a sign between blanks"),
+        (lambda: CausalGraph.from_edges("ab", ["a => b"]), "sign '=>' is not one of"),
+        (lambda: CausalGraph("ab", [[0, 9], [9, 0]]), "marks: 2 are none of 0 .*, first 9"),
+        (lambda: CausalGraph("ab", [[0, 1.5], [1, 0]]), "marks: 1 are none of 0 .*, first 1.5"),
+        (lambda: CausalGraph("ab", [[0, -1], [1, 0]]), "marks: 1 are none of 0"),
+    ],
+)
+def test_what_is_no_graph(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -182,3 +182,10 @@ def test_required_edges_as_a_matrix():
         ValueError, match="knowledge names age, which the data lack; columns: price, clicked"
     ):
         knowledge.required_matrix(["price", "clicked"])
+
+
+@pytest.mark.parametrize("field", ["forbidden", "required"])
+@pytest.mark.parametrize("edge", ["a -> b", "ab", ("a", "->", "b"), (0, 1), ("a",)])
+def test_an_edge_is_a_pair_of_names(field, edge):
+    with pytest.raises(ValueError, match=f"{field}: .* is no pair of names; write"):
+        Knowledge(**{field: [edge]})

@@ -27,6 +27,7 @@ ROOMS = [
         "progress",
         "metric",
         "checks",
+        "columns",
         "graph",
     },
     {"columns", "knowledge", "resampling"},

@@ -102,3 +102,13 @@ def test_save_writes_under_the_reports_folder(tmp_path, monkeypatch):
     path = plots.save(plt.figure(), "05_graph")
     assert path == tmp_path / "figures" / "05_graph.png"
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_are_drawn_as_they_stand():
+    names = ("a -> b", "", "x$y$_1", "t u", "100%")
+    edges = [(names[0], names[1]), (names[2], "<->", names[3])]
+    ax = plots.graph(CausalGraph.from_edges(names, edges))
+    ax.figure.canvas.draw()
+    drawn = {t.get_text() for t in ax.texts if t.get_text()}
+    assert drawn == {"a -> b", " ", "x$y$\n1", "t u", "100%"}
+    assert not any(t.get_parse_math() for t in ax.texts if t.get_text())

@@ -15,7 +15,8 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from causal_lib.checks import check_binary, check_frame, check_range
+from causal_lib.checks import check_binary, check_columns, check_frame, check_ids, check_range
+from causal_lib.columns import as_times
 from causal_lib.data import schema
 
 CATEGORICAL = ("age_band", "city_tier", "category")
@@ -102,6 +103,8 @@ def preprocess_data(
         so it would leak the answer); if rows repeat a key with different content; if a part is
         empty or holds one class only.
     """
+    numeric = check_columns(numeric, name="numeric")
+    categorical = check_columns(categorical, name="categorical")
     features = [*numeric, *categorical]
     _check_arguments(features, outcome, split, impute, validation, test)
     _check_columns(data, features, numeric, outcome)
@@ -158,6 +161,7 @@ def _check_arguments(features, outcome, split, impute, validation, test):
 
 def _check_columns(data, features, numeric, outcome):
     check_frame(data, [*schema.KEY, outcome], name="data", complete=True)
+    check_ids(data["user_id"], name="data")
     check_frame(data, features, name="data", varying=True)
     for column in numeric:
         values = data[column]
@@ -171,8 +175,8 @@ def _check_columns(data, features, numeric, outcome):
 def _split(frame, split, validation, test, seed):
     """The part of each row, an array of the names in `PARTS`."""
     if split == "time":
-        order = frame["day"].to_numpy()
-        shares = frame["day"].value_counts(normalize=True).sort_index().cumsum()
+        order = as_times(frame["day"], name="data")
+        shares = pd.Series(order).value_counts(normalize=True).sort_index().cumsum()
     else:
         users = np.random.default_rng(seed).permutation(np.unique(frame["user_id"]))
         order = pd.Series(range(len(users)), index=users).loc[frame["user_id"]].to_numpy()
@@ -224,7 +228,7 @@ def _columns(frame, numeric, categorical, ffill):
     labels = frame[categorical].astype(object).where(frame[categorical].notna(), np.nan)
     chosen = pd.concat([frame[numeric].astype(float), labels], axis=1)
     if ffill:
-        order = np.argsort(frame["day"].to_numpy(), kind="stable")
+        order = np.argsort(as_times(frame["day"], name="rows"), kind="stable")
         filled = chosen.iloc[order].groupby(frame["user_id"].to_numpy()[order]).ffill()
         chosen = filled.iloc[np.argsort(order)]
     return chosen

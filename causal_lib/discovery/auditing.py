@@ -95,12 +95,13 @@ def audit(
     way out.
 
     Errors (no method can run, or its answer would be arbitrary): all-missing, missing, infinite,
-    constant, identifier (text without repeats), many-levels, date, mixed-types, unsupported, kind
-    (not as declared), too-few-rows (D + 3 or fewer for D encoded columns), duplicate (affine copy,
-    relabelled category), function (of another category), collinear (the smallest group that greedy
-    search finds). Warnings: near-deterministic (R² on the other variables above 1 - ``near``),
-    rare-level, few-rows (under 5 D), numeric-text, identifier (integers without repeats), leakage
-    (a column of an early tier is determined by later ones). Notes: integer-codes.
+    constant, identifier (text without repeats), many-levels, date, mixed-types, numeric-text
+    (of over two levels), unsupported, kind (not as declared), too-few-rows (D + 3 or fewer for D
+    encoded columns), duplicate (affine copy, relabelled category), function (of another category),
+    collinear (the smallest group that greedy search finds). Warnings: near-deterministic (R² on the
+    other variables above 1 - ``near``), rare-level, few-rows (under 5 D), identifier (integers
+    without repeats), leakage (a column of an early tier is determined by later ones). Notes:
+    integer-codes.
 
     Parameters
     ----------
@@ -251,10 +252,11 @@ def _column(column, declared, missing) -> Iterator[tuple[str, str, str]]:
         )
     elif declared is not None or category:
         return  # what was said is not guessed at
-    elif not number and pd.to_numeric(pd.Series(values.unique()), errors="coerce").notna().all():
+    # two levels mean the same as numbers and as labels
+    elif not number and distinct > 2 and _reads_as_numbers(values):
         yield (
             "numeric-text",
-            "warning",
+            "error",
             ("is text that reads as numbers; pd.to_numeric, or astype('category') if codes"),
         )
     elif types.is_integer_dtype(dtype) and distinct == n:
@@ -269,6 +271,10 @@ def _column(column, declared, missing) -> Iterator[tuple[str, str, str]]:
             "note",
             (f"has {distinct} integers, read as numbers; astype('category') if they are codes"),
         )
+
+
+def _reads_as_numbers(values):
+    return pd.to_numeric(pd.Series(values.unique()), errors="coerce").notna().all()
 
 
 def _sort(value):

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from causal_lib.checks import check_frame
+from causal_lib.discovery.encoding import plain
 from causal_lib.discovery.methods import METHODS
 from causal_lib.discovery.search import discover
 from causal_lib.discovery.stability import SAMPLINGS, Stability, frequencies, hash_of
@@ -89,7 +91,10 @@ def edge_stability(
     most = data.n_draws if given else np.inf
     if not 1 <= draws <= most:
         raise ValueError(f"n_boot: {draws} draws wanted, at least 1 and at most {most} can be had")
-    names = data.names if given else tuple(map(str, data.columns))
+    if not given:
+        check_frame(data)
+        data = plain(data)
+    names = data.names if given else tuple(data.columns)
     if knowledge is not None:
         knowledge.allowed(names)  # says at once which variable is absent
     if search is None:
@@ -110,7 +115,11 @@ def edge_stability(
             sorted(knowledge.required),
             knowledge.within_tiers,
         )
-    content = pd.util.hash_pandas_object(data, index=False).to_numpy() if rows else None
+    content = None
+    if rows:
+        # the hash of the values alone is the same for numbers and for a category of them
+        kinds = [_kind(dtype) for dtype in data.dtypes]
+        content = kinds, pd.util.hash_pandas_object(data, index=False).to_numpy().tobytes()
     return frequencies(
         data,
         names,
@@ -124,6 +133,13 @@ def edge_stability(
         progress=progress,
         info={"method": what, "settings": settings, "sampling": sampling, "seed": seed},
     )
+
+
+def _kind(dtype):
+    """What a dtype is, with the levels of a category in their order."""
+    if isinstance(dtype, pd.CategoricalDtype):
+        return "category", dtype.ordered, dtype.categories.tolist()
+    return str(dtype)
 
 
 def _discovered(sample, *, method, knowledge, seed, settings):

@@ -59,7 +59,8 @@ def discover(
     ------- `CausalGraph` with ``info``: method, settings, rows, seed, seconds, encoding, score (the
     method's own, smaller is better; None where it tells none), and overruled: what had to be
     changed in the method's own answer, against ``knowledge`` or because its directions ran in a
-    circle (PC on finite data).
+    circle (PC on finite data); of 'pretrained' also undecided: pairs on which another seed may
+    decide otherwise.
 
     Raises
     ------

@@ -79,7 +79,7 @@ def sort_and_regress(frame: pd.DataFrame, by: str = "r2", *, seed: int = 0) -> C
 
     Source: as `varsortability` and `r2_sortability`.
     """
-    names = tuple(map(str, frame.columns))
+    names = tuple(frame.columns)
     criteria = {"variance": lambda x: x.var(axis=0), "r2": _r2}
     criteria["random"] = lambda x: np.random.default_rng(seed).random(x.shape[1])
     if by not in criteria:

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from threadpoolctl import ThreadpoolController
 
-from causal_lib.checks import check_frame
+from causal_lib.checks import check_columns, check_frame
+from causal_lib.discovery.encoding import plain
 from causal_lib.discovery.moments import (
     along,
     arrow_batch,
@@ -153,6 +154,7 @@ class Statistics:
             weights = frame[name]
             frame = frame.drop(columns=name)
         check_frame(frame)  # infinite values are found on the way
+        frame = plain(frame)
         w = None if weights is None else row_weights(weights, len(frame))
         batch = arrow_batch(frame)
         holes = any(column.null_count for column in batch.columns)
@@ -181,6 +183,9 @@ class Statistics:
         ``weights`` names a column. Raises FileNotFoundError when there is no file.
         """
         _check_options(missing, n_boot, batch_rows, streamed=True)
+        categories = check_columns(categories, name="categories")
+        if columns is not None:
+            columns = check_columns(columns, name="columns")
         paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
         files = [
             file for p in paths for file in (sorted(p.glob("*.parquet")) if p.is_dir() else [p])
@@ -205,6 +210,7 @@ class Statistics:
         A query without ORDER BY may give its rows in another order next time, and so other draws.
         """
         _check_options(missing, n_boot, chunk_rows, streamed=True)
+        categories = check_columns(categories, name="categories")
         # stream_results asks for a server-side cursor, else the MySQL driver would fetch the whole
         # result first
         query = (sa.text(query) if isinstance(query, str) else query).execution_options(

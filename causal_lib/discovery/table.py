@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from causal_lib.checks import check_frame
-from causal_lib.discovery.encoding import encode
+from causal_lib.discovery.encoding import encode, plain
 from causal_lib.discovery.statistics import Statistics
 
 
@@ -20,12 +20,12 @@ class Table:
 
     Attributes
     ----------
-    frame : the rows, columns named by text; None where ``data`` are `Statistics`.
+    frame : the rows, see `plain`; None where ``data`` are `Statistics`.
     names : the d variables.
     rows : number of rows.
 
-    Raises TypeError for other data and ValueError for a frame without rows or with a column named
-    twice.
+    Raises TypeError for other data and ValueError for a frame without rows, with a column named
+    twice, or with names that are no text.
     """
 
     def __init__(self, data: pd.DataFrame | Statistics):
@@ -37,8 +37,7 @@ class Table:
             self.rows = data.rows
         else:
             check_frame(data)
-            self.frame = data.set_axis(data.columns.map(str), axis=1)
-            check_frame(self.frame)  # two names may be one as text
+            self.frame = plain(data)
             self.names = tuple(self.frame.columns)
             self.rows = len(data)
         self.encoded = cache(self._encoded)

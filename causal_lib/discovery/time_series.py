@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from causal_lib.checks import check_frame
+from causal_lib.checks import check_frame, check_ids
 from causal_lib.knowledge import Knowledge
 
 
@@ -65,6 +65,8 @@ def lagged(
     keys = [c for c in (group, time) if c is not None]
     check_frame(frame, keys, complete=True)
     check_frame(frame, key=keys if time is not None else ())
+    if group is not None:
+        check_ids(frame[group])
     variables = [c for c in frame.columns if c not in keys]
     if not variables:
         raise ValueError(f"frame: no variable beside {', '.join(map(repr, keys))}; nothing to lag")

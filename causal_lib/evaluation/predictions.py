@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from causal_lib.checks import check_binary, check_frame, check_range
+from causal_lib.checks import check_binary, check_frame, check_range, check_whole
 from causal_lib.evaluation.gains import discounts, recall_and_ndcg
 from causal_lib.resampling import index_counts, percentile_ends
 
@@ -159,6 +159,8 @@ def calibration_table(
     bootstrap interval by group. The arguments are those of `evaluate`. Bins that ties make equal
     are merged.
     """
+    check_whole(bins, name="bins")
+    check_whole(n_boot, name="n_boot", low=2)
     y, score, w, unit = _checked(y, score, propensity, groups)
     bin_of, n_bins = _bin(score, bins)
     mass, positive = (_by_unit_and_bin(v, unit, bin_of, n_bins) for v in (w, w * y))

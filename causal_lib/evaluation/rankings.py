@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from causal_lib.checks import check_codes, check_propensity
+from causal_lib.checks import check_codes, check_propensity, check_whole
 from causal_lib.evaluation.gains import discounts, recall_and_ndcg
 from causal_lib.resampling import percentile_ends, resampled_counts
 
@@ -31,7 +31,7 @@ def top_items(
     Parameters
     ----------
     scores : see `Scores`; of equal scores the item with the smaller code comes first.
-    seen : (all users, items), nonzero where an item is not to be recommended to a user.
+    seen : (all users, items), an entry of any value where an item is not to be recommended.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def evaluate_ranking(
     Parameters
     ----------
     top : (users, k) item codes as of `top_items`, -1 where a list ends early.
-    test : (all users, items) csr, nonzero at positives.
+    test : (all users, items) csr, above 0 at positives; zeros are no positives.
     users : codes of the rows of ``top``, each once; all in order by default.
     propensity : (all users, items) or (items,) in (0, 1], chance of a positive to be seen.
     popularity : (items,) counts in the training data, for novelty.
@@ -173,11 +173,13 @@ def evaluate_ranking(
     ------
     ValueError
         where no user has a positive, for lists without places or that name an item twice, users
-        given twice, codes of no user or item, missing values in ``test``, propensities of positives
+        given twice, codes of no user or item, missing or negative values in ``test`` (a dislike is
+        no positive: see `Interactions.at_least`), fewer than 2 draws, propensities of positives
         that are missing or outside (0, 1], and propensities or popularity of another shape.
 
     Source: Krichene and Rendle 2020; Schnabel and others 2016 (ips); Yang and others 2018 (snips).
     """
+    check_whole(n_boot, name="n_boot", low=2)
     top, users, m, values = _by_user(top, test, users, propensity)
     n_items = test.shape[1]
     k = top.shape[1]
@@ -229,6 +231,12 @@ def _by_user(top, test, users, propensity):
             "be positive"
         )
     rows = test[users]
+    rows.sum_duplicates()
+    if negative := int((rows.data < 0).sum()):
+        raise ValueError(
+            f"test: {negative} of {rows.nnz} entries are negative, first "
+            f"{rows.data[rows.data < 0][0]:g}; keep the positives only (Interactions.at_least)"
+        )
     rows.eliminate_zeros()
     m = np.diff(rows.indptr)
     if not m.any():
@@ -286,6 +294,7 @@ def compare(one: Ranking, other: Ranking, *, n_draws: int = 2000, seed: int = 0)
 
     Raises ValueError where the two were not evaluated on the same users.
     """
+    check_whole(n_draws, name="n_draws", low=2)
     if not one.per_user.index.equals(other.per_user.index):
         raise ValueError(
             f"{one.users} and {other.users} users: the two must be evaluated on the same ones"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyagrum as gum
 
-from causal_lib.checks import check_frame
+from causal_lib.checks import check_draws, check_frame
 from causal_lib.graph import CausalGraph
 from causal_lib.resampling import cluster_codes, percentile_ends, poisson_counts
 
@@ -59,6 +59,7 @@ class CausalNetwork:
             of over 10^6 combinations.
         """
         graph.require_dag("a causal Bayesian network")
+        check_draws(n_boot)
         if not prior > 0:
             raise ValueError(
                 f"prior must be above 0, not {prior}: what was never seen would have no "

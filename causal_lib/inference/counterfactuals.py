@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from causal_lib.checks import check_binary, check_frame
+from causal_lib.checks import check_binary, check_columns, check_draws, check_frame
 from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.models import Fitting
 from causal_lib.inference.nuisances import cross_fit
@@ -63,10 +63,11 @@ def probabilities_of_causation(
     Source: Tian and Pearl 2000, within strata as in Pearl 2009 and averaged (Kuroki and Cai 2011);
     scores, Robins, Rotnitzky and Zhao 1994.
     """
-    adjustment = list(adjustment)
+    adjustment = check_columns(adjustment, name="adjustment")
     check_frame(
         frame, [treatment, outcome, *adjustment, *([cluster] if cluster else [])], complete=True
     )
+    check_draws(n_boot)
     if strata < 1:
         raise ValueError(f"{strata=}: at least 1 is needed")
     t = check_binary(frame[treatment], name=f"treatment {treatment!r}")

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import gaussian_kde, norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from causal_lib.checks import check_frame, check_outcome
+from causal_lib.checks import check_columns, check_frame, check_outcome
 from causal_lib.columns import as_numbers, column_kind, number_of
 from causal_lib.inference.covariates import Covariates, wide
 from causal_lib.inference.models import folds, held_out, whole_fit
@@ -77,6 +77,7 @@ def dose_response(
 
     Source: Kennedy, Ma, McHugh and Small 2017; Calonico, Cattaneo and Farrell 2018 (bias).
     """
+    adjustment = check_columns(adjustment, name="adjustment")
     if own := {treatment, outcome} & set(adjustment):
         raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
     check_frame(frame, [treatment, outcome, *adjustment, *filter(None, [cluster])], complete=True)

@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from causal_lib.checks import check_binary, check_frame, check_outcome, check_range
+from causal_lib.checks import (
+    check_binary,
+    check_columns,
+    check_frame,
+    check_names,
+    check_outcome,
+    check_range,
+)
 from causal_lib.columns import as_labels, as_numbers, column_kind, number_of
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import why_no_adjustment_set
@@ -421,6 +428,9 @@ def _asked(
     propensity=None,
 ):
     """The `_Question` of the arguments of `effect`, checked."""
+    check_names(frame)
+    if adjustment is not None:
+        adjustment = check_columns(adjustment, name="adjustment")
     route = _route(frame, treatment, outcome, graph, estimand, adjustment)
     if estimator is not None:
         _check_estimator(estimator, route.strategy)

@@ -1,13 +1,14 @@
-"""Identification by do-calculus (pyAgrum): an `Estimand`, or a refusal with its witness."""
+"""Identification of an effect under a graph: an `Estimand`, or a refusal with its witness."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 
 import networkx as nx
-import pyagrum as gum
 
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import MOST
+from causal_lib.inference.components import HedgeError, Observed
+from causal_lib.inference.formulas import Formula, Probability, adjusted, label, mediated
 from causal_lib.inference.queries import Query
 
 
@@ -33,15 +34,14 @@ class Estimand:
     mediators : the front-door set; None for another strategy than front-door.
     instrument, given : given ``given``, the instrument moves the treatment, and the outcome through
         it alone; None for another strategy.
-    latex : P(outcome | do(treatment)) in observational probabilities; of an instrument, the effect
-        of one unit.
+    formula : P(outcome | do(treatment)) in observational probabilities; None for an instrument. The
+        value of a variable other than these two may be any: the formula does not depend on it.
     hidden : variables taken as not observed.
     """
 
     treatment: str
     outcome: str
     strategy: str
-    latex: str
     adjustment: tuple[str, ...] | None = None
     adjustments: tuple[tuple[str, ...], ...] | None = None
     optimal: tuple[str, ...] | None = None
@@ -49,7 +49,7 @@ class Estimand:
     instrument: str | None = None
     given: tuple[str, ...] | None = None
     hidden: tuple[str, ...] = ()
-    impact: object = field(default=None, repr=False, compare=False)
+    formula: Formula | None = None
 
     def __repr__(self):
         through = self.adjustment if self.adjustment is not None else self.mediators
@@ -62,16 +62,29 @@ class Estimand:
     def by(self, adjustment: Iterable[str]) -> "Estimand":
         """The same effect by another set, such as ``optimal``; the set is not checked."""
         adjustment = tuple(adjustment)
-        return replace(
-            self, adjustment=adjustment, latex=_sum(self.treatment, self.outcome, adjustment)
-        )
+        formula = adjusted(self.treatment, self.outcome, adjustment)
+        return replace(self, adjustment=adjustment, formula=formula)
+
+    @property
+    def latex(self) -> str:
+        """P(outcome | do(treatment)) in LaTeX; of an instrument, the effect of one unit."""
+        treatment = label(self.treatment)
+        outcome = label(self.outcome)
+        if self.formula is None:
+            return _ratio(treatment, outcome, label(self.instrument), [*map(label, self.given)])
+        left = rf"P\left({outcome} \mid \text{{do}}({treatment})\right)"
+        return f"{left} = {self.formula.latex()}"
 
     def _repr_latex_(self):
         return f"${self.latex}$"
 
     def to_dict(self) -> dict:
         """The estimand as JSON types."""
-        return {name: value for name, value in vars(self).items() if name != "impact"}
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return found | {
+            "formula": self.formula and self.formula.to_dict(),
+            "latex": self.latex,
+        }
 
 
 def identify(
@@ -103,8 +116,9 @@ def identify(
     ValueError
         for an absent or hidden treatment or outcome, or a graph with cycles or undirected edges.
 
-    Source: Shpitser and Pearl 2006 (completeness), by pyAgrum; hidden variables are made exogenous
-    first (Evans 2016).
+    Source: Tian and Pearl 2002; Huang and Valtorta 2006 and Shpitser and Pearl 2006 (completeness);
+    hidden variables are made exogenous first (Evans 2016). The time is polynomial in the number of
+    variables.
 
     >>> graph = CausalGraph.from_edges("zxy", ["z -> x", "z -> y", "x -> y"])
     >>> identify(graph, "x", "y")
@@ -115,60 +129,42 @@ def identify(
     """
     hidden = tuple(hidden)
     query = Query.of(graph, treatment, outcome, hidden)
-    observed, latents = _exogenous(query)
-    model, impact, explanation = _causal_impact(query, observed, latents)
-    found = {
-        "treatment": treatment,
-        "outcome": outcome,
-        "hidden": hidden,
-        "latex": impact.toLatex(),
-        "impact": impact,
-    }
-    if not impact.isIdentified():
-        instrument = query.instrument()
-        if not instrument or not instruments:
-            raise _refusal(query, explanation, instrument)
-        name, given = instrument
-        found["latex"] = _ratio(treatment, outcome, name, given)
-        return Estimand(strategy="instrument", instrument=name, given=given, **found)
-    if treatment not in nx.ancestors(observed, outcome):
-        return Estimand(strategy="no effect", **found)
+    found = {"treatment": treatment, "outcome": outcome, "hidden": hidden}
+    if outcome not in query.descendants:
+        return Estimand(strategy="no effect", formula=Probability((outcome,)), **found)
     minimal = query.minimal_sets(MOST)
     if minimal:
-        found["latex"] = _sum(treatment, outcome, minimal[0])
         return Estimand(
             strategy="back-door",
             adjustment=minimal[0],
             adjustments=tuple(minimal),
             optimal=query.optimal_set(),
+            formula=adjusted(treatment, outcome, minimal[0]),
             **found,
         )
-    front = model.frontDoor(treatment, outcome)
-    if front is None:
-        return Estimand(strategy="do-calculus", **found)
-    names = {model.observationalBN().variable(n).name() if isinstance(n, int) else n for n in front}
-    return Estimand(strategy="front-door", mediators=query.in_order(names), **found)
+    mediators = query.front_door()
+    if mediators is not None:
+        formula = mediated(treatment, outcome, mediators)
+        return Estimand(strategy="front-door", mediators=mediators, formula=formula, **found)
+    try:
+        formula = _observed(query).effect(treatment, outcome)
+    except HedgeError as hedge:
+        instrument = query.instrument()
+        if not instrument or not instruments:
+            raise _refusal(query, hedge, instrument) from None
+        name, given = instrument
+        return Estimand(strategy="instrument", instrument=name, given=given, **found)
+    return Estimand(strategy="do-calculus", formula=formula, **found)
 
 
-def _causal_impact(query, observed, latents):
-    """pyAgrum's causal model, its answer to the query and the explanation of that answer."""
-    net = CausalGraph.from_networkx(observed).to_pyagrum()
-    for node in net.nodes():
-        # only the formula counts, but pyAgrum also evaluates it
-        net.cpt(node).fillWith(1).normalizeAsCPT()
-    model = gum.CausalModel(net, latents, True)
-    impact, tensor, explanation = gum.causalImpact(model, on=query.outcome, doing=query.treatment)
-    # its wrapper has no destructor and would print so; a few bytes stay until the end
-    impact.thisown = False
-    if tensor is not None:
-        tensor.thisown = False
-    return model, impact, explanation
-
-
-def _refusal(query, explanation, instrument):
+def _refusal(query, hedge, instrument):
     """The error for an effect that is not identifiable: hedge, open path, instrument."""
-    hedge = explanation.split("Witness:")[-1].split(" Interpretation:")[0].strip(" .")
-    witness = f"hedge: {hedge}"
+    outer = ", ".join(query.in_order(hedge.outer))
+    inner = ", ".join(query.in_order(hedge.inner))
+    witness = (
+        f"hedge: hidden common causes join {{{outer}}}, all of it causes of {{{inner}}} or part of "
+        f"it, and {{{inner}}} is without {query.treatment}"
+    )
     if path := _open_back_door(query):
         witness += f"; open back-door path {path} through what is hidden"
     if instrument:
@@ -177,19 +173,6 @@ def _refusal(query, explanation, instrument):
         witness += f"; {name} is an instrument{condition}: instruments=True accepts what it assumes"
     message = f"the effect of {query.treatment} on {query.outcome} is not identifiable"
     return NotIdentifiableError(message, witness)
-
-
-def _sum(treatment, outcome, adjustment):
-    """The adjustment formula in LaTeX."""
-    left = rf"P\left({outcome} \mid \text{{do}}({treatment})\right) = "
-    over = ", ".join(adjustment)
-    if not adjustment:
-        return left + rf"P\left({outcome} \mid {treatment}\right)"
-    return (
-        left
-        + rf"\sum_{{{over}}}{{P\left({outcome} \mid {treatment}, {over}\right) "
-        + rf"P\left({over}\right)}}"
-    )
 
 
 def _ratio(treatment, outcome, instrument, given):
@@ -201,8 +184,8 @@ def _ratio(treatment, outcome, instrument, given):
     return rf"\frac{{\partial}}{{\partial {treatment}}} {mean} = \frac{{{above}}}{{{below}}}"
 
 
-def _exogenous(query):
-    """The DAG over observed variables and, as (name, children), the hidden causes for pyAgrum."""
+def _observed(query):
+    """The observed variables and their hidden causes, which are made exogenous."""
     hidden = query.hidden
     directed = query.directed.copy()
     unseen = [n for n in nx.topological_sort(directed) if n in hidden or isinstance(n, tuple)]
@@ -211,15 +194,11 @@ def _exogenous(query):
             children = list(directed.successors(cause))
             directed.add_edges_from((parent, child) for child in children)
             directed.remove_edge(parent, cause)
-    latents = []
-    for number, cause in enumerate(unseen):
-        children = sorted(c for c in directed.successors(cause) if c not in hidden)
-        if len(children) > 1:
-            latents.append((f"hidden_{number}", children))
+    shared = [frozenset(directed.successors(cause)) - hidden for cause in unseen]
     observed = nx.DiGraph()
     observed.add_nodes_from(n for n in query.graph.names if n not in hidden)
     observed.add_edges_from(e for e in directed.edges if not set(e) & set(unseen))
-    return observed, latents
+    return Observed(observed, tuple(effects for effects in shared if len(effects) > 1))
 
 
 def _open_back_door(query):

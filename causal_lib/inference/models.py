@@ -414,7 +414,7 @@ def _named(learner, values, x, classes, seed) -> BaseEstimator:
     leaf = int(np.clip(rows / 40, 10, 50))
     if learner == "boosted":
         kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-        chosen = 2_000 < rows and len(values) <= _ROWS_FOR_BOOSTED_ALONE
+        chosen = rows > 2_000 and len(values) <= _ROWS_FOR_BOOSTED_ALONE
         trees = kind(
             max_iter=300 if chosen else 100,
             learning_rate=0.1,

@@ -14,6 +14,7 @@ import numpy as np
 
 from causal_lib.graph import ARROW, CIRCLE, NONE, TAIL, CausalGraph
 from causal_lib.inference.adjustment import MOST, why_no_adjustment_set
+from causal_lib.inference.formulas import Probability
 from causal_lib.inference.identification import Estimand, NotIdentifiableError
 from causal_lib.inference.queries import Query, QueryNames, with_causes
 
@@ -195,10 +196,8 @@ def identify_by_adjustment(
     query = _PossiblePaths(graph, treatment, outcome, frozenset(hidden))
     mag = member or some_mag(graph)
     if not nx.has_path(query.steps, treatment, outcome):
-        formula = (
-            rf"P\left({outcome} \mid \text{{do}}({treatment})\right) = P\left({outcome}\right)"
-        )
-        return Estimand(treatment, outcome, "no effect", formula, hidden=hidden)
+        formula = Probability((outcome,))
+        return Estimand(treatment, outcome, "no effect", formula=formula, hidden=hidden)
     refused = f"the effect of {treatment} on {outcome} is not identifiable by adjustment"
     if reason := query.invisible_path():
         raise NotIdentifiableError(refused, reason)
@@ -216,7 +215,7 @@ def identify_by_adjustment(
         )
     best = in_mag.optimal_set()
     found = Estimand(
-        treatment, outcome, "back-door", "", adjustments=tuple(sets), optimal=best, hidden=hidden
+        treatment, outcome, "back-door", adjustments=tuple(sets), optimal=best, hidden=hidden
     )
     return found.by(sets[0])
 
@@ -267,7 +266,8 @@ def _path_in_words(graph, path):
     """A path along possible steps, with its marks."""
     text = path[0]
     for pair in pairwise(path):
-        text += graph.subgraph(pair).edges[0].removeprefix(pair[0])
+        _, sign, name = graph.subgraph(pair).triples[0]
+        text += f" {sign} {name}"
     return text
 
 

@@ -185,6 +185,42 @@ class Query(QueryNames):
                 return self.in_order(best)
         return self.in_order(nearest_separator(self.moral, self.outcome, self.treatment))
 
+    def front_door(self) -> tuple[str, ...] | None:
+        """A front-door set from which no variable can be left out; None where there is none.
+
+        It holds a variable of every causal path, no back-door path from the treatment to it is
+        open, and the treatment closes all back-door paths from it to the outcome.
+
+        Source: Pearl 1995; the largest set as by Jeong, Tian and Bareinboim 2022.
+        """
+        inner = self.on_causal_paths - self.hidden - {self.outcome}
+        without_causes = self.directed.copy()
+        without_causes.remove_edges_from(list(self.directed.out_edges(self.treatment)))
+        first = {self.treatment}
+        found = {m for m in inner if nx.is_d_separator(without_causes, first, {m}, set())}
+        while open_ones := {m for m in found if not self._is_closed(m, found)}:
+            found -= open_ones
+        if not self._is_front_door(found):
+            return None
+        left = list(reversed(self.in_order(found)))
+        while droppable := next((m for m in left if self._is_front_door(found - {m})), None):
+            found.remove(droppable)
+            left.remove(droppable)
+        return self.in_order(found)
+
+    def _is_closed(self, mediator, mediators):
+        """Whether the treatment closes all back-door paths from ``mediator`` to the outcome."""
+        without_effects = self.directed.copy()
+        without_effects.remove_edges_from(list(self.directed.out_edges(mediators)))
+        return nx.is_d_separator(without_effects, {mediator}, {self.outcome}, {self.treatment})
+
+    def _is_front_door(self, mediators):
+        """Whether ``mediators``, a part of the largest set, is a front-door set."""
+        others = self.directed.subgraph(set(self.directed) - mediators)
+        if nx.has_path(others, self.treatment, self.outcome):
+            return False
+        return all(self._is_closed(mediator, mediators) for mediator in mediators)
+
     def instrument(self) -> tuple[str, tuple[str, ...]] | None:
         """See `adjustment.find_instrument`."""
         unusable = self.hidden | self.forbidden | self.descendants | {self.treatment}

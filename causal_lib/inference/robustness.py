@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from causal_lib.checks import check_frame
+from causal_lib.checks import check_columns, check_frame
 from causal_lib.inference.covariates import design
 from causal_lib.inference.effects import effect
 
@@ -118,7 +118,7 @@ def sensitivity(
 
     Source: Cinelli and Hazlett 2020.
     """
-    adjustment = list(adjustment)
+    adjustment = check_columns(adjustment, name="adjustment")
     check_frame(frame, [treatment, outcome, *adjustment], complete=True)
     if not q > 0 or not 0 < alpha < 1:
         raise ValueError(f"q must be above 0 and alpha in (0, 1), not {q} and {alpha}")
@@ -228,7 +228,7 @@ def refute(
         raise ValueError(f"unknown check {strange[0]!r}; known: {', '.join(CHECKS)}")
     if repeats < 1:
         raise ValueError(f"{repeats=}: at least 1 is needed")
-    adjustment = list(adjustment)
+    adjustment = check_columns(adjustment, name="adjustment")
     rng = np.random.default_rng(seed)
     rows = []
     whole = effect(frame, treatment, outcome, adjustment=adjustment, seed=seed, **how)

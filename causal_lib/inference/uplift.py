@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from causal_lib.checks import check_binary, check_frame, check_outcome
+from causal_lib.checks import check_binary, check_columns, check_frame, check_outcome, check_whole
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.learners import LEARNERS, Projection, final_model
@@ -86,6 +86,7 @@ class UpliftModel:
         """
         if learner not in ("dr", *LEARNERS):
             raise ValueError(f"unknown learner {learner!r}; known: dr, {', '.join(LEARNERS)}")
+        adjustment = check_columns(adjustment, name="adjustment")
         if own := {treatment, outcome} & set(adjustment):
             raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
         check_frame(
@@ -347,6 +348,7 @@ def incremental_outcomes(
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], not {share}")
+    check_whole(n_boot, name="n_boot", low=2)
     chosen = np.argsort(-np.asarray(score), kind="stable")[: max(1, round(share * len(score)))]
     codes = pd.factorize(np.asarray(groups)[chosen])[0]
     sums = np.bincount(codes, np.asarray(uplift)[chosen])

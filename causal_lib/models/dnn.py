@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from causal_lib.checks import check_binary
+from causal_lib.checks import check_binary, check_number
 from causal_lib.models.training import train_epochs
 
 
@@ -71,6 +71,7 @@ def build_embedding_model(
     """
     sizes = {"n_users": n_users, "n_items": n_items, "n_features": n_features, "dim": dim}
     _check_positive("build_embedding_model", "give 1 or more", **sizes)
+    check_number(l2, name="build_embedding_model: l2")
     layers = tf.keras.layers
     dense = _dense(seed, dtype, "build_embedding_model")
     inputs = {

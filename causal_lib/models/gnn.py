@@ -20,6 +20,7 @@ from torch_geometric.nn import GAT, GCN
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from causal_lib.checks import check_binary, check_frame, check_range
+from causal_lib.columns import number_of
 from causal_lib.data import schema
 from causal_lib.models.neighbours import Neighbours
 from causal_lib.models.training import fit
@@ -70,9 +71,11 @@ def convert_to_graph(
         )
     check_frame(interactions, [*schema.KEY, edge], name="interactions", complete=True)
     check_range(interactions[edge], 0, 1, name=f"interactions: column {edge!r}")
+    number_of(interactions, "day", name="interactions")
     tables = {"user": users, "item": items}
     for name, table in tables.items():
         check_frame(table, table.columns, name=f"{name}s", key=[f"{name}_id"], complete=True)
+        number_of(table, f"{name}_id", name=f"{name}s")
     owners = {
         column: [name for name, table in tables.items() if column in table] for column in nodes
     }
@@ -220,7 +223,7 @@ def train_gnn(
     data = []
     for name, rows in (("train", train), ("validation", validation)):
         check_frame(rows, [*schema.KEY, outcome], name=name, complete=True)
-        if early := int((rows["day"] <= after).sum()):
+        if early := int((number_of(rows, "day", name=name) <= after).sum()):
             raise ValueError(
                 f"{name}: {early} rows lie on or before day {after}, already learnt "
                 "from; cut by day"

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from causal_lib.checks import check_codes, check_frame
+from causal_lib.checks import check_codes, check_frame, check_ids
+from causal_lib.columns import as_times
 from causal_lib.worlds.online_shop import ATTENTION, Shop
 
 
@@ -64,14 +65,16 @@ class Interactions:
         Raises
         ------
         ValueError
-            for missing columns or values, values that are no numbers, a pair that occurs twice, and
-            ids that are not among those given: a model cannot rank what it was not trained on.
+            for missing columns or values, values that are no numbers, a pair that occurs twice, ids
+            of mixed types, and ids that are not among those given: a model cannot rank what it was
+            not trained on.
 
         >>> frame = pd.DataFrame({"user_id": [7, 7], "item_id": ["a", "b"], "rating": [5, 3]})
         >>> Interactions.of(frame)
         2 values of 1 users and 2 items (100.00% of all pairs)
         """
         check_frame(frame, ["user_id", "item_id", *filter(None, [value])], complete=True, name=name)
+        kinds = {column: check_ids(frame[column], name=name) for column in ("user_id", "item_id")}
         if twice := int(frame.duplicated(["user_id", "item_id"]).sum()):
             raise ValueError(
                 f"{name}: {twice} rows repeat a pair of user and item; keep one row for each"
@@ -85,6 +88,13 @@ class Interactions:
             code = index.get_indexer(frame[column])
             if (code < 0).any():
                 strange = frame[column][code < 0]
+                of_index = check_ids(index.to_series(name=column), name=f"{column}s")
+                if of_index != kinds[column]:
+                    raise ValueError(
+                        f"{name}: {column} holds ids of type {kinds[column]}, first "
+                        f"{strange.iloc[0]!r}, and training ids of type {of_index}, first "
+                        f"{index[:1].tolist()[0]!r}; convert one of them by astype"
+                    )
                 raise ValueError(
                     f"{name}: {len(strange)} rows are of {strange.nunique()} values of {column} "
                     f"that do not occur in training, first {strange.iloc[0]}; "
@@ -147,19 +157,15 @@ def hold_out(
     ``by`` is the column that orders the rows; None holds out at random. A user with few rows may
     have none among the held-out rows, but always has one in training. Equal times keep their order.
 
-    Raises ValueError for a share outside (0, 1), and where no user has enough rows.
+    Raises ValueError for a share outside (0, 1), text that is no time (ISO 8601 is one), user ids
+    of mixed types, and where no user has enough rows.
     """
     if not 0 < share < 1:
         raise ValueError(f"share must lie in (0, 1), not {share}")
     check_frame(frame, ["user_id", *filter(None, [by])], complete=True, name="frame")
-    key = (
-        pd.Series(np.random.default_rng(seed).random(len(frame)), frame.index)
-        if by is None
-        else frame[by]
-    )
-    position = np.lexsort(
-        (np.arange(len(frame)), key.to_numpy(), pd.factorize(frame["user_id"])[0])
-    )
+    check_ids(frame["user_id"])
+    key = np.random.default_rng(seed).random(len(frame)) if by is None else as_times(frame[by])
+    position = np.lexsort((np.arange(len(frame)), key, pd.factorize(frame["user_id"])[0]))
     place = np.empty(len(frame), dtype=int)
     place[position] = np.arange(len(frame))
     rank = (

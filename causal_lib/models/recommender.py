@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from causal_lib.checks import check_codes, check_propensity
+from causal_lib.checks import check_codes, check_number, check_propensity, check_whole
 from causal_lib.evaluation.rankings import mean_ranking, top_items
 from causal_lib.models import graph_recommender  # noqa: F401  it and debiased fill the registry
 from causal_lib.models.interactions import Interactions
@@ -123,7 +123,8 @@ def train_recommender(
     Raises
     ------
     ValueError
-        for an unknown method or option, data of other users and items, no rows, ratings that are
+        for an unknown method or option, an option that is negative or missing, a size that is no
+        whole number, data of other users and items, no rows, ratings that are
         all equal, clicks that are not all 1, ``randomised`` other than 0 and 1, propensities
         outside (0, 1] or of another number, an argument that the method needs and that is missing,
         and one that it does not use.
@@ -137,6 +138,12 @@ def train_recommender(
             f"unknown option {unknown[0]!r} of method {method!r}; known: "
             f"{', '.join(sorted(entry.options))}"
         )
+    for name, default in entry.options.items():
+        value = options.get(name, default)
+        if isinstance(default, int):
+            check_whole(value, name=f"option {name!r} of method {method!r}", low=min(1, default))
+        else:
+            check_number(value, name=f"option {name!r} of method {method!r}")
     _check_arguments(method, {"propensity": propensity, "randomised": randomised})
     _check_data(train, validation, method, randomised)
     _check_propensities(train, validation, propensity, validation_propensity)

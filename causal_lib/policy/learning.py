@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from causal_lib.checks import check_frame, check_range
+from causal_lib.checks import check_columns, check_frame, check_number, check_range
 from causal_lib.inference.covariates import design
 from causal_lib.policy.reward_model import check_actions, fit_additive
 
@@ -114,6 +114,8 @@ def learn_policy(
         raise ValueError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}")
     if depth is not None and depth < 1:
         raise ValueError(f"{depth=}: at least 1 is needed")
+    context = check_columns(context, name="context")
+    check_number(penalty, name="penalty")
     check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")
     check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
     chosen = check_actions(logs[action], actions or None)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from causal_lib.checks import check_frame, check_range
+from causal_lib.checks import check_columns, check_frame, check_range
 from causal_lib.inference.covariates import design
 from causal_lib.inference.nuisances import standard_error
 from causal_lib.policy.estimators import ESTIMATORS, Rounds, estimators_table
@@ -139,6 +139,7 @@ def policy_values(
     limits = None if threshold is None else np.atleast_1d(np.asarray(threshold, dtype=float))
     if limits is not None and (not limits.size or not (limits > 0).all()):
         raise ValueError(f"threshold must be above 0, not {threshold}")
+    context = check_columns(context, name="context")
     check_frame(
         logs,
         [action, reward, propensity, *context, *filter(None, [cluster])],

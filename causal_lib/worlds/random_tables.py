@@ -162,7 +162,7 @@ def draw(
 def some_knowledge(sample: Sample, rng: np.random.Generator) -> Knowledge:
     """True knowledge about a part of ``sample``: tiers of most variables, a few known pairs."""
     names = sample.graph.names
-    edges = [tuple(edge.split(" -> ")) for edge in sample.graph.edges]
+    edges = [(cause, effect) for cause, _, effect in sample.graph.triples]
     known = [name for name in sample.order if rng.random() < rng.choice([0.6, 1.0])]
     cuts = []
     if len(known) > 1:

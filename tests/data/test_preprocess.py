@@ -342,3 +342,19 @@ def test_what_is_preprocessed_when_nothing_is_said(log):
     pd.testing.assert_frame_equal(prepared.X_test, same.X_test)
     clicked = preprocess_data(log, outcome="clicked")
     assert clicked.y_train.tolist() == clicked.rows_train["clicked"].tolist()
+
+
+def test_days_are_split_in_their_order():
+    log = shop(60, 30, 14, seed=0).log()
+    dates = pd.Timestamp("2024-03-25") + pd.to_timedelta(log["day"], unit="D")
+    right = preprocess_data(log).rows_test.index
+    for column in (log["day"].astype(object), dates, dates.dt.date, dates.dt.strftime("%F")):
+        for impute in ("median", "ffill"):
+            found = preprocess_data(log.assign(day=column), impute=impute)
+            assert found.rows_test.index.equals(right)
+    for column in (log["day"].astype(str), dates.dt.strftime("%-m/%-d/%Y")):
+        with pytest.raises(ValueError, match="data: column 'day' "):
+            preprocess_data(log.assign(day=column))
+    mixed = log["user_id"].astype(object).where(log.index % 2 == 0, log["user_id"].astype(str))
+    with pytest.raises(ValueError, match="data: column 'user_id' mixes ids of types"):
+        preprocess_data(log.assign(user_id=mixed), split="user")

@@ -262,7 +262,7 @@ def test_limits_of_settings(method, name, inside, outside):
 
 
 def test_what_is_told_of_an_answer():
-    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=[3, 4])
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["3", "4"])
     found = discover(frame, method="ges", seed=7, penalty=1)
     assert found.names == ("3", "4")
     assert (found.info["rows"], found.info["seed"], found.info["settings"]) == (

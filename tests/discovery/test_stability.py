@@ -431,3 +431,25 @@ def test_the_table_lists_the_more_frequent_first_in_the_more_frequent_direction(
     assert (graph.info["draws"], graph.info["threshold"]) == (10, 0.5)
     assert stability.graph(0.25).edges == ["b -> a", "a -- c", "c -> b"]
     assert repr(stability).endswith("2 pairs adjacent in at least half of them")
+
+
+def test_a_folder_keeps_numbers_and_categories_apart(tmp_path):
+    """Codes as integers, as a category and with levels in another order are three tables."""
+    rng = np.random.default_rng(0)
+    city = rng.integers(0, 4, 300)
+    x = np.array([3.0, -3, -3, 3])[city] + rng.normal(size=300)
+    tables = [
+        pd.DataFrame({"city": city, "x": x}),
+        pd.DataFrame({"city": pd.Categorical(city), "x": x}),
+        pd.DataFrame({"city": pd.Categorical(city, categories=[3, 2, 1, 0]), "x": x}),
+        pd.DataFrame({"city": pd.Categorical(city, ordered=True), "x": x}),
+    ]
+    how = {"method": "ges", "sampling": "subsample", "n_boot": 3}
+    for number, table in enumerate(tables, 1):
+        found = edge_stability(table, resume=tmp_path, **how)
+        assert len(list(tmp_path.glob("*.json"))) == 3 * number
+        fresh = edge_stability(table, **how)
+        assert np.array_equal(found.directed, fresh.directed)
+        assert np.array_equal(found.none, fresh.none)
+    edge_stability(tables[0].astype(object), resume=tmp_path, **how)  # the same numbers
+    assert len(list(tmp_path.glob("*.json"))) == 3 * len(tables)

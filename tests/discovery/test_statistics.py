@@ -459,7 +459,7 @@ _OWN = ("a",), (None,), 3.0, [0.0], [[1.0]]
         ),
         (
             lambda: Statistics.from_frame(pd.DataFrame({1: [1.0, 2.0], "1": [3.0, 5.0]})),
-            r"2 names \(1 different\)",
+            "names of columns must be text; 1 of 2",
         ),
         (
             lambda: Statistics.from_frame(_bad(d=[1, "x", 2, "y", 3, "z"])),

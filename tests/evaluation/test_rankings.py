@@ -558,3 +558,29 @@ def test_the_defaults_of_a_comparison():
     pd.testing.assert_frame_equal(table, compare(one, other, n_draws=2000, seed=0))
     assert not table.equals(compare(one, other, n_draws=2000, seed=1))
     assert not table.equals(compare(one, other, n_draws=2001, seed=0))
+
+
+def test_dislikes_are_no_positives():
+    dislikes = sparse.csr_array(np.array([[1.0, -1, 0], [0, 1, -1]]))
+    top = np.array([[1, 2], [2, 0]])
+    with pytest.raises(ValueError, match=r"test: 2 of 4 entries are negative, first -1; keep the"):
+        evaluate_ranking(top, dislikes)
+    # users who are not asked about do not matter
+    assert evaluate_ranking(top[:1], sparse.csr_array(np.array([[1.0, 0, 0], [-1, 0, 0]])), [0])
+
+
+def test_entries_given_twice_are_one_positive():
+    twice = sparse.csr_array((np.ones(3), np.array([0, 0, 1]), np.array([0, 3])), shape=(1, 3))
+    assert not twice.has_canonical_format
+    once = sparse.csr_array(np.array([[1.0, 1, 0]]))
+    top = np.array([[0, 2]])
+    pd.testing.assert_frame_equal(
+        evaluate_ranking(top, twice).table, evaluate_ranking(top, once).table
+    )
+    assert evaluate_ranking(top, twice).table.loc[("naive", "precision"), "value"] == 0.5
+
+
+def test_seen_items_are_left_out_whatever_their_value():
+    seen = sparse.csr_array((np.array([-1.0, 0.0]), ([0, 0], [0, 1])), shape=(1, 3))
+    found = top_items(lambda users: np.array([[3.0, 2, 1]] * len(users)), np.array([0]), 3, seen)
+    assert found.tolist() == [[2, -1, -1]]

@@ -461,3 +461,12 @@ def test_sampled_messages_are_right_on_average_where_layers_are_linear():
         z = model.encoder(graph.x[tree], edges, edge_weight=weight.double())[:8]
         own = model.linear(z)
         assert torch.allclose(found, (z[:4] * z[4:]).sum(dim=1) + own[:4, 0] + own[4:, 1])
+
+
+def test_days_and_ids_are_numbers():
+    interactions, users, items = tiny()
+    with pytest.raises(ValueError, match="interactions: column 'day' holds numbers as text"):
+        convert_to_graph(interactions.astype({"day": str}), users, items)
+    named = users.assign(user_id=["u1", "u3", "u2"])
+    with pytest.raises(ValueError, match="users: column 'user_id' must hold numbers, not str"):
+        convert_to_graph(interactions, named, items)

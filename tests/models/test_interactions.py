@@ -182,3 +182,30 @@ def test_values_at_the_limit_are_kept():
         FRAME.rename(columns={"rating": "stars"}), value="stars", name="stars of shops"
     )
     assert named.value.tolist() == [4, 2, 5, 1]
+
+
+def test_what_is_held_out_is_last_in_time():
+    """By days of every kind: text is read as a time, or refused with the column's name."""
+    days = np.array([2, 9, 10, 11, 100] * 3)
+    users = np.repeat([1, 2, 3], 5)
+    stamps = pd.Series(pd.Timestamp("2024-03-01") + pd.to_timedelta(days, unit="D"))
+    for column in (days, days.astype(object), stamps, stamps.dt.date, stamps.dt.strftime("%F")):
+        _, last = hold_out(pd.DataFrame({"user_id": users, "timestamp": column}))
+        assert last.index.tolist() == [4, 9, 14]
+    for column in (days.astype(str), stamps.dt.strftime("%-m/%-d/%Y")):
+        with pytest.raises(ValueError, match="column 'timestamp' "):
+            hold_out(pd.DataFrame({"user_id": users, "timestamp": column}))
+    with pytest.raises(ValueError, match="column 'user_id' mixes ids"):
+        hold_out(pd.DataFrame({"user_id": [1, "1"] * 5, "timestamp": range(10)}))
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id"])
+def test_ids_are_of_one_type(column):
+    frame = pd.DataFrame({"user_id": [1, 2, 3], "item_id": [4, 5, 6], "rating": 1.0})
+    mixed = frame.assign(**{column: pd.Series([1, "1", 2], dtype=object)})
+    with pytest.raises(ValueError, match=f"column '{column}' mixes ids of types"):
+        Interactions.of(mixed)
+    known = Interactions.of(frame)
+    test = frame.astype({column: str})
+    with pytest.raises(ValueError, match=f"{column} holds ids of type text, first '.', and train"):
+        Interactions.of(test, user_ids=known.user_ids, item_ids=known.item_ids)

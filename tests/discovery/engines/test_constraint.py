@@ -103,7 +103,7 @@ def test_blocks_give_the_graph_that_scores_of_levels_cannot():
     rng = np.random.default_rng(0)
     region = rng.integers(4, size=4000)
     x, y = np.array([[0.0, 1, 2, 3], [0, 3, 1, 2]])[:, region] + rng.normal(size=(2, 4000))
-    data = pd.DataFrame({"y": y, "region": region.astype(str), "x": x})
+    data = pd.DataFrame({"y": y, "region": "no. " + region.astype(str).astype(object), "x": x})
     truth = CausalGraph.from_edges(data.columns, ["y -- region", "region -- x"])
     found = discover(data, method="pc", test="mixed")
     assert found == truth == discover(Statistics.from_frame(data), method="pc", test="mixed")

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from causal_lib.checks import check_frame, check_whole
 from causal_lib.discovery.auditing import audit
+from causal_lib.discovery.encoding import plain
 from causal_lib.discovery.engines.dagma import keep_acyclic
 from causal_lib.discovery.engines.order_search import search_orders
 from causal_lib.discovery.engines.pretrained import familiarity
@@ -24,6 +26,8 @@ from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 
 FALLBACK_DRAWS = 20
+REPEATS = 4
+"""Draws of the features over whose probabilities the mean is taken."""
 # of an edge's probability: best F1 on the validation tables, among 0.3, 0.35, ..., 0.55
 THRESHOLD = 0.4
 _CERTAIN = 30.0  # log-odds of a required edge
@@ -39,11 +43,14 @@ class EdgeProbabilities:
     directed : (d, d), [i, j] the probability of i → j.
     info : familiar (whether the table resembles what was trained on), distance and disagreement
         with their limits.
+    error : (d, d) standard error of ``directed`` over the random draws of the features: another
+        seed moves a probability by about as much. None where there was one draw.
     """
 
     names: tuple[str, ...]
     directed: np.ndarray
     info: Mapping[str, object] = field(default_factory=dict)
+    error: np.ndarray | None = None
 
     @property
     def none(self) -> np.ndarray:
@@ -80,9 +87,29 @@ class EdgeProbabilities:
             f"{self.names[i]} -> {self.names[j]}": float(self.directed[i, j])
             for i, j in np.argwhere(adjacency)
         }
+        undecided = self.undecided(threshold)
         return CausalGraph.from_adjacency(
-            adjacency, self.names, edge_probabilities=edges, **self.info
+            adjacency, self.names, edge_probabilities=edges, undecided=undecided, **self.info
         )
+
+    def undecided(self, threshold: float = THRESHOLD) -> list[str]:
+        """The pairs on which another seed may decide otherwise, as "a -- b".
+
+        The likelier direction lies within two errors of the threshold, or reaches it within two
+        errors of the other direction.
+        """
+        if self.error is None:
+            return []
+        found = []
+        for i, j in zip(*np.triu_indices(len(self.names), 1), strict=True):
+            likelier = max(self.directed[i, j], self.directed[j, i])
+            gap = abs(self.directed[i, j] - self.directed[j, i])
+            # the two directions may move against each other
+            error = self.error[i, j] + self.error[j, i]
+            near = abs(likelier - threshold) < 2 * max(self.error[i, j], self.error[j, i])
+            if near or (likelier >= threshold and gap < 2 * error):
+                found.append(f"{self.names[i]} -- {self.names[j]}")
+        return found
 
     def __repr__(self):
         likely = int((self.none[np.triu_indices(len(self.names), 1)] < 0.5).sum())
@@ -126,6 +153,7 @@ def search(
     info = {
         **found.info,
         "edge_probabilities": graph.info["edge_probabilities"],
+        "undecided": [],
         "fallback": "order search with stability",
     }
     return CausalGraph(graph.names, graph.marks, info)
@@ -141,11 +169,13 @@ def edge_probabilities(
     *,
     knowledge: Knowledge | None = None,
     seed: int = 0,
+    repeats: int = REPEATS,
     weights: Weights | None = None,
 ) -> EdgeProbabilities:
     """Probabilities of edges between the columns of ``frame`` given ``knowledge``.
 
-    They are the mean of the networks' probabilities.
+    They are the mean of the networks' probabilities, over ``repeats`` draws of the features: some
+    features are answers on bootstrap draws, and one draw of them decides close calls by its seed.
 
     A forbidden edge has probability 0, a required edge 1. With more than 50 variables, only pairs
     that a solver of the features joins are considered; the others have probability 0.
@@ -156,6 +186,7 @@ def edge_probabilities(
         the nearest row.
     seed : of the bootstrap draws among the features, and of the sample of rows for expensive
         features.
+    repeats : draws of the features; the time grows with them.
     weights : of `load`; by default those of the package.
 
     Raises
@@ -164,18 +195,32 @@ def edge_probabilities(
         for weights that cannot be used or were trained on other features.
     """
     weights = weights or load()
-    names = tuple(str(name) for name in frame.columns)
+    check_frame(frame)
+    frame = plain(frame)
+    check_whole(repeats, name="repeats")
+    seeds = [seed, *np.random.SeedSequence(seed).generate_state(repeats - 1).tolist()]
+    draws = [_one_draw(frame, knowledge, one, weights) for one in seeds]
+    directed = np.array([one for one, _ in draws])
+    info = {
+        name: float(np.mean([told[name] for _, told in draws]))
+        for name in ("distance", "disagreement")
+    }
+    info = {"familiar": max(info.values()) <= 1} | info
+    error = directed.std(axis=0, ddof=1) / np.sqrt(repeats) if repeats > 1 else None
+    return EdgeProbabilities(tuple(frame.columns), directed.mean(axis=0), info, error)
+
+
+def _one_draw(frame, knowledge, seed, weights):
+    """(d, d) probabilities of i → j by one draw of the features, and how familiar they are."""
     features = describe(frame, knowledge, seed)
     if of_names(features.names) != weights.about["features"]:
         raise ValueError(
             "the weights were trained on other features than this version makes; "
             "run `causal-lib pretrain`"
         )
-    directed = np.zeros((len(names), len(names)))
+    directed = np.zeros((frame.shape[1], frame.shape[1]))
     if not features.index.size:  # many variables, and no solver joins any
-        return EdgeProbabilities(
-            names, directed, {"familiar": True, "distance": 0.0, "disagreement": 0.0}
-        )
+        return directed, {"distance": 0.0, "disagreement": 0.0}
     logs = log_odds(weights, features)
     info = familiarity.judge(weights, features, logs)
     i, j = features.order[features.index]
@@ -186,7 +231,7 @@ def edge_probabilities(
     forth = torch.where(required, _CERTAIN, torch.where(possible, forth, -torch.inf))
     probabilities = torch.stack([log_probabilities(one, back)[:, 1].exp() for one in forth])
     directed[i, j] = probabilities.mean(0).numpy()
-    return EdgeProbabilities(names, directed, info)
+    return directed, info
 
 
 def log_odds(weights: Weights, features: Features) -> np.ndarray:

@@ -111,8 +111,7 @@ def test_softmax_gradient_is_that_of_finite_differences():
         ),
         (
             {"action": "word"},
-            "action column 'word' must hold the numbers of actions, counted from 0, not str; code "
-            "them",
+            "action column 'word': only action 'a' was logged; a policy needs at least 2 to choose",
         ),
         ({"action": "minus"}, r"action column 'minus': 200 values outside \[0, inf\], first -1"),
         ({"actions": 10**7}, "200 rounds x 10,000,000 actions are over"),
@@ -171,12 +170,15 @@ def test_actions_that_were_never_shown_and_levels_that_are_not_there():
     logs, _ = rounds(300, 7)
     logs = logs.assign(kind=np.array(list("abc"))[np.arange(300) % 3])
     policy = learn_policy(logs, ["x", "kind"], actions=5)
-    assert (policy.actions, policy.context, policy.model.shape) == (5, ("x", "kind"), (4, 5))
+    assert (policy.actions, policy.context, policy.model.shape) == (5, ("x", "kind"), (4, 3))
+    assert (policy.probabilities(logs)[:, 3:] == 0).all()
     assert policy.columns.tolist() == ["x", "kind_b", "kind_c"]
     rows = logs[logs["kind"] == "c"].head(5)
     assert policy.probabilities(rows) == pytest.approx(policy.probabilities(logs)[rows.index])
     assert learn_policy(logs, ["x"]).actions == 3
-    assert repr(policy) == "Policy (softmax) of 5 actions by x, kind"
+    assert repr(policy) == (
+        "Policy (softmax) of 5 actions by x, kind; never logged and never chosen: 3, 4"
+    )
 
 
 def test_the_seed_is_that_of_the_model_and_names_of_columns_are_ours():

@@ -79,44 +79,43 @@ def find_support(
         missing += (policy * zero).sum(axis=-1)
         policy = np.where(zero, 0, policy)
     inflation = max(1.0, error * np.sqrt(n) / max(w.std(), 1e-12))
-    lacking = np.zeros(k, dtype=bool)
-    wrong = {}
-    surplus = 0.0
-    rows = {}
     cells = _cells(context)
     step = max(1, -(-policy.size * len(cells) // _MOST))
     compared = [
-        (one, _compare(policy, codes, w, propensity, one.of, thin, absent, inflation))
-        for one, thin in (
+        _compare(policy, codes, w, propensity, cell, thin, absent, inflation)
+        for cell, thin in (
             (_Cells(np.zeros(n, dtype=np.intp), ("",)), 1),
             *((c, step) for c in cells),
         )
     ]
-    limit = norm.isf(FALSE_ALARM / max(1, sum((found.z != 0).sum() for _, found in compared)))
-    for cell, found in compared:
-        low = found.z > limit
-        for a in np.flatnonzero(low.any(axis=0)):
-            rows[a] = rows.get(a, False) | low[cell.of, a]
-            nothing = np.flatnonzero(low[:, a] & (found.got[:, a] == 0))
-            if len(nothing):
-                where = " or ".join(cell.names[one] for one in nothing[:2])
-                never.setdefault(labels[a], f" where {where}" if where else "")
-            else:
-                lacking[a] = True
-        if len(cell.names) == 1 and (high := found.z[0] < -limit).any():
-            wrong |= {labels[a]: found.got[0, a] / found.wanted[0, a] for a in np.flatnonzero(high)}
-            surplus = float((found.got - found.wanted)[0, high].sum() / n)
-    for a, inside in rows.items():
+    limit = norm.isf(FALSE_ALARM / max(1, sum((one.wanted > 0).sum() for one in compared)))
+    # First what no round of a cell shows; then, the policy without it, what too few rounds show.
+    nothing = [(one.z > limit) & (one.got == 0) for one in compared]
+    for a in np.flatnonzero(np.any([mask.any(axis=0) for mask in nothing], axis=0)):
+        inside = np.any(
+            [mask[one.cell.of, a] for one, mask in zip(compared, nothing, strict=True)], axis=0
+        )
+        names = [
+            one.cell.names[place]
+            for one, mask in zip(compared, nothing, strict=True)
+            for place in np.flatnonzero(mask[:, a])
+        ]
+        never[labels[a]] = " where " + " or ".join(names[:2]) if all(names) else ""
+        gone = inside * policy[..., a]
+        missing += gone
+        for one in compared:
+            one.leave_out(a, gone)
+    wrong = {}
+    for a in np.flatnonzero(np.any([(one.z > limit).any(axis=0) for one in compared], axis=0)):
+        inside = np.any([(one.z > limit)[one.cell.of, a] for one in compared], axis=0)
         missing += inside * (policy[..., a] - (codes == a) * w)
+        wrong[labels[a]] = compared[0].share(a)
+    high = compared[0].z[0] < -limit
+    surplus = float((compared[0].got - compared[0].wanted)[0, high].sum() / n)
+    wrong |= {labels[a]: compared[0].share(a) for a in np.flatnonzero(high)}
     mean = float(w.mean())
-    whole = compared[0][1]
-    wrong |= {
-        labels[a]: whole.got[0, a] / whole.wanted[0, a]
-        for a in np.flatnonzero(lacking)
-        if labels[a] not in never
-    }
     off = 1 - missing.mean() - mean
-    if not rows and not wrong and abs(off) > max(limit * error, 1e-9):
+    if not wrong and abs(off) > max(limit * error, 1e-9):
         wrong["together"] = mean
         missing = missing if off < 0 else 1 - w
         surplus = max(0.0, -off)
@@ -124,27 +123,52 @@ def find_support(
 
 
 @dataclass(frozen=True)
+class _Cells:
+    """A column of the context cut into cells: the cell of each round ``of`` (n,), their names."""
+
+    of: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Compared:
-    """Sums over the rounds of each cell, (cells, K): the policy's probabilities, the weights, and
-    their difference in standard errors.
+    """Sums over every ``step``-th round of each cell, (cells, K): of the policy's probabilities and
+    of the weights; ``unit`` squared is their variance, a unit of the sum.
     """
 
+    cell: _Cells
+    step: int
     wanted: np.ndarray
     got: np.ndarray
-    z: np.ndarray
+    unit: np.ndarray
+
+    @property
+    def z(self) -> np.ndarray:
+        """What the weights lack, in standard errors."""
+        spread = np.sqrt(np.maximum(self.wanted, self.got)) * self.unit
+        return _over(self.wanted - self.got, spread)
+
+    def leave_out(self, action: int, gone: np.ndarray) -> None:
+        """Take the part ``gone`` (n,) of an action away from the policy."""
+        n_cells = len(self.cell.names)
+        self.wanted[:, action] -= np.bincount(
+            self.cell.of[:: self.step], gone[:: self.step], n_cells
+        )
+
+    def share(self, action: int) -> float:
+        """Weights of an action over the policy's probabilities, of all rounds."""
+        return float(self.got[:, action].sum() / self.wanted[:, action].sum())
 
 
-def _compare(policy, codes, w, propensity, of, step, absent, inflation):
-    """The weights of every action and cell against the policy; ``of`` the cell of each round (n,),
-    every ``step``-th of which is looked at.
-    """
+def _compare(policy, codes, w, propensity, cell, step, absent, inflation):
+    """The weights of every action and cell against the policy."""
     k = policy.shape[-1]
-    cell = of[::step]
-    n_cells = int(of.max()) + 1
+    of = cell.of[::step]
+    n_cells = len(cell.names)
     w = w[::step]
-    place = cell * k + codes[::step]
-    wanted, wanted_squares = _sums(policy, cell, n_cells, step)
-    wanted = np.where(absent, 0, wanted)
+    place = of * k + codes[::step]
+    wanted, wanted_squares = _sums(policy, of, n_cells, step)
+    wanted = np.where(absent, 0.0, wanted)
 
     def sums(values):
         return np.bincount(place, values, n_cells * k).reshape(n_cells, k)
@@ -158,8 +182,7 @@ def _compare(policy, codes, w, propensity, of, step, absent, inflation):
         wanted_squares.sum(axis=0), wanted.sum(axis=0)
     )
     unit = np.maximum(np.where(overall > 0, overall, unmet), _over(squares, got))
-    spread = np.sqrt(np.maximum(wanted, got) * unit) * inflation
-    return _Compared(wanted, got, _over(wanted - got, spread))
+    return _Compared(cell, step, wanted, got, np.sqrt(unit) * inflation)
 
 
 def _sums(policy, cell, n_cells, step):
@@ -175,14 +198,6 @@ def _sums(policy, cell, n_cells, step):
     return member @ thinned, member @ thinned**2
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """A column of the context cut into cells: the cell of each round ``of`` (n,), their names."""
-
-    of: np.ndarray
-    names: tuple[str, ...]
-
-
 def _cells(context):
     """The cells of each column: levels, or of many numbers ranges between quantiles; none of many
     levels that are no numbers.
@@ -193,7 +208,8 @@ def _cells(context):
         values = as_numbers(column)
         of, levels = pd.factorize(column if values is None else values, sort=values is not None)
         if len(levels) <= 2 * _CELLS:
-            names = tuple(f"{name} is {listed([level])}" for level in levels)
+            shown = levels if values is None else [f"{level:g}" for level in levels]
+            names = tuple(f"{name} is {level}" for level in shown)
         elif values is None:
             continue
         else:

@@ -657,7 +657,7 @@ def _slope(scores, rounds, limits):
     found = []
     n = len(rounds.w)
     # an infinite one changes no weight
-    for limit in np.minimum(limits, 1e9 * max(most, 1)) if len(limits) > 1 else ():
+    for limit in np.minimum(limits, 1e9 * max(most, 1)) if min(n, len(limits)) > 1 else ():
         score, _ = scores(rounds, limit)
         found.append((norm.ppf(0.95) * score.std(ddof=1) / np.sqrt(n), score.mean(), limit))
     kept = []

@@ -206,7 +206,10 @@ def _cells(context):
     for name in context if context is not None else ():
         column = context[name]
         values = as_numbers(column)
-        of, levels = pd.factorize(column if values is None else values, sort=values is not None)
+        try:
+            of, levels = pd.factorize(column if values is None else values, sort=values is not None)
+        except TypeError:  # lists and the like have no levels
+            continue
         if len(levels) <= 2 * _CELLS:
             shown = levels if values is None else [f"{level:g}" for level in levels]
             names = tuple(f"{name} is {level}" for level in shown)

@@ -181,8 +181,15 @@ def _compare(policy, codes, w, propensity, cell, step, absent, inflation):
     unmet = _over(sums(inverse**2).sum(axis=0), sums(inverse).sum(axis=0)) * _over(
         wanted_squares.sum(axis=0), wanted.sum(axis=0)
     )
-    unit = np.maximum(np.where(overall > 0, overall, unmet), _over(squares, got))
-    return _Compared(cell, step, wanted, got, np.sqrt(unit) * inflation)
+    unit = np.sqrt(np.maximum(np.where(overall > 0, overall, unmet), _over(squares, got)))
+    unit *= inflation
+    # Without a round of the action in the cell, the rounds that its share elsewhere makes expected
+    # tell more than weights, which may be uneven.
+    rounds = sums(None)
+    expected = rounds.sum(axis=1)[:, None] * rounds.sum(axis=0) / len(w)
+    by_rounds = np.sqrt(_over(wanted, expected))
+    unit = np.where((rounds == 0) & (by_rounds > 0), np.minimum(unit, by_rounds), unit)
+    return _Compared(cell, step, wanted, got, unit)
 
 
 def _sums(policy, cell, n_cells, step):

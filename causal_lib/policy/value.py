@@ -236,7 +236,12 @@ def policy_values(
             shown_mean[rows] = q[np.arange(len(q)), codes[rows]]
     groups = cluster_codes(logs, cluster) if cluster else None
     intervals = Intervals(interval, level, np.random.default_rng(seed), groups)
-    about = {"possible": possible, "intervals": intervals, "limits": limits}
+    about = {
+        "possible": possible,
+        "known": reward_range is not None,
+        "intervals": intervals,
+        "limits": limits,
+    }
     judged = {}
     if any("embedding" not in ESTIMATORS[name].needs for name in estimators):
         support = find_support(
@@ -522,7 +527,8 @@ def _groups(policy, logging, embedding, codes, labels, intervals):
 class _Judge:
     """Values with the verdict that holds for all estimators with the same support.
 
-    clicks : of each weighting, for rewards of 0 and 1; None for others.
+    possible : (lowest, highest) reward, where it is known and not only observed.
+    clicks : for rewards of 0 and 1, the rounds with and those without a click.
     bounds : of the value, whatever is earned by what the logs lack.
     verdict : 'ok' or what is wrong with support and weights.
     untold : whether the logs lack so much that there is no value.
@@ -531,19 +537,21 @@ class _Judge:
     support: Support
     intervals: Intervals
     limits: np.ndarray | None
+    possible: tuple[float, float] | None
     clicks: tuple[Clicks, Clicks] | None
     bounds: tuple[float, float] | None
     verdict: str
     untold: bool
 
     @classmethod
-    def of(cls, support, w, r, *, possible, intervals, limits):
+    def of(cls, support, w, r, *, possible, known, intervals, limits):
         lowest, highest = possible
         groups = intervals.groups
         binary = np.isin(r, (0, 1)).all()
         clicks = (Clicks.of(w, r, groups), Clicks.of(w, 1 - r, groups)) if binary else None
+        known = possible if binary or known else None
         if not w.any():
-            return cls(support, intervals, limits, clicks, None, "ok", False)
+            return cls(support, intervals, limits, known, clicks, None, "ok", False)
         middle = (w @ r) / w.sum()
         # draws of its own: those of a value do not depend on the bounds
         own = Intervals(intervals.kind, intervals.level, np.random.default_rng(0), groups)
@@ -556,7 +564,7 @@ class _Judge:
         negligible = max(_NEGLIGIBLE * (high - low), 1e-6 * (highest - lowest))
         missing = support.missing
         if max(support.mass, support.surplus) * (highest - lowest) <= negligible:
-            return cls(support, intervals, limits, clicks, None, "ok", False)
+            return cls(support, intervals, limits, known, clicks, None, "ok", False)
         # Σw r / Σw of what is shown, and the lowest or the highest reward of what is not
         bounds = None
         if not support.surplus:
@@ -568,12 +576,12 @@ class _Judge:
                 f"the logs cannot tell: {support.mass:.1%} of the policy is on actions never "
                 f"logged ({support.never})"
             )
-            return cls(support, intervals, limits, clicks, bounds, verdict, True)
+            return cls(support, intervals, limits, known, clicks, bounds, verdict, True)
         verdict = (
             f"the weights do not fit the policy: {support.misfit}; propensities are wrong, or "
             "actions are never shown in some contexts"
         )
-        return cls(support, intervals, limits, clicks, bounds, verdict, False)
+        return cls(support, intervals, limits, known, clicks, bounds, verdict, False)
 
     def value(self, name: str, rounds: Rounds) -> PolicyValue:
         """The value by one estimator."""
@@ -597,9 +605,9 @@ class _Judge:
                 ends = self._ends(estimator, free, free.mean())
                 low = min(low, ends[0])
                 high = max(high, ends[1])
-            if name == "snips" and self.clicks:
-                low = max(low, 0.0)
-                high = min(high, 1.0)
+            if self.possible:
+                low = max(low, min(value, self.possible[0]))
+                high = min(high, max(value, self.possible[1]))
             low = float(low)
             high = float(high)
             if verdict == "ok":

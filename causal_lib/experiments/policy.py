@@ -1,5 +1,6 @@
-"""Benchmarks of policy values: their time and memory, and whether they are those of the package obp
-on the same arrays.
+"""Benchmarks of policy values: their time and memory, whether they are those of the package obp on
+the same arrays, what they say of logs that lack actions, and how often intervals of rare clicks
+hold the truth.
 """
 
 import time
@@ -29,6 +30,12 @@ OBP = {
     "dros": ("DoublyRobustWithShrinkage", {"lambda_": THRESHOLD**2}),
 }
 """Our estimator -> obp's class and its settings for the same weights."""
+SEGMENTS = ("new", "back", "loyal")
+HOLES = ("never", "segment", "old", "deterministic", "none")
+"""Actions that logs lack: the last everywhere, the last in a segment, the second above an age, all
+but one in every context, and none.
+"""
+RARE = ("ips", "snips", "dr", "sndr")
 
 
 @benchmark("policy.off_policy", peer="an absolute limit")
@@ -109,3 +116,164 @@ def open_bandit(
         for name, found in distances.items()
     ]
     return report(claims, tables=tables, n=n, k=k)
+
+
+@benchmark("policy.support", peer="the true values in simulated logs, with and without holes")
+def support(*, logs: int = 200, n: int = 5000) -> dict:
+    """Verdicts and bounds of values of three policies, in 200 logs of 5,000 rounds for each kind of
+    hole.
+
+    The context is given where the hole depends on it; once more without it, and once by the
+    logging policy's probabilities.
+    """
+    rows = []
+    for hole in HOLES:
+        for told in ("context", "logging", "nothing"):
+            found = pd.DataFrame(
+                [row for seed in range(logs) for row in _judged(hole, told, seed, n)]
+            )
+            by_policy = found.groupby("policy").mean().reset_index()
+            rows += by_policy.assign(hole=hole, told=told).to_dict("records")
+    table = pd.DataFrame(rows)
+    claims = []
+    for (hole, told), part in table.groupby(["hole", "told"], sort=False):
+        what = f"hole {hole}, told by {told}"
+        least = part["held"].min()
+        if hole == "none":
+            claims.append(Claim.of(f"{what}: least called ok", [part["ok"].min()], "at least 0.95"))
+        else:
+            most = "at most 0.05" if (hole, told) == ("old", "nothing") else "at most 0"
+            claims.append(Claim.of(f"{what}: most called ok", [part["ok"].max()], most))
+        claims.append(Claim.of(f"{what}: least share of bounds", [least], "at least 0.95"))
+    return report(claims, logs=logs, n=n, rows=rows)
+
+
+def _judged(hole, told, seed, n, k=6):
+    """Verdict and bounds of each policy in one log."""
+    rng = np.random.default_rng([seed, 5])
+    segment = rng.integers(len(SEGMENTS), size=n)
+    age = rng.normal(40, 12, size=n).round()
+    rates = np.linspace(0.05, 0.3, k)
+    rates[[1, -1]] = (0.7, 0.9)  # what the logs may lack earns most
+    rates = np.clip(rates + 0.05 * (segment[:, None] - 1), 0.01, 0.99)
+    logging = softmax(np.outer((age - 40) / 12, np.linspace(-0.6, 0.6, k)), axis=1)
+    if hole == "never":
+        logging[:, -1] = 0
+    elif hole == "segment":
+        logging[segment == 1, -1] = 0
+    elif hole == "old":
+        logging[age > 52, 1] = 0
+    elif hole == "deterministic":
+        logging = np.eye(k)[np.where(age > 40, k - 1, segment)]
+    logging /= logging.sum(axis=1, keepdims=True)
+    policies = {
+        "uniform": np.full((n, k), 1 / k),
+        "mostly what pays": np.tile([0.02, 0.45, 0.02, 0.02, 0.02, 0.47], (n, 1)),
+        "by age": softmax(np.outer((age - 40) / 12, np.linspace(0.8, -0.4, k)), axis=1),
+    }
+    action = (rng.random((n, 1)) > logging.cumsum(axis=1)).sum(axis=1).clip(max=k - 1)
+    row = np.arange(n)
+    frame = pd.DataFrame(
+        {
+            "segment": np.array(SEGMENTS)[segment],
+            "age": age,
+            "item_id": action,
+            "click": (rng.random(n) < rates[row, action]).astype(int),
+            "propensity_score": logging[row, action],
+        }
+    )
+    how = {"context": {"context": ["segment", "age"]}, "logging": {"logging": logging}}
+    for name, policy in policies.items():
+        found = policy_values(frame, policy, estimators=("dr",), seed=seed, **how.get(told, {}))[
+            "dr"
+        ]
+        truth = (policy * rates).sum(axis=1).mean()
+        low, high = found.bounds or (-np.inf, np.inf)
+        yield {
+            "policy": name,
+            "ok": found.verdict == "ok",
+            "held": low <= truth <= high,
+            "width": min(high - low, 1.0),
+            "untold": found.bounds is None,
+        }
+
+
+@benchmark("policy.rare_clicks", peer="the nominal level, and normal intervals")
+def rare_clicks(*, logs: int = 500, rounds: tuple[int, ...] = (1000, 3000, 10_000)) -> dict:
+    """How often 95% intervals hold the truth where clicks are rare: rates of .1% to 10%, 500 logs
+    for each number of rounds, 1,000 to 10,000.
+
+    The logging policy and the one to value are softmax policies of three columns of the context, 8
+    actions; of logs of too few effective rounds nothing is counted.
+    """
+    rows = [
+        {"rate": rate, "rounds": n, **row}
+        for rate in (0.001, 0.003, 0.01, 0.03, 0.1)
+        for n in rounds
+        for row in _coverage(rate, n, logs)
+    ]
+    table = pd.DataFrame(rows)
+    claims = []
+    for name, part in table[table["interval"] == "auto"].groupby("estimator", sort=False):
+        claims.append(
+            Claim.of(f"{name}: least coverage", [part["coverage"].min()], "at least 0.92")
+        )
+        mean = np.average(part["coverage"], weights=part["logs"])
+        claims.append(Claim.of(f"{name}: mean coverage", [mean], "at least 0.95"))
+    inside = table[table["estimator"] == "snips"]["inside"].min()
+    claims.append(Claim.of("snips: share of intervals in [0, 1]", [inside], "at least 1"))
+    normal = table[(table["interval"] == "normal") & (table["rate"] == 0.001)]["coverage"].min()
+    claims.append(Claim.of("normal, rate 0.001: least coverage", [normal], "below 0.9"))
+    return report(claims, logs=logs, rows=rows)
+
+
+def _coverage(rate, n, logs, k=8):
+    """Rows of estimator and interval: coverage, mean width and number of logs that carry a
+    value.
+    """
+    rng = np.random.default_rng([n, int(rate * 1000)])
+    tastes = [0.6 * rng.normal(size=(3, k)) for _ in range(3)]
+    x = rng.normal(size=(400_000, 3))
+    lift = np.exp(x @ tastes[0])
+    scale = rate / lift.mean()
+    policy = softmax(x @ tastes[1], axis=1)
+    truth = (policy * np.minimum(scale * lift, 1)).sum(axis=1).mean()
+    found = []
+    for _ in range(logs):
+        x = rng.normal(size=(n, 3))
+        logging = softmax(x @ tastes[2], axis=1)
+        action = (rng.random((n, 1)) > logging.cumsum(axis=1)).sum(axis=1).clip(max=k - 1)
+        row = np.arange(n)
+        chance = np.minimum(scale * np.exp(x @ tastes[0])[row, action], 1)
+        frame = pd.DataFrame(x, columns=list("abc")).assign(
+            item_id=action,
+            click=(rng.random(n) < chance).astype(int),
+            propensity_score=logging[row, action],
+        )
+        policy = softmax(x @ tastes[1], axis=1)
+        for interval in ("auto", "normal"):
+            values = policy_values(
+                frame, policy, estimators=RARE, context=list("abc"), interval=interval
+            )
+            found += [
+                {
+                    "estimator": name,
+                    "interval": interval,
+                    "held": value.low <= truth <= value.high,
+                    "width": value.high - value.low,
+                    "inside": 0 <= value.low <= value.high <= 1,
+                }
+                for name, value in values.items()
+                if value.value is not None
+            ]
+    table = pd.DataFrame(found).groupby(["estimator", "interval"], sort=False)
+    return (
+        table.agg(
+            coverage=("held", "mean"),
+            width=("width", "mean"),
+            inside=("inside", "mean"),
+            logs=("held", "size"),
+        )
+        .reset_index()
+        .to_dict("records")
+    )

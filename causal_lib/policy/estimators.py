@@ -50,6 +50,7 @@ class Estimator:
         interval holds the free one's too, since nothing shows how large the bias of a threshold is.
     needs : arguments of `policy_values` without which it cannot run.
     interval : False where nothing in the logs says how wrong it is.
+    shifts : whether a constant added to all rewards, and to the model, adds to the value.
     """
 
     scores: Callable[[Rounds, float | None], Scores]
@@ -59,6 +60,7 @@ class Estimator:
     free: str | None = None
     needs: tuple[str, ...] = ()
     interval: bool = True
+    shifts: bool = True
 
 
 ESTIMATORS: dict[str, Estimator] = {}
@@ -89,7 +91,9 @@ def direct_method(rounds: Rounds, threshold: None = None) -> Scores:
     return rounds.policy_mean, rounds.w
 
 
-@_estimator("ips", "w r", "propensities are right and positive wherever the policy is")
+@_estimator(
+    "ips", "w r", "propensities are right and positive wherever the policy is", shifts=False
+)
 def inverse_propensity(rounds: Rounds, threshold: None = None) -> Scores:
     """Inverse propensity scoring.
 
@@ -134,6 +138,7 @@ def self_normalised_doubly_robust(rounds: Rounds, threshold: None = None) -> Sco
     "r policy(e) / logging(e), e the action's ``embedding``",
     "actions of the same embedding earn the same",
     needs=("logging", "embedding"),
+    shifts=False,
 )
 def marginalised(rounds: Rounds, threshold: None = None) -> Scores:
     """Marginalised inverse propensity scoring, over groups of actions.
@@ -144,7 +149,11 @@ def marginalised(rounds: Rounds, threshold: None = None) -> Scores:
 
 
 @_estimator(
-    "clipped-ips", "min(w, t) r", "as ips, but for a bias that grows as t falls", free="ips"
+    "clipped-ips",
+    "min(w, t) r",
+    "as ips, but for a bias that grows as t falls",
+    free="ips",
+    shifts=False,
 )
 def clipped(rounds: Rounds, threshold: float) -> Scores:
     """Inverse propensity scoring with weights of at most ``threshold``: less variance for a bias

@@ -10,9 +10,10 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from causal_lib.checks import check_columns, check_frame, check_number, check_range
-from causal_lib.inference.covariates import design
-from causal_lib.policy.reward_model import check_actions, fit_additive
+from causal_lib.checks import check_columns, check_frame, check_number
+from causal_lib.inference.covariates import Covariates, wide, wide_names
+from causal_lib.policy.columns import listed, numbers, propensities, read_actions
+from causal_lib.policy.reward_model import fit_additive
 
 LOSSES = ("dr", "ips")
 _ENTRIES = 100_000_000  # of (rounds, actions): what the scores may take, 0.8 GB
@@ -20,33 +21,50 @@ _ENTRIES = 100_000_000  # of (rounds, actions): what the scores may take, 0.8 GB
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Policy:
-    """Probabilities of actions given a context.
+    """Probabilities of actions given a context; 0 for actions that the logs never showed.
 
     Attributes
     ----------
     context : columns that it looks at.
-    actions : their number.
-    model : the weights (columns + 1, actions) of a softmax, or EconML's PolicyTree.
+    labels : (K,) labels of the actions, in the order of the columns of `probabilities`.
+    logged : places among ``labels`` of the L actions that the logs showed.
+    model : the weights (columns + 1, L) of a softmax, or EconML's PolicyTree.
     """
 
     context: tuple[str, ...]
-    actions: int
-    columns: pd.Index
+    labels: pd.Index
+    logged: np.ndarray
+    covariates: Covariates
+    columns: tuple[str, ...]
     centre: np.ndarray
     scale: np.ndarray
     model: object
 
+    @property
+    def actions(self) -> int:
+        """K, the number of actions."""
+        return len(self.labels)
+
     def probabilities(self, frame: pd.DataFrame) -> np.ndarray:
-        """(n, K) probabilities for the rows of ``frame``; of a tree 0 and 1. Raises ValueError
-        where n x K passes 10^8.
+        """(n, K) probabilities for the rows of ``frame``, columns in the order of ``labels``; of a
+        tree 0 and 1. Raises ValueError where n x K passes 10^8.
         """
         check_frame(frame, self.context, complete=True)
         _check_size(len(frame), self.actions, "ask for the rows in parts")
-        x = design(frame, self.context, like=self.columns).to_numpy()
+        x = wide(self.covariates.table(frame))
+        found = np.zeros((len(x), self.actions))
         if isinstance(self.model, np.ndarray):
-            wide = np.column_stack([np.ones(len(x)), (x - self.centre) / self.scale])
-            return np.exp(log_softmax(wide @ self.model, axis=1))
-        return np.eye(self.actions)[self.model.predict(x)]
+            scaled = np.column_stack([np.ones(len(x)), (x - self.centre) / self.scale])
+            found[:, self.logged] = np.exp(log_softmax(scaled @ self.model, axis=1))
+        else:
+            found[np.arange(len(x)), self.logged[self.model.predict(x)]] = 1
+        return found
+
+    def table(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """`probabilities` with the labels as columns and the index of ``frame``: what
+        `policy_values` matches by label.
+        """
+        return pd.DataFrame(self.probabilities(frame), index=frame.index, columns=self.labels)
 
     def rules(self) -> str:
         """A tree's rules, one leaf a line: conditions and the action."""
@@ -57,7 +75,7 @@ class Policy:
 
         def walk(node, conditions):
             if tree.children_left[node] < 0:
-                action = int(np.argmax(tree.value[node].ravel()))
+                action = self.labels[self.logged[np.argmax(tree.value[node].ravel())]]
                 lines.append(f"{' and '.join(conditions) or 'always'}: action {action}")
                 return
             name = self.columns[tree.feature[node]]
@@ -70,7 +88,9 @@ class Policy:
 
     def __repr__(self):
         kind = "softmax" if isinstance(self.model, np.ndarray) else "tree"
-        return f"Policy ({kind}) of {self.actions} actions by {', '.join(self.context)}"
+        left_out = self.labels.delete(self.logged)
+        never = f"; never logged and never chosen: {listed(left_out)}" if len(left_out) else ""
+        return f"Policy ({kind}) of {self.actions} actions by {', '.join(self.context)}{never}"
 
 
 def learn_policy(
@@ -79,7 +99,7 @@ def learn_policy(
     *,
     loss: str = "dr",
     depth: int | None = None,
-    actions: int | None = None,
+    actions: int | Sequence | None = None,
     action: str = "item_id",
     reward: str = "click",
     propensity: str = "propensity_score",
@@ -91,22 +111,26 @@ def learn_policy(
 
     Each round gets a score for each action, unbiased where the logged propensities are right: with
     loss 'ips' r / propensity for the action shown, else 0; with 'dr' the same of what the
-    cross-fitted reward model leaves, plus its expectation. The policy maximises their mean. Judge
-    it by `policy_values` on other rounds: on its own it looks better than it is.
+    cross-fitted reward model leaves, plus its expectation. The policy maximises their mean. It
+    never chooses an action that the logs never show. Judge it by `policy_values` on other rounds:
+    on its own it looks better than it is.
 
     Parameters
     ----------
-    logs : one row a round; action 0..K-1, reward a number, propensity in (0, 1].
+    logs : one row a round; reward a number, propensity in (0, 1].
     depth : of a tree (EconML's PolicyTree, honest: half of the rounds cut, half choose); None for a
         softmax.
-    actions : K; by default one more than the largest seen.
+    actions : the labels of the actions, or their number K; by default, of actions that are whole
+        numbers, 0 to the largest seen, and else their levels, sorted or in the order of the
+        category.
     penalty : of the squared weights of the softmax, a round.
 
     Raises
     ------
     ValueError
-        for an unknown loss, propensities outside (0, 1], actions that are no whole numbers or
-        outside 0..K-1, fewer than 3 rounds with loss 'dr', or more than 10^8 rounds x actions.
+        for an unknown loss, propensities outside (0, 1], actions that are no whole numbers from 0
+        to K-1 nor among the labels, a single logged action, fewer than 3 rounds with loss 'dr', or
+        more than 10^8 rounds x actions.
 
     Source: Dudík, Langford and Li 2011; Athey and Wager 2021.
     """
@@ -117,31 +141,44 @@ def learn_policy(
     context = check_columns(context, name="context")
     check_number(penalty, name="penalty")
     check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")
-    check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
-    chosen = check_actions(logs[action], actions or None)
+    chance = propensities(logs, propensity)
+    k = (
+        None
+        if isinstance(actions, Sequence | pd.Index | pd.Series | np.ndarray)
+        else actions or None
+    )
+    chosen, labels = read_actions(logs[action], k, actions if k is None else None)
     n = len(logs)
-    k = actions or int(chosen.max()) + 1
-    _check_size(n, k, "learn from a sample of the rounds")
-    r = logs[reward].to_numpy(dtype=float)
-    wide = design(logs, context)
+    _check_size(n, len(labels), "learn from a sample of the rounds")
+    logged, chosen = np.unique(chosen, return_inverse=True)
+    k = len(logged)
+    if k == 1:
+        raise ValueError(
+            f"action column {action!r}: only action {listed(labels[logged])} was logged; a policy "
+            "needs at least 2 to choose from"
+        )
+    r = numbers(logs, reward)
+    covariates = Covariates.fit(logs, context, name="logs")
+    table = covariates.table(logs, name="logs")
+    x = wide(table)
     scores = np.zeros((n, k))
     if loss == "dr":
-        scores = fit_additive(wide.to_numpy(), chosen, r, k, seed=seed).of(slice(None))
+        scores = fit_additive(x, chosen, r, k, seed=seed).of(slice(None))
         r = r - scores[np.arange(n), chosen]
-    scores[np.arange(n), chosen] += r / logs[propensity].to_numpy(dtype=float)
-    centre = wide.to_numpy().mean(axis=0)
-    scale = wide.to_numpy().std(axis=0)
+    scores[np.arange(n), chosen] += r / chance
+    centre = x.mean(axis=0)
+    scale = x.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
     if depth is None:
-        model = _softmax(
-            np.column_stack([np.ones(n), (wide.to_numpy() - centre) / scale]), scores, penalty
-        )
+        model = _softmax(np.column_stack([np.ones(n), (x - centre) / scale]), scores, penalty)
     else:
         from econml.policy import PolicyTree
 
         tree = PolicyTree(max_depth=depth, min_samples_leaf=max(5, n // 200), random_state=seed)
-        model = tree.fit(wide.to_numpy(), scores)
-    return Policy(tuple(context), k, wide.columns, centre, scale, model)
+        model = tree.fit(x, scores)
+    return Policy(
+        tuple(context), labels, logged, covariates, tuple(wide_names(table)), centre, scale, model
+    )
 
 
 def _check_size(n, k, way_out):

@@ -9,12 +9,9 @@ hundred actions take a second, where a general solver works with a hundred colum
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.model_selection import KFold
-
-from causal_lib.checks import check_range
 
 _STEPS = 50
 _CLOSE = 1e-8
@@ -48,31 +45,6 @@ class Additive:
         level = self.intercepts[fold] + np.einsum("np,np->n", x, self.weights[fold])
         found = level[:, None] + self.effects[fold]
         return expit(found, out=found) if self.logistic else found
-
-
-def check_actions(column: pd.Series, actions: int | None) -> np.ndarray:
-    """The codes of the logged actions (n,), which must be whole numbers from 0 to ``actions`` - 1.
-
-    Raises ValueError that names the column, how many values are wrong and the way out; ``actions``
-    None allows any number of actions.
-    """
-    name = f"action column {column.name!r}"
-    try:
-        values = np.asarray(column, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{name} must hold the numbers of actions, counted from 0, not {column.dtype}; code "
-            "them first (pandas.factorize)"
-        ) from None
-    fractions = values != np.floor(values)
-    if fractions.any():
-        raise ValueError(
-            f"{name}: {int(fractions.sum())} values are no whole numbers, first "
-            f"{values[fractions][0]:g}; code the actions from 0 "
-            "on first (pandas.factorize)"
-        )
-    check_range(values, 0, np.inf if actions is None else actions - 1, name=name)
-    return values.astype(np.intp)
 
 
 def fit_additive(

@@ -1,7 +1,7 @@
 """The value of a policy from another policy's logs, or the verdict that these logs cannot tell."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -9,21 +9,31 @@ from scipy.stats import norm
 
 from causal_lib.checks import check_columns, check_frame, check_range
 from causal_lib.inference.covariates import design
-from causal_lib.inference.nuisances import standard_error
+from causal_lib.policy.columns import (
+    by_label,
+    check_labels,
+    groups_of,
+    numbers,
+    propensities,
+    read_actions,
+)
 from causal_lib.policy.estimators import ESTIMATORS, Rounds, estimators_table
-from causal_lib.policy.reward_model import FOLDS, check_actions, fit_additive
-from causal_lib.resampling import cluster_codes, percentile_ends, resampled_indices
+from causal_lib.policy.intervals import Clicks, Intervals, check_interval
+from causal_lib.policy.reward_model import FOLDS, fit_additive
+from causal_lib.policy.support import FALSE_ALARM, Support, find_support
+from causal_lib.resampling import cluster_codes
 
 # Fewer effective rows than this carry no normal interval of a rate. It also bounds the share of one
 # row: the effective sample size is at most one over the square of the largest share, so a row with
 # over a tenth of the weight leaves under 100.
 MIN_EFFECTIVE = 100
-INTERVALS = ("normal", "bootstrap")
 _LARGEST = 10**9  # entries of a table of rounds and actions: 8 GB
 _BLOCK = 2_000_000  # entries of (rows, actions) in memory at once
-_DRAWS = 500
 _NO_INTERVAL = "no interval: the logs do not say how wrong the model is"
 _GRID = 12  # thresholds among which data choose
+# What the logs lack is negligible where it can move the value by at most this share of the
+# interval's width.
+_NEGLIGIBLE = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,12 @@ class PolicyValue:
     verdict : 'ok', or why the value cannot be trusted.
     settings : what was chosen from the data: the threshold of the weights, for estimators that have
         one.
+    bounds : (low, high) that hold the value, with the confidence of the interval, whatever the
+        actions earn that the logs lack, within the range of the rewards; (low, high) where the
+        verdict is 'ok'. None when the logs cannot tell even that.
+    unsupported : share of the policy that the logs lack.
+    mean_weight, mean_weight_error : mean of the weights and its standard error; of a policy that
+        the logs support, and right propensities, it is 1 but for chance.
     """
 
     estimator: str
@@ -50,6 +66,10 @@ class PolicyValue:
     rounds: int
     verdict: str
     settings: Mapping[str, float] = field(default_factory=dict)
+    bounds: tuple[float, float] | None = None
+    unsupported: float = 0.0
+    mean_weight: float | None = None
+    mean_weight_error: float | None = None
 
     def to_dict(self) -> dict:
         """The value as JSON types."""
@@ -57,10 +77,17 @@ class PolicyValue:
 
     def __repr__(self):
         size = f"effective sample size {self.effective_sample_size:,.0f} of {self.rounds:,}"
+        told = f"{self.estimator}: "
         if self.value is None:
-            return f"{self.estimator}: no value, {self.verdict} ({size})"
-        interval = "no interval" if self.low is None else f"[{self.low:.5f}, {self.high:.5f}]"
-        return f"{self.estimator}: {self.value:.5f} {interval}, {size}"
+            told += f"no value, {self.verdict} ({size})"
+        else:
+            ends = "no interval" if self.low is None else f"[{self.low:.5f}, {self.high:.5f}]"
+            told += f"{self.value:.5f} {ends}, {size}"
+            if self.low is not None and self.verdict != "ok":
+                told += f"; {self.verdict}"
+        if self.bounds and self.verdict != "ok":
+            told += f"; bounds [{self.bounds[0]:.5f}, {self.bounds[1]:.5f}]"
+        return told
 
 
 def policy_value(
@@ -77,6 +104,7 @@ def policy_values(
     policy: np.ndarray,
     *,
     estimators: Sequence[str] | None = None,
+    actions: Sequence | None = None,
     action: str = "item_id",
     reward: str = "click",
     propensity: str = "propensity_score",
@@ -85,8 +113,9 @@ def policy_values(
     logging: np.ndarray | None = None,
     embedding: Sequence | None = None,
     threshold: float | Sequence[float] | None = None,
+    reward_range: tuple[float, float] | None = None,
     cluster: str | None = None,
-    interval: str = "normal",
+    interval: str = "auto",
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, PolicyValue]:
@@ -101,41 +130,63 @@ def policy_values(
 
     Parameters
     ----------
-    logs : one row a round; action 0..K-1, reward a number, propensity in (0, 1].
-    policy : (n, K) or (K,) action probabilities of the policy to value; rows sum to 1.
+    logs : one row a round; reward a number, propensity in (0, 1].
+    policy : (n, K) or (K,) action probabilities of the policy to value; rows sum to 1. Columns of a
+        DataFrame, with the index of the logs, and entries of a Series are matched to the logged
+        actions by label; so are those of ``expected``, ``logging`` and ``embedding``.
     estimators : names of the table. By default all that have what they need: 'mips' if ``logging``
         and ``embedding`` are given; those with q if there are at least 3 rounds to fit it on, or
         ``expected`` is given.
-    context : columns for the model of the reward.
+    actions : (K,) labels of the policy's columns in their order. Without them, and without a
+        labelled policy, whole numbers are taken for places from 0 to K-1; other labels, which must
+        then be K, are sorted, and those of a category taken in its order.
+    context : columns for the model of the reward; by their cells, too, the logs are searched for
+        actions that they never show there.
     expected : (n, K) expected reward of every action by a model of your own that did not see the
         row, in place of that model.
-    logging, embedding : for mips: (n, K) or (K,) probabilities of the policy that made the logs;
-        (K,) labels of the actions.
+    logging : (n, K) or (K,) probabilities of the policy that made the logs: an action with 0 is not
+        supported. For mips, too.
+    embedding : for mips: the group of each action, (K,).
     threshold : t, or several to choose from; by default a grid. The choice is SLOPE's: from the
         widest interval on, the last that meets all wider ones; it is told in ``settings``. It makes
         errors smaller but not intervals: since the logs do not show the bias, these hold the
         interval without a threshold.
+    reward_range : (lowest, highest) possible reward, for ``bounds``; by default 0 and 1 where all
+        rewards are these, else what is observed.
     cluster : column whose groups are independent of each other, their rounds perhaps not (a user's
         rounds); else rounds are.
-    interval : 'normal', or 'bootstrap': percentiles of 500 resamples of the scores.
+    interval : 'normal'; 'bootstrap': percentiles of 500 resamples of the scores; 'auto': for
+        rewards of 0 and 1 by gamma quantiles of the weighted clicks, which hold where clicks are
+        rare and become normal where they are many, else normal.
     level : of the interval, in (0, 1).
+
+    Notes
+    -----
+    The verdict is the same for all estimators but 'mips', which needs its groups supported, not
+    every action. 'ok' is refused where more than a negligible part of the policy (one that could
+    move the value by a tenth of its interval's width) is on actions never logged, at all or in
+    cells of the context: then there is no value, but ``bounds``. It is refused, too, where weights
+    of an action do not sum to the policy's probabilities, so that propensities are wrong or some
+    contexts lack the action.
 
     Raises
     ------
     ValueError
         for an unknown estimator or interval, propensities outside (0, 1], actions that are no whole
-        numbers or outside 0..K-1, probabilities that are missing or do not sum to 1, a table of
-        over 10^9 rounds times actions, mips without logging or embedding (or, where no estimators
-        are named, one of these two without the other), a model of the reward for fewer than 3
-        rounds.
+        numbers from 0 to K-1 nor among the labels, labels or rows of tables that do not match,
+        probabilities that are missing or do not sum to 1, a table of over 10^9 rounds times
+        actions, mips without logging or embedding (or, where no estimators are named, an embedding
+        without logging), a model of the reward for fewer than 3 rounds.
 
     Source: Dudík, Langford and Li 2011; Swaminathan and Joachims 2015; Wang, Agarwal and Dudík 2017
     (switch); Su and others 2020, arXiv 1907.09623 (shrinkage); Su, Srinath and Krishnamurthy 2020,
-    Tucker and Lee 2021 (SLOPE and SLOPE++); Saito and Joachims 2022 (mips).
+    Tucker and Lee 2021 (SLOPE and SLOPE++); Saito and Joachims 2022 (mips); Fay and Feuer 1997,
+    Tiwari, Clegg and Zou 2006 (intervals of rare clicks); Sachdeva, Su and Joachims 2020
+    (deficient support).
     """
     if strange := [name for name in estimators or () if name not in ESTIMATORS]:
         raise ValueError(f"unknown estimator {strange[0]!r}; known: {', '.join(ESTIMATORS)}")
-    _check_interval(interval, level)
+    check_interval(interval, level)
     limits = None if threshold is None else np.atleast_1d(np.asarray(threshold, dtype=float))
     if limits is not None and (not limits.size or not (limits > 0).all()):
         raise ValueError(f"threshold must be above 0, not {threshold}")
@@ -146,15 +197,22 @@ def policy_values(
         complete=True,
         name="logs",
     )
-    check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
+    chance = propensities(logs, propensity)
+    r = numbers(logs, reward)
+    possible = _reward_range(reward_range, r)
     n = len(logs)
     if estimators is None:
         estimators = _possible(n, expected, logging, embedding)
+    labels = None if actions is None else check_labels(actions)
+    policy, own_labels = by_label(policy, labels, logs.index, "policy")
     policy = _probabilities(policy, n, "policy")
     k = policy.shape[-1]
-    chosen = check_actions(logs[action], k)
-    r = logs[reward].to_numpy(dtype=float)
-    w = _at(policy, chosen) / logs[propensity].to_numpy(dtype=float)
+    codes, labels = read_actions(logs[action], k, labels if own_labels is None else own_labels)
+    if logging is not None:
+        logging = _probabilities(by_label(logging, labels, logs.index, "logging")[0], n, "logging")
+        if logging.shape[-1] != k:
+            raise ValueError(f"logging has {logging.shape[-1]} actions; the policy has {k}")
+    w = _at(policy, codes) / chance
     if not w.any():
         raise ValueError(
             "the policy gives every logged action probability 0: the logs say nothing about it"
@@ -162,8 +220,10 @@ def policy_values(
     policy_mean = shown_mean = group_w = np.zeros(0)
     if any(ESTIMATORS[name].modelled for name in estimators):
         if expected is None:
-            of = fit_additive(design(logs, context).to_numpy(), chosen, r, k, seed=seed).of
+            wide = design(logs, context).to_numpy()
+            of = fit_additive(wide, codes, r, k, seed=seed).of
         else:
+            expected = by_label(expected, labels, logs.index, "expected")[0]
             of = _expected(expected, n, k).__getitem__
         policy_mean = np.empty(n)
         shown_mean = np.empty(n)
@@ -174,27 +234,47 @@ def policy_values(
                 q,
                 policy[rows] if policy.ndim == 2 else np.broadcast_to(policy, q.shape),
             )
-            shown_mean[rows] = q[np.arange(len(q)), chosen[rows]]
-    if any("embedding" in ESTIMATORS[name].needs for name in estimators):
-        group_w = _group_weights(policy, logging, embedding, chosen, n)
-    rounds = Rounds(w, r, policy_mean, shown_mean, group_w)
-    rng = np.random.default_rng(seed)
+            shown_mean[rows] = q[np.arange(len(q)), codes[rows]]
     groups = cluster_codes(logs, cluster) if cluster else None
-    how = (interval, level, rng, groups)
-    return {name: _value_by(name, rounds, limits, how) for name in estimators}
+    intervals = Intervals(interval, level, np.random.default_rng(seed), groups)
+    about = {
+        "possible": possible,
+        "known": reward_range is not None,
+        "intervals": intervals,
+        "limits": limits,
+    }
+    judged = {}
+    if any("embedding" not in ESTIMATORS[name].needs for name in estimators):
+        support = find_support(
+            policy,
+            codes,
+            w,
+            labels,
+            intervals.error(w),
+            propensity=chance,
+            logging=logging,
+            context=logs[list(context)],
+        )
+        judged[False] = _Judge.of(support, w, r, **about)
+    if any("embedding" in ESTIMATORS[name].needs for name in estimators):
+        group_w, support = _groups(policy, logging, embedding, codes, labels, intervals)
+        judged[True] = _Judge.of(support, group_w, r, **about)
+    rounds = Rounds(w, r, policy_mean, shown_mean, group_w)
+    return {
+        name: judged["embedding" in ESTIMATORS[name].needs].value(name, rounds)
+        for name in estimators
+    }
 
 
 def _possible(rounds, expected, logging, embedding):
     """The estimators that have what they need, in the order of `ESTIMATORS`."""
-    if (logging is None) != (embedding is None):
-        given, lacking = ("embedding", "logging") if logging is None else ("logging", "embedding")
+    if embedding is not None and logging is None:
         raise ValueError(
-            f"{given} is given without {lacking}: estimator 'mips' needs both; give {lacking}, "
-            f"leave {given} out, or name the "
-            "estimators"
+            "embedding is given without logging: estimator 'mips' needs both; give logging, leave "
+            "embedding out, or name the estimators"
         )
     model = expected is not None or rounds >= FOLDS
-    groups = logging is not None
+    groups = embedding is not None
     return tuple(
         name
         for name, one in ESTIMATORS.items()
@@ -211,7 +291,8 @@ def slate_value(
     reward: str = "click",
     propensity: str = "propensity_score",
     target: str = "target",
-    interval: str = "normal",
+    reward_range: tuple[float, float] | None = None,
+    interval: str = "auto",
     level: float = 0.95,
     seed: int = 0,
 ) -> PolicyValue:
@@ -224,34 +305,45 @@ def slate_value(
 
     Parameters
     ----------
-    logs : one row for each round and position.
+    logs : one row for each round and position; positions are numbers or an ordered category.
     propensity, target : columns of the probability of the item shown there, under the logging
         policy and the one to value: given the items above for 'slate' and 'cascade', on its own for
         'independent'.
+    reward_range : (lowest, highest) possible reward of a position, see `policy_values`; so are
+        ``interval``, ``level`` and the verdict: where the weights of a position do not average 1,
+        the target shows items that the logs never show, or probabilities are wrong.
 
     Source: Li and others 2018; McInerney and others 2020, arXiv 2007.12986.
     """
     kinds = ("slate", "cascade", "independent")
     if estimator not in kinds:
         raise ValueError(f"unknown estimator {estimator!r}; known: {', '.join(kinds)}")
-    _check_interval(interval, level)
+    check_interval(interval, level)
     check_frame(logs, [round_id, position, reward, propensity, target], complete=True, name="logs")
-    check_range(logs[propensity], 0, 1, name=f"propensity column {propensity!r}", open_low=True)
-    check_range(logs[target], 0, 1, name=f"target column {target!r}")
+    chance = propensities(logs, propensity)
+    aimed = numbers(logs, target)
+    check_range(aimed, 0, 1, name=f"target column {target!r}")
     twice = int(logs.duplicated([round_id, position]).sum())
     if twice:
         raise ValueError(
             f"logs: {twice} rows repeat a position of their round; keep one row for each"
         )
-    logs = logs.sort_values([round_id, position], kind="stable")
-    ratio = logs[target] / logs[propensity]
+    place = logs[position]
+    ordered = isinstance(place.dtype, pd.CategoricalDtype) and place.cat.ordered
+    rows = pd.DataFrame(
+        {
+            "round": pd.factorize(logs[round_id])[0],
+            "place": place.cat.codes.to_numpy() if ordered else numbers(logs, position),
+            "ratio": aimed / chance,
+            "reward": numbers(logs, reward),
+        }
+    ).sort_values(["round", "place"], kind="stable", ignore_index=True)
     if estimator == "cascade":
-        ratio = ratio.groupby(logs[round_id]).cumprod()
+        rows["ratio"] = rows.groupby("round")["ratio"].cumprod()
     elif estimator == "slate":
-        ratio = ratio.groupby(logs[round_id]).transform("prod")
-    score = (ratio * logs[reward]).groupby(logs[round_id]).sum().to_numpy(dtype=float)
+        rows["ratio"] = rows.groupby("round")["ratio"].transform("prod")
     worst = min(
-        (_spread(part.to_numpy(dtype=float)) for _, part in ratio.groupby(logs[position])),
+        (_spread(part.to_numpy()) for _, part in rows.groupby("place")["ratio"]),
         key=lambda one: one[0],
     )
     if worst[0] == 0:
@@ -259,15 +351,76 @@ def slate_value(
             "the policy gives every item logged at a position probability 0: the logs say nothing "
             "about it"
         )
-    rng = np.random.default_rng(seed)
-    return _with_verdict(estimator, score, *worst, _ends(score, interval, level, rng), {})
+    intervals = Intervals(interval, level, np.random.default_rng(seed))
+    return _slate(estimator, rows, worst, _reward_range(reward_range, rows["reward"]), intervals)
 
 
-def _check_interval(interval, level):
-    if interval not in INTERVALS:
-        raise ValueError(f"unknown interval {interval!r}; known: {', '.join(INTERVALS)}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie in (0, 1), not {level}")
+def _slate(name, rows, worst, limits, intervals):
+    """The value of slates: ``rows`` with columns round, place, ratio and reward."""
+    w = rows["ratio"].to_numpy()
+    r = rows["reward"].to_numpy()
+    lowest, highest = limits
+    binary = np.isin(r, (0, 1)).all()
+
+    def a_round(values):
+        return np.bincount(rows["round"], values)
+
+    score = a_round(w * r)
+    clicks = Clicks(score, float(w @ w / w.sum())) if binary else None
+    low, high = intervals.ends(score, clicks)
+    by_place = rows.groupby("place")["ratio"].agg(["mean", "std", "count"])
+    by_place["error"] = (by_place["std"] / np.sqrt(by_place["count"])).fillna(0)
+    off = by_place["mean"] - 1
+    beyond = norm.isf(FALSE_ALARM / len(off)) * by_place["error"]
+    lacking = float(-off[off < -beyond].sum())
+    extra = float(off[off > beyond].sum())
+    wide = _NEGLIGIBLE * (high - low)
+    verdict = "ok"
+    bounds = (float(low), float(high))
+    if max(lacking, extra) * (highest - lowest) > wide:
+        place = off.abs().idxmax()
+        verdict = (
+            f"the weights do not fit: at a position they average {by_place.loc[place, 'mean']:.3g} "
+            f"(standard error {by_place.loc[place, 'error']:.2g}), not 1; the target shows items "
+            "that the logs never show there, or probabilities are wrong"
+        )
+        inside = Intervals(intervals.kind, intervals.level, np.random.default_rng(0))
+        least = a_round(lowest + w * (r - lowest))
+        most = a_round(highest - w * (highest - r))
+        bounds = (
+            None
+            if extra
+            else (
+                float(inside.ends(least, clicks)[0]),
+                float(inside.ends(most, clicks)[1]),
+            )
+        )
+    found = PolicyValue(
+        name,
+        float(score.mean()),
+        float(low),
+        float(high),
+        *worst,
+        len(score),
+        verdict,
+        {},
+        bounds,
+        max(0.0, lacking) / len(off),
+        float(w.mean()),
+        float(by_place["error"].max()),
+    )
+    return _or_none(found)
+
+
+def _reward_range(given, r):
+    """(lowest, highest) possible reward."""
+    if given is None:
+        return (0.0, 1.0) if np.isin(r, (0, 1)).all() else (float(r.min()), float(r.max()))
+    lowest, highest = map(float, given)
+    if not lowest < highest:
+        raise ValueError(f"reward_range must be (lowest, highest), not {given}")
+    check_range(r, lowest, highest, name="rewards, by reward_range")
+    return lowest, highest
 
 
 def _probabilities(given, n, name):
@@ -335,8 +488,10 @@ def _blocks(n, k):
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def _group_weights(policy, logging, embedding, chosen, n):
-    """(n,) policy(e) / logging(e) of the embedding e of the action shown."""
+def _groups(policy, logging, embedding, codes, labels, intervals):
+    """(n,) policy(e) / logging(e) of the embedding e of the action shown, and the support of the
+    policy over embeddings.
+    """
     k = policy.shape[-1]
     if logging is None or embedding is None:
         lacking = [
@@ -349,45 +504,158 @@ def _group_weights(policy, logging, embedding, chosen, n):
             "(the actions' labels); "
             f"lacking: {' and '.join(lacking)}"
         )
-    logging = _probabilities(logging, n, "logging")
-    if len(embedding) != k or logging.shape[-1] != k:
+    embedding = groups_of(embedding, labels)
+    if len(embedding) != k:
+        raise ValueError(f"embedding has {len(embedding)} actions; the policy has {k}")
+    of_action, names = pd.factorize(pd.Series(embedding))
+    member = of_action[:, None] == np.arange(len(names))
+    shown = of_action[codes]
+    target, made = (table @ member for table in (policy, logging))
+    chance = _at(made, shown)
+    if (chance <= 0).any():
         raise ValueError(
-            f"embedding has {len(embedding)} and logging {logging.shape[-1]} "
-            f"actions; the policy has {k}"
-        )
-    groups = pd.factorize(pd.Series(list(embedding)))[0]
-    member = groups[:, None] == np.arange(groups.max() + 1)
-    sums = [_at(table @ member, groups[chosen]) for table in (policy, logging)]
-    if (sums[1] <= 0).any():
-        raise ValueError(
-            f"logging: {int((sums[1] <= 0).sum())} rounds show an action whose embedding has "
+            f"logging: {int((chance <= 0).sum())} rounds show an action whose embedding has "
             "probability 0"
         )
-    return sums[0] / sums[1]
+    w = _at(target, shown) / chance
+    support = find_support(
+        target, shown, w, names, intervals.error(w), propensity=chance, logging=made
+    )
+    return w, support
 
 
-def _value_by(name, rounds, limits, how):
-    """The value by one estimator; ``how`` are the options of `_ends`."""
-    estimator = ESTIMATORS[name]
-    limit = None
-    settings = {}
-    if estimator.free:
-        limit = _slope(estimator.scores, rounds, limits)
-        settings = {"threshold": float(limit)}
-    score, w = estimator.scores(rounds, limit)
-    size, share = _spread(w)
-    if not estimator.interval:
-        return PolicyValue(
-            name, float(score.mean()), None, None, size, share, len(score), _NO_INTERVAL
+@dataclass(frozen=True)
+class _Judge:
+    """Values with the verdict that holds for all estimators with the same support.
+
+    possible : (lowest, highest) reward, where it is known and not only observed.
+    clicks : for rewards of 0 and 1, the rounds with and those without a click.
+    bounds : of the value, whatever is earned by what the logs lack.
+    verdict : 'ok' or what is wrong with support and weights.
+    untold : whether the logs lack so much that there is no value.
+    """
+
+    support: Support
+    intervals: Intervals
+    limits: np.ndarray | None
+    possible: tuple[float, float] | None
+    clicks: tuple[Clicks, Clicks] | None
+    bounds: tuple[float, float] | None
+    verdict: str
+    untold: bool
+
+    @classmethod
+    def of(cls, support, w, r, *, possible, known, intervals, limits):
+        lowest, highest = possible
+        groups = intervals.groups
+        binary = np.isin(r, (0, 1)).all()
+        clicks = (Clicks.of(w, r, groups), Clicks.of(w, 1 - r, groups)) if binary else None
+        known = possible if binary or known else None
+        if not w.any():
+            return cls(support, intervals, limits, known, clicks, None, "ok", False)
+        middle = (w @ r) / w.sum()
+        # draws of its own: those of a value do not depend on the bounds
+        own = Intervals(intervals.kind, intervals.level, np.random.default_rng(0), groups)
+
+        def ends(score):
+            return _ends(own, score, clicks, middle)
+
+        told = middle + w * (r - middle)
+        low, high = ends(told)
+        negligible = max(_NEGLIGIBLE * (high - low), 1e-6 * (highest - lowest))
+        missing = support.missing
+        if max(support.mass, support.surplus) * (highest - lowest) <= negligible:
+            return cls(support, intervals, limits, known, clicks, None, "ok", False)
+        # Σw r / Σw of what is shown, and the lowest or the highest reward of what is not
+        bounds = None
+        if not support.surplus:
+            least = ends(told + missing * (lowest - middle))[0]
+            most = ends(told + missing * (highest - middle))[1]
+            bounds = (float(np.clip(least, *possible)), float(np.clip(most, *possible)))
+        if support.never:
+            verdict = (
+                f"the logs cannot tell: {support.mass:.1%} of the policy is on actions never "
+                f"logged ({support.never})"
+            )
+            return cls(support, intervals, limits, known, clicks, bounds, verdict, True)
+        verdict = (
+            f"the weights do not fit the policy: {support.misfit}; propensities are wrong, or "
+            "actions are never shown in some contexts"
         )
-    low, high = _ends(score, *how)
-    # nothing says how large the bias is: the interval holds that of the estimator without a limit
-    if estimator.free:
-        free, _ = ESTIMATORS[estimator.free].scores(rounds, None)
-        ends = _ends(free, *how)
-        low = min(low, ends[0])
-        high = max(high, ends[1])
-    return _with_verdict(name, score, size, share, (low, high), settings)
+        return cls(support, intervals, limits, known, clicks, bounds, verdict, False)
+
+    def value(self, name: str, rounds: Rounds) -> PolicyValue:
+        """The value by one estimator."""
+        estimator = ESTIMATORS[name]
+        limit = None
+        settings = {}
+        if estimator.free:
+            limit = _slope(estimator.scores, rounds, self.limits)
+            settings = {"threshold": float(limit)}
+        score, w = estimator.scores(rounds, limit)
+        value = float(score.mean())
+        low = high = None
+        verdict = self.verdict
+        bounds = self.bounds
+        if estimator.interval:
+            low, high = self._ends(estimator, score, value)
+            # nothing says how large the bias is: the interval holds that of the estimator without
+            # a limit
+            if estimator.free:
+                free, _ = ESTIMATORS[estimator.free].scores(rounds, None)
+                ends = self._ends(estimator, free, free.mean())
+                low = min(low, ends[0])
+                high = max(high, ends[1])
+            if self.possible:
+                low = max(low, min(value, self.possible[0]))
+                high = min(high, max(value, self.possible[1]))
+            low = float(low)
+            high = float(high)
+            if verdict == "ok":
+                bounds = (low, high)
+        elif verdict == "ok":
+            verdict = _NO_INTERVAL
+        if self.untold:
+            value = low = high = None
+        found = PolicyValue(
+            name,
+            value,
+            low,
+            high,
+            *_spread(w),
+            len(score),
+            verdict,
+            settings,
+            bounds,
+            self.support.mass,
+            self.support.mean_weight,
+            self.support.error,
+        )
+        return found if not estimator.interval and not self.untold else _or_none(found)
+
+    def _ends(self, estimator, score, value):
+        return _ends(self.intervals, score, self.clicks, value if estimator.shifts else 0.0)
+
+
+def _ends(intervals, score, clicks, value):
+    """The interval of the mean of ``score``; where most rewards are 1, the rounds without a click
+    are what is rare.
+    """
+    if clicks is None or value <= 0.5:
+        return intervals.ends(score, clicks and clicks[0])
+    low, high = intervals.ends(-score, clicks[1])
+    return -high, -low
+
+
+def _or_none(found):
+    """``found``, without a value where too few rounds carry it."""
+    if found.effective_sample_size >= MIN_EFFECTIVE:
+        return found
+    verdict = (
+        f"the logs cannot tell: effective sample size {found.effective_sample_size:.0f} is below "
+        f"{MIN_EFFECTIVE}"
+    )
+    return replace(found, value=None, low=None, high=None, verdict=verdict, bounds=None)
 
 
 def _slope(scores, rounds, limits):
@@ -398,7 +666,7 @@ def _slope(scores, rounds, limits):
     found = []
     n = len(rounds.w)
     # an infinite one changes no weight
-    for limit in np.minimum(limits, 1e9 * max(most, 1)) if len(limits) > 1 else ():
+    for limit in np.minimum(limits, 1e9 * max(most, 1)) if min(n, len(limits)) > 1 else ():
         score, _ = scores(rounds, limit)
         found.append((norm.ppf(0.95) * score.std(ddof=1) / np.sqrt(n), score.mean(), limit))
     kept = []
@@ -413,35 +681,6 @@ def _spread(w):
     """Effective sample size, and the largest weight's share of all."""
     total = w.sum()
     return (float(total**2 / (w @ w)), float(w.max() / total)) if total else (0.0, 1.0)
-
-
-def _ends(score, interval, level, rng, groups=None):
-    """(low, high) of the mean of ``score``, its rows independent or, within ``groups`` (codes from
-    0), not.
-    """
-    n = len(score)
-    if interval == "bootstrap":
-        sums = score if groups is None else np.bincount(groups, score)
-        counts = np.ones(n) if groups is None else np.bincount(groups)
-        draws = (resampled_indices(len(sums), rng) for _ in range(_DRAWS))
-        means = [sums[draw].sum() / counts[draw].sum() for draw in draws]
-        return percentile_ends(means, (1 - level) / 2)
-    mean = score.mean()
-    error = (
-        score.std(ddof=1) / np.sqrt(n) if groups is None else standard_error(score - mean, groups)
-    )
-    half = norm.ppf((1 + level) / 2) * error
-    return mean - half, mean + half
-
-
-def _with_verdict(name, score, size, share, ends, settings):
-    n = len(score)
-    if size < MIN_EFFECTIVE:
-        verdict = f"the logs cannot tell: effective sample size {size:.0f} is below {MIN_EFFECTIVE}"
-        return PolicyValue(name, None, None, None, size, share, n, verdict, settings)
-    return PolicyValue(
-        name, float(score.mean()), float(ends[0]), float(ends[1]), size, share, n, "ok", settings
-    )
 
 
 policy_values.__doc__ = policy_values.__doc__.replace(

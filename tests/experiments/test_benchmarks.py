@@ -116,6 +116,8 @@ SMALLEST = {
     "models.size": {"rows": 5000, "n_users": 200, "n_items": 100},
     "policy.off_policy": {"n": 3000, "k": 10, "repeats": 2},
     "policy.open_bandit": {"n": 3000, "k": 3, "tables": 1, "folder": PEERS},
+    "policy.rare_clicks": {"logs": 3, "rounds": (1500,)},
+    "policy.support": {"logs": 1, "n": 2000},
     "pretrained.ablations": {"recipe": Recipe(examples=4, validation=4, steps=2), "n_jobs": 1},
     "pretrained.families": {"d": 6, "tables": 1},
     "pretrained.fitted": {"d": 5, "n": 200, "tables": 1, "limit": 1, "python": sys.executable},

@@ -60,3 +60,48 @@ def test_claims_of_time_and_memory(monkeypatch):
         f"{len(benchmark.ESTIMATORS)} estimators, 2500 rounds, 4 actions: seconds"
     )
     assert {value["rounds"] for value in report["values"]} == {2500}
+
+
+def test_verdicts_and_bounds_in_small():
+    """Ten logs of each kind; of them no value with a hole is called ok where the hole is told."""
+    report = benchmark.support(logs=10, n=5000)
+    rows = report["rows"]
+    assert len(rows) == len(benchmark.HOLES) * 3 * 3
+    for row in rows:
+        if row["hole"] == "none":
+            assert row["ok"] >= 0.8
+            assert row["width"] < 0.2
+        elif row["told"] != "nothing":
+            assert row["ok"] == 0
+            assert row["held"] >= 0.7
+            assert not row["untold"]
+    assert len(report["claims"]) == 2 * len(benchmark.HOLES) * 3
+
+
+def test_coverage_of_rare_clicks_in_small():
+    rows = benchmark._coverage(0.003, 1500, 30)
+    assert [(row["estimator"], row["interval"]) for row in rows] == [
+        (name, interval) for interval in ("auto", "normal") for name in benchmark.RARE
+    ]
+    for auto, normal in zip(rows[:4], rows[4:], strict=True):
+        assert auto["coverage"] >= normal["coverage"]
+        assert auto["width"] > normal["width"]
+        assert auto["logs"] == normal["logs"] <= 30
+
+
+def test_claims_of_rare_clicks(monkeypatch):
+    def rows(rate, n, logs):
+        auto = {"coverage": 0.93 if rate == 0.1 else 0.96, "width": 1, "inside": 1.0, "logs": logs}
+        return [
+            {"estimator": name, "interval": interval, **auto}
+            for name in benchmark.RARE
+            for interval in ("auto", "normal")
+        ]
+
+    monkeypatch.setattr(benchmark, "_coverage", rows)
+    report = benchmark.rare_clicks(logs=7, rounds=(1000,))
+    held = {claim["claim"]: claim["held"] for claim in report["claims"]}
+    assert held.pop("normal, rate 0.001: least coverage") is False
+    assert all(held.values())
+    assert len(held) == 9
+    assert len(report["rows"]) == 5 * 8

@@ -111,8 +111,7 @@ def test_softmax_gradient_is_that_of_finite_differences():
         ),
         (
             {"action": "word"},
-            "action column 'word' must hold the numbers of actions, counted from 0, not str; code "
-            "them",
+            "action column 'word': only action 'a' was logged; a policy needs at least 2 to choose",
         ),
         ({"action": "minus"}, r"action column 'minus': 200 values outside \[0, inf\], first -1"),
         ({"actions": 10**7}, "200 rounds x 10,000,000 actions are over"),
@@ -171,12 +170,15 @@ def test_actions_that_were_never_shown_and_levels_that_are_not_there():
     logs, _ = rounds(300, 7)
     logs = logs.assign(kind=np.array(list("abc"))[np.arange(300) % 3])
     policy = learn_policy(logs, ["x", "kind"], actions=5)
-    assert (policy.actions, policy.context, policy.model.shape) == (5, ("x", "kind"), (4, 5))
+    assert (policy.actions, policy.context, policy.model.shape) == (5, ("x", "kind"), (4, 3))
+    assert (policy.probabilities(logs)[:, 3:] == 0).all()
     assert policy.columns.tolist() == ["x", "kind_b", "kind_c"]
     rows = logs[logs["kind"] == "c"].head(5)
     assert policy.probabilities(rows) == pytest.approx(policy.probabilities(logs)[rows.index])
     assert learn_policy(logs, ["x"]).actions == 3
-    assert repr(policy) == "Policy (softmax) of 5 actions by x, kind"
+    assert repr(policy) == (
+        "Policy (softmax) of 5 actions by x, kind; never logged and never chosen: 3, 4"
+    )
 
 
 def test_the_seed_is_that_of_the_model_and_names_of_columns_are_ours():
@@ -215,3 +217,99 @@ def test_a_tree_of_one_leaf_always_does_the_same():
     policy = learn_policy(logs, ["flat"], loss="ips", depth=2)
     assert policy.rules() == "always: action 1"
     assert policy.probabilities(logs.head(2)).tolist() == [[0, 1, 0]] * 2
+
+
+def never_logged(n, seed):
+    """Actions 1 and 2, each the better one on its side, a level of the reward that is not linear in
+    the context, and no action 0.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    action = rng.integers(1, 3, n)
+    chance = np.where(np.abs(x) < 0.7, 0.05, 0.6) + np.where((action == 1) == (x > 0), 0.05, 0.0)
+    return pd.DataFrame(
+        {
+            "x": x,
+            "item_id": action,
+            "click": (rng.random(n) < chance).astype(int),
+            "propensity_score": 0.5,
+        }
+    )
+
+
+@pytest.mark.parametrize("loss", ["dr", "ips"])
+@pytest.mark.parametrize("depth", [None, 3])
+def test_an_action_that_was_never_logged_is_never_chosen(loss, depth):
+    logs = never_logged(3000, 0)
+    policy = learn_policy(logs, ["x"], loss=loss, depth=depth)
+    chosen = policy.probabilities(logs)
+    assert chosen.shape == (3000, 3)
+    assert (chosen[:, 0] == 0).all()
+    assert chosen.sum(axis=1) == pytest.approx(1)
+    assert policy_value(logs, chosen, estimator="ips").verdict == "ok"
+    assert repr(policy).endswith("of 3 actions by x; never logged and never chosen: 0")
+    if depth:
+        assert {rule.split(": ")[1] for rule in policy.rules().split("\n")} <= {
+            "action 1",
+            "action 2",
+        }
+    with pytest.raises(ValueError, match="'item_id': only action 1 was logged; a policy needs at"):
+        learn_policy(logs[logs["item_id"] == 1], ["x"], loss=loss, depth=depth)
+
+
+@pytest.mark.parametrize("depth", [None, 2])
+@pytest.mark.parametrize("kind", ["str", "category", "Int64", "float64", "bool"])
+def test_actions_of_any_type_are_learnt_as_their_numbers_are(kind, depth):
+    logs, _ = rounds(800, 11)
+    if kind == "bool":
+        logs = logs[logs["item_id"] < 2]
+    words = {
+        "str": np.array(["fig", "pear", "plum"]),
+        "category": np.array(["fig", "pear", "plum"]),
+        "bool": np.array([False, True, True]),
+    }
+    values = logs["item_id"].to_numpy()
+    named = logs.assign(
+        item_id=pd.Series(
+            words[kind][values] if kind in words else values, index=logs.index
+        ).astype(kind)
+    )
+    policy = learn_policy(named, ["x", "z"], depth=depth)
+    plain = learn_policy(logs, ["x", "z"], depth=depth)
+    assert (policy.probabilities(logs) == plain.probabilities(logs)).all()
+    table = policy.table(named.iloc[::-1])
+    assert table.index.equals(named.index[::-1])
+    assert table.columns.tolist() == policy.labels.tolist()
+    found = policy_value(named.iloc[::-1], table.iloc[:, ::-1], estimator="ips")
+    assert found.value == policy_value(logs, plain.probabilities(logs), estimator="ips").value
+    if depth:
+        shown = {rule.rpartition("action ")[2] for rule in policy.rules().split("\n")}
+        assert shown <= set(map(str, policy.labels))
+
+
+def test_labels_may_be_given():
+    logs, _ = rounds(400, 12)
+    logs = logs.assign(item_id=np.array(["fig", "pear", "plum"])[logs["item_id"]])
+    labels = ["plum", "kiwi", "fig", "pear"]
+    policy = learn_policy(logs, ["x"], actions=labels)
+    plain = learn_policy(logs, ["x"])
+    found = policy.table(logs)
+    assert found.columns.tolist() == labels
+    assert (found["kiwi"] == 0).all()
+    for one in ("fig", "pear", "plum"):
+        assert found[one].to_numpy() == pytest.approx(plain.table(logs)[one].to_numpy(), abs=1e-3)
+    with pytest.raises(ValueError, match="are not among the labels 'plum', 'kiwi', 'fig', first"):
+        learn_policy(logs, ["x"], actions=labels[:3])
+    assert learn_policy(logs, ["x"], actions=3).actions == 3
+    with pytest.raises(ValueError, match=r"holds 3 levels, .*; the policy has 4 columns"):
+        learn_policy(logs, ["x"], actions=4)
+
+
+def test_one_and_two_rounds():
+    logs, _ = rounds(60, 13)
+    two = pd.concat([logs[logs["item_id"] == 0].head(1), logs[logs["item_id"] == 1].head(1)])
+    with pytest.raises(ValueError, match="2 rounds are too few for the 3 folds of the model"):
+        learn_policy(two, ["x"])
+    assert learn_policy(two, ["x"], loss="ips").probabilities(two).shape == (2, 2)
+    with pytest.raises(ValueError, match="only action"):
+        learn_policy(two.head(1), ["x"], loss="ips")

@@ -1,12 +1,11 @@
 """The additive model of rewards against scikit-learn, and its folds."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
 
-from causal_lib.policy.reward_model import FOLDS, check_actions, fit_additive
+from causal_lib.policy.reward_model import FOLDS, fit_additive
 
 
 @pytest.fixture
@@ -52,18 +51,6 @@ def test_no_context_one_kind_of_reward_and_an_action_never_seen(rounds):
     assert (found[:, 0] < 0.1).all()
     assert (found[:, 5] > 0.9).all()
     assert ((found[:, 6] > 0.2) & (found[:, 6] < 0.8)).all()
-
-
-def test_actions_are_codes_of_any_type_of_number():
-    for kind in ("float64", "Int64", "int64[pyarrow]", "category", object, bool):
-        assert check_actions(pd.Series([0, 1, 1], dtype=kind), 2).tolist() == [0, 1, 1]
-    with pytest.raises(ValueError, match=r"action column 'a': 1 value outside \[0, 1\], first 2"):
-        check_actions(pd.Series([0, 2], name="a"), 2)
-    assert check_actions(pd.Series([0, 2]), None).tolist() == [0, 2]
-    with pytest.raises(
-        ValueError, match=r"action column 'a': 2 values are no whole numbers, first 0\.5"
-    ):
-        check_actions(pd.Series([0.5, 2, 1.9], name="a"), None)
 
 
 def test_fewer_rounds_than_folds_are_refused():

@@ -48,6 +48,7 @@ def test_distances_from_the_truth_are_standard_normal(draws, check_pivot):
         how = {
             "expected": np.broadcast_to(rates[0], (1000, 5)),
             "logging": LOGGING[logs["context"]],
+            "interval": "normal",
         }
         for name, found in policy_values(
             logs, TARGET, estimators=names, embedding=range(5), **how
@@ -91,11 +92,7 @@ def test_by_default_all_estimators_that_have_what_they_need():
     assert all(value.value is not None for value in found.values())
     given = {"logging": LOGGING[logs["context"]], "embedding": range(5)}
     assert tuple(policy_values(logs, TARGET, **given)) == tuple(ESTIMATORS)
-    with pytest.raises(
-        ValueError,
-        match="logging is given without embedding: estimator 'mips' needs both; give embedding",
-    ):
-        policy_values(logs, TARGET, logging=given["logging"])
+    assert "mips" not in policy_values(logs, TARGET, logging=given["logging"])
     with pytest.raises(
         ValueError,
         match="embedding is given without logging: estimator 'mips' needs both; give logging",
@@ -217,7 +214,7 @@ HOLES[3, 1] = HOLES[9, [0, 4]] = np.nan
             _broken(),
             TARGET,
             {"interval": "wide"},
-            "unknown interval 'wide'; known: normal, bootstrap",
+            "unknown interval 'wide'; known: auto, normal, bootstrap",
         ),
         (_broken(), TARGET, {"level": 95}, r"level must lie in \(0, 1\), not 95"),
         (_broken(), TARGET, {"threshold": 0}, "threshold must be above 0, not 0"),
@@ -249,7 +246,7 @@ HOLES[3, 1] = HOLES[9, [0, 4]] = np.nan
             _broken(item_id="a"),
             TARGET,
             {},
-            "'item_id' must hold the numbers of actions, counted from 0, not str; code",
+            "'item_id' holds 1 levels, 'a'; the policy has 5 columns: give actions=, the labels of",
         ),
         (
             _broken(),
@@ -275,7 +272,7 @@ HOLES[3, 1] = HOLES[9, [0, 4]] = np.nan
             _broken(),
             TARGET,
             {"estimator": "mips", "logging": TARGET, "embedding": [0, 1]},
-            "embedding has 2 and logging 5 actions",
+            "embedding has 2 actions; the policy has 5",
         ),
     ],
 )
@@ -318,6 +315,7 @@ def test_scores_of_the_other_estimators_by_hand():
         "embedding": labels,
         "threshold": 1.5,
         "context": ["context"],
+        "interval": "normal",
     }
     found = policy_values(logs, TARGET, estimators=list(expected), **how)
     assert {name: value.value for name, value in found.items()} == pytest.approx(expected)
@@ -451,7 +449,7 @@ def test_the_interval_of_a_slate_by_hand():
         scores["independent"].append(sum(a * b for a, b in zip(ratio, click, strict=True)))
     for name, score in scores.items():
         for level, width in ((0.95, 1.959964), (0.8, 1.281552)):
-            found = slate_value(logs, estimator=name, level=level)
+            found = slate_value(logs, estimator=name, level=level, interval="normal")
             half = width * np.std(score, ddof=1) / np.sqrt(300)
             assert found.value == pytest.approx(np.mean(score))
             assert (found.low, found.high) == pytest.approx(
@@ -486,7 +484,7 @@ def test_a_slate_is_judged_by_its_worst_position():
     ("change", "how", "message"),
     [
         ({}, {"estimator": "sips"}, "unknown estimator 'sips'; known: slate, cascade, independent"),
-        ({}, {"interval": "magic"}, "unknown interval 'magic'; known: normal, bootstrap"),
+        ({}, {"interval": "magic"}, "unknown interval 'magic'; known: auto, normal, bootstrap"),
         ({}, {"level": 95}, r"level must lie in \(0, 1\), not 95"),
         ({"propensity_score": 0}, {}, "'propensity_score': 300 values outside"),
         ({"position": 1}, {}, "200 rows repeat a position of their round"),
@@ -757,7 +755,7 @@ def test_mips_by_one_row_of_logging_and_what_it_refuses():
         policy_value(logs, policy, logging=[0.8, 0.0, 0.2], **how)
     with pytest.raises(ValueError, match=r"'mips' needs logging .*; lacking: logging$"):
         policy_value(logs, policy, **how)
-    with pytest.raises(ValueError, match="embedding has 3 and logging 2 actions; the policy has 3"):
+    with pytest.raises(ValueError, match="logging has 2 actions; the policy has 3"):
         policy_value(logs, policy, logging=[0.5, 0.5], **how)
 
 
@@ -766,6 +764,7 @@ def test_a_value_as_a_dictionary_and_in_print():
     assert found.to_dict() == {
         "estimator": "ips", "value": 0.25, "low": 0.2, "high": 0.3, "effective_sample_size": 1234.4,
         "largest_share": 0.01, "rounds": 5678, "verdict": "ok", "settings": {"threshold": 2.0},
+        "bounds": None, "unsupported": 0.0, "mean_weight": None, "mean_weight_error": None,
     }  # fmt: skip
     assert repr(found) == "ips: 0.25000 [0.20000, 0.30000], effective sample size 1,234 of 5,678"
 
@@ -817,3 +816,111 @@ def test_slates_of_unequal_length():
         slate_value(many.assign(to=1.5), **columns)
     with pytest.raises(ValueError, match="column 'gain' has 1 missing value"):
         slate_value(logs.assign(gain=logs["gain"].where(logs.index != 7)), **columns)
+
+
+def _named(logs):
+    """The same logs with fruits for actions, and their names in the order of the numbers."""
+    fruits = np.array(["quince", "apple", "fig", "pear", "kiwi"])
+    return logs.assign(item_id=fruits[logs["item_id"]]), fruits
+
+
+def _numbers_of(found):
+    return [
+        (value.value, value.low, value.high, value.bounds, value.settings)
+        for value in found.values()
+    ]
+
+
+def test_labelled_actions_and_tables_have_the_values_of_numbered_ones():
+    logs, rates = _logs(600, 9)
+    logs.index = np.arange(600) % 7  # repeated
+    named, fruits = _named(logs)
+    order = [3, 0, 4, 1, 2]
+    expected = np.broadcast_to(rates[0], (600, 5))
+    logging = LOGGING[logs["context"]]
+    embedding = [0, 0, 1, 1, 2]
+    how = {"expected": expected, "logging": logging, "embedding": embedding}
+    right = _numbers_of(policy_values(logs, TARGET, **how))
+    assert _numbers_of(policy_values(named, TARGET, actions=fruits, **how)) == right
+
+    def frame(table):
+        return pd.DataFrame(table, index=logs.index, columns=fruits).iloc[:, order]
+
+    moved = {
+        "expected": frame(expected),
+        "logging": frame(logging),
+        "embedding": dict(zip(fruits, embedding, strict=True)),
+    }
+    series = pd.Series(TARGET, index=fruits).iloc[order]
+    for policy in (series, frame(np.tile(TARGET, (600, 1)))):
+        for known in ({}, {"actions": fruits}):
+            found = policy_values(named, policy, **known, **moved)
+            for value, (middle, low, high, *_) in zip(found.values(), right, strict=True):
+                assert value.value == pytest.approx(middle)
+                if low is not None:
+                    assert (value.low, value.high) == pytest.approx((low, high))
+    with pytest.raises(ValueError, match="policy: its rows have another index than those of the"):
+        policy_values(named, frame(np.tile(TARGET, (600, 1))).iloc[::-1])
+    with pytest.raises(ValueError, match=r"expected: its labels are .*; they differ in 'apple'"):
+        policy_values(named, series, expected=moved["expected"].rename(columns={"apple": "x"}))
+
+
+@pytest.mark.parametrize("kind", ["Int64", "int64[pyarrow]", "float64", object, "category", "str"])
+def test_columns_of_other_types_have_the_same_values(kind):
+    logs, _ = _logs(400, 10)
+    right = _numbers_of(policy_values(logs, TARGET, context=["context"]))
+    other = logs.assign(item_id=logs["item_id"].astype(kind))
+    if kind != "str":
+        other["click"] = logs["click"].astype(kind)
+    if kind not in ("Int64", "int64[pyarrow]", "str"):
+        other["propensity_score"] = logs["propensity_score"].astype(kind)
+    assert _numbers_of(policy_values(other, TARGET, context=["context"])) == right
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"click": "1"}, "logs: column 'click' must hold numbers, not"),
+        ({"propensity_score": "0.5"}, "logs: column 'propensity_score' must hold numbers, not"),
+        ({"propensity_score": 25}, "'propensity_score': 50 values outside .* divide them by 100"),
+    ],
+)
+def test_columns_that_are_no_numbers_are_refused_by_name(change, message):
+    with pytest.raises(ValueError, match=message):
+        policy_values(_broken(**change), TARGET)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_and_two_rounds():
+    logs, _ = _logs(2, 0)
+    for n in (1, 2):
+        for interval in ("auto", "normal", "bootstrap"):
+            found = policy_values(logs[:n], TARGET, interval=interval)
+            assert tuple(found) == ("ips", "snips", "clipped-ips")
+            for value in found.values():
+                assert value.value is None
+                assert value.verdict.startswith("the logs cannot tell: effective sample size")
+        with pytest.raises(ValueError, match=f"{n} rounds are too few for the 3 folds"):
+            policy_values(logs[:n], TARGET, estimators=("dr",))
+    slates, _ = _slates(1, 0)
+    assert slate_value(slates).value is None
+
+
+def test_rounds_of_a_slate_in_any_order_index_and_type():
+    logs, _ = _slates(400, 3)
+    right = slate_value(logs)
+    logs.index = np.arange(len(logs)) % 5
+    names = {1: "top", 2: "middle", 3: "bottom"}
+    places = pd.Categorical(logs["position"].map(names), categories=names.values(), ordered=True)
+    for other in (
+        logs,
+        logs.assign(round_id=logs["round_id"].map(lambda k: k if k % 2 else f"r{k}")),
+        logs.assign(position=logs["position"].astype(object)),
+        logs.assign(position=places),
+    ):
+        found = slate_value(other)
+        assert (found.value, found.low, found.high) == pytest.approx(
+            (right.value, right.low, right.high)
+        )
+    with pytest.raises(ValueError, match="logs: column 'position' must hold numbers, not"):
+        slate_value(logs.assign(position=logs["position"].map(str)))

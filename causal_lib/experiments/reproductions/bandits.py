@@ -2,7 +2,11 @@
 
 Its three README experiments: synthetic data, digits as a bandit, the small Open Bandit data; each
 takes a number of runs and their first seed. The data, policies and models of the reward are made
-anew from what its examples state; thresholds are chosen from its candidates.
+anew from what its examples state; thresholds are chosen from its candidates. By default the runs
+are the published ones: their number, and for each the draws of its seed by the generator and in the
+order of the source (numpy's RandomState). Errors of so few runs depend on the draws: by those of
+another generator, 100 runs gave doubly robust errors of 1.36 (synthetic) and 1.44 (digits) times
+the published ones.
 """
 
 from collections.abc import Callable
@@ -55,7 +59,7 @@ _SMALL = {
 }
 
 
-def synthetic(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
+def synthetic(runs: int = 20, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
     """Synthetic rounds: 5 context columns, 30 actions, logistic rewards, a logging policy that
     prefers bad actions.
     """
@@ -75,7 +79,7 @@ def synthetic(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]
     )
 
 
-def digits(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
+def digits(runs: int = 30, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
     """Handwritten digits as a bandit: the action is a class, the reward whether it is right."""
     return _entries(
         "open-bandit-digits",
@@ -92,7 +96,7 @@ def digits(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
     )
 
 
-def small(runs: int = 100, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
+def small(runs: int = 30, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
     """The small Open Bandit data: what bts earns, from bootstrap draws of the random policy's log,
     campaign 'all'.
     """
@@ -133,16 +137,17 @@ def _entries(experiment, run, runs, seed, published, published_runs, n_jobs, set
 
 
 def _run_synthetic(seed):
-    rng = np.random.default_rng(seed)
+    rng = np.random.RandomState(seed)
+    coefficients = np.random.RandomState(seed)
     n = 10_000
     k = 30
     p = 5
-    of_context = rng.uniform(-1, 1, p + 1)
-    of_action = rng.uniform(-1, 1, k + 1)
-    of_both = rng.uniform(-1, 1, (p + 1, k + 1))
+    of_context = coefficients.uniform(-1, 1, p + 1)
+    of_action = coefficients.uniform(-1, 1, k + 1)
+    of_both = coefficients.uniform(-1, 1, (p + 1, k + 1))
 
     def draw():
-        x = rng.standard_normal((n, p))
+        x = rng.normal(size=(n, p))
         wide = np.column_stack([np.ones(n), x])
         actions = np.column_stack([np.ones(k), np.eye(k)])
         level = (wide @ of_context)[:, None] + actions @ of_action + wide @ of_both @ actions.T
@@ -150,8 +155,8 @@ def _run_synthetic(seed):
         # be .18, not the published .07.
         mean = expit((level - level.mean()) / level.std())
         logging = softmax(-3 * mean, axis=1)
-        action = (rng.random((n, 1)) > logging.cumsum(axis=1)).sum(axis=1).clip(max=k - 1)
-        reward = (rng.random(n) < mean[np.arange(n), action]).astype(int)
+        action = _actions(logging, seed)
+        reward = rng.binomial(n=1, p=mean[np.arange(n), action])
         return x, mean, _log(action, reward, logging[np.arange(n), action])
 
     x, _, log = draw()
@@ -170,7 +175,6 @@ def _run_digits(seed):
     x_train, x, y_train, y = train_test_split(x, y, test_size=0.7, random_state=seed)
     n = len(y)
     k = 10
-    rng = np.random.default_rng(seed)
     forest = RandomForestClassifier(
         n_estimators=30, max_depth=5, min_samples_leaf=10, random_state=_FOLDS_SEED
     )
@@ -178,7 +182,7 @@ def _run_digits(seed):
         share * np.eye(k)[model.fit(x_train, y_train).predict(x)] + (1 - share) / k
         for share, model in ((0.4, _logistic()), (0.9, forest))
     )
-    action = (rng.random((n, 1)) > logging.cumsum(axis=1)).sum(axis=1).clip(max=k - 1)
+    action = _actions(logging, seed)
     log = _log(action, (action == y).astype(int), logging[np.arange(n), action])
 
     def boosting():
@@ -222,6 +226,12 @@ def _run_small(seed):
             rest = test[place[test] == number]
             expected[rest] = _fitted(_logistic, x, log, np.column_stack(coded), learn, rest)
     return _errors(log, policy[place], expected, truth)
+
+
+def _actions(logging, seed):
+    """(n,) an action for each row of probabilities, by the draws of the source."""
+    draws = np.random.RandomState(seed).uniform(size=len(logging))
+    return (draws[:, None] >= logging.cumsum(axis=1)).sum(axis=1).clip(max=logging.shape[1] - 1)
 
 
 def _log(action, reward, propensity):

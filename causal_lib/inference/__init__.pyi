@@ -7,13 +7,15 @@ from .adjustment import (
 )
 from .bayes_net import CausalNetwork
 from .counterfactuals import probabilities_of_causation
+from .covariates import design
 from .dose import dose_response
-from .effects import Effect, effect
+from .effects import Effect, Support, effect
 from .equivalence import ClassEstimand, identify_class, members
 from .estimators import ESTIMATORS
 from .identification import Estimand, NotIdentifiableError, identify
 from .learners import causalml_part
-from .nuisances import NoOverlapError, design, dr_scores, fit, standard_error
+from .models import fit
+from .nuisances import NoOverlapError, dr_scores, standard_error
 from .pags import identify_by_adjustment, mags, why_no_common_adjustment_set
 from .panel import (
     PanelEffect,
@@ -36,6 +38,7 @@ __all__ = [
     "NotIdentifiableError",
     "PanelEffect",
     "Sensitivity",
+    "Support",
     "UpliftModel",
     "best_treatments",
     "causalml_part",

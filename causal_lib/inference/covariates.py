@@ -83,7 +83,7 @@ class Covariates:
 
     Attributes
     ----------
-    columns : how each column is encoded, in the order of their names.
+    columns : how each column is encoded.
     notes : what a reader of the numbers should know: days since when, levels that were put
         together.
     """
@@ -111,7 +111,7 @@ class Covariates:
         check_frame(frame, columns, complete=True, name=name)
         found = []
         notes = []
-        for column in sorted(dict.fromkeys(columns), key=str):
+        for column in dict.fromkeys(columns):
             values = frame[column]
             kind = column_kind(values, name=name)
             if kind == "number":

@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from causal_lib.checks import check_columns, check_frame, check_outcome
 from causal_lib.columns import as_numbers, column_kind, number_of
 from causal_lib.inference.covariates import Covariates, wide
-from causal_lib.inference.models import folds, held_out, whole_fit
+from causal_lib.inference.models import fit, folds, held_out
 from causal_lib.inference.nuisances import NoOverlapError, standard_error
 from causal_lib.resampling import cluster_codes
 
@@ -159,7 +159,7 @@ def _pseudo_outcomes(y, t, x, treatment, groups, seed, grid, at):
     predicted = np.empty((len(y), len(grid)))
     own = np.empty(len(y))
     for train, test in splits:
-        model = whole_fit(y[train], x.iloc[train].assign(**{treatment: t[train]}), (), seed)
+        model = fit(y[train], x.iloc[train].assign(**{treatment: t[train]}), seed)
         own[test] = model(x.iloc[test].assign(**{treatment: t[test]}))
         every = x.iloc[np.repeat(test, len(grid))]
         every = every.assign(**{treatment: np.tile(grid, len(test))})

@@ -445,7 +445,8 @@ def _asked(
     columns = [treatment, outcome, *route.adjustment, *route.mediators, *others]
     check_frame(frame, columns, complete=True)
     y = check_outcome(number_of(frame, outcome), outcome)
-    covariates = Covariates.fit(frame, route.adjustment)
+    # sorted, so that their order changes nothing: trees break ties by it
+    covariates = Covariates.fit(frame, sorted(route.adjustment))
     x = covariates.table(frame)
     if route.strategy == "instrument":
         coded = _Treatment(number_of(frame, treatment), {}, serving("instrument"))

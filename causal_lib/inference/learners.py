@@ -21,7 +21,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from causal_lib.extras import naming_extra
 from causal_lib.inference.estimators import ROWS_PER_TERM
-from causal_lib.inference.models import Fitting, arm_folds, is_zero_one, whole_fit
+from causal_lib.inference.models import Fitting, arm_folds, fit, is_zero_one
 from causal_lib.inference.nuisances import clustered_covariance, propensities
 
 _TREES = 200
@@ -137,7 +137,7 @@ def _meta(kind, y, t, x, groups, seed):
         model = learner(**parts).fit(X=x.to_numpy(), treatment=t, y=y, p=chances)
     if kind != "X":
         return Learned(lambda rows: model.predict(rows.to_numpy())[:, 0])
-    propensity = whole_fit(t, x, (), seed)
+    propensity = fit(t, x, seed)
     return Learned(lambda rows: model.predict(rows.to_numpy(), p=propensity(rows))[:, 0])
 
 

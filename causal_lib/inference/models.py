@@ -5,7 +5,7 @@ of the numbers and products of two), 'boosted' trees and a 'forest'. Which of th
 on the rows; how much each counts, on its predictions of rows that it did not see.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -332,15 +332,15 @@ def calibrated(chances: np.ndarray, t: np.ndarray, weights: np.ndarray | None = 
 # ---- learners ------------------------------------------------------------------------------------
 
 
-def whole_fit(
+def fit(
     values: np.ndarray,
     x: pd.DataFrame,
-    learners: Sequence,
     seed: int,
     *,
+    learners: Sequence = (),
     classes: bool | None = None,
     weights: np.ndarray | None = None,
-):
+) -> Callable[[pd.DataFrame], np.ndarray]:
     """One model of ``values`` for new rows: a function of (m, k) ``x`` that gives (m,) predictions.
 
     The learners and their weights are those that predict held-out rows best; each is then fitted to

@@ -11,7 +11,7 @@ from causal_lib.checks import check_binary, check_columns, check_frame, check_ou
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.learners import LEARNERS, Projection, final_model
-from causal_lib.inference.models import Fitting, folds, whole_fit
+from causal_lib.inference.models import Fitting, fit, folds
 from causal_lib.inference.nuisances import (
     clustered_covariance,
     cross_fit,
@@ -118,7 +118,7 @@ class UpliftModel:
         for learn, rest in folds(groups, seed + 1):
             predicted[rest] = learned(learn).predict(x.iloc[rest])
         final = learned(np.arange(len(y)))
-        relevance = whole_fit(y[t == 1], x[t == 1], (), seed)
+        relevance = fit(y[t == 1], x[t == 1], seed)
         names = treatment, outcome, tuple(adjustment)
         return cls(*names, score, predicted, groups, x, learner, final, relevance, covariates)
 

@@ -172,7 +172,7 @@ def test_actions_that_were_never_shown_and_levels_that_are_not_there():
     policy = learn_policy(logs, ["x", "kind"], actions=5)
     assert (policy.actions, policy.context, policy.model.shape) == (5, ("x", "kind"), (4, 3))
     assert (policy.probabilities(logs)[:, 3:] == 0).all()
-    assert policy.columns.tolist() == ["x", "kind_b", "kind_c"]
+    assert policy.columns == ("x", "kind_b", "kind_c")
     rows = logs[logs["kind"] == "c"].head(5)
     assert policy.probabilities(rows) == pytest.approx(policy.probabilities(logs)[rows.index])
     assert learn_policy(logs, ["x"]).actions == 3

@@ -38,6 +38,8 @@ KINDS = {
 """Name -> arguments of `panel`. Of the first three the treated units are drawn like the donors."""
 ALIKE = ("alike", "serial", "unequal")
 _PLACEBOS = 99
+_FEW_PLACEBOS = 19
+"""Of intervals that are made without them: their verdict alone needs some."""
 
 
 def panel(
@@ -87,13 +89,14 @@ def _autoregression(rng, n, times, memory):
 def _methods(treated, times):
     """Name -> estimator of a frame, of those that answer for so many treated units and times."""
     how = {"treated": "on", "unit": "unit", "time": "day"}
-    drawn = how | {"placebos": _PLACEBOS}
 
-    def control(**given):
-        return lambda frame: synthetic_control(frame, "y", **drawn, **given)
+    def control(placebos=_PLACEBOS, **given):
+        return lambda frame: synthetic_control(frame, "y", placebos=placebos, **how, **given)
 
-    def both(**given):
-        return lambda frame: synthetic_difference_in_differences(frame, "y", **drawn, **given)
+    def both(placebos=_PLACEBOS, **given):
+        return lambda frame: synthetic_difference_in_differences(
+            frame, "y", placebos=placebos, **how, **given
+        )
 
     found = {
         "synthetic control": control(interval="placebo"),
@@ -101,9 +104,11 @@ def _methods(treated, times):
         "synthetic difference in differences": both(),
     }
     if times >= 20:
-        found["synthetic control, conformal"] = control(interval="conformal")
+        found["synthetic control, conformal"] = control(_FEW_PLACEBOS, interval="conformal")
     if treated > 1:
-        found["synthetic difference in differences, jackknife"] = both(interval="jackknife")
+        found["synthetic difference in differences, jackknife"] = both(
+            _FEW_PLACEBOS, interval="jackknife"
+        )
         found["difference in differences"] = lambda frame: difference_in_differences(
             frame, "y", **how
         )
@@ -181,7 +186,8 @@ def study(runs: int = 200, *, n_jobs: int = 1) -> dict:
     verdicts find; some minutes on 1 core.
     """
     table = coverage(runs, n_jobs=n_jobs)
-    return report(_claims(table), runs=runs, rows=summary(table).to_dict("records"))
+    rows = summary(table).replace([np.inf, np.nan], None)
+    return report(_claims(table), runs=runs, rows=rows.to_dict("records"))
 
 
 def _claims(table):

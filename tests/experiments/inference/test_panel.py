@@ -1,5 +1,7 @@
 """The panel study in small: its panels are what they are said to be, and its tables count right."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,6 +38,18 @@ def test_the_table_has_a_row_for_each_panel_and_method_and_its_summary_counts_th
         assert row["rmse"] == pytest.approx(np.sqrt(part["error"].pow(2).mean()))
         assert row["supported"] == pytest.approx((part["verdict"] == "supported").mean())
         assert row["low"] <= row["coverage"] <= row["high"]
+
+
+def test_a_report_holds_no_number_that_json_lacks(monkeypatch):
+    table = study.coverage(1, sizes=["1 of 41, 40 + 10 times"], kinds=["alike", "far"])
+    table.loc[0, "width"] = np.inf
+    table["verdict"] = "extrapolated"
+    monkeypatch.setattr(study, "coverage", lambda runs, n_jobs: table)
+    monkeypatch.setattr(study, "_claims", lambda table: [])
+    found = json.loads(json.dumps(study.study(1), allow_nan=False))
+    assert found["rows"][0]["width"] is None
+    assert found["rows"][1]["width"] > 0
+    assert found["rows"][0]["coverage where supported"] is None
 
 
 def test_the_claims_follow_the_table():

@@ -22,6 +22,7 @@ from .panel import (
     difference_in_differences,
     interrupted_time_series,
     synthetic_control,
+    synthetic_difference_in_differences,
 )
 from .ranges import EffectRange, best_treatments, effect_range
 from .robustness import Sensitivity, e_value, refute, sensitivity
@@ -66,6 +67,7 @@ __all__ = [
     "sensitivity",
     "standard_error",
     "synthetic_control",
+    "synthetic_difference_in_differences",
     "why_no_adjustment_set",
     "why_no_common_adjustment_set",
 ]

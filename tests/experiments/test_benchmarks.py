@@ -102,6 +102,16 @@ SMALLEST = {
     "discovery.tiers": {"d": 10, "n": 300, "graphs": 2},
     "inference.acic": {"sets": 2, "n": 550, "n_jobs": 1},
     "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
+    "inference.designs": {
+        "runs": 2,
+        "designs": ["linear, 300 rows, 50.0% treated, good overlap"],
+        "n_jobs": 1,
+    },
+    "inference.panel": {"runs": 1, "n_jobs": 1},
+    "inference.verdicts": {
+        "seeds": 1,
+        "problems": ["an arm that is not in the log", "100 rows, straight lines"],
+    },
     "models.debiased": {
         "seeds": 2,
         "trials": 1,

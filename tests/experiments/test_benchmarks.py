@@ -102,6 +102,7 @@ SMALLEST = {
     "discovery.tiers": {"d": 10, "n": 300, "graphs": 2},
     "inference.acic": {"sets": 2, "n": 550, "n_jobs": 1},
     "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
+    "inference.uplift": {"seeds": (8, 9), "n": 1500, "runs": 2, "rows": 400, "n_jobs": 1},
     "models.debiased": {
         "seeds": 2,
         "trials": 1,

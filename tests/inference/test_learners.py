@@ -26,7 +26,7 @@ from causal_lib.inference.estimators import (
     regression,
     regression_slope,
 )
-from causal_lib.inference.learners import LEARNERS, Projection, final_model
+from causal_lib.inference.learners import LEARNERS, Projection, Rows, final_model, least_squares
 from causal_lib.inference.nuisances import BOOST, propensities
 
 
@@ -80,7 +80,7 @@ def test_pointwise_intervals_cover_as_announced():
 @pytest.mark.parametrize("level", [0.9, 0.95])
 def test_an_interval_reaches_as_far_as_its_error(level):
     error = np.arange(1.0, 4)
-    projection = Projection(lambda at: at, np.zeros(3), np.diag(error**2))
+    projection = Projection(lambda at: at, np.zeros(3), np.diag(error**2), 3)
     ends = projection.interval(pd.DataFrame(np.eye(3)), level)
     assert ends["high"].to_numpy() == pytest.approx(norm.ppf(0.5 + level / 2) * error)
     assert ends["low"].to_numpy() == pytest.approx(-ends["high"].to_numpy())
@@ -129,11 +129,11 @@ def test_every_learner_ranks_the_effect_and_says_nothing(name, least, capfd):
     _, _, fresh, effect = _effects(1500, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
-        learned = LEARNERS[name](y, t, x, np.arange(1500), 0)
+        learned = LEARNERS[name](Rows(y, t, x, np.arange(1500), 0))
         found = learned.predict(fresh)
         if "uplift" not in name:
             of_numbers = LEARNERS[name](
-                5 * y + x["a"].to_numpy(), t, x, np.arange(1500), 0
+                Rows(5 * y + x["a"].to_numpy(), t, x, np.arange(1500), 0)
             ).predict(fresh)
             assert np.corrcoef(of_numbers, effect)[0, 1] > least - 0.2
             assert of_numbers.mean() == pytest.approx(5 * effect.mean(), abs=0.5)
@@ -156,7 +156,7 @@ def test_the_x_learner_weighs_the_arms_by_the_propensity():
     """
     y, t, x, _ = _effects(600, 4)
     y = 5 * y + x["a"].to_numpy()
-    found = LEARNERS["x"](y, t, x, np.arange(600), 0).predict(x)
+    found = LEARNERS["x"](Rows(y, t, x, np.arange(600), 0)).predict(x)
     outcome = [
         HistGradientBoostingRegressor(**BOOST, random_state=0).fit(x[t == a].to_numpy(), y[t == a])
         for a in (0, 1)
@@ -174,7 +174,7 @@ def test_the_x_learner_weighs_the_arms_by_the_propensity():
 def test_uplift_trees_need_events():
     y, t, x, _ = _effects(60, 2)
     with pytest.raises(ValueError, match="need an outcome of 0 and 1; take another learner"):
-        LEARNERS["uplift_tree"](y + x["a"].to_numpy(), t, x, np.arange(60), 0)
+        LEARNERS["uplift_tree"](Rows(y + x["a"].to_numpy(), t, x, np.arange(60), 0))
 
 
 @pytest.mark.parametrize(("n", "quadratic"), [(99, False), (100, True)])
@@ -205,8 +205,9 @@ import matplotlib
 style = dict(matplotlib.rcParams)
 import numpy as np, pandas as pd
 x = pd.DataFrame({"a": np.arange(200.0)})
-learner = causal_lib.inference.learners.LEARNERS["s"]
-learner(np.arange(200) % 2, np.arange(200) // 2 % 2, x, np.arange(200), 0).predict(x)
+learners = causal_lib.inference.learners
+rows = learners.Rows(np.arange(200) % 2, np.arange(200) // 2 % 2, x, np.arange(200), 0)
+learners.LEARNERS["s"](rows).predict(x)
 assert "causalml" in sys.modules
 assert dict(matplotlib.rcParams) == style
 """
@@ -275,7 +276,7 @@ def test_meta_learners_by_hand(kind, events):
     y, t, x, _ = _effects(500, 6)
     y = y if events else 5 * y + x["a"].to_numpy()
     fresh = _effects(60, 7)[2]
-    found = LEARNERS[kind](y, t, x, np.arange(500), 3)
+    found = LEARNERS[kind](Rows(y, t, x, np.arange(500), 3))
     assert found.interval is None
     assert found.predict(fresh) == pytest.approx(
         _by_hand(kind, y, t, x.to_numpy(), fresh.to_numpy())
@@ -324,7 +325,7 @@ def test_what_uplift_trees_are_told(name, monkeypatch):
     part = SimpleNamespace(UpliftTreeClassifier=Tree, UpliftRandomForestClassifier=Forest)
     monkeypatch.setattr(learners, "causalml_part", lambda asked: {"tree": part}[asked])
     y, t, x, _ = _effects(60, 8)
-    found = LEARNERS[name](y, t, x, np.arange(60), 4)
+    found = LEARNERS[name](Rows(y, t, x, np.arange(60), 4))
     how = {
         "control_name": "control",
         "min_samples_leaf": 50,
@@ -364,7 +365,7 @@ def test_what_the_causal_forest_is_told(events, monkeypatch):
     y, t, x, _ = _effects(60, 9)
     y = y if events else y + x["b"].to_numpy()
     groups = np.repeat(np.arange(30), 2)
-    found = LEARNERS["causal_forest"](y, t, x, groups, 5)
+    found = LEARNERS["causal_forest"](Rows(y, t, x, groups, 5))
     told = dict(Forest.made[0].settings)
     of_y = told.pop("model_y")
     of_t = told.pop("model_t")
@@ -378,6 +379,7 @@ def test_what_the_causal_forest_is_told(events, monkeypatch):
         assert (train.tolist(), test.tolist()) == (theirs.tolist(), others.tolist())
     assert told == {
         "discrete_treatment": True, "discrete_outcome": events, "n_estimators": 200, "random_state": 5,
+        "n_jobs": 1,
     }  # fmt: skip
     assert Forest.made[0].given[0].tolist() == y.tolist()
     assert Forest.made[0].given[1].tolist() == t.tolist()

@@ -224,7 +224,7 @@ def _judged(seed, n):
         parts = effect * (0.5 - pd.Series(-predicted).rank().to_numpy() / (n + 1))
         spread = predicted - predicted.mean()
         flat = np.ptp(predicted) == 0
-        weights = default.candidates["weight"].to_dict() if method == "default" else None
+        weights = default.chosen["weight"].to_dict() if method == "default" else None
         rows.append(
             about
             | {

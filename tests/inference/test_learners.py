@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
 from causal_lib.inference import estimators, learners
@@ -62,6 +63,43 @@ def test_projection_is_least_squares():
     assert (found["high"] - found["low"]).to_numpy() == pytest.approx(
         2 * 1.959964 * error, rel=1e-5
     )
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e8])
+def test_least_squares_in_any_unit(unit):
+    """Coefficients and influences by the normal equations; a repeated column adds no rank."""
+    rng = np.random.default_rng(16)
+    plain = np.column_stack([np.ones(50), rng.normal(size=(50, 2))])
+    y = rng.normal(size=50)
+    bread = np.linalg.inv(plain.T @ plain)
+    by_hand = bread @ plain.T @ y
+    scale = np.array([1, unit, 1 / unit])
+    found, influence, rank = least_squares(plain * scale, unit * y)
+    assert rank == 3
+    assert found * scale / unit == pytest.approx(by_hand)
+    expected = 50 * plain * (y - plain @ by_hand)[:, None] @ bread
+    assert influence * scale / unit == pytest.approx(expected, abs=1e-9)
+    twice = np.column_stack([plain, 3 * plain[:, 2]]) * unit
+    again, _, rank = least_squares(twice, y)
+    assert rank == 3
+    assert twice @ again == pytest.approx(plain @ by_hand)
+    flat, influence, rank = least_squares(np.column_stack([np.ones(50), np.zeros(50)]), y)
+    assert rank == 1
+    assert flat == pytest.approx([y.mean(), 0])
+    assert influence == pytest.approx(np.column_stack([y - y.mean(), np.zeros(50)]))
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_projections_in_other_units(unit):
+    """Of the outcome and of a column; the square of an indicator adds no rank."""
+    x, effect, noise, groups = _scores(400, 17)
+    plain = Projection.of(effect + noise, x, groups)
+    assert plain.rank == len(plain.coefficients) - 1
+    other = x.assign(a=unit * x["a"] + 3 * unit)
+    found = Projection.of(unit * (effect + noise), other, groups)
+    assert found.rank == plain.rank
+    ends = [one.interval(of, 0.95).to_numpy() for one, of in ((plain, x), (found, other))]
+    assert ends[1] == pytest.approx(unit * ends[0], rel=1e-6, abs=1e-9 * unit)
 
 
 def test_pointwise_intervals_cover_as_announced():
@@ -281,6 +319,104 @@ def test_meta_learners_by_hand(kind, events):
     assert found.predict(fresh) == pytest.approx(
         _by_hand(kind, y, t, x.to_numpy(), fresh.to_numpy())
     )
+
+
+def _standard(wide, at):
+    return (at - wide.mean(axis=0)) / wide.std(axis=0)
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_linear_learners_by_hand(events):
+    """Ridge regressions on standardised columns, the penalty that leaves least when each row is
+    left out in turn; logistic regressions of penalty 1.
+    """
+    y, t, x, _ = _effects(120, 18)
+    y = y if events else 5 * y + x["a"].to_numpy()
+    score = y * 3 + x["b"].to_numpy() * t
+    wide = x.to_numpy()
+    fresh = _effects(30, 19)[2].to_numpy()
+    rows = Rows(y, t, x, np.arange(120), 0, score)
+    new = pd.DataFrame(fresh, columns=["a", "b"])
+
+    def ridge(columns, values):
+        z = _standard(columns, columns)
+        n = len(z)
+        errors = {}
+        for penalty in n * np.logspace(-5, 2, 15):
+            centred = z.T @ z + penalty * np.eye(2)
+            hat = np.full((n, n), 1 / n) + z @ np.linalg.solve(centred, z.T)
+            left = (values - hat @ values) / (1 - np.diag(hat))
+            errors[penalty] = (left**2).mean()
+        best = min(errors, key=errors.get)
+        model = Ridge(best).fit(z, values)
+        return lambda at: model.predict(_standard(columns, at))
+
+    def logistic(columns, values):
+        model = LogisticRegression(max_iter=1000).fit(_standard(columns, columns), values)
+        return lambda at: model.predict_proba(_standard(columns, at))[:, 1]
+
+    found = LEARNERS["dr_linear"](rows).predict(new)
+    assert found == pytest.approx(ridge(wide, score)(fresh))
+    regression = logistic if events else ridge
+    arms = [regression(wide[t == arm], y[t == arm])(fresh) for arm in (0, 1)]
+    assert LEARNERS["t_linear"](rows).predict(new) == pytest.approx(arms[1] - arms[0])
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_coarse_learners_by_hand(events):
+    """Trees of four leaves; a leaf holds a twentieth of the rows, at least 200 (50 of an arm)."""
+    y, t, x, _ = _effects(5000, 20)
+    y = y if events else 5 * y + x["a"].to_numpy()
+    score = y + t
+    fresh = x.head(50)
+    rows = Rows(y, t, x, np.arange(5000), 3, score)
+    how = {
+        "max_iter": 100,
+        "learning_rate": 0.05,
+        "max_leaf_nodes": 4,
+        "random_state": 3,
+        "early_stopping": False,
+    }
+    whole = HistGradientBoostingRegressor(**how, min_samples_leaf=250).fit(x, score)
+    assert LEARNERS["dr_coarse"](rows).predict(fresh).tolist() == whole.predict(fresh).tolist()
+    part = rows.take(np.arange(400))
+    small = HistGradientBoostingRegressor(**how, min_samples_leaf=200).fit(x[:400], score[:400])
+    assert LEARNERS["dr_coarse"](part).predict(fresh).tolist() == small.predict(fresh).tolist()
+    for own in (rows, part):
+        arms = []
+        for arm in (0, 1):
+            of_arm = own.t == arm
+            least = max(50, int(of_arm.sum()) // 20)
+            kind = HistGradientBoostingClassifier if events else HistGradientBoostingRegressor
+            model = kind(**how, min_samples_leaf=least).fit(own.x[of_arm], own.y[of_arm])
+            arms.append(model.predict_proba(fresh)[:, 1] if events else model.predict(fresh))
+        assert LEARNERS["t_coarse"](own).predict(fresh).tolist() == (arms[1] - arms[0]).tolist()
+
+
+@pytest.mark.parametrize("name", ["t_linear", "t_coarse"])
+def test_an_arm_without_differences_is_predicted_by_its_level(name):
+    y, t, x, _ = _effects(200, 21)
+    y = np.where(t == 0, 0.0, y)
+    rows = Rows(y, t, x, np.arange(200), 0)
+    assert LEARNERS[name](rows).predict(x).mean() == pytest.approx(y[t == 1].mean(), abs=0.02)
+    none = Rows(0 * y, t, x, np.arange(200), 0)
+    assert LEARNERS[name](none).predict(x).tolist() == [0.0] * 200
+
+
+def test_rows_of_two_arms():
+    y, t, x, _ = _effects(9, 22)
+    t = np.array([0, 1, 2, 2, 0, 1, 2, 0, 1])
+    chances = np.full((9, 2), 0.3)
+    rows = Rows(y, t, x, np.array([0, 0, 1, 2, 2, 3, 3, 4, 4]), 5, y + 1, chances)
+    found = rows.of_two_arms()
+    assert found.t.tolist() == [0, 1, 0, 1, 0, 1]
+    assert found.x.index.tolist() == [0, 1, 4, 5, 7, 8]
+    assert found.y.tolist() == y[[0, 1, 4, 5, 7, 8]].tolist()
+    assert found.score.tolist() == (y[[0, 1, 4, 5, 7, 8]] + 1).tolist()
+    assert found.groups.tolist() == [0, 0, 1, 2, 3, 3]
+    assert found.chances.shape == (6, 2)
+    assert found.seed == 5
+    assert found.of_two_arms() is found
 
 
 def test_the_last_regression_is_slow_and_coarse():

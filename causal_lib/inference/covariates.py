@@ -198,6 +198,11 @@ def wide_names(x: pd.DataFrame) -> list[str]:
     return names + [f"{name}_{level}" for name in labels for level in x[name].cat.categories[1:]]
 
 
+def expanded(x: pd.DataFrame) -> pd.DataFrame:
+    """`wide` with its names and the index of ``x``."""
+    return pd.DataFrame(wide(x), index=x.index, columns=wide_names(x)) if label_columns(x) else x
+
+
 def design(frame: pd.DataFrame, columns: Sequence[str], *, name: str = "frame") -> pd.DataFrame:
     """``columns`` of ``frame`` as floats, each category as indicators less one: (n, k).
 
@@ -212,4 +217,4 @@ def design(frame: pd.DataFrame, columns: Sequence[str], *, name: str = "frame") 
         else:
             used.append(column)
     x = Covariates.fit(frame, used, name=name).table(frame, name=name)
-    return pd.DataFrame(wide(x), index=frame.index, columns=wide_names(x))
+    return expanded(x)

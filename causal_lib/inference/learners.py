@@ -1,4 +1,4 @@
-"""Learners of effects that vary between rows: those of CausalML and EconML, with boosted outcomes.
+"""Learners of effects that vary between rows, our own and those of CausalML and EconML.
 
 Both packages load slowly and are imported where they are used. `uplift.UpliftModel` trains and
 judges the learners.
@@ -17,6 +17,8 @@ from joblib import parallel_config
 from matplotlib import rc_context
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from causal_lib.extras import naming_extra
@@ -27,6 +29,54 @@ from causal_lib.inference.nuisances import clustered_covariance, propensities
 _TREES = 200
 BOOST = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 50}
 _FINAL = {"max_iter": 100, "learning_rate": 0.05, "max_leaf_nodes": 15, "min_samples_leaf": 200}
+_COARSE = {
+    "max_iter": 100,
+    "learning_rate": 0.05,
+    "max_leaf_nodes": 4,
+    "early_stopping": False,  # the tenth of the rows that it watches is too noisy to stop by
+}
+_LEAVES = 20  # of a coarse tree every leaf holds at least one in so many rows
+_PENALTIES = np.logspace(-5, 2, 15)  # of a ridge regression on standardised columns, per row
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What learners see of n rows.
+
+    Attributes
+    ----------
+    y : (n,) outcome.
+    t : (n,) treatment: 0 the control, 1 the treated, 2 other levels.
+    x : (n, k) adjustment columns as floats.
+    groups : (n,) cluster of each row, codes from 0.
+    seed : of folds and models.
+    score : (n,) doubly robust scores, for the learners that begin with 'dr'.
+    chances : (n, 2) known propensities of control and treated; None where they are estimated.
+    """
+
+    y: np.ndarray
+    t: np.ndarray
+    x: pd.DataFrame
+    groups: np.ndarray
+    seed: int
+    score: np.ndarray | None = None
+    chances: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        """The rows at these positions, their clusters coded anew."""
+        return Rows(
+            self.y[rows],
+            self.t[rows],
+            self.x.iloc[rows],
+            pd.factorize(self.groups[rows])[0],
+            self.seed,
+            None if self.score is None else self.score[rows],
+            None if self.chances is None else self.chances[rows],
+        )
+
+    def of_two_arms(self) -> "Rows":
+        """The rows of control and treated."""
+        return self if self.t.max() < 2 else self.take(np.flatnonzero(self.t < 2))
 
 
 @dataclass(frozen=True)
@@ -42,6 +92,17 @@ class Learned:
     predict: Callable[[pd.DataFrame], np.ndarray]
     interval: Callable[[pd.DataFrame, float], tuple[np.ndarray, np.ndarray]] | None = None
 
+    def times(self, unit: float) -> "Learned":
+        """The same effects in other units of the outcome."""
+
+        def interval(x, level):
+            low, high = self.interval(x, level)
+            return unit * low, unit * high
+
+        return Learned(
+            lambda x: unit * self.predict(x), None if self.interval is None else interval
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Projection:
@@ -53,6 +114,8 @@ class Projection:
     ----------
     expand : from rows (m, columns) to terms (m, k), the constant first.
     coefficients (k,), covariance (k, k) : of the regression, clustered.
+    rank : terms that are linearly independent on the training rows; those beyond it, such as the
+        square of an indicator, change no value.
 
     Source: Semenova and Chernozhukov 2021.
     """
@@ -60,6 +123,7 @@ class Projection:
     expand: Callable[[np.ndarray], np.ndarray]
     coefficients: np.ndarray
     covariance: np.ndarray
+    rank: int
 
     @classmethod
     def of(cls, score: np.ndarray, x: pd.DataFrame, groups: np.ndarray) -> "Projection":
@@ -81,12 +145,8 @@ class Projection:
         def expand(rows):
             return terms.transform(scaler.transform(rows))
 
-        basis = expand(x.to_numpy())
-        # no plain inverse: the square of an indicator repeats it
-        bread = np.linalg.pinv(basis.T @ basis / len(basis))
-        found = bread @ basis.T @ score / len(basis)
-        influence = (basis * (score - basis @ found)[:, None]) @ bread
-        return cls(expand, found, clustered_covariance(influence, groups))
+        found, influence, rank = least_squares(expand(x.to_numpy()), score)
+        return cls(expand, found, clustered_covariance(influence, groups), rank)
 
     def interval(self, x: pd.DataFrame, level: float) -> pd.DataFrame:
         """Value, low and high of each row of ``x``, each row by itself."""
@@ -96,6 +156,22 @@ class Projection:
         half = norm.ppf(0.5 + level / 2) * error
         ends = {"value": value, "low": value - half, "high": value + half}
         return pd.DataFrame(ends, index=x.index)
+
+
+def least_squares(basis: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Coefficients (k,) of ``values`` (n,) on ``basis`` (n, k), their influences (n, k), the rank.
+
+    By singular values of the scaled columns, so that units do not matter. Where columns depend on
+    one another, the scaled coefficients have the smallest norm.
+    """
+    scale = np.sqrt((basis**2).mean(axis=0))
+    scale[scale == 0] = 1.0
+    left, size, right = np.linalg.svd(basis / scale, full_matrices=False)
+    kept = size > size[0] * max(basis.shape) * np.finfo(float).eps
+    solver = (left[:, kept] / size[kept]) @ right[kept] / scale  # (n, k): (B'B)⁻¹ b_i in row i
+    found = values @ solver
+    rest = values - basis @ found
+    return found, len(basis) * solver * rest[:, None], int(kept.sum())
 
 
 class _ColumnClassifier(HistGradientBoostingClassifier):
@@ -118,8 +194,78 @@ def final_model(seed: int) -> HistGradientBoostingRegressor:
     return HistGradientBoostingRegressor(**_FINAL, random_state=seed)
 
 
-def _meta(kind, y, t, x, groups, seed):
+def _dr(rows):
+    """Boosted regression of the scores, for effects that differ much."""
+    return Learned(final_model(rows.seed).fit(rows.x, rows.score).predict)
+
+
+def _dr_coarse(rows):
+    """Boosted regression of the scores by small trees, for effects that differ little."""
+    model = HistGradientBoostingRegressor(**_coarse(rows, least=200))
+    return Learned(model.fit(rows.x, rows.score).predict)
+
+
+def _dr_linear(rows):
+    """Ridge regression of the scores."""
+    return Learned(_ridge(len(rows.score)).fit(rows.x, rows.score).predict)
+
+
+def _t_linear(rows):
+    """Difference of two regressions, one for each arm: logistic for events, else ridge."""
+
+    def regression(of_arm):
+        if is_zero_one(of_arm.y):
+            model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+            model.fit(of_arm.x, of_arm.y)
+            return lambda x: model.predict_proba(x)[:, 1]
+        return _ridge(len(of_arm.y)).fit(of_arm.x, of_arm.y).predict
+
+    return Learned(_difference(rows, regression))
+
+
+def _t_coarse(rows):
+    """Difference of two boosted regressions by small trees, one for each arm."""
+
+    def regression(of_arm):
+        how = _coarse(of_arm, least=50)
+        if is_zero_one(of_arm.y):
+            model = HistGradientBoostingClassifier(**how).fit(of_arm.x, of_arm.y)
+            return lambda x: model.predict_proba(x)[:, 1]
+        return HistGradientBoostingRegressor(**how).fit(of_arm.x, of_arm.y).predict
+
+    return Learned(_difference(rows, regression))
+
+
+def _difference(rows, regression):
+    """x -> (m,) prediction of the treated less that of the control, each by its own model."""
+    models = []
+    for arm in (1, 0):
+        of_arm = rows.take(np.flatnonzero(rows.t == arm))
+        level = of_arm.y[0]
+        constant = (of_arm.y == level).all()
+        models.append((lambda x, level=level: level) if constant else regression(of_arm))
+    treated, control = models
+    return lambda x: treated(x) - control(x) + np.zeros(len(x))
+
+
+def _ridge(n):
+    """Ridge regression on standardised columns, its penalty by leave-one-out errors."""
+    return make_pipeline(StandardScaler(), RidgeCV(n * _PENALTIES))
+
+
+def _coarse(rows, least):
+    """Settings of boosting by small trees, sized by the rows."""
+    share = len(rows.y) // _LEAVES
+    return _COARSE | {"min_samples_leaf": max(least, share), "random_state": rows.seed}
+
+
+def _meta(kind, rows):
     """CausalML's S-, T-, X- or R-learner, boosted; X and R get our propensities, R out of fold."""
+    rows = rows.of_two_arms()
+    y = rows.y
+    t = rows.t
+    x = rows.x
+    seed = rows.seed
     meta = causalml_part("meta")
     outcome = boosted(seed, classes=is_zero_one(y))
     effect = final_model(seed)
@@ -132,17 +278,26 @@ def _meta(kind, y, t, x, groups, seed):
         parts = {f"{name}_learner": outcome if "outcome" in name else effect for name in names}
     if kind == "R":
         parts["random_state"] = seed
-    chances = propensities(t, x, groups, Fitting(seed=seed))[:, 1] if kind in "XR" else None
+    chances = None
+    if kind in "XR":
+        known = rows.chances
+        chances = (propensities(t, x, rows.groups, Fitting(seed=seed)) if known is None else known)[
+            :, 1
+        ]
     with parallel_config(backend="sequential"):  # the R-learner would start a process for each core
         model = learner(**parts).fit(X=x.to_numpy(), treatment=t, y=y, p=chances)
     if kind != "X":
-        return Learned(lambda rows: model.predict(rows.to_numpy())[:, 0])
+        return Learned(lambda new: model.predict(new.to_numpy())[:, 0])
     propensity = fit(t, x, seed)
-    return Learned(lambda rows: model.predict(rows.to_numpy(), p=propensity(rows))[:, 0])
+    return Learned(lambda new: model.predict(new.to_numpy(), p=propensity(new))[:, 0])
 
 
-def _uplift_trees(forest, y, t, x, groups, seed):
+def _uplift_trees(forest, rows):
     """CausalML's honest uplift tree or forest, split by the arms' Kullback-Leibler divergence."""
+    rows = rows.of_two_arms()
+    y = rows.y
+    t = rows.t
+    x = rows.x
     if not is_zero_one(y):
         raise ValueError(
             "learners 'uplift_tree' and 'uplift_forest' need an outcome of 0 and 1; "
@@ -153,49 +308,66 @@ def _uplift_trees(forest, y, t, x, groups, seed):
         "control_name": "control",
         "min_samples_leaf": 50,
         "honesty": True,
-        "random_state": seed,
+        "random_state": rows.seed,
         "max_depth": 5,
     }
     named = np.where(t == 1, "treated", "control")
     if forest:
         many = tree.UpliftRandomForestClassifier(n_estimators=_TREES // 2, max_features=None, **how)
         many.fit(X=x.to_numpy(), treatment=named, y=y.astype(int))
-        return Learned(lambda rows: np.asarray(many.predict(rows.to_numpy()))[:, 0])
+        return Learned(lambda new: np.asarray(many.predict(new.to_numpy()))[:, 0])
     one = tree.UpliftTreeClassifier(**how)
     one.fit(X=x.to_numpy(), treatment=named, y=y.astype(int))
     # its predictions have two columns: control, treated
-    return Learned(lambda rows: np.diff(one.predict(rows.to_numpy()))[:, 0])
+    return Learned(lambda new: np.diff(one.predict(new.to_numpy()))[:, 0])
 
 
-def _forest(y, t, x, groups, seed):
+def _forest(rows):
+    """EconML's causal forest, on one thread: sums over several depend on who finishes first."""
     from econml.dml import CausalForestDML
 
+    rows = rows.of_two_arms()
+    y = rows.y
+    t = rows.t
+    x = rows.x
+    seed = rows.seed
     model = CausalForestDML(
         model_y=boosted(seed, classes=is_zero_one(y)),
         model_t=boosted(seed, classes=True),
         discrete_treatment=True,
         discrete_outcome=is_zero_one(y),
-        cv=list(arm_folds(t, groups, seed)),
+        cv=list(arm_folds(t, rows.groups, seed)),
         n_estimators=_TREES,
         random_state=seed,
+        n_jobs=1,
     ).fit(y, t, X=x.to_numpy())
 
-    def interval(rows, level):
+    def interval(new, level):
         return tuple(
-            np.ravel(end) for end in model.effect_interval(rows.to_numpy(), alpha=1 - level)
+            np.ravel(end) for end in model.effect_interval(new.to_numpy(), alpha=1 - level)
         )
 
-    return Learned(lambda rows: np.ravel(model.effect(rows.to_numpy())), interval)
+    return Learned(lambda new: np.ravel(model.effect(new.to_numpy())), interval)
 
 
-LEARNERS: dict[str, Callable] = {
+LEARNERS: dict[str, Callable[[Rows], Learned]] = {
+    "dr": _dr,
+    "dr_linear": _dr_linear,
+    "dr_coarse": _dr_coarse,
+    "t_linear": _t_linear,
+    "t_coarse": _t_coarse,
     **{kind.lower(): partial(_meta, kind) for kind in "STXR"},
     "uplift_tree": partial(_uplift_trees, False),
     "uplift_forest": partial(_uplift_trees, True),
     "causal_forest": _forest,
 }
-"""Learner name -> function of y, t, x, groups, seed that gives a `Learned`; 'dr' is `UpliftModel`'s
-own.
+"""Learner name -> function of `Rows` that gives a `Learned`."""
+
+CANDIDATES = ("dr_linear", "t_linear", "dr_coarse", "t_coarse")
+"""The learners that `UpliftModel.train` weighs by default, beside the average effect.
+
+Flexible ones ('dr', those of CausalML) are not among them: on simulated campaigns of weak
+differences they made the ranking worse, and an answer should not depend on an optional package.
 """
 
 

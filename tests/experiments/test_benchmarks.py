@@ -112,6 +112,7 @@ SMALLEST = {
         "seeds": 1,
         "problems": ["an arm that is not in the log", "100 rows, straight lines"],
     },
+    "inference.uplift": {"seeds": (8, 9), "n": 1500, "runs": 2, "rows": 400, "n_jobs": 1},
     "models.debiased": {
         "seeds": 2,
         "trials": 1,

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
 from causal_lib.inference import estimators, learners
@@ -26,7 +27,7 @@ from causal_lib.inference.estimators import (
     regression,
     regression_slope,
 )
-from causal_lib.inference.learners import LEARNERS, Projection, final_model
+from causal_lib.inference.learners import LEARNERS, Projection, Rows, final_model, least_squares
 from causal_lib.inference.nuisances import BOOST, propensities
 
 
@@ -64,6 +65,43 @@ def test_projection_is_least_squares():
     )
 
 
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e8])
+def test_least_squares_in_any_unit(unit):
+    """Coefficients and influences by the normal equations; a repeated column adds no rank."""
+    rng = np.random.default_rng(16)
+    plain = np.column_stack([np.ones(50), rng.normal(size=(50, 2))])
+    y = rng.normal(size=50)
+    bread = np.linalg.inv(plain.T @ plain)
+    by_hand = bread @ plain.T @ y
+    scale = np.array([1, unit, 1 / unit])
+    found, influence, rank = least_squares(plain * scale, unit * y)
+    assert rank == 3
+    assert found * scale / unit == pytest.approx(by_hand)
+    expected = 50 * plain * (y - plain @ by_hand)[:, None] @ bread
+    assert influence * scale / unit == pytest.approx(expected, abs=1e-9)
+    twice = np.column_stack([plain, 3 * plain[:, 2]]) * unit
+    again, _, rank = least_squares(twice, y)
+    assert rank == 3
+    assert twice @ again == pytest.approx(plain @ by_hand)
+    flat, influence, rank = least_squares(np.column_stack([np.ones(50), np.zeros(50)]), y)
+    assert rank == 1
+    assert flat == pytest.approx([y.mean(), 0])
+    assert influence == pytest.approx(np.column_stack([y - y.mean(), np.zeros(50)]))
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_projections_in_other_units(unit):
+    """Of the outcome and of a column; the square of an indicator adds no rank."""
+    x, effect, noise, groups = _scores(400, 17)
+    plain = Projection.of(effect + noise, x, groups)
+    assert plain.rank == len(plain.coefficients) - 1
+    other = x.assign(a=unit * x["a"] + 3 * unit)
+    found = Projection.of(unit * (effect + noise), other, groups)
+    assert found.rank == plain.rank
+    ends = [one.interval(of, 0.95).to_numpy() for one, of in ((plain, x), (found, other))]
+    assert ends[1] == pytest.approx(unit * ends[0], rel=1e-6, abs=1e-9 * unit)
+
+
 def test_pointwise_intervals_cover_as_announced():
     runs = 200
     level = 0.9
@@ -80,7 +118,7 @@ def test_pointwise_intervals_cover_as_announced():
 @pytest.mark.parametrize("level", [0.9, 0.95])
 def test_an_interval_reaches_as_far_as_its_error(level):
     error = np.arange(1.0, 4)
-    projection = Projection(lambda at: at, np.zeros(3), np.diag(error**2))
+    projection = Projection(lambda at: at, np.zeros(3), np.diag(error**2), 3)
     ends = projection.interval(pd.DataFrame(np.eye(3)), level)
     assert ends["high"].to_numpy() == pytest.approx(norm.ppf(0.5 + level / 2) * error)
     assert ends["low"].to_numpy() == pytest.approx(-ends["high"].to_numpy())
@@ -129,11 +167,11 @@ def test_every_learner_ranks_the_effect_and_says_nothing(name, least, capfd):
     _, _, fresh, effect = _effects(1500, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
-        learned = LEARNERS[name](y, t, x, np.arange(1500), 0)
+        learned = LEARNERS[name](Rows(y, t, x, np.arange(1500), 0))
         found = learned.predict(fresh)
         if "uplift" not in name:
             of_numbers = LEARNERS[name](
-                5 * y + x["a"].to_numpy(), t, x, np.arange(1500), 0
+                Rows(5 * y + x["a"].to_numpy(), t, x, np.arange(1500), 0)
             ).predict(fresh)
             assert np.corrcoef(of_numbers, effect)[0, 1] > least - 0.2
             assert of_numbers.mean() == pytest.approx(5 * effect.mean(), abs=0.5)
@@ -156,7 +194,7 @@ def test_the_x_learner_weighs_the_arms_by_the_propensity():
     """
     y, t, x, _ = _effects(600, 4)
     y = 5 * y + x["a"].to_numpy()
-    found = LEARNERS["x"](y, t, x, np.arange(600), 0).predict(x)
+    found = LEARNERS["x"](Rows(y, t, x, np.arange(600), 0)).predict(x)
     outcome = [
         HistGradientBoostingRegressor(**BOOST, random_state=0).fit(x[t == a].to_numpy(), y[t == a])
         for a in (0, 1)
@@ -174,7 +212,7 @@ def test_the_x_learner_weighs_the_arms_by_the_propensity():
 def test_uplift_trees_need_events():
     y, t, x, _ = _effects(60, 2)
     with pytest.raises(ValueError, match="need an outcome of 0 and 1; take another learner"):
-        LEARNERS["uplift_tree"](y + x["a"].to_numpy(), t, x, np.arange(60), 0)
+        LEARNERS["uplift_tree"](Rows(y + x["a"].to_numpy(), t, x, np.arange(60), 0))
 
 
 @pytest.mark.parametrize(("n", "quadratic"), [(99, False), (100, True)])
@@ -205,8 +243,9 @@ import matplotlib
 style = dict(matplotlib.rcParams)
 import numpy as np, pandas as pd
 x = pd.DataFrame({"a": np.arange(200.0)})
-learner = causal_lib.inference.learners.LEARNERS["s"]
-learner(np.arange(200) % 2, np.arange(200) // 2 % 2, x, np.arange(200), 0).predict(x)
+learners = causal_lib.inference.learners
+rows = learners.Rows(np.arange(200) % 2, np.arange(200) // 2 % 2, x, np.arange(200), 0)
+learners.LEARNERS["s"](rows).predict(x)
 assert "causalml" in sys.modules
 assert dict(matplotlib.rcParams) == style
 """
@@ -275,11 +314,109 @@ def test_meta_learners_by_hand(kind, events):
     y, t, x, _ = _effects(500, 6)
     y = y if events else 5 * y + x["a"].to_numpy()
     fresh = _effects(60, 7)[2]
-    found = LEARNERS[kind](y, t, x, np.arange(500), 3)
+    found = LEARNERS[kind](Rows(y, t, x, np.arange(500), 3))
     assert found.interval is None
     assert found.predict(fresh) == pytest.approx(
         _by_hand(kind, y, t, x.to_numpy(), fresh.to_numpy())
     )
+
+
+def _standard(wide, at):
+    return (at - wide.mean(axis=0)) / wide.std(axis=0)
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_linear_learners_by_hand(events):
+    """Ridge regressions on standardised columns, the penalty that leaves least when each row is
+    left out in turn; logistic regressions of penalty 1.
+    """
+    y, t, x, _ = _effects(120, 18)
+    y = y if events else 5 * y + x["a"].to_numpy()
+    score = y * 3 + x["b"].to_numpy() * t
+    wide = x.to_numpy()
+    fresh = _effects(30, 19)[2].to_numpy()
+    rows = Rows(y, t, x, np.arange(120), 0, score)
+    new = pd.DataFrame(fresh, columns=["a", "b"])
+
+    def ridge(columns, values):
+        z = _standard(columns, columns)
+        n = len(z)
+        errors = {}
+        for penalty in n * np.logspace(-5, 2, 15):
+            centred = z.T @ z + penalty * np.eye(2)
+            hat = np.full((n, n), 1 / n) + z @ np.linalg.solve(centred, z.T)
+            left = (values - hat @ values) / (1 - np.diag(hat))
+            errors[penalty] = (left**2).mean()
+        best = min(errors, key=errors.get)
+        model = Ridge(best).fit(z, values)
+        return lambda at: model.predict(_standard(columns, at))
+
+    def logistic(columns, values):
+        model = LogisticRegression(max_iter=1000).fit(_standard(columns, columns), values)
+        return lambda at: model.predict_proba(_standard(columns, at))[:, 1]
+
+    found = LEARNERS["dr_linear"](rows).predict(new)
+    assert found == pytest.approx(ridge(wide, score)(fresh))
+    regression = logistic if events else ridge
+    arms = [regression(wide[t == arm], y[t == arm])(fresh) for arm in (0, 1)]
+    assert LEARNERS["t_linear"](rows).predict(new) == pytest.approx(arms[1] - arms[0])
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_coarse_learners_by_hand(events):
+    """Trees of four leaves; a leaf holds a twentieth of the rows, at least 200 (50 of an arm)."""
+    y, t, x, _ = _effects(5000, 20)
+    y = y if events else 5 * y + x["a"].to_numpy()
+    score = y + t
+    fresh = x.head(50)
+    rows = Rows(y, t, x, np.arange(5000), 3, score)
+    how = {
+        "max_iter": 100,
+        "learning_rate": 0.05,
+        "max_leaf_nodes": 4,
+        "random_state": 3,
+        "early_stopping": False,
+    }
+    whole = HistGradientBoostingRegressor(**how, min_samples_leaf=250).fit(x, score)
+    assert LEARNERS["dr_coarse"](rows).predict(fresh).tolist() == whole.predict(fresh).tolist()
+    part = rows.take(np.arange(400))
+    small = HistGradientBoostingRegressor(**how, min_samples_leaf=200).fit(x[:400], score[:400])
+    assert LEARNERS["dr_coarse"](part).predict(fresh).tolist() == small.predict(fresh).tolist()
+    for own in (rows, part):
+        arms = []
+        for arm in (0, 1):
+            of_arm = own.t == arm
+            least = max(50, int(of_arm.sum()) // 20)
+            kind = HistGradientBoostingClassifier if events else HistGradientBoostingRegressor
+            model = kind(**how, min_samples_leaf=least).fit(own.x[of_arm], own.y[of_arm])
+            arms.append(model.predict_proba(fresh)[:, 1] if events else model.predict(fresh))
+        assert LEARNERS["t_coarse"](own).predict(fresh).tolist() == (arms[1] - arms[0]).tolist()
+
+
+@pytest.mark.parametrize("name", ["t_linear", "t_coarse"])
+def test_an_arm_without_differences_is_predicted_by_its_level(name):
+    y, t, x, _ = _effects(200, 21)
+    y = np.where(t == 0, 0.0, y)
+    rows = Rows(y, t, x, np.arange(200), 0)
+    assert LEARNERS[name](rows).predict(x).mean() == pytest.approx(y[t == 1].mean(), abs=0.02)
+    none = Rows(0 * y, t, x, np.arange(200), 0)
+    assert LEARNERS[name](none).predict(x).tolist() == [0.0] * 200
+
+
+def test_rows_of_two_arms():
+    y, t, x, _ = _effects(9, 22)
+    t = np.array([0, 1, 2, 2, 0, 1, 2, 0, 1])
+    chances = np.full((9, 2), 0.3)
+    rows = Rows(y, t, x, np.array([0, 0, 1, 2, 2, 3, 3, 4, 4]), 5, y + 1, chances)
+    found = rows.of_two_arms()
+    assert found.t.tolist() == [0, 1, 0, 1, 0, 1]
+    assert found.x.index.tolist() == [0, 1, 4, 5, 7, 8]
+    assert found.y.tolist() == y[[0, 1, 4, 5, 7, 8]].tolist()
+    assert found.score.tolist() == (y[[0, 1, 4, 5, 7, 8]] + 1).tolist()
+    assert found.groups.tolist() == [0, 0, 1, 2, 3, 3]
+    assert found.chances.shape == (6, 2)
+    assert found.seed == 5
+    assert found.of_two_arms() is found
 
 
 def test_the_last_regression_is_slow_and_coarse():
@@ -324,7 +461,7 @@ def test_what_uplift_trees_are_told(name, monkeypatch):
     part = SimpleNamespace(UpliftTreeClassifier=Tree, UpliftRandomForestClassifier=Forest)
     monkeypatch.setattr(learners, "causalml_part", lambda asked: {"tree": part}[asked])
     y, t, x, _ = _effects(60, 8)
-    found = LEARNERS[name](y, t, x, np.arange(60), 4)
+    found = LEARNERS[name](Rows(y, t, x, np.arange(60), 4))
     how = {
         "control_name": "control",
         "min_samples_leaf": 50,
@@ -364,7 +501,7 @@ def test_what_the_causal_forest_is_told(events, monkeypatch):
     y, t, x, _ = _effects(60, 9)
     y = y if events else y + x["b"].to_numpy()
     groups = np.repeat(np.arange(30), 2)
-    found = LEARNERS["causal_forest"](y, t, x, groups, 5)
+    found = LEARNERS["causal_forest"](Rows(y, t, x, groups, 5))
     told = dict(Forest.made[0].settings)
     of_y = told.pop("model_y")
     of_t = told.pop("model_t")
@@ -378,6 +515,7 @@ def test_what_the_causal_forest_is_told(events, monkeypatch):
         assert (train.tolist(), test.tolist()) == (theirs.tolist(), others.tolist())
     assert told == {
         "discrete_treatment": True, "discrete_outcome": events, "n_estimators": 200, "random_state": 5,
+        "n_jobs": 1,
     }  # fmt: skip
     assert Forest.made[0].given[0].tolist() == y.tolist()
     assert Forest.made[0].given[1].tolist() == t.tolist()

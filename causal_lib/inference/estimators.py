@@ -457,7 +457,7 @@ def matching(sample: Sample) -> Estimate:
     spread = columns.std(axis=0)
     live = spread > 1e-13 * np.abs(columns.mean(axis=0))
     scaled = (columns - columns.mean(axis=0))[:, live] / spread[live]
-    means, left = _arm_lines(sample)
+    means, left, _ = _arm_lines(sample)
     members = sample.members()
     used = np.zeros(len(y))
     other = np.empty(len(y))
@@ -497,17 +497,29 @@ def regression(sample: Sample) -> Estimate:
     """Least squares of each arm on the centred columns: the difference of the two constants.
 
     Unbiased when each arm's outcome is linear in the columns; in a randomised experiment,
-    consistent whether it is or not, and no less precise than the difference of means. Columns of
-    labels have the same coefficients in both arms. For the target 'overlap' all columns have: the
-    coefficient of the treatment then weighs rows by the variance of the treatment, if its
-    propensity is linear. Source: Lin 2013; Angrist 1998 (overlap).
+    consistent whether it is or not, and no less precise than the difference of means. With a column
+    of labels, or for the target 'overlap', both arms have the same coefficients: that of the
+    treatment then weighs rows by the variance of the treatment given the columns.
+    Source: Lin 2013; Angrist 1998 (overlap).
     """
-    rows = sample.t < 2
-    if not rows.all():
-        means, left = _arm_lines(sample)
-        tau = means[:, 1] - means[:, 0]
-        return _average_of_lines(sample, tau, left)
-    return _regression(sample, None if sample.target == "overlap" else sample.members())
+    if sample.target == "overlap" or label_columns(sample.x):
+        rows = sample.t < 2
+        found = _regression(sample.take(rows), None)
+        influence = np.zeros(len(rows))
+        influence[rows] = found.influence / rows.mean()
+        return Estimate(found.value, influence, {})
+    means, _, lines = _arm_lines(sample)
+    columns = sample.numbers
+    members = sample.members()
+    tau = means[:, 1] - means[:, 0]
+    value = (members * tau).mean()
+    influence = members * (tau - value)
+    mean = members @ columns / members.sum()
+    for arm, sign in ((0, -1), (1, 1)):
+        rows = sample.t == arm
+        own = lines[arm].prediction(mean) * lines[arm].spread
+        influence[rows] += sign * len(sample.y) * own
+    return Estimate(value, influence, {})
 
 
 def _regression(sample, members):
@@ -676,10 +688,11 @@ def _ratio_of_residuals(y, t, z):
 
 
 def _arm_lines(sample):
-    """Least-squares outcomes (n, 2) of control and treated, and what they leave (n,) of y."""
+    """Least-squares outcomes (n, 2) of the arms, what they leave (n,) of y, the lines."""
     columns = sample.numbers
     means = np.empty((len(sample.y), 2))
     left = np.zeros(len(sample.y))
+    lines = []
     for arm in (0, 1):
         rows = sample.t == arm
         line = LeastSquares.of(columns[rows], sample.y[rows], sample.weights[rows])
@@ -690,23 +703,8 @@ def _arm_lines(sample):
             )
         means[:, arm] = line.predict(columns)
         left[rows] = line.left
-    return means, left
-
-
-def _average_of_lines(sample, tau, left):
-    """The `Estimate` of the mean of τ (n,) where rows of other levels are averaged over too."""
-    members = sample.members()
-    value = (members * tau).mean()
-    columns = sample.numbers
-    mean = members @ columns / members.sum()
-    influence = members * (tau - value)
-    for arm, sign in ((0, -1), (1, 1)):
-        rows = sample.t == arm
-        line = LeastSquares.of(columns[rows], sample.y[rows], sample.weights[rows])
-        scale = np.sqrt(np.maximum(1 - line.leverage, 1e-6))
-        own = line.prediction(mean) * left[rows] / scale
-        influence[rows] += sign * len(sample.y) * own
-    return Estimate(value, influence, {})
+        lines.append(line)
+    return means, left, lines
 
 
 def _forest_effects(sample, t_left, y_left):

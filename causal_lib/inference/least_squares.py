@@ -85,13 +85,17 @@ class LeastSquares:
         return self._basis @ (scaled @ self._solver)
 
     def influence(self, column: int) -> np.ndarray:
-        """(n,) influence of each row on the coefficient of ``column``.
+        """(n,) influence of each row on the coefficient of ``column``, by `spread`."""
+        return len(self.left) * self.direction(column) * self.spread
 
-        Residuals are divided by the root of 1 - leverage: they are too small where few rows decide
-        the fit. Source: MacKinnon and White 1985 (HC2).
+    @property
+    def spread(self) -> np.ndarray:
+        """(n,) what is left of y, divided by the root of 1 - leverage.
+
+        Residuals are too small where few rows decide the fit. Source: MacKinnon and White 1985
+        (HC2).
         """
-        left = self.left / np.sqrt(np.maximum(1 - self.leverage, 1e-6))
-        return len(self.left) * self.direction(column) * left
+        return self.left / np.sqrt(np.maximum(1 - self.leverage, 1e-6))
 
 
 def residuals(

@@ -49,13 +49,13 @@ class Column:
                 "the model was fitted on"
             )
         if self.kind == "number":
-            return {self.name: as_numbers(values, name=where)}
+            return {str(self.name): as_numbers(values, name=where)}
         if self.kind == "date":
-            return {self.name: as_days(values, self.origin)}
+            return {str(self.name): as_days(values, self.origin)}
         codes = self._codes(values, where)
         if self.kind == "labels":
             labels = [str(level) for level in self.levels]
-            return {self.name: pd.Categorical.from_codes(codes, labels)}
+            return {str(self.name): pd.Categorical.from_codes(codes, labels)}
         return {
             f"{self.name}_{level}": (codes == code).astype(float)
             for code, level in enumerate(self.levels)
@@ -141,7 +141,13 @@ class Covariates:
         check_frame(frame, self.names, complete=True, name=name)
         parts = {}
         for column in self.columns:
-            parts |= column.table(frame[column.name], name)
+            found = column.table(frame[column.name], name)
+            if taken := sorted(set(parts) & set(found)):
+                raise ValueError(
+                    f"{name}: column {column.name!r} and another one become {taken[0]!r} (a column "
+                    "and its level have the name of another column); rename one"
+                )
+            parts |= found
         return pd.DataFrame(parts, index=frame.index)
 
 

@@ -150,7 +150,7 @@ class Effect:
         found = {name: getattr(self, name) for name in names}
         found["diagnostics"] = self.diagnostics
         if self.contrast is not None:
-            found["contrast"] = list(self.contrast)
+            found["contrast"] = [_as_json(level) for level in self.contrast]
         if self.support is not None:
             found["support"] = {
                 name: getattr(self.support, name)
@@ -178,6 +178,12 @@ _AMONG = {
     "untreated": "among the untreated",
     "overlap": "where either was likely",
 }
+
+
+def _as_json(level):
+    """A level of a treatment as a JSON type; text where there is none, as for a date."""
+    level = level.item() if isinstance(level, np.generic) else level
+    return level if isinstance(level, (bool, int, float, str)) else str(level)
 
 
 def _shown(value):
@@ -434,7 +440,9 @@ def _asked(
     route = _route(frame, treatment, outcome, graph, estimand, adjustment)
     if estimator is not None:
         _check_estimator(estimator, route.strategy)
-    _check_back_door_only(route, contrast=contrast, target=target, propensity=propensity)
+    _check_back_door_only(
+        route, contrast=contrast, target=target, propensity=propensity, weights=weights
+    )
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
     if treatment == outcome:
@@ -459,7 +467,8 @@ def _asked(
     _check_target(name, coded, target)
     row_weights = _row_weights(frame, weights)
     clusters = np.zeros(len(y)) if cluster is None else _cluster_key(frame[cluster])
-    order = canonical_order(x, row_weights, clusters, y, coded.codes)
+    told = [number_of(frame, name) for name in (route.instrument, propensity) if name is not None]
+    order = canonical_order(x, *told, row_weights, clusters, y, coded.codes)
     groups = cluster_codes(frame, cluster)[order]
     sample = Sample(
         y[order],
@@ -537,6 +546,11 @@ def _known(frame, column, coded):
         )
     treated = number_of(frame, column)
     check_range(treated, 0, 1, name=f"propensity column {column!r}")
+    if np.isin(treated, (0, 1)).all():
+        raise NoOverlapError(
+            f"propensity column {column!r} is 0 or 1 in every row: no row could have had the other "
+            "treatment"
+        )
     t = coded.codes
     impossible = ((t == 1) & (treated == 0)) | ((t == 0) & (treated == 1))
     if impossible.any():

@@ -205,7 +205,9 @@ def _doubly_robust(sample, means, chances=None):
     t = sample.t
     chances = sample.chances if chances is None else chances
     h, g = tilt(sample.target, t, chances)
-    weight = h * ((t == 1) / chances[:, 1] - (t == 0) / chances[:, 0])
+    # by the propensity of the row's own arm: that of the other may be known to be 0
+    own = np.where(t == 1, chances[:, 1], chances[:, 0])
+    weight = h * ((t == 1) * 1.0 - (t == 0)) / own
     score = g * (means[:, 1] - means[:, 0])
     score += weight * (y - np.where(t == 1, means[:, 1], means[:, 0]))
     size = np.mean(sample.weights * g)
@@ -456,6 +458,8 @@ def matching(sample: Sample) -> Estimate:
     columns = sample.numbers
     spread = columns.std(axis=0)
     live = spread > 1e-13 * np.abs(columns.mean(axis=0))
+    if not live.any():
+        return difference_of_means(sample)
     scaled = (columns - columns.mean(axis=0))[:, live] / spread[live]
     means, left, _ = _arm_lines(sample)
     members = sample.members()

@@ -141,7 +141,7 @@ def bounded(chances: np.ndarray, t: np.ndarray, weights: np.ndarray | None = Non
 
 def inverse_propensities(t: np.ndarray, chances: np.ndarray) -> np.ndarray:
     """(n,) one over the propensity (n, 2) of the row's own arm; 0 for rows of other levels."""
-    return (t == 1) / chances[:, 1] + (t == 0) / chances[:, 0]
+    return (t < 2) / np.where(t == 1, chances[:, 1], chances[:, 0])
 
 
 def tilt(target: str, t: np.ndarray, chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

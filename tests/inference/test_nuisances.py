@@ -1,98 +1,23 @@
-"""Checks of overlap at their limits; folds against scikit-learn's; errors, scores and models by
-hand.
+"""Propensities and outcomes out of fold against scikit-learn's own; weights of target populations,
+scores, errors and the order of rows by hand.
 """
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.model_selection import GroupKFold, KFold
+import statsmodels.api as sm
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from causal_lib.inference import nuisances
+from causal_lib.inference.models import Fitting, arm_folds, folds
+
+STUB = Fitting((LinearRegression(),), (LogisticRegression(),))
+"""Models that can be fitted again in a line."""
 
 
-def test_one_row_in_a_hundred_may_lie_outside_one_to_99_percent():
-    share = np.full(1000, 0.5)
-    share[:6], share[6:10], share[10:30] = 0.0099, 0.9901, 0.0101
-    nuisances.check_overlap(np.column_stack([1 - share, share]))
-    share[30] = 0.9901
-    with pytest.raises(
-        nuisances.NoOverlapError,
-        match=r"no overlap: 11 of 1000 rows have an estimated propensity outside \[0.01",
-    ):
-        nuisances.check_overlap(np.column_stack([1 - share, share]))
-    # With further levels each of the two must be possible; neither need be unlikely.
-    three = np.column_stack([np.full(1000, 0.995), np.full(1000, 0.5)])
-    three[:10, 1] = 0.0099
-    nuisances.check_overlap(three, others=True)
-    three[10, 1] = 0.0099
-    with pytest.raises(
-        nuisances.NoOverlapError,
-        match=r"11 of 1000 rows have an estimated propensity of the treated below 0\.01",
-    ):
-        nuisances.check_overlap(three, others=True)
-
-
-def test_a_hundredth_of_the_variance_of_a_numeric_treatment_must_be_left():
-    t = np.tile([-1.0, 1.0], 500)
-    rest = np.full(1000, 1.0)
-    assert nuisances.check_moves(0.11 * t, t)["treatment_left"] == pytest.approx(0.0121)
-    with pytest.raises(
-        nuisances.NoOverlapError,
-        match=r"no overlap: the adjustment columns explain 99\.2% of the treatment",
-    ):
-        nuisances.check_moves(0.09 * t, t)
-    rest[:10] = 0.0099
-    nuisances.check_moves(t, t, rest)
-    rest[10] = 0.0099
-    with pytest.raises(
-        nuisances.NoOverlapError,
-        match="for 11 of 1000 rows the adjustment columns leave the treatment under 1%",
-    ):
-        nuisances.check_moves(t, t, rest)
-
-
-def test_imbalance_is_in_units_of_the_arms_mean_deviation():
-    """Arms of variance 2 and 8: a deviation of the root of 5. The means 1 and 3, or 1 and 2 with
-    weights 3 and 1.
-    """
-    x = pd.DataFrame({"a": [0.0, 2.0, 1.0, 5.0], "same": 1.0})
-    t = np.array([0, 0, 1, 1])
-    found = nuisances.overlap(np.full((4, 2), 0.5), x, t, np.array([1.0, 1.0, 3.0, 1.0]))
-    assert found["imbalance_before"] == pytest.approx(2 / np.sqrt(5))
-    assert found["imbalance_after"] == pytest.approx(1 / np.sqrt(5))
-
-
-def test_folds_are_those_of_scikit_learn_by_seed():
-    alone = np.arange(40)
-    groups = np.repeat(np.arange(20), 2)
-    for seed in (0, 3):
-        for found, expected in (
-            (nuisances.folds(alone, seed), KFold(5, shuffle=True, random_state=seed).split(alone)),
-            (
-                nuisances.folds(groups, seed),
-                GroupKFold(5, shuffle=True, random_state=seed).split(groups, groups=groups),
-            ),
-        ):
-            for (train, test), (theirs, others) in zip(found, expected, strict=True):
-                assert train.tolist() == theirs.tolist()
-                assert test.tolist() == others.tolist()
-    parts = [[test.tolist() for _, test in nuisances.folds(groups, seed)] for seed in (0, 3)]
-    assert parts[0] != parts[1]
-
-
-def test_categories_of_new_rows_are_coded_as_those_of_training():
-    old = pd.DataFrame({"n": [1, 2, 3, 4], "kind": list("abca"), "flag": [True, False, True, True]})
-    wide = nuisances.design(old, ["n", "kind", "flag"])
-    assert wide.columns.tolist() == ["n", "flag", "kind_b", "kind_c"]
-    assert wide["kind_b"].tolist() == [0, 1, 0, 0]
-    # no a, and a level that is new
-    new = pd.DataFrame({"n": [7, 8, 9], "kind": list("ccd"), "flag": False})
-    found = nuisances.design(new, ["n", "kind", "flag"], like=wide.columns)
-    assert found.columns.tolist() == wide.columns.tolist()
-    assert found.to_numpy().tolist() == [[7, 0, 0, 1], [8, 0, 0, 1], [9, 0, 0, 0]]
-    assert nuisances.design(old, ["n", "kind", "flag"], like=wide.columns).equals(wide)
-    assert nuisances.design(old, []).shape == (4, 0)
+# ---- errors and scores ---------------------------------------------------------------------------
 
 
 def test_errors_and_covariances_of_unequal_clusters_by_hand():
@@ -126,27 +51,135 @@ def test_scores_by_hand():
     )
 
 
-def test_diagnostics_of_arms_by_hand():
-    x = pd.DataFrame({"a": [0.0, 2.0, 1.0, 5.0, 9.0], "b": [3.0, 1.0, 0.0, -2.0, 9.0]})
-    t = np.array([0, 0, 1, 1, 2])
-    weights = np.array([1.0, 3.0, 1.0, 1.0, 0.0])
-    chances = np.array([[0.2, 0.3], [0.4, 0.5], [0.1, 0.7], [0.3, 0.6], [0.5, 0.25]])
-    found = nuisances.overlap(chances, x, t, weights)
-    # Arms of b: 3, 1 and 0, -2: means 2 and -1, variances 2 and 2; with the weights 1.5 and -1.
-    assert found == pytest.approx(
-        {
-            "propensity_min": 0.25,
-            "propensity_max": 0.7,
-            "control_propensity_min": 0.1,
-            "imbalance_before": 3 / np.sqrt(2),
-            "imbalance_after": 2.5 / np.sqrt(2),
-        }
-    )
-    assert list(nuisances.overlap(chances[:4], x[:4], t[:4], weights[:4])) == [
-        "propensity_min", "propensity_max", "imbalance_before", "imbalance_after",
-    ]  # fmt: skip
-    none = nuisances.overlap(chances, x[[]], t, weights)
-    assert (none["imbalance_before"], none["imbalance_after"]) == (0.0, 0.0)
+def test_a_propensity_of_zero_for_the_other_arm_is_not_divided_by():
+    t = np.array([1, 0, 2])
+    chances = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.0]])
+    assert nuisances.inverse_propensities(t, chances).tolist()[:2] == [1.0, 1.0]
+    score, _ = nuisances.dr_scores(np.array([3.0, 1.0]), t[:2], chances[:2], np.ones((2, 2)))
+    assert score.tolist() == [2.0, 0.0]
+
+
+def test_weights_of_the_target_populations_by_hand():
+    t = np.array([1, 0, 1, 0])
+    e = np.array([0.5, 0.2, 0.9, 0.4])
+    chances = np.column_stack([1 - e, e])
+    expected = {
+        "all": ([1, 1, 1, 1], [1, 1, 1, 1]),
+        "treated": ([0.5, 0.2, 0.9, 0.4], [1, 0, 1, 0]),
+        "untreated": ([0.5, 0.8, 0.1, 0.6], [0, 1, 0, 1]),
+        "overlap": ([0.25, 0.16, 0.09, 0.24], [0.25, 0.04, 0.01, 0.16]),
+    }
+    assert tuple(expected) == nuisances.TARGETS
+    for target, (h, g) in expected.items():
+        found = nuisances.tilt(target, t, chances)
+        assert found[0] == pytest.approx(h)
+        assert found[1] == pytest.approx(g)
+    three = np.column_stack([np.full(4, 0.3), np.full(4, 0.2)])
+    h, g = nuisances.tilt("untreated", np.array([1, 0, 2, 0]), three)
+    assert (h.tolist(), g.tolist()) == ([0.3] * 4, [0, 1, 0, 1])
+
+
+# ---- propensities --------------------------------------------------------------------------------
+
+
+def test_propensities_have_a_floor_by_the_share_of_their_arm():
+    """A tenth is treated: no propensity is below 0.002 or above 1 - 0.018."""
+    t = np.array([1] + [0] * 9)
+    treated = np.array([0.001, 0.0021, 0.5, 0.981, 0.983, 0.999, 0.0, 1.0, 0.1, 0.2])
+    found = nuisances.bounded(np.column_stack([1 - treated, treated]), t)
+    assert found[:, 1] == pytest.approx(np.clip(treated, 0.002, 0.982))
+    assert found.sum(axis=1) == pytest.approx(1)
+    # with weights, half is
+    weights = np.array([9.0] + [1.0] * 9)
+    found = nuisances.bounded(np.column_stack([1 - treated, treated]), t, weights)
+    assert found[:, 1] == pytest.approx(np.clip(treated, 0.01, 0.99))
+    # of three levels neither is bounded above
+    three = np.array([[0.0, 0.999], [0.999, 0.0], [0.5, 0.5], [0.2, 0.2]])
+    found = nuisances.bounded(three, np.array([0, 1, 2, 2]))
+    assert found == pytest.approx(np.maximum(three, 0.005))
+
+
+def _table(n=400, seed=0, share=0.5):
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame(rng.normal(size=(n, 2)), columns=["a", "b"])
+    t = (rng.random(n) < share / (share + (1 - share) * np.exp(-x["a"]))).astype(int)
+    y = x["a"].to_numpy() * (1 + t) + x["b"].to_numpy() + rng.normal(size=n)
+    return x, t, y, 1.0 + np.arange(n) % 3, np.arange(n) // 2
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_propensities_are_held_out_then_calibrated(weighted):
+    x, t, _, weights, groups = _table()
+    w = weights if weighted else None
+    raw = np.empty(400)
+    for train, test in arm_folds(t, groups, 0):
+        own = None if w is None else w[train]
+        fitted = LogisticRegression().fit(x.iloc[train], t[train], sample_weight=own)
+        raw[test] = fitted.predict_proba(x.iloc[test])[:, 1]
+    odds = sm.add_constant(np.log(raw / (1 - raw)))
+    line = sm.GLM(t, odds, family=sm.families.Binomial(), freq_weights=w).fit(tol=1e-12)
+    found = nuisances.propensities(t, x, groups, STUB, w)
+    assert found[:, 1] == pytest.approx(line.predict(odds), abs=1e-4)
+    assert found.sum(axis=1) == pytest.approx(1)
+    assert np.abs(found[:, 1] - raw).max() > 1e-3  # the line says something
+
+
+def test_propensities_of_few_rows_and_of_three_levels_are_held_out_alone():
+    x, t, _, _, _ = _table(150)
+    alone = np.arange(150)
+    three = np.where(np.arange(150) % 3 == 2, 2, t)
+    for codes in (t, three):
+        found = nuisances.propensities(codes, x, alone, STUB)
+        for train, test in arm_folds(codes, alone, 0):
+            theirs = LogisticRegression().fit(x.iloc[train], codes[train])
+            assert found[test] == pytest.approx(theirs.predict_proba(x.iloc[test])[:, :2])
+
+
+# ---- outcomes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("joint", [False, True])
+def test_outcomes_are_of_a_model_for_each_arm_or_of_one_with_the_treatment(joint, weighted):
+    x, t, y, weights, groups = _table()
+    w = weights if weighted else None
+    found = nuisances.outcomes(y, t, x, groups, STUB, w, joint=joint)
+    for train, test in arm_folds(t, groups, 0):
+        own = np.ones(len(train)) if w is None else w[train]
+        for arm in (0, 1):
+            if joint:
+                wide = sm.add_constant(x.iloc[train].assign(t=t[train]))
+                asked = sm.add_constant(x.iloc[test].assign(t=arm), has_constant="add")
+                fitted = sm.WLS(y[train], wide, weights=own).fit()
+            else:
+                rows = t[train] == arm
+                wide = sm.add_constant(x.iloc[train[rows]])
+                asked = sm.add_constant(x.iloc[test])
+                fitted = sm.WLS(y[train[rows]], wide, weights=own[rows]).fit()
+            assert found[test, arm] == pytest.approx(fitted.predict(asked).to_numpy())
+
+
+def test_an_arm_of_fewer_than_fifty_rows_shares_its_model():
+    x, _, y, _, _ = _table()
+    groups = np.arange(400)
+    for treated, joint in ((49, True), (50, False)):
+        for t in (np.arange(400) < treated, np.arange(400) >= treated):
+            found, apart, shared = (
+                nuisances.outcomes(y, t.astype(int), x, groups, STUB, joint=one)
+                for one in (None, False, True)
+            )
+            assert found.tolist() == (shared if joint else apart).tolist()
+            assert apart.tolist() != shared.tolist()
+
+
+def test_rows_of_other_levels_teach_no_outcome_but_are_predicted():
+    x, t, y, _, _ = _table(300)
+    groups = np.arange(300)
+    t = np.where(np.arange(300) % 3 == 2, 2, t)
+    for joint in (False, True):
+        found = nuisances.outcomes(y, t, x, groups, STUB, joint=joint)
+        other = nuisances.outcomes(np.where(t == 2, 1e6, y), t, x, groups, STUB, joint=joint)
+        assert found.tolist() == other.tolist()
 
 
 def test_without_columns_shares_and_means_are_those_of_the_other_folds():
@@ -154,8 +187,9 @@ def test_without_columns_shares_and_means_are_those_of_the_other_folds():
     t = rng.integers(3, size=60)
     y = rng.normal(size=60)
     groups = np.repeat(np.arange(20), 3)
-    chances, means = nuisances.cross_fit(y, t, pd.DataFrame(index=range(60)), groups, 4)
-    for train, test in GroupKFold(5, shuffle=True, random_state=4).split(groups, groups=groups):
+    how = Fitting(seed=4)
+    chances, means = nuisances.cross_fit(y, t, pd.DataFrame(index=range(60)), groups, how)
+    for train, test in arm_folds(t, groups, 4):
         for arm in (0, 1):
             assert chances[test, arm] == pytest.approx(np.full(len(test), (t[train] == arm).mean()))
             assert means[test, arm] == pytest.approx(
@@ -163,42 +197,39 @@ def test_without_columns_shares_and_means_are_those_of_the_other_folds():
             )
 
 
-def test_a_model_of_one_level_says_that_level():
-    x = pd.DataFrame({"a": np.arange(80.0)})
-    assert nuisances.fit(np.full(80, 3.5), x, 0)(x[:2]).tolist() == [3.5, 3.5]
-    two = nuisances.fit(np.arange(80) // 40, x, 5)(x)
-    assert two == pytest.approx(
-        HistGradientBoostingClassifier(**nuisances.BOOST, random_state=5)
-        .fit(x, np.arange(80) // 40)
-        .predict_proba(x)[:, 1]
-    )
-    numbers = nuisances.fit(1 + np.arange(80) // 40, x, 5)(x)  # 1 and 2 are numbers
-    assert numbers == pytest.approx(
-        HistGradientBoostingRegressor(**nuisances.BOOST, random_state=5)
-        .fit(x, 1 + np.arange(80) // 40)
-        .predict(x)
-    )
+def test_means_of_everybody_are_held_out():
+    x, _, y, weights, groups = _table()
+    how = Fitting(outcome=(LinearRegression(),), folds=3, seed=2)
+    found = nuisances.held_out_mean(y, x, groups, how, weights)
+    for train, test in folds(groups, 2, 3):
+        fitted = sm.WLS(y[train], sm.add_constant(x.iloc[train]), weights=weights[train]).fit()
+        assert found[test] == pytest.approx(
+            fitted.predict(sm.add_constant(x.iloc[test])).to_numpy()
+        )
 
 
-def test_the_settings_of_the_boosted_models():
-    assert nuisances.BOOST == {
-        "max_iter": 100,
-        "learning_rate": 0.1,
-        "max_leaf_nodes": 15,
-        "min_samples_leaf": 50,
-    }
-    with pytest.raises(ValueError, match="4 rows or clusters are too few for 5 folds"):
-        nuisances.folds(np.arange(4), 0)
-    assert len(list(nuisances.folds(np.arange(5), 0))) == 5
+# ---- the order of rows ---------------------------------------------------------------------------
 
 
-def test_both_arms_must_be_among_the_rows_to_train_on():
-    t = np.array([0, 0, 0, 0, 0, 1, 1])
-    groups = np.array([0, 1, 2, 3, 4, 5, 5])
-    with pytest.raises(
-        ValueError,
-        match="all 2 rows of the treated fall into one of 5 folds: too few rows or clusters",
-    ):
-        list(nuisances.arm_folds(t, groups, 0))
-    with pytest.raises(ValueError, match="all 2 rows of the control fall into one of 5 folds"):
-        list(nuisances.arm_folds(1 - t, groups, 0))
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from("pqr"), st.integers(0, 2)),
+        min_size=2,
+        max_size=12,
+    ),
+    shuffle=st.randoms(use_true_random=False),
+)
+def test_rows_have_an_order_of_their_values_alone(rows, shuffle):
+    def table(rows):
+        a, b, y = zip(*rows, strict=True)
+        x = pd.DataFrame({"a": a, "b": pd.Categorical(b, categories=list("pqr"))})
+        return x, np.array(y)
+
+    moved = list(rows)
+    shuffle.shuffle(moved)
+    orders = []
+    for given_rows in (rows, moved):
+        order = nuisances.canonical_order(*table(given_rows))
+        assert sorted(order.tolist()) == list(range(len(rows)))
+        orders.append([given_rows[k] for k in order])
+    assert orders[0] == orders[1]

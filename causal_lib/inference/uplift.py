@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.optimize import nnls
 from scipy.stats import norm
 
-from causal_lib.checks import check_columns, check_frame, check_outcome
+from causal_lib.checks import check_columns, check_frame, check_outcome, check_whole
 from causal_lib.columns import as_numbers, number_of
 from causal_lib.inference.covariates import Covariates, expanded
 from causal_lib.inference.learners import (
@@ -445,6 +445,7 @@ def incremental_outcomes(
     value, low, high : the 95% interval is a percentile bootstrap over groups, the ranking held
         fixed.
     """
+    check_whole(n_boot, name="n_boot", low=2)
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], not {share}")
     chosen = np.argsort(-np.asarray(score), kind="stable")[: max(1, round(share * len(score)))]

@@ -17,7 +17,8 @@ from scipy.optimize import nnls
 from scipy.stats import norm, ttest_ind
 from scipy.stats import t as student
 
-from causal_lib.checks import check_binary, check_frame, check_numeric, check_outcome
+from causal_lib.checks import check_binary, check_frame, check_outcome
+from causal_lib.columns import number_of
 from causal_lib.inference.nuisances import NoOverlapError
 
 _Z = norm.ppf(0.975)
@@ -991,14 +992,11 @@ def _start(start, values, name):
 
 
 def _finite_outcome(values):
-    _finite(values, values.name)
-    return check_outcome(values)
+    return check_outcome(_finite(values, values.name), values.name)
 
 
 def _finite(values, name):
-    if pd.api.types.is_complex_dtype(values.dtype):
-        raise ValueError(f"column {name!r}: holds complex numbers; take their real part or size")
-    found = check_numeric(values, name)
+    found = number_of(values.to_frame(name), name)
     largest = float(np.abs(found).max())
     if largest > _LARGEST:
         raise ValueError(f"column {name!r}: has values up to {largest:.3g}; divide it by its scale")

@@ -27,8 +27,15 @@ from causal_lib.inference.estimators import (
     regression,
     regression_slope,
 )
-from causal_lib.inference.learners import LEARNERS, Projection, Rows, final_model, least_squares
-from causal_lib.inference.nuisances import BOOST, propensities
+from causal_lib.inference.learners import (
+    BOOST,
+    LEARNERS,
+    Projection,
+    Rows,
+    final_model,
+    least_squares,
+)
+from causal_lib.inference.nuisances import propensities
 
 
 def _scores(n, seed):

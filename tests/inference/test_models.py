@@ -20,7 +20,7 @@ from sklearn.preprocessing import SplineTransformer, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from causal_lib.inference import models
-from causal_lib.inference.models import Fitting, arm_folds, folds, held_out, whole_fit
+from causal_lib.inference.models import Fitting, arm_folds, fit, folds, held_out
 
 # ---- what a user gives ---------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ def test_no_row_is_predicted_by_a_model_that_saw_it():
 def test_a_stack_and_its_choice_of_learners_see_no_row_that_they_predict():
     x, y, splits = _lines()
     held_out(y, x, splits, [Memory(), LinearRegression(), DummyRegressor()], seed=0)
-    whole_fit(y, x, [Memory(), LinearRegression()], 0)
+    fit(y, x, 0, learners=[Memory(), LinearRegression()])
     assert len(Memory.asked) >= 4
     assert not any(seen & asked for seen, asked in Memory.asked)
 
@@ -310,7 +310,7 @@ def test_values_of_one_level_are_predicted_as_that():
     x, _, splits = _lines()
     assert held_out(np.full(300, 3.5), x, splits, (), seed=0).tolist() == [3.5] * 300
     assert held_out(np.zeros(300), x, splits, ["forest"], seed=0).tolist() == [0.0] * 300
-    assert whole_fit(np.full(300, 3.5), x, (), 0)(x[:2]).tolist() == [3.5, 3.5]
+    assert fit(np.full(300, 3.5), x, 0)(x[:2]).tolist() == [3.5, 3.5]
 
 
 def test_a_class_that_a_fold_lacks_has_probability_zero_there():
@@ -475,22 +475,22 @@ def test_one_model_of_all_rows():
     x, y, _ = _lines()
     new = x[:7] + 0.1
     weights = 1.0 + np.arange(300) % 4
-    one = whole_fit(y, x, [LinearRegression()], 0, weights=weights)
+    one = fit(y, x, 0, learners=[LinearRegression()], weights=weights)
     fitted = sm.WLS(y, sm.add_constant(x), weights=weights).fit()
     assert one(new) == pytest.approx(fitted.predict(sm.add_constant(new, has_constant="add")))
     event = (y > 1).astype(int)
-    chances = whole_fit(event, x, [LogisticRegression()], 0)
+    chances = fit(event, x, 0, learners=[LogisticRegression()])
     assert chances(new) == pytest.approx(
         LogisticRegression().fit(x, event).predict_proba(new)[:, 1]
     )
-    none = whole_fit(y, x[[]], (), 0, weights=weights)
+    none = fit(y, x[[]], 0, weights=weights)
     assert none(new[[]]) == pytest.approx([np.average(y, weights=weights)] * 7)
 
 
 def test_several_models_of_all_rows_weighted_by_what_they_say_of_others():
     x, y, _ = _lines()
     learners = [LinearRegression(), DecisionTreeRegressor(max_leaf_nodes=6, random_state=0)]
-    found = whole_fit(y, x, learners, 2)(x[:9])
+    found = fit(y, x, 2, learners=learners)(x[:9])
     splits = list(KFold(3, shuffle=True, random_state=2).split(y))
     first, second = (cross_val_predict(one, x, y, cv=splits) for one in learners)
     share = (first - second) @ (y - second) / ((first - second) @ (first - second))
@@ -498,5 +498,5 @@ def test_several_models_of_all_rows_weighted_by_what_they_say_of_others():
     assert 0.15 < share < 0.85
     assert found == pytest.approx(share * parts[0] + (1 - share) * parts[1], abs=1e-5)
     # what counts for nothing is not fitted to all rows
-    whole_fit(y, x, [Memory(), LinearRegression()], 2)
+    fit(y, x, 2, learners=[Memory(), LinearRegression()])
     assert len(Memory.fits) == 3

@@ -769,7 +769,7 @@ def test_large_and_small_numbers_change_nothing(call):
         )
     with pytest.raises(ValueError, match=r"column 'y': has values up to .*e\+300; divide it"):
         call(frame.assign(y=frame["y"] * 1e300), "y", **HOW)
-    with pytest.raises(ValueError, match="column 'y': holds complex numbers"):
+    with pytest.raises(ValueError, match="column 'y' holds complex numbers"):
         call(frame.assign(y=frame["y"] + 1j), "y", **HOW)
 
 

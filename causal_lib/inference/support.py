@@ -15,10 +15,11 @@ from sklearn.tree import DecisionTreeClassifier
 from causal_lib.inference.covariates import POOLED, label_columns, wide, wide_names
 from causal_lib.inference.estimators import Sample, arm_weights
 from causal_lib.inference.models import ARMS
-from causal_lib.inference.nuisances import tilt
+from causal_lib.inference.nuisances import NoOverlapError, tilt
 
 VERDICTS = ("supported", "weak", "extrapolated")
 _EXTRAPOLATED = 0.1  # share of the target surely without a counterpart: a model speaks for it
+_NOBODY = 0.99  # share surely without from which nothing can be compared
 _WEAK_SHARE = 0.02  # share of the target that seems to have no counterpart
 _FEWEST = 20  # effective rows of an arm
 _FEWEST_CLUSTERS = 10  # with rows of an arm
@@ -32,6 +33,7 @@ _EXPECTED = 9
 _CHANCE = 3
 _ROWS_OF_LEVEL = 40
 _TRIMS = (0.0, 0.05, 0.1, 0.2, 0.35)  # propensity over the arm's share, at least
+_NOTHING = 0.001  # of a numeric treatment's variance: nobody could have had another
 _LEFT = 0.01  # of a numeric treatment's variance: less is none
 _WEAK_F = 23.1  # of a first stage: the bias is at most a tenth (Montiel Olea and Pflueger 2013)
 
@@ -77,6 +79,11 @@ def judge_slope(sample: Sample) -> Judgement:
         return Judgement("supported", (), {"treatment_left": 1.0})
     left = t - sample.mean(t)
     share = float(left.var() / t.var())
+    if share < _NOTHING:
+        raise NoOverlapError(
+            f"nothing can be compared: the adjustment columns explain {1 - share:.2%} of the "
+            "treatment; leave out the column that decides it"
+        )
     variance = sample.mean(left**2)
     fixed = variance < _LEFT * t.var()
     diagnostics = {"treatment_left": share, "share_without_counterpart": float(fixed.mean())}
@@ -249,6 +256,12 @@ def _verdict(sample, lacking, surely):
     if sample.t.max() > 1:
         diagnostics["control_propensity_min"] = float(sample.chances[:, 0].min())
     far = share[surely].sum() > _EXTRAPOLATED
+    if share[surely].sum() >= _NOBODY:
+        raise NoOverlapError(
+            f"nothing can be compared: {share[surely].sum():.0%} of the {_MEMBERS[sample.target]} "
+            "have no counterpart; ask about those that have (target='overlap'), or leave out the "
+            "column that decides the treatment"
+        )
     verdict = "extrapolated" if far else "weak" if reasons else "supported"
     return verdict, tuple(reasons), diagnostics
 

@@ -168,7 +168,11 @@ def _thin_end(chances, share, own, size, chance):
     ends = np.flatnonzero(few & last)
     found = np.zeros(len(chances), dtype=bool)
     if len(ends):
-        found[order[: ends[-1] + 1]] = True
+        # of that run, the part that lacks most: it ends where counterparts begin
+        part = np.cumsum(share[order])[ends]
+        seen = np.cumsum(own[order])[ends]
+        lack = part / part[-1] - seen / max(seen[-1], 1)
+        found[order[: ends[lack.argmax()] + 1]] = True
     return found
 
 

@@ -13,18 +13,20 @@ def test_categories_of_new_rows_are_coded_as_those_of_training():
     old = pd.DataFrame({"n": [1, 2, 3, 4], "kind": list("abca"), "flag": [True, False, True, True]})
     found = Covariates.fit(old, ["n", "kind", "flag"])
     table = found.table(old)
-    assert table.columns.tolist() == ["flag", "kind_b", "kind_c", "n"]
+    assert sorted(table.columns) == ["flag", "kind_b", "kind_c", "n"]
     assert table["kind_b"].tolist() == [0, 1, 0, 0]
     assert table["flag"].tolist() == [1, 0, 1, 1]
     new = pd.DataFrame({"kind": list("cc"), "flag": False, "n": [7, 8]}, index=["p", "q"])
-    assert found.table(new).to_numpy().tolist() == [[0, 0, 1, 7], [0, 0, 1, 8]]
+    assert found.table(new)[["flag", "kind_b", "kind_c", "n"]].to_numpy().tolist() == [
+        [0, 0, 1, 7], [0, 0, 1, 8],
+    ]  # fmt: skip
     assert found.table(new).index.tolist() == ["p", "q"]
     with pytest.raises(ValueError, match=r"new: column 'kind' has 1 rows of a level .*'d'"):
         found.table(new.assign(kind=list("cd")), name="new")
     with pytest.raises(ValueError, match="new: column 'n' holds a category, and a number in the"):
         found.table(new.assign(n=list("xy")), name="new")
     assert design(old, []).shape == (4, 0)
-    assert design(old, ["n", "kind"]).columns.tolist() == ["kind_b", "kind_c", "n"]
+    assert sorted(design(old, ["n", "kind"]).columns) == ["kind_b", "kind_c", "n"]
 
 
 def test_dates_are_days_since_the_earliest_training_row():
@@ -61,12 +63,8 @@ def test_labels_that_identify_the_rows_are_refused():
         assert design(frame, ["who", "y"]).columns.tolist() == ["y"]
 
 
-def test_names_are_text_and_no_column_takes_the_place_of_another():
-    frame = pd.DataFrame({0: [1.0, 2.0, 3.0], 1: list("aba"), "when": pd.Timestamp("2024-01-01")})
-    assert Covariates.fit(frame, [1, 0, "when"]).table(frame).columns.tolist() == [
-        "0", "1_b", "when",
-    ]  # fmt: skip
-    for clash in ({"a": list("xyx"), "a_y": [1, 2, 3]}, {1: [1, 2, 3], "1": [3, 2, 1]}):
-        frame = pd.DataFrame(clash)
-        with pytest.raises(ValueError, match=r"another one become '(a_y|1)' .*; rename one"):
-            Covariates.fit(frame, list(clash)).table(frame)
+def test_no_column_takes_the_place_of_another():
+    frame = pd.DataFrame({"a": list("xyx"), "a_y": [1, 2, 3]})
+    with pytest.raises(ValueError, match=r"column 'a_y' and another one become 'a_y' .*; rename"):
+        Covariates.fit(frame, ["a", "a_y"]).table(frame)
+    assert Covariates.fit(frame, ["a"]).table(frame)["a_y"].tolist() == [0, 1, 0]

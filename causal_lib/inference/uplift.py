@@ -11,6 +11,7 @@ from scipy.stats import norm
 from causal_lib.checks import check_columns, check_frame, check_outcome, check_whole
 from causal_lib.columns import as_numbers, number_of
 from causal_lib.inference.covariates import Covariates, expanded
+from causal_lib.inference.estimators import Sample
 from causal_lib.inference.learners import (
     CANDIDATES,
     LEARNERS,
@@ -23,10 +24,10 @@ from causal_lib.inference.models import Fitting, fit, folds, is_zero_one
 from causal_lib.inference.nuisances import (
     canonical_order,
     clustered_covariance,
-    cross_fit,
     dr_scores,
     standard_error,
 )
+from causal_lib.inference.support import judge_arms
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
 
 GROUPS = 5
@@ -56,6 +57,8 @@ class UpliftModel:
         from its predictions of rows that it did not see), explained (how far its loss is below that
         of the average, as a share) and weight in the predictions.
     contrast : control and treated level, if given.
+    covariates : the encoder of the adjustment columns.
+    verdict, reasons : what the training rows can say of the average effect, as of `effects.Effect`.
     """
 
     treatment: str
@@ -69,6 +72,8 @@ class UpliftModel:
     model: Learned
     relevance_model: object
     covariates: Covariates
+    verdict: str = "supported"
+    reasons: tuple[str, ...] = ()
     events: bool = True
     chosen: pd.DataFrame | None = None
     contrast: tuple | None = None
@@ -152,9 +157,13 @@ class UpliftModel:
         order = canonical_order(table, *keys)
         table = table.iloc[order].reset_index(drop=True)
         rows = Rows(y, t, x, groups, seed, chances=known).take(order)
-        chances, means = cross_fit(rows.y, rows.t, table, rows.groups, Fitting(seed=seed))
-        chances = chances if known is None else rows.chances
-        rows = replace(rows, score=dr_scores(rows.y, rows.t, chances, means)[0])
+        how = Fitting(seed=seed)
+        sample = Sample(
+            rows.y, rows.t, table, rows.groups, np.ones(len(y)), how=how, known=rows.chances
+        )
+        judged = judge_arms(sample)
+        means = sample.outcomes()
+        rows = replace(rows, score=dr_scores(rows.y, rows.t, sample.chances, means)[0])
         several = learner is None or not isinstance(learner, str)
         predicted, model, chosen = _learn(rows, names, several)
         treated = rows.t == 1
@@ -173,6 +182,8 @@ class UpliftModel:
             model.times(unit),
             lambda new: start + unit * relevance(new),
             covariates,
+            judged.verdict,
+            judged.reasons,
             is_zero_one(numbers),
             chosen,
             None if contrast is None else tuple(contrast),

@@ -35,6 +35,7 @@ from causal_lib.inference.learners import (
     final_model,
     least_squares,
 )
+from causal_lib.inference.models import Fitting
 from causal_lib.inference.nuisances import propensities
 
 
@@ -310,7 +311,9 @@ def _by_hand(kind, y, t, wide, fresh):
     kind_of_folds = KFold if events else StratifiedKFold  # as CausalML does
     for train, test in kind_of_folds(5, shuffle=True, random_state=3).split(wide, t):
         expected[test] = outcome(wide[train], y[train])(wide[test])
-    chances = propensities(t, pd.DataFrame(wide, columns=["a", "b"]), np.arange(len(t)), 3)[:, 1]
+    chances = propensities(
+        t, pd.DataFrame(wide, columns=["a", "b"]), np.arange(len(t)), Fitting(seed=3)
+    )[:, 1]
     left = t - chances
     return final_model(3).fit(wide, (y - expected) / left, sample_weight=left**2).predict(fresh)
 

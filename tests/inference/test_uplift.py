@@ -18,9 +18,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
 from causal_lib.experiments.inference.uplift import COLUMNS, campaign, shoppers
-from causal_lib.inference import UpliftModel, incremental_outcomes, nuisances
+from causal_lib.inference import UpliftModel, incremental_outcomes, learners, models, nuisances
 from causal_lib.inference.learners import CANDIDATES, LEARNERS, Learned, final_model
-from causal_lib.inference.uplift import canonical_order, stack_weights
+from causal_lib.inference.models import Fitting
+from causal_lib.inference.nuisances import canonical_order
+from causal_lib.inference.uplift import stack_weights
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_predictions_rank_the_effect_not_the_outcome(model, new):
 def test_relevance_is_the_outcome_of_the_treated(model, new):
     treated = shoppers(8000, 0).query("t == 1")
     columns = ["need", "loyal"]
-    boosted = HistGradientBoostingClassifier(**nuisances.BOOST, random_state=0).fit(
+    boosted = HistGradientBoostingClassifier(**learners.BOOST, random_state=0).fit(
         treated[columns], treated["y"]
     )
     assert model.relevance(new) == pytest.approx(boosted.predict_proba(new[columns])[:, 1])
@@ -327,7 +329,7 @@ def test_the_intervals_of_a_choice_are_those_of_the_bent_line(model, new):
 def test_totals_are_unbiased(monkeypatch):
     """Distances from the truth average 0 within 3 of their errors."""
     # cheap draws, whose bias is that of full ones
-    monkeypatch.setitem(nuisances.BOOST, "max_iter", 20)
+    monkeypatch.setitem(learners.BOOST, "max_iter", 20)
     runs = 40
     distances = []
     for seed in range(runs):
@@ -587,7 +589,7 @@ def test_training_by_hand():
     t = ordered["t"].to_numpy()
     y = ordered["y"].to_numpy(dtype=float)
     groups = pd.factorize(ordered["user_id"])[0]
-    chances, means = nuisances.cross_fit(y, t, x, groups, seed)
+    chances, means = nuisances.cross_fit(y, t, x, groups, Fitting(seed=seed))
     score = nuisances.dr_scores(y, t, chances, means)[0]
     assert model.score[order] == pytest.approx(score)
     predicted = np.empty(400)
@@ -667,7 +669,7 @@ def test_the_stack_by_hand():
     differences = (held_out - levels)[order]
     left = model.score[order] - average
     predicted = np.empty(3000)
-    for train, test in nuisances.folds(np.arange(3000), 1):
+    for train, test in models.folds(np.arange(3000), 1):
         own = stack_weights(differences[train], left[train])
         predicted[test] = average + differences[test] @ own
     assert model.predicted[order] == pytest.approx(predicted)
@@ -873,7 +875,7 @@ def test_known_propensities_are_used():
     x = ordered[["need", "loyal"]]
     y = ordered["y"].to_numpy(dtype=float)
     t = ordered["t"].to_numpy()
-    means = nuisances.cross_fit(y, t, x, np.arange(600), 0)[1]
+    means = nuisances.cross_fit(y, t, x, np.arange(600), Fitting())[1]
     p = ordered["p"].to_numpy()
     by_hand = means[:, 1] - means[:, 0]
     by_hand += t / p * (y - means[:, 1]) - (1 - t) / (1 - p) * (y - means[:, 0])

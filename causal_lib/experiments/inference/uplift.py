@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, report
-from causal_lib.inference.nuisances import design
+from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.uplift import UpliftModel
 
 COLUMNS = ["recency", "frequency", "spend", "age", "visits", "app", "member", "segment"]
@@ -193,8 +193,9 @@ def _numbers(frame):
 
 def _two_logistic_regressions(frame, fresh):
     """Effects of ``fresh`` rows: scikit-learn's default logistic regression of each arm."""
-    x = design(frame, COLUMNS)
-    at = design(fresh, COLUMNS, like=x.columns)
+    covariates = Covariates.fit(frame, COLUMNS)
+    x = covariates.table(frame)
+    at = covariates.table(fresh)
     chances = []
     for arm in (1, 0):
         rows = (frame["t"] == arm).to_numpy()

@@ -71,7 +71,7 @@ class UpliftModel:
     learner: str
     model: Learned
     relevance_model: object
-    covariates: Covariates
+    covariates: Covariates | None = None
     verdict: str = "supported"
     reasons: tuple[str, ...] = ()
     events: bool = True

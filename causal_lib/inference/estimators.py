@@ -647,6 +647,7 @@ def wald(sample: Sample) -> Estimate:
     Source: Angrist and Imbens 1994; Stock, Wright and Yogo 2002 (the limit).
     """
     parts = [residuals(sample.numbers, values) for values in (sample.y, sample.t, sample.z)]
+    _check_left(parts[2], sample.z, "instrument")
     return _ratio_of_residuals(*parts)
 
 

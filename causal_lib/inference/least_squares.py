@@ -79,6 +79,11 @@ class LeastSquares:
         """(n,) d such that the coefficient of ``column`` is d @ y."""
         return self._basis @ (self._solver[column + 1] * self._unscaled[column + 1])
 
+    def representer(self, column: int) -> np.ndarray:
+        """(k,) coefficients, in the columns, of n d / weights, where d is `direction`."""
+        found = self._solver[1:] @ (self._solver[column + 1] * self._unscaled[column + 1])
+        return len(self.left) * found * self._unscaled[1:]
+
     def prediction(self, row: np.ndarray) -> np.ndarray:
         """(n,) d such that what the line says at ``row`` (k,) is d @ y."""
         scaled = np.append(1.0, (row - self._centre) * self._unscaled[1:])

@@ -600,7 +600,8 @@ def _route(frame, treatment, outcome, graph, estimand, adjustment):
             "[] for none), and only one of the latter"
         )
     if estimand is None:
-        return _Route("back-door", tuple(adjustment))
+        one = isinstance(adjustment, str)
+        return _Route("back-door", (adjustment,) if one else tuple(adjustment))
     if (estimand.treatment, estimand.outcome) != (treatment, outcome):
         raise ValueError(
             f"the estimand is of {estimand.treatment} on {estimand.outcome}, not of {treatment} "

@@ -40,7 +40,7 @@ class LeastSquares:
         root = np.ones(n) if weights is None else np.sqrt(weights)
         centre = np.average(columns, axis=0, weights=weights) if k else np.zeros(0)
         moved = columns - centre
-        unit = np.sqrt((moved**2).mean(axis=0)) if k else np.zeros(0)
+        unit = np.sqrt(np.average(moved**2, axis=0, weights=weights)) if k else np.zeros(0)
         # what rounding leaves of a constant of large numbers is no column
         live = unit > 1e-13 * np.abs(centre)
         scaled = np.where(live, moved / np.where(live, unit, 1.0), 0.0)

@@ -135,8 +135,9 @@ class Covariates:
     def table(self, frame: pd.DataFrame, *, name: str = "frame") -> pd.DataFrame:
         """The columns of ``frame`` encoded: (n, k) floats, and labels of dtype category.
 
-        The index is that of ``frame``. Raises ValueError as `fit` does, and for a level that the
-        encoder was not fitted on, unless rare levels are put together: it counts as one of them.
+        The index is that of ``frame``. Names are text, and each stands once. Raises ValueError as
+        `fit` does, and for a level that the encoder was not fitted on, unless rare levels are put
+        together: it counts as one of them.
         """
         check_frame(frame, self.names, complete=True, name=name)
         parts = {}

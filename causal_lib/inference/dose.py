@@ -10,8 +10,9 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from causal_lib.checks import check_columns, check_frame, check_outcome
 from causal_lib.columns import as_numbers, column_kind, number_of
 from causal_lib.inference.covariates import Covariates, wide
+from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import fit, folds, held_out
-from causal_lib.inference.nuisances import NoOverlapError, standard_error
+from causal_lib.inference.nuisances import NoOverlapError, canonical_order, standard_error
 from causal_lib.resampling import cluster_codes
 
 _FEW = 10
@@ -24,6 +25,7 @@ _LEFT = 0.01  # of the treatment's variance: less is none
 _MOST_FIXED = 0.01
 _NEAR = 20
 _BANDWIDTHS = np.geomspace(0.1, 2.0, 15)  # in standard deviations of the treatment
+_TREATMENT = ""  # its name beside the columns: none of them is called so
 _SPREAD = {
     "loss": "poisson",
     "max_iter": 50,
@@ -49,13 +51,15 @@ def dose_response(
     Assumes that ``adjustment`` closes every back-door path and that the curve is smooth. The
     pseudo-outcome ξ = (y - μ(x, t)) ϖ(t) / π(t | x) + m(t), with m(a) and ϖ(a) the means of μ(x, a)
     and π(a | x) over the rows, has the curve as its regression on t if either the outcome model μ
-    or the density π is right. μ is boosted. π has a boosted mean and variance and a kernel density
-    of the residuals. All are fitted in 5 folds. Weights ϖ / π are at most 20.
+    or the density π is right. μ and the mean of t are stacks of models sized to the table, as of
+    `effects.effect`; π has a boosted variance and a kernel density of the residuals. All are fitted
+    in 5 folds. Weights ϖ / π are at most 20. The order of rows and columns, and units, change
+    nothing.
 
     Parameters
     ----------
     frame : one row per unit; treatment a number with over 10 values, outcome numeric or 0/1,
-        adjustment columns numbers or categories, no missing values.
+        adjustment columns numbers, categories or dates, no missing values.
     adjustment : a back-door set; [] smooths the raw outcome: the naive answer.
     at : levels within the range of the treatment; by default 20 in equal steps from its 5th to its
         95th percentile.
@@ -77,14 +81,21 @@ def dose_response(
 
     Source: Kennedy, Ma, McHugh and Small 2017; Calonico, Cattaneo and Farrell 2018 (bias).
     """
+    if treatment == outcome:
+        raise ValueError(f"treatment and outcome are both {treatment!r}")
     adjustment = check_columns(adjustment, name="adjustment")
-    if own := {treatment, outcome} & set(adjustment):
-        raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
-    check_frame(frame, [treatment, outcome, *adjustment, *filter(None, [cluster])], complete=True)
+    if own := sorted({treatment, outcome} & set(adjustment)):
+        raise ValueError(f"adjustment holds {', '.join(own)} itself")
+    others = [] if cluster is None else [cluster]
+    check_frame(frame, [treatment, outcome, *adjustment, *others], complete=True)
     t = _continuous(frame[treatment])
     y = check_outcome(number_of(frame, outcome), outcome)
     x = Covariates.fit(frame, adjustment).table(frame)
-    groups = cluster_codes(frame, cluster)
+    order = canonical_order(x, y, t)
+    t = t[order]
+    y = y[order]
+    x = x.iloc[order].reset_index(drop=True)
+    groups = pd.factorize(cluster_codes(frame, cluster)[order])[0]
     if at is None:
         at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS)
     at = np.asarray(at, dtype=float).ravel()
@@ -95,16 +106,16 @@ def dose_response(
         )
     if bandwidth is not None and not bandwidth > 0:
         raise ValueError(f"{bandwidth=} must be above 0")
-    grid, mass = _quantiles(t)
+    grid = np.unique(np.quantile(t, np.linspace(0, 1, _GRID)))
     if x.shape[1]:
-        pseudo, deviation = _pseudo_outcomes(y, t, x, treatment, groups, seed, grid, at)
+        pseudo, deviation = _pseudo_outcomes(y, t, x, groups, seed, grid, at)
     else:
         pseudo = y
         deviation = np.zeros((len(y), len(grid)))
     width = bandwidth or _cross_validated(pseudo, t, grid)
     rows = []
     for level in at:
-        value, influence = _local_quadratic(pseudo, t, level, width, grid, mass, deviation)
+        value, influence = _local_quadratic(pseudo, t, level, width, grid, deviation)
         half = norm.ppf(0.975) * standard_error(influence, groups)
         rows.append((float(level), value, value - half, value + half))
     return pd.DataFrame(rows, columns=["level", "value", "low", "high"])
@@ -121,16 +132,7 @@ def _continuous(values):
     return as_numbers(values)
 
 
-def _quantiles(t):
-    """Increasing quantiles of the treatment and the share of rows that each stands for."""
-    places = np.linspace(0, 1, _GRID)
-    weights = np.full(_GRID, 1.0)
-    weights[[0, -1]] = 0.5
-    grid, which = np.unique(np.quantile(t, places), return_inverse=True)
-    return grid, np.bincount(which, weights) / weights.sum()
-
-
-def _pseudo_outcomes(y, t, x, treatment, groups, seed, grid, at):
+def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
     """(n,) pseudo-outcomes, and (n, grid) predicted outcomes less their mean at each level."""
     spread = np.empty(len(t))
     splits = list(folds(groups, seed))
@@ -138,11 +140,12 @@ def _pseudo_outcomes(y, t, x, treatment, groups, seed, grid, at):
     centre = held_out(t, x, splits, (), seed=seed)
     left = t - centre
     _check_moves(left, t)
+    unit = left.std()  # trees stop at gains of a fixed size
     for train, test in splits:
         model = HistGradientBoostingRegressor(**_SPREAD, random_state=seed).fit(
-            columns[train], left[train] ** 2
+            columns[train], (left[train] / unit) ** 2
         )
-        spread[test] = np.sqrt(model.predict(columns[test]))
+        spread[test] = unit * np.sqrt(model.predict(columns[test]))
     _check_moves(left, t, spread**2)
     # a kernel density in one dimension with n rows needs no folds
     standard = left / spread
@@ -159,13 +162,18 @@ def _pseudo_outcomes(y, t, x, treatment, groups, seed, grid, at):
     predicted = np.empty((len(y), len(grid)))
     own = np.empty(len(y))
     for train, test in splits:
-        model = fit(y[train], x.iloc[train].assign(**{treatment: t[train]}), seed)
-        own[test] = model(x.iloc[test].assign(**{treatment: t[test]}))
+        model = fit(y[train], _with(x.iloc[train], t[train]), seed)
+        own[test] = model(_with(x.iloc[test], t[test]))
         every = x.iloc[np.repeat(test, len(grid))]
-        every = every.assign(**{treatment: np.tile(grid, len(test))})
+        every = _with(every, np.tile(grid, len(test)))
         predicted[test] = model(every).reshape(len(test), len(grid))
     curve = predicted.mean(axis=0)
     return (y - own) * weights + np.interp(t, grid, curve), predicted - curve
+
+
+def _with(x, t):
+    """The columns ``x`` with the treatment ``t`` (n,) beside them."""
+    return x.assign(**{_TREATMENT: t})
 
 
 def _check_moves(left, t, variance=None):
@@ -238,25 +246,26 @@ def _cross_validated(pseudo, t, grid):
     )
 
 
-def _local_quadratic(pseudo, t, level, width, grid, mass, deviation):
+def _local_quadratic(pseudo, t, level, width, grid, deviation):
     """Value at ``level`` and each row's influence, by its pseudo-outcome and by the averages."""
-
-    def terms(levels):
-        steps = (levels - level) / width
-        return np.exp(-(steps**2) / 2), np.column_stack([np.ones(len(steps)), steps, steps**2])
-
-    kernel, basis = terms(t)
+    steps = (t - level) / width
+    kernel = np.exp(-(steps**2) / 2)
     near = float(kernel.sum() ** 2 / max((kernel**2).sum(), 1e-300))
     if near < _NEAR:
         raise ValueError(
             f"level {level:g}: {near:.0f} rows near it are too few (bandwidth {width:.3g}); give "
             "at, or a wider bandwidth"
         )
-    weighted = basis * kernel[:, None]
-    bread = np.linalg.pinv(weighted.T @ basis)
-    beta = bread @ (weighted.T @ pseudo)
-    leverage = ((weighted @ bread) * basis).sum(axis=1)
+    line = LeastSquares.of(np.column_stack([steps, steps**2]), pseudo, kernel)
+    share = line.prediction(np.zeros(2))  # of each pseudo-outcome in the value
     # divided by 1 - leverage as HC3 does, since few rows are near
-    own = len(t) * (weighted @ bread[0]) * (pseudo - basis @ beta) / (1 - leverage)
-    kernel, basis = terms(grid)
-    return float(beta[0]), own + len(t) * (deviation @ (mass * kernel * (basis @ bread[0])))
+    own = len(t) * share * line.left / np.maximum(1 - line.leverage, 1e-6)
+    return float(share @ pseudo), own + deviation @ _on_grid(share, t, grid)
+
+
+def _on_grid(share, t, grid):
+    """(grid,) s, such that s @ f is the sum over rows of share (n,) x f interpolated at t."""
+    left = np.clip(np.searchsorted(grid, t, side="right") - 1, 0, len(grid) - 2)
+    part = (t - grid[left]) / (grid[left + 1] - grid[left])
+    found = np.bincount(left, share * (1 - part), minlength=len(grid))
+    return found + np.bincount(left + 1, share * part, minlength=len(grid))

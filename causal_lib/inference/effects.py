@@ -78,7 +78,7 @@ class Support:
         marks = f": {self.rule}" if self.rule else ""
         return (
             f"supported for {int(self.members.sum()):,} of {len(self.members):,} rows{marks}; "
-            f"among them {_shown(self.value)} [{_shown(self.low)}, {_shown(self.high)}]"
+            f"among them {shown(self.value)} [{shown(self.low)}, {shown(self.high)}]"
         )
 
 
@@ -164,7 +164,7 @@ class Effect:
         among = "" if self.target == "all" else f" ({_AMONG[self.target]})"
         text = (
             f"effect of {self.treatment}{levels} on {self.outcome}{among}{given} "
-            f"({self.estimator}): {_shown(self.value)} [{_shown(self.low)}, {_shown(self.high)}], "
+            f"({self.estimator}): {shown(self.value)} [{shown(self.low)}, {shown(self.high)}], "
             f"effective sample size {self.effective_sample_size:,.0f}"
         )
         if self.verdict == "supported":
@@ -186,7 +186,7 @@ def _as_json(level):
     return level if isinstance(level, (bool, int, float, str)) else str(level)
 
 
-def _shown(value):
+def shown(value: float) -> str:
     """A number with four decimals, or four digits where these would show too little."""
     return f"{value:.4f}" if 1e-2 <= abs(value) < 1e6 or value == 0 else f"{value:.4g}"
 
@@ -244,7 +244,9 @@ def effect(
     contrast : (control, treated), two levels of the treatment. A number with at most 10 levels is
         taken for levels, unless an estimator of the effect of one unit is named.
     target : over whom the effect is averaged: 'all' rows, the 'treated', the 'untreated', or
-        'overlap': rows weighted by e (1 - e), those for whom either treatment was likely.
+        'overlap': rows weighted by e (1 - e), those for whom either treatment was likely. Of a
+        numeric treatment, 'all', or 'overlap': rows weighted by Var(treatment | columns), as by one
+        coefficient for all.
     cluster : column whose groups are kept together in folds and standard errors (a user's rows are
         alike).
     weights : column of the rows' weights, for a population in which each row stands for so many.
@@ -332,12 +334,19 @@ class _Question:
     def answer(self, rows: np.ndarray | None = None) -> _Answer:
         """The estimate, of all rows or of some (n,) bool."""
         sample = self.sample if rows is None else self.sample.take(rows)
-        one = ESTIMATORS[self.estimator]
-        if rows is not None and thin_labels(sample.x):
-            one = ESTIMATORS["regression"]
-        found = (one.of_one_unit if self.coded.one_unit else one.estimate)(sample)
-        error = standard_error(found.influence, sample.groups)
-        return _Answer(found, error, self._freedom(sample, found))
+        name = "regression" if rows is not None and thin_labels(sample.x) else self.estimator
+        found = self.estimate(sample, name)
+        return _Answer(found, *self.error(found, sample))
+
+    def estimate(self, sample: Sample | None = None, name: str | None = None) -> Estimate:
+        """The estimate alone; of another sample or by another estimator if they are given."""
+        one = ESTIMATORS[name or self.estimator]
+        return (one.of_one_unit if self.coded.one_unit else one.estimate)(sample or self.sample)
+
+    def error(self, found: Estimate, sample: Sample | None = None) -> tuple[float, float]:
+        """Standard error and degrees of freedom of an estimate."""
+        sample = sample or self.sample
+        return standard_error(found.influence, sample.groups), self._freedom(sample, found)
 
     def _freedom(self, sample, found):
         """Degrees of freedom of the error: of two arms, Welch's of their effective sizes."""
@@ -411,10 +420,23 @@ class _Question:
 
 def value_of(frame: pd.DataFrame, treatment: str, outcome: str, **how) -> tuple[float, float]:
     """Value and standard error alone, as of `effect` with ``how``, without judging support."""
-    seed = how.pop("seed", 0)
-    fitting = Fitting.of(how.pop("learners", None), how.pop("folds", FOLDS), seed)
-    found = _asked(frame, treatment, outcome, how=fitting, **how).answer()
-    return float(found.estimate.value), found.standard_error
+    question = question_of(frame, treatment, outcome, **how)
+    found = question.estimate()
+    return float(found.value), standard_error(found.influence, question.sample.groups)
+
+
+def question_of(
+    frame: pd.DataFrame,
+    treatment: str,
+    outcome: str,
+    *,
+    learners=None,
+    folds: int = FOLDS,
+    seed: int = 0,
+    **how,
+) -> _Question:
+    """The question that `effect` answers with the same arguments: its sample and estimator."""
+    return _asked(frame, treatment, outcome, how=Fitting.of(learners, folds, seed), **how)
 
 
 def _asked(
@@ -504,9 +526,13 @@ def _check_target(name, coded, target):
     if target == "all":
         return
     if coded.one_unit:
+        able = ("linear_dml", "regression")
+        if target == "overlap" and name in able:
+            return
         raise ValueError(
             f"target={target!r} compares arms, and the treatment is a number; give contrast= for "
-            "two of its levels"
+            "two of its levels, or target='overlap' with one of the estimators "
+            f"{', '.join(able)} for one effect of a unit, rows weighted by Var(treatment | columns)"
         )
     if target == "overlap" and coded.codes.max() > 1:
         raise ValueError(
@@ -599,7 +625,8 @@ def _route(frame, treatment, outcome, graph, estimand, adjustment):
             "[] for none), and only one of the latter"
         )
     if estimand is None:
-        return _Route("back-door", tuple(adjustment))
+        one = isinstance(adjustment, str)
+        return _Route("back-door", (adjustment,) if one else tuple(adjustment))
     if (estimand.treatment, estimand.outcome) != (treatment, outcome):
         raise ValueError(
             f"the estimand is of {estimand.treatment} on {estimand.outcome}, not of {treatment} "

@@ -116,12 +116,30 @@ class Sample:
         )
 
 
+class Representer(NamedTuple):
+    """A value as a mean of outcomes: θ = E[α g], where g is the regression of the outcome.
+
+    The value θ = E[m(g)] is linear in g, and α is its Riesz representer.
+
+    Attributes
+    ----------
+    weights : (n,) α of each row times the row's weight; 0 for rows of other levels.
+    left : (n,) outcome less g.
+    applied : (n,) m(α) of each row, less E[m(α)] for what the row adds to the population's size.
+    """
+
+    weights: np.ndarray
+    left: np.ndarray
+    applied: np.ndarray
+
+
 class Estimate(NamedTuple):
-    """A value, the influence (n,) of every row on it, and diagnostics."""
+    """A value, the influence (n,) of every row on it, diagnostics and the value's `Representer`."""
 
     value: float
     influence: np.ndarray
     diagnostics: dict
+    representer: Representer | None = None
 
 
 @dataclass(frozen=True)
@@ -208,12 +226,16 @@ def _doubly_robust(sample, means, chances=None):
     # by the propensity of the row's own arm: that of the other may be known to be 0
     own = np.where(t == 1, chances[:, 1], chances[:, 0])
     weight = h * ((t == 1) * 1.0 - (t == 0)) / own
-    score = g * (means[:, 1] - means[:, 0])
-    score += weight * (y - np.where(t == 1, means[:, 1], means[:, 0]))
+    left = np.where(t < 2, y - np.where(t == 1, means[:, 1], means[:, 0]), 0.0)
+    score = g * (means[:, 1] - means[:, 0]) + weight * left
     size = np.mean(sample.weights * g)
     value = np.mean(sample.weights * score) / size
     influence = sample.weights * (score - g * value) / size
-    return Estimate(value, influence, {})
+    alpha = weight / size
+    applied = g * h * (1 / chances[:, 1] + 1 / chances[:, 0]) / size**2
+    norm = np.mean(sample.weights * (2 * applied - alpha**2))
+    parts = Representer(sample.weights * alpha, left, applied - norm * (g / size - 1))
+    return Estimate(value, influence, {}, parts)
 
 
 @_estimator(
@@ -282,7 +304,8 @@ def arm_weights(sample: Sample) -> np.ndarray:
 
 def linear_dml_slope(sample: Sample) -> Estimate:
     """`linear_dml` of a treatment that is a number: the average slope τ(x)."""
-    return _linear_dml(sample, sample.t - sample.mean(sample.t), sample.weights)
+    members = sample.weights if sample.target == "all" else None
+    return _linear_dml(sample, sample.t - sample.mean(sample.t), members)
 
 
 @_estimator(
@@ -331,9 +354,13 @@ def _linear_dml(sample, t_left, members):
     scale = np.maximum(1 - (basis_q**2).sum(axis=1), 1e-6)
     direction = n * (basis_q @ (inverse.T @ mean)) * root
     value = mean @ coefficients
-    influence = direction * (y_left - t_left * tau) / scale
+    left = y_left - t_left * tau
+    influence = direction * left / scale
     influence += members / members.mean() * (tau - value)
-    return Estimate(value, influence, {})
+    slope = n * (basis @ (inverse @ (inverse.T @ mean)))  # of α in what is left of the treatment
+    norm = mean @ inverse @ (inverse.T @ mean) * n
+    applied = members / members.mean() * (slope - norm) + norm
+    return Estimate(value, influence, {}, Representer(direction, left, applied))
 
 
 def _terms_of_effect(sample):
@@ -382,9 +409,11 @@ def causal_forest_slope(sample: Sample) -> Estimate:
     y_left = sample.y - sample.mean(sample.y)
     tau = _forest_effects(sample, t_left, y_left)
     variance = np.maximum(sample.mean(t_left**2), 0.01 * np.mean(t_left**2))
-    score = tau + t_left / variance * (y_left - tau * t_left)
+    left = y_left - tau * t_left
+    score = tau + t_left / variance * left
     value = np.average(score, weights=sample.weights)
-    return Estimate(value, sample.weights * (score - value), {})
+    parts = Representer(sample.weights * t_left / variance, left, 1 / variance)
+    return Estimate(value, sample.weights * (score - value), {}, parts)
 
 
 @_estimator(
@@ -485,7 +514,7 @@ def regression_slope(sample: Sample) -> Estimate:
 
     The coefficient of t. At a treatment of 0 and 1 it is the same as `regression`.
     """
-    return _regression(sample, sample.weights)
+    return _regression(sample, sample.weights if sample.target == "all" else None)
 
 
 @_estimator(
@@ -511,19 +540,10 @@ def regression(sample: Sample) -> Estimate:
         found = _regression(sample.take(rows), None)
         influence = np.zeros(len(rows))
         influence[rows] = found.influence / rows.mean()
-        return Estimate(found.value, influence, {})
-    means, _, lines = _arm_lines(sample)
-    columns = sample.numbers
-    members = sample.members()
-    tau = means[:, 1] - means[:, 0]
-    value = (members * tau).mean()
-    influence = members * (tau - value)
-    mean = members @ columns / members.sum()
-    for arm, sign in ((0, -1), (1, 1)):
-        rows = sample.t == arm
-        own = lines[arm].prediction(mean) * lines[arm].spread
-        influence[rows] += sign * len(sample.y) * own
-    return Estimate(value, influence, {})
+        parts = found.representer if rows.all() else None
+        return Estimate(found.value, influence, {}, parts)
+    means, left, lines = _arm_lines(sample)
+    return _average_of_lines(sample, means[:, 1] - means[:, 0], left, lines)
 
 
 def _regression(sample, members):
@@ -544,10 +564,15 @@ def _regression(sample, members):
     line = LeastSquares.of(np.column_stack([t, columns, products]), sample.y, sample.weights)
     value = line.coefficients[0]
     influence = line.influence(0)
+    alpha = line.representer(0)
+    applied = np.full(len(t), alpha[0])
     if products.shape[1]:
         of_products = line.coefficients[1 + columns.shape[1] :]
-        influence = influence + members / members.mean() * (centred @ of_products)
-    return Estimate(value, influence, {})
+        share = members / members.mean()
+        influence = influence + share * (centred @ of_products)
+        applied += share * (centred @ alpha[1 + columns.shape[1] :])
+    parts = Representer(len(t) * line.direction(0), line.left, applied)
+    return Estimate(value, influence, {}, parts)
 
 
 @_estimator(
@@ -712,6 +737,28 @@ def _arm_lines(sample):
     return means, left, lines
 
 
+def _average_of_lines(sample, tau, left, lines):
+    """The `Estimate` of the mean of τ (n,) where rows of other levels are averaged over too."""
+    members = sample.members()
+    value = (members * tau).mean()
+    columns = sample.numbers
+    n = len(sample.y)
+    mean = members @ columns / members.sum()
+    influence = members * (tau - value)
+    alpha = np.zeros(n)
+    applied = np.zeros(n)
+    for arm, sign in ((0, -1), (1, 1)):
+        rows = sample.t == arm
+        direction = lines[arm].prediction(mean)
+        influence[rows] += sign * n * direction * lines[arm].spread
+        alpha[rows] = sign * n * direction
+        weights = sample.weights[rows]
+        whole = np.divide(n * direction, weights, out=np.zeros(len(weights)), where=weights > 0)
+        applied += LeastSquares.of(columns[rows], whole, weights).predict(columns)
+    applied += (members - 1) * (applied - members @ applied / n)
+    return Estimate(value, influence, {}, Representer(alpha, left, applied))
+
+
 def _forest_effects(sample, t_left, y_left):
     """(n,) effects by causal forests grown without the row's fold."""
     from econml.grf import CausalForest
@@ -736,12 +783,12 @@ def _forest_effects(sample, t_left, y_left):
 def _need_columns(sample, name, kind="adjustment"):
     if sample.x.shape[1] == 0:
         raise ValueError(
-            f"estimator {name!r} needs at least one {kind} column; use {_WITHOUT[name]!r} without "
-            "any"
+            f"estimator {name!r} needs at least one {kind} column; use {WITHOUT_COLUMNS[name]!r} "
+            "without any"
         )
 
 
-_WITHOUT = {
+WITHOUT_COLUMNS = {
     "linear_dml": "regression",
     "causal_forest": "regression",
     "dr_learner": "aipw",

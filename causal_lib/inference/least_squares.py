@@ -40,7 +40,7 @@ class LeastSquares:
         root = np.ones(n) if weights is None else np.sqrt(weights)
         centre = np.average(columns, axis=0, weights=weights) if k else np.zeros(0)
         moved = columns - centre
-        unit = np.sqrt((moved**2).mean(axis=0)) if k else np.zeros(0)
+        unit = np.sqrt(np.average(moved**2, axis=0, weights=weights)) if k else np.zeros(0)
         # what rounding leaves of a constant of large numbers is no column
         live = unit > 1e-13 * np.abs(centre)
         scaled = np.where(live, moved / np.where(live, unit, 1.0), 0.0)
@@ -78,6 +78,11 @@ class LeastSquares:
     def direction(self, column: int) -> np.ndarray:
         """(n,) d such that the coefficient of ``column`` is d @ y."""
         return self._basis @ (self._solver[column + 1] * self._unscaled[column + 1])
+
+    def representer(self, column: int) -> np.ndarray:
+        """(k,) coefficients, in the columns, of n d / weights, where d is `direction`."""
+        found = self._solver[1:] @ (self._solver[column + 1] * self._unscaled[column + 1])
+        return len(self.left) * found * self._unscaled[1:]
 
     def prediction(self, row: np.ndarray) -> np.ndarray:
         """(n,) d such that what the line says at ``row`` (k,) is d @ y."""

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from causal_lib.graph import CausalGraph
-from causal_lib.inference.effects import Effect, effect
+from causal_lib.inference.effects import effect, shown
 from causal_lib.inference.equivalence import members
+from causal_lib.inference.estimators import WITHOUT_COLUMNS
 from causal_lib.inference.identification import NotIdentifiableError, identify
+from causal_lib.inference.support import VERDICTS
 
 LIMIT = 1000
 
@@ -32,7 +34,8 @@ class EffectRange:
     ----------
     table : a row for each different answer, the most frequent first: adjustment (None: no effect,
         or refused), share of the graphs, value, low, high (nan where refused), why (the strategy,
-        or the refusal).
+        or the refusal), verdict (of `effects.Effect`: what the data can say of the answer; '' where
+        none is estimated).
     graphs : number of members examined.
     exact : whether these were all members of the class, not a sample of them.
     """
@@ -72,11 +75,15 @@ class EffectRange:
         what = f"{self.graphs} graph{'s' * (self.graphs != 1)}" + (
             "" if self.exact else " (a sample)"
         )
-        return (
-            f"effect of {self.treatment} on {self.outcome} over {what}: {self.low:.4f} to "
-            f"{self.high:.4f}; above 0 in "
+        text = (
+            f"effect of {self.treatment} on {self.outcome} over {what}: {shown(self.low)} to "
+            f"{shown(self.high)}; above 0 in "
             f"{self.positive:.0%}, below 0 in {self.negative:.0%} of them"
         )
+        for verdict in VERDICTS[1:]:
+            if share := self.table.loc[self.table["verdict"] == verdict, "share"].sum():
+                text += f"; {verdict} in {share:.0%}"
+        return text
 
 
 def effect_range(
@@ -87,7 +94,7 @@ def effect_range(
     *,
     directions: Directions | None = None,
     hidden: Iterable[str] = (),
-    estimator: str = "aipw",
+    estimator: str | None = None,
     limit: int = LIMIT,
     **how,
 ) -> EffectRange:
@@ -99,7 +106,9 @@ def effect_range(
 
     Parameters
     ----------
-    frame, estimator, how : as of `effect`.
+    frame, estimator, how : as of `effect`, by default its estimator for the treatment. Where a
+        member has nothing to adjust for and the estimator needs columns, the one that it becomes
+        without them is taken: 'regression' or 'aipw'.
     graph : a CPDAG; or several, for instance those of bootstrap draws: each then counts the same.
     directions : weights the members by how often each direction was found. The weight of a DAG is
         the product, over the open edges, of the share of its direction among the draws that direct
@@ -125,12 +134,12 @@ def effect_range(
         (
             adjustment,
             share,
-            *_value_and_interval(frame, treatment, outcome, strategy, adjustment, estimator, how),
-            strategy,
+            *_answer(frame, treatment, outcome, strategy, adjustment, estimator, how),
         )
         for (strategy, adjustment), share in shares.most_common()
     ]
-    table = pd.DataFrame(rows, columns=["adjustment", "share", "value", "low", "high", "why"])
+    columns = ["adjustment", "share", "value", "low", "high", "why", "verdict"]
+    table = pd.DataFrame(rows, columns=columns)
     return EffectRange(treatment, outcome, table, len(dags), exact)
 
 
@@ -143,7 +152,7 @@ def best_treatments(
     *,
     directions: Directions | None = None,
     hidden: Iterable[str] = (),
-    estimator: str = "aipw",
+    estimator: str | None = None,
     limit: int = LIMIT,
     **how,
 ) -> pd.DataFrame:
@@ -156,8 +165,9 @@ def best_treatments(
     -------
     One row per treatment, the most often chosen first: low and high (smallest and largest value
     over the members), chosen (share of the members, weighted, in which it is among the k largest
-    values), refused (share in which it is not identified). The choice does not depend on the graph
-    when ``chosen`` holds only 0 and 1.
+    values), refused (share in which it is not identified), verdict (the worst of the members'
+    estimates, as of `effects.Effect`; '' where there is none). The choice does not depend on the
+    graph when ``chosen`` holds only 0 and 1.
     """
     if not 1 <= k < len(treatments):
         raise ValueError(
@@ -171,8 +181,11 @@ def best_treatments(
         for column, name in enumerate(treatments):
             key = (name, *_strategy_and_set(dag, name, outcome, hidden))
             if key not in known:
-                known[key] = _value_and_interval(frame, name, outcome, *key[1:], estimator, how)[0]
-            values[row, column] = known[key]
+                known[key] = _answer(frame, name, outcome, *key[1:], estimator, how)
+            values[row, column] = known[key][0]
+    verdicts = {name: {""} for name in treatments}
+    for (name, *_), answer in known.items():
+        verdicts[name].add(answer[-1])
     refused = np.isnan(values)
     order = np.argsort(np.where(refused, np.inf, -values), axis=1, kind="stable")
     rank = np.argsort(order, axis=1)
@@ -184,20 +197,21 @@ def best_treatments(
             "high": by_treatment.max().to_numpy(),
             "chosen": weights @ ((rank < k) & ~refused),
             "refused": weights @ refused,
+            "verdict": [max(verdicts[name], key=("", *VERDICTS).index) for name in treatments],
         },
         index=pd.Index(treatments, name="treatment"),
     )
     return table.sort_values("chosen", ascending=False, kind="stable")
 
 
-def _value_and_interval(frame, treatment, outcome, strategy, adjustment, estimator, how):
-    """Value, low, high: 0 where there is no effect, nan where it is refused."""
+def _answer(frame, treatment, outcome, strategy, adjustment, estimator, how):
+    """Value, low, high (0 where there is no effect, nan where it is refused), why and verdict."""
     if adjustment is None:
-        return (0.0 if strategy == "no effect" else np.nan,) * 3
-    found: Effect = effect(
-        frame, treatment, outcome, adjustment=adjustment, estimator=estimator, **how
-    )
-    return found.value, found.low, found.high
+        return (*(0.0 if strategy == "no effect" else np.nan,) * 3, strategy, "")
+    if not adjustment:
+        estimator = WITHOUT_COLUMNS.get(estimator, estimator)
+    found = effect(frame, treatment, outcome, adjustment=adjustment, estimator=estimator, **how)
+    return found.value, found.low, found.high, strategy, found.verdict
 
 
 def _weighted_members(graph, directions, limit):

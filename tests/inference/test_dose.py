@@ -120,7 +120,14 @@ def known(monkeypatch):
     """
 
     def know(centre, outcome):
-        monkeypatch.setattr(dose, "fit", lambda y, x, seed: centre if x.shape[1] == 1 else outcome)
+        monkeypatch.setattr(
+            dose, "held_out", lambda t, x, splits, learners, *, seed: centre(x.to_numpy())
+        )
+        monkeypatch.setattr(
+            dose,
+            "fit",
+            lambda y, x, learners, seed: lambda new: outcome(new.to_numpy()),
+        )
         monkeypatch.setattr(dose, "HistGradientBoostingRegressor", _Unit)
 
     return know
@@ -259,6 +266,15 @@ def _with(**columns):
         ),
         (_with(), {"adjustment": ["x", "t"]}, "adjustment holds t itself"),
         (_with(), {"adjustment": ["y"]}, "adjustment holds y itself"),
+        (_with(), {"adjustment": ["x", "z"]}, "no column 'z'"),
+        (_with(), {"adjustment": "user z"}, "no column 'user z'"),
+        (
+            _with(t=pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(300), unit="D")),
+            {},
+            "treatment 't' has 300 levels of type datetime64.*a curve needs a number",
+        ),
+        (_with(x=[str(k) for k in range(300)]), {}, "column 'x' holds numbers as text"),
+        (_with(y=["a", "b"] * 150), {}, "column 'y' must hold numbers"),
         (_with(y=1.0), {}, "outcome 'y' is constant"),
         (_with(x=np.nan), {}, "column 'x' holds only missing values"),
         (_with().head(0), {}, "has no rows"),
@@ -304,7 +320,7 @@ def test_levels_out_of_reach_are_refused():
         dose_response(frame, "t", "y", adjustment=["x"])
     with pytest.raises(
         NoOverlapError,
-        match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%",
+        match=r"no overlap: the adjustment columns explain 100.0% of the treatment; restrict",
     ):
         dose_response(frame.assign(t=frame["x"] + 0.01 * frame["t"]), "t", "y", adjustment=["x"])
 
@@ -312,27 +328,29 @@ def test_levels_out_of_reach_are_refused():
 def test_weights_are_of_a_spread_that_differs_between_rows_and_end_at_twenty(monkeypatch):
     """Half of the rows spread three times as far; a row far from its mean would weigh hundreds."""
     told = []
+    unit = []  # of the squares that the model of the spread is fitted to
 
     class Spread(_Unit):
         def __init__(self, **settings):
             told.append(settings)
 
         def fit(self, x, y):
-            assert (y >= 0).all()  # of the squares
+            assert (y >= 0).all()
             return self
 
         def predict(self, x):
-            return np.where(x[:, 0] > 0, 9.0, 1.0)
+            return np.where(x[:, 0] > 0, 9.0, 1.0) / unit[0] ** 2
 
-    def fit(y, x, seed):
+    def mean(t, x, splits, learners, *, seed):
         told.append(seed)
-        return (
-            (lambda rows: 0.5 * rows[:, 0])
-            if x.shape[1] == 1
-            else (lambda rows: rows[:, 0] * rows[:, 1])
-        )
+        return 0.5 * x["x"].to_numpy()
 
-    monkeypatch.setattr(dose, "fit", fit)
+    def outcome(y, x, learners, seed):
+        told.append(seed)
+        return lambda new: new["x"].to_numpy() * new[dose._TREATMENT].to_numpy()
+
+    monkeypatch.setattr(dose, "held_out", mean)
+    monkeypatch.setattr(dose, "fit", outcome)
     monkeypatch.setattr(dose, "HistGradientBoostingRegressor", Spread)
     rng = np.random.default_rng(8)
     x = rng.normal(size=400)
@@ -342,7 +360,8 @@ def test_weights_are_of_a_spread_that_differs_between_rows_and_end_at_twenty(mon
     x[far] = -16.0
     t[far] = 0.1, 0.0, -0.1  # eight of their own deviations away, where most of the others are
     y = t + x + rng.normal(size=400)
-    grid, _ = dose._quantiles(t)
+    unit.append((t - 0.5 * x).std())
+    grid = np.quantile(t, np.linspace(0, 1, 60))
     pseudo, apart = dose._pseudo_outcomes(
         y, t, pd.DataFrame({"x": x}), np.arange(400), 5, grid, np.array([0.0])
     )
@@ -370,7 +389,7 @@ def test_weights_are_of_a_spread_that_differs_between_rows_and_end_at_twenty(mon
         "min_samples_leaf": 100,
     }
     assert [one for one in told if isinstance(one, dict)] == [settings | {"random_state": 5}] * 5
-    assert [one for one in told if not isinstance(one, dict)] == [5] * 10
+    assert [one for one in told if not isinstance(one, dict)] == [5] * 6
 
 
 def test_rows_whose_treatment_is_fixed_are_seen_in_the_spread(known, monkeypatch):
@@ -388,16 +407,14 @@ def test_rows_whose_treatment_is_fixed_are_seen_in_the_spread(known, monkeypatch
         dose_response(frame, "t", "y", adjustment=["x"], at=[0.0], bandwidth=0.6)
 
 
-def test_quantiles_and_what_they_stand_for():
-    t = np.arange(61.0)
-    grid, mass = dose._quantiles(t)
-    assert grid == pytest.approx(np.linspace(0, 60, 60))
-    assert mass == pytest.approx(np.r_[0.5, np.ones(58), 0.5] / 59)
-    grid, mass = dose._quantiles(np.repeat([1.0, 2.0, 4.0], [40, 40, 20]))
-    assert (np.diff(grid) > 0).all()
-    assert mass.sum() == pytest.approx(1)
-    assert mass[0] == pytest.approx(0.4, abs=0.02)
-    assert mass[-1] == pytest.approx(0.2, abs=0.02)
+def test_shares_are_dealt_to_the_grid_by_interpolation():
+    rng = np.random.default_rng(0)
+    t = rng.uniform(1, 4, 50)
+    grid = np.array([t.min(), 1.5, 2.2, 3.9, t.max()])
+    share = rng.normal(size=50)
+    heights = rng.normal(size=5)
+    found = dose._on_grid(share, t, grid) @ heights
+    assert found == pytest.approx(share @ np.interp(t, grid, heights))
 
 
 def test_levels_by_default_are_twenty_steps_within_the_middle_nine_tenths():
@@ -423,7 +440,7 @@ def test_the_bandwidth_that_is_taken_is_the_chosen_one():
     frame = _bent(300, 12)
     y = frame["y"].to_numpy()
     t = frame["t"].to_numpy()
-    width = dose._cross_validated(y, t, dose._quantiles(t)[0])
+    width = dose._cross_validated(y, t, np.unique(np.quantile(t, np.linspace(0, 1, 60))))
     chosen, told = (
         dose_response(frame, "t", "y", adjustment=[], at=[0.2], **how)
         for how in ({}, {"bandwidth": width})
@@ -441,8 +458,8 @@ def test_twenty_rows_must_be_near():
     for near in (19, 20):
         t = np.r_[np.zeros(near), 50 + np.arange(20.0)] + 1e-9 * rng.random(near + 20)
         y = rng.normal(size=near + 20)
-        grid = np.array([0.0, 60.0])
-        ask = (y, t, 0.0, 1.0, grid, np.array([0.5, 0.5]), np.zeros((near + 20, 2)))
+        grid = np.array([0.0, 70.0])
+        ask = (y, t, 0.0, 1.0, grid, np.zeros((near + 20, 2)))
         if near == 20:
             assert np.isfinite(dose._local_quadratic(*ask)[0])
         else:
@@ -484,7 +501,6 @@ def test_rows_that_are_less_near_count_less():
             0.0,
             1.0,
             np.array([0.0, half]),
-            np.array([0.5, 0.5]),
             np.zeros((len(t), 2)),
         )
         if enough:
@@ -492,3 +508,80 @@ def test_rows_that_are_less_near_count_less():
         else:
             with pytest.raises(ValueError, match="level 0: 18 rows near it are too few"):
                 dose._local_quadratic(*ask)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A small table and its curve at two levels."""
+    frame = _bent(240, 15)
+    return frame, dose_response(frame, "t", "y", adjustment=["x"], at=[-0.5, 0.5])
+
+
+def test_units_change_nothing_but_the_units(plain):
+    """A price in rupiah, revenue in billions, a column of nanoseconds since 1970."""
+    frame, found = plain
+    for of_t, of_y, of_x in ((1e9, 1e-9, 1e-9), (1e-9, 1e9, 1e9)):
+        moved = pd.DataFrame(
+            {"t": of_t * frame["t"], "y": of_y * frame["y"], "x": of_x * (frame["x"] + 1e3)}
+        )
+        again = dose_response(moved, "t", "y", adjustment=["x"], at=of_t * found["level"])
+        assert again[["value", "low", "high"]].to_numpy() == pytest.approx(
+            of_y * found[["value", "low", "high"]].to_numpy(), rel=1e-3, abs=1e-3 * of_y
+        )
+
+
+def test_rows_index_dtypes_and_names_change_nothing(plain):
+    frame, found = plain
+    order = np.random.default_rng(0).permutation(len(frame))
+    mixed = frame.iloc[order].set_index(np.zeros(len(frame), dtype=int))
+    others = {
+        "shuffled": mixed,
+        "objects": frame.astype({"t": object, "y": object, "x": object}),
+        "arrow": frame.astype(dict.fromkeys("txy", "float64[pyarrow]")),
+        "nullable": frame.astype(dict.fromkeys("txy", "Float64")),
+    }
+    for name, other in others.items():
+        again = dose_response(other, "t", "y", adjustment=["x"], at=[-0.5, 0.5])
+        pd.testing.assert_frame_equal(again, found, rtol=1e-9, obj=name)
+    named = frame.rename(columns={"t": 0, "y": 1, "x": 2})
+    again = dose_response(named, 0, 1, adjustment=[2], at=[-0.5, 0.5])
+    pd.testing.assert_frame_equal(again, found)
+
+
+def test_a_treatment_that_is_called_as_a_level_is_not_mistaken_for_it():
+    """The indicator of city b is called city_b beside the columns, as the treatment is here."""
+    frame = _bent(240, 16).rename(columns={"t": "city_b"})
+    frame["city"] = np.where(frame["x"] > 0, "b", "a")
+    other = frame.rename(columns={"city_b": "price"})
+    how = {"adjustment": ["city", "x"], "at": [0.0, 0.5]}
+    found = dose_response(frame, "city_b", "y", **how)
+    pd.testing.assert_frame_equal(found, dose_response(other, "price", "y", **how))
+
+
+def test_between_two_levels_it_is_the_line_between_them():
+    """Of 30 rows at 0 and 30 at 1, a parabola is not told from a line: half-way it is their mean,
+    wherever the outcome's zero is.
+    """
+    t = np.repeat([0.0, 1.0], 30)
+    rng = np.random.default_rng(17)
+    for offset in (0.0, 1e4):
+        y = offset + t + rng.normal(size=60)
+        value, influence = dose._local_quadratic(
+            y, t, 0.5, 0.2, np.array([0.0, 1.0]), np.zeros((60, 2))
+        )
+        assert value == pytest.approx(y.mean())
+        assert influence.mean() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_far_row_does_not_take_the_curve_away():
+    """Next to a treatment of 1e7 standard deviations the local parabola is that of the near rows."""
+    rng = np.random.default_rng(18)
+    t = rng.normal(size=200)
+    y = t**2 + 0.1 * rng.normal(size=200)
+    grid = np.linspace(-2, 2, 5)
+    near = dose._local_quadratic(y, t, 0.3, 0.5, grid, np.zeros((200, 5)))[0]
+    t[0] = 1e7
+    rest = dose._local_quadratic(y[1:], t[1:], 0.3, 0.5, grid, np.zeros((199, 5)))[0]
+    far = dose._local_quadratic(y, t, 0.3, 0.5, np.append(grid, 1e7), np.zeros((200, 6)))[0]
+    assert far == pytest.approx(rest)
+    assert far == pytest.approx(near, abs=0.05)

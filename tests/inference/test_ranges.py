@@ -238,7 +238,7 @@ def test_options_reach_the_estimator(frame, monkeypatch):
     found = effect_range(frame, "t", "y", CHAIN, cluster="w", seed=3)
     best_treatments(frame, ["t", "z"], "y", CHAIN, estimator="ipw", cluster="w")
     how = {"cluster": "w", "seed": 3}
-    assert seen[:2] == [("t", (), "aipw", how), ("t", ("z",), "aipw", how)]
+    assert seen[:2] == [("t", (), None, how), ("t", ("z",), None, how)]
     assert {one[2] for one in seen[2:]} == {"ipw"}
     assert len(seen) == 6  # each answer of each treatment once
     table = found.table.set_index("why")
@@ -304,7 +304,7 @@ def test_choices_of_the_best_by_hand(monkeypatch):
 def test_shares_of_signs_and_words():
     table = pd.DataFrame(
         {"adjustment": [("a",), ("b",), ()], "share": [0.5, 0.25, 0.25], "why": "back-door"}
-    )
+    ).assign(verdict="supported")
     table = table.assign(value=[-1.0, 2.0, 0.5], low=[-2.0, 1.0, 0.0], high=[0.0, 3.0, 1.0])
     found = EffectRange("t", "y", table, 1, False)
     # an end at 0 is no sign
@@ -316,3 +316,45 @@ def test_shares_of_signs_and_words():
     below = EffectRange("t", "y", table.assign(high=-0.1, low=-3.0), 3, True)
     assert (below.positive, below.negative, below.decided) == (0.0, 1.0, True)
     assert "over 3 graphs: " in repr(below)
+    weak = table.assign(verdict=["weak", "extrapolated", "weak"])
+    assert repr(EffectRange("t", "y", weak, 1, True)).endswith("; weak in 75%; extrapolated in 25%")
+
+
+def test_a_member_without_adjustment_is_estimated_without_columns():
+    """By the estimator that the named one becomes; by default the one that fits the treatment."""
+    rng = np.random.default_rng(2)
+    z = rng.normal(size=400)
+    t = z + rng.normal(size=400)
+    frame = pd.DataFrame({"z": z, "t": t, "y": t + 2 * z + rng.normal(size=400)})
+    for estimator in (None, "linear_dml", "causal_forest"):
+        how = {"estimator": estimator, "learners": "linear"}
+        found = effect_range(frame, "t", "y", CHAIN, **how).table
+        values = found.set_index("adjustment")["value"]
+        whole = effect(frame, "t", "y", adjustment=[], estimator="regression")
+        assert values.loc[[()]].item() == whole.value
+        within = effect(frame, "t", "y", adjustment=["z"], **how)
+        assert values.loc[[("z",)]].item() == within.value
+    binary = frame.assign(t=np.where(t > 0, "yes", "no"))
+    how = {"contrast": ("no", "yes"), "learners": "linear"}
+    found = effect_range(binary, "t", "y", CHAIN, estimator="dr_learner", **how).table
+    whole = effect(binary, "t", "y", adjustment=[], **how)
+    assert found.set_index("adjustment").loc[[()], "value"].item() == whole.value
+    best = best_treatments(frame, ["t", "z"], "y", CHAIN, learners="linear")
+    assert best["verdict"].tolist() == ["supported", "supported"]
+
+
+def test_verdicts_of_the_members_are_told():
+    """Nobody of the upper half of z is treated: given z, a model speaks for them."""
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=600)
+    t = ((rng.random(600) < 0.5) & (z < 0)).astype(int)
+    frame = pd.DataFrame({"z": z, "t": t, "y": t + z + rng.normal(size=600)})
+    found = effect_range(frame, "t", "y", CHAIN, estimator="regression")
+    verdicts = found.table.set_index("adjustment")["verdict"]
+    assert verdicts.loc[[("z",)]].item() == "extrapolated"
+    assert verdicts.loc[[()]].item() == "supported"
+    assert found.table.loc[found.table["why"] == "no effect", "verdict"].item() == ""
+    assert repr(found).endswith("; extrapolated in 17%")  # one of six orders
+    graph = CausalGraph.from_edges("zty", ["z -> t", "z -> y", "t -> y"])
+    best = best_treatments(frame, ["t", "z"], "y", [CHAIN, graph], estimator="regression")
+    assert best.loc["t", "verdict"] == "extrapolated"

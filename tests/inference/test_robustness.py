@@ -2,16 +2,19 @@
 revealed.
 """
 
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy.stats import t as student
 
-from causal_lib.inference.effects import Effect
+from causal_lib.inference import robustness
+from causal_lib.inference.covariates import Covariates
+from causal_lib.inference.effects import effect
+from causal_lib.inference.estimators import ESTIMATORS, Sample
 from causal_lib.inference.robustness import (
+    CHECKS,
+    Noise,
     Sensitivity,
     _bound_by_column,
     e_value,
@@ -28,6 +31,9 @@ def test_the_numbers_of_the_paper():
     assert found.partial_r2 == pytest.approx(0.0219, abs=1e-4)
     assert found.robustness == pytest.approx(0.139, abs=5e-4)
     assert found.robustness_of_sign == pytest.approx(0.076, abs=5e-4)
+
+
+LINE = {"estimator": "regression", "target": "overlap"}  # one coefficient
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +53,11 @@ def hidden():
     )
 
 
+def _binary(frame, control, treated):
+    """The frame's treatment above 0 or not, in the words of two levels."""
+    return frame.head(600).assign(t=np.where(frame["t"].head(600) > 0, treated, control))
+
+
 def rest(values, *columns):
     x = np.column_stack([np.ones(len(values)), *columns])
     return values - x @ np.linalg.lstsq(x, values, rcond=None)[0]
@@ -54,7 +65,7 @@ def rest(values, *columns):
 
 def test_the_bias_of_a_cause_of_known_strength_is_exact(hidden):
     x, u, t, y = (hidden[name].to_numpy() for name in ("x", "u", "t", "y"))
-    found = sensitivity(hidden, "t", "y", ["x"])
+    found = sensitivity(hidden, "t", "y", ["x"], **LINE)
     long = np.linalg.lstsq(np.column_stack([np.ones(4000), t, x, u]), y, rcond=None)[0][1]
     with_treatment = np.corrcoef(rest(t, x), rest(u, x))[0, 1] ** 2
     with_outcome = np.corrcoef(rest(y, x, t), rest(u, x, t))[0, 1] ** 2
@@ -66,7 +77,7 @@ def test_the_bias_of_a_cause_of_known_strength_is_exact(hidden):
 
 def test_value_error_and_freedom_are_those_of_least_squares(hidden):
     frame = hidden.head(30)
-    found = sensitivity(frame, "t", "y", ["x", "u"])
+    found = sensitivity(frame, "t", "y", ["x", "u"], **LINE)
     fitted = sm.OLS(frame["y"], sm.add_constant(frame[["t", "x", "u"]])).fit()
     assert found.value == pytest.approx(fitted.params["t"])
     assert found.standard_error == pytest.approx(fitted.bse["t"])
@@ -77,11 +88,11 @@ def test_value_error_and_freedom_are_those_of_least_squares(hidden):
 
 
 def test_the_robustness_value_brings_the_effect_to_what_it_says(hidden):
-    found = sensitivity(hidden, "t", "y", ["x"])
+    found = sensitivity(hidden, "t", "y", ["x"], **LINE)
     assert found.under(found.robustness, found.robustness)[0] == pytest.approx(0, abs=1e-9)
     low = found.under(found.robustness_of_sign, found.robustness_of_sign)[1]
     assert low == pytest.approx(0, abs=2e-3)
-    half = sensitivity(hidden, "t", "y", ["x"], q=0.5)
+    half = sensitivity(hidden, "t", "y", ["x"], **LINE, q=0.5)
     assert half.under(half.robustness, half.robustness)[0] == pytest.approx(found.value / 2)
     assert found.under(found.partial_r2, 1.0)[0] == pytest.approx(0, abs=1e-9)
     assert "takes it away" in repr(found)
@@ -91,7 +102,7 @@ def test_a_cause_as_strong_as_a_column_is_bounded_by_it(hidden):
     """u and x are equally strong with the treatment: the bound by x has that strength, and covers
     what u does.
     """
-    found = sensitivity(hidden, "t", "y", ["x"], multiples=(1,))
+    found = sensitivity(hidden, "t", "y", ["x"], **LINE, multiples=(1,))
     bound = found.bounds.iloc[0]
     x, u, t = (hidden[name].to_numpy() for name in ("x", "u", "t"))
     assert bound["with_treatment"] == pytest.approx(
@@ -101,7 +112,9 @@ def test_a_cause_as_strong_as_a_column_is_bounded_by_it(hidden):
     assert bound["value"] == pytest.approx(
         found.under(bound["with_treatment"], bound["with_outcome"])[0]
     )
-    assert sensitivity(hidden, "t", "y", ["x"], multiples=(50,)).bounds["value"].isna().all()
+    assert (
+        sensitivity(hidden, "t", "y", ["x"], **LINE, multiples=(50,)).bounds["value"].isna().all()
+    )
 
 
 def test_e_values_of_the_paper():
@@ -182,15 +195,34 @@ def test_z_is_in_standard_errors_of_one_estimate(hidden):
     ("call", "message"),
     [
         (lambda f: sensitivity(f, "t", "y", ["q"]), "no column 'q'"),
+        (lambda f: sensitivity(f, "t", "y", "other x"), "no column 'other x'"),
         (lambda f: sensitivity(f, "t", "y", ["x"], alpha=5), "q must be above 0 and alpha in"),
-        (lambda f: sensitivity(f[:3], "t", "y", ["x", "u"]), "3 rows are too few for 3 columns"),
+        (lambda f: sensitivity(f, "t", "y", ["x"], multiples=(1, -2)), "multiples must be at"),
         (
-            lambda f: sensitivity(f.assign(t=2 * f["x"]), "t", "y", ["x"]),
-            "'t' is a function of the adjustment columns",
+            lambda f: sensitivity(f[:3], "t", "y", ["x", "u"], **LINE),
+            "3 rows are too few for 4 columns",
         ),
         (
-            lambda f: sensitivity(f, "t", "y", ["x"]).under(1, 0.5),
-            r"strengths must lie in \[0, 1\), not 1 and 0.5",
+            lambda f: sensitivity(f.assign(t=2 * f["x"]), "t", "y", ["x"], **LINE),
+            "the treatment is a function of the adjustment columns",
+        ),
+        (
+            lambda f: sensitivity(f, "t", "y", ["x"], **LINE).under(1, 0.5),
+            r"strengths must lie in \[0, 1\) with the treatment .*, not 1 and 0.5",
+        ),
+        (lambda f: sensitivity(f, "t", "y", ["x", "y"], **LINE), "adjustment holds y itself"),
+        (lambda f: sensitivity(f, "t", "y", ["t"]), "adjustment holds t itself"),
+        (
+            lambda f: sensitivity(_binary(f, "no", "yes"), "t", "y", ["x"]),
+            r"treatment 't' has 2 levels \(no, yes\): give contrast=\(control, treated\)",
+        ),
+        (
+            lambda f: sensitivity(_binary(f, 0, 1), "t", "y", ["x"], estimator="ipw"),
+            "estimator 'ipw' has no model of the outcome, .*use 'aipw'",
+        ),
+        (
+            lambda f: sensitivity(f, "t", "y", ["x"], target="treated"),
+            "target='treated' compares arms, and the treatment is a number",
         ),
         (
             lambda f: refute(f, "t", "y", ["x"], checks=["luck"]),
@@ -261,7 +293,8 @@ def test_a_negative_effect_is_moved_up_and_strengths_have_ends():
         with pytest.raises(ValueError, match="strengths must lie in"):
             found.under(*strengths)
     assert repr(found) == (
-        "effect of a on b: -1.0000 (standard error 0.2000); a hidden cause that explains "
+        "effect of a on b (regression, target overlap): -1.0000 (standard error 0.2000); a hidden "
+        "cause that explains "
         f"{found.robustness:.1%} of what is left of both takes it away, "
         f"{found.robustness_of_sign:.1%} its significance at 0.1"
     )
@@ -271,7 +304,9 @@ def test_bounds_of_every_column_and_multiple_by_hand(hidden):
     """Cinelli and Hazlett 2020, section 4.4, of a number and of a column of three levels."""
     frame = hidden.head(200).assign(kind=np.tile(["a", "b", "c", "a"], 50))
     frame["t"] += (frame["kind"] == "b") * 0.7
-    found = sensitivity(frame, "t", "y", ["x", "kind"], multiples=(1, 0.5), q=0.6, alpha=0.2)
+    found = sensitivity(
+        frame, "t", "y", ["x", "kind"], **LINE, multiples=(1, 0.5), q=0.6, alpha=0.2
+    )
     assert (found.q, found.alpha) == (0.6, 0.2)
     x, t, y = (frame[name].to_numpy() for name in "xty")
     kinds = [(frame["kind"] == level).to_numpy(dtype=float) for level in "bc"]
@@ -288,7 +323,7 @@ def test_bounds_of_every_column_and_multiple_by_hand(hidden):
             assert one["with_outcome"] == pytest.approx(eta**2 * of_y / (1 - of_y))
             ends = found.under(one["with_treatment"], min(one["with_outcome"], 1))
             assert (one["value"], one["low"], one["high"]) == pytest.approx(ends)
-    default = sensitivity(frame, "t", "y", ["x"])
+    default = sensitivity(frame, "t", "y", ["x"], **LINE)
     assert default.bounds["times"].tolist() == [1, 2, 3]
     assert (default.q, default.alpha) == (1.0, 0.05)
     assert default.bounds["with_outcome"].max() > 1  # more than there is: taken for all of it
@@ -299,20 +334,21 @@ def test_bounds_of_every_column_and_multiple_by_hand(hidden):
 
 
 def test_causes_stronger_than_can_be_have_no_bound_by_column():
-    assert _bound_by_column(0.3, 0.2, 4) == (np.inf, np.inf)  # 4 times 0.3 of the treatment
+    # 4 times 0.3 of the treatment
+    assert _bound_by_column(0.3 / 0.7, 0.2 / 0.8, 4) == (np.inf, np.inf)
     # 2 * 0.45² > (1 - 0.9) (1 - 0.45)
-    with_treatment, with_outcome = _bound_by_column(0.45, 0.2, 2)
+    with_treatment, with_outcome = _bound_by_column(0.45 / 0.55, 0.2 / 0.8, 2)
     assert with_treatment == pytest.approx(0.9 / 0.55)
     assert with_outcome == np.inf
 
 
 def test_how_few_rows_are_enough(hidden):
-    assert sensitivity(hidden.head(5), "t", "y", ["x"]).freedom == 2
-    with pytest.raises(ValueError, match="4 rows are too few for 2 columns"):
-        sensitivity(hidden.head(4), "t", "y", ["x"])
+    assert sensitivity(hidden.head(5), "t", "y", ["x"], **LINE).freedom == 2
+    with pytest.raises(ValueError, match="4 rows are too few for 3 columns"):
+        sensitivity(hidden.head(4), "t", "y", ["x"], **LINE)
     for how in ({"q": 0}, {"q": -1}, {"alpha": 0}, {"alpha": 1}):
         with pytest.raises(ValueError, match="q must be above 0 and alpha in"):
-            sensitivity(hidden, "t", "y", ["x"], **how)
+            sensitivity(hidden, "t", "y", ["x"], **LINE, **how)
 
 
 def test_all_refutations_by_hand(hidden):
@@ -361,14 +397,14 @@ def test_all_refutations_by_hand(hidden):
 
 def test_refutations_hand_on_their_seed_and_are_repeated_twenty_times(hidden, monkeypatch):
     seen = []
-    frame = hidden.head(100).assign(t=lambda f: (f["t"] > 0).astype(int))
+    frame = _binary(hidden, 0, 1).head(100)
     told = iter([5.0, *[4.0] * 20])
 
     def fake(frame, treatment, outcome, *, adjustment, seed, **how):
         seen.append((outcome, tuple(adjustment), seed, how))
-        return Effect(treatment, outcome, "x", (), next(told), 0.5, 1.0)
+        return next(told), 0.5
 
-    monkeypatch.setattr(sys.modules[refute.__module__], "effect", fake)
+    monkeypatch.setattr(robustness, "value_of", fake)
     found = refute(frame, "t", "y", ["x"], checks=["random cause"], seed=9, cluster="u").iloc[0]
     assert len(seen) == 21
     assert {one[2] for one in seen} == {9}
@@ -376,3 +412,292 @@ def test_refutations_hand_on_their_seed_and_are_repeated_twenty_times(hidden, mo
     assert [one[1] for one in seen] == [("x",)] + [("x", "random cause")] * 20
     assert found["z"] == pytest.approx(-2.0)
     assert not found["passed"]  # 2 standard errors are too many
+
+
+@pytest.mark.parametrize(
+    ("kind", "contrast"),
+    [("words", ("no", "yes")), ("category", ("no", "yes")), ("codes", (1, 2)), ("signs", (-1, 1))],
+)
+def test_a_treatment_in_other_words_is_refuted_and_examined_as_0_and_1(hidden, kind, contrast):
+    how = {"estimator": "regression"}
+    plain = _binary(hidden, 0, 1)
+    other = _binary(hidden, *contrast)
+    if kind == "category":
+        other["t"] = pd.Categorical(other["t"], categories=["yes", "unused", "no"])
+    expected = refute(plain, "t", "y", ["x"], repeats=3, **how)
+    found = refute(other, "t", "y", ["x"], repeats=3, contrast=contrast, **how)
+    pd.testing.assert_frame_equal(found, expected)
+    expected = sensitivity(plain, "t", "y", ["x"], **how)
+    found = sensitivity(other, "t", "y", ["x"], contrast=contrast, **how)
+    pd.testing.assert_frame_equal(found.bounds, expected.bounds)
+    assert found.value == expected.value
+    assert f"({contrast[0]} -> {contrast[1]})" in repr(found)
+
+
+def test_refute_asks_for_the_effect_that_is_examined(hidden):
+    """Target, weights and known propensity reach each estimate; a repeated index and a column that
+    is called as the added one change nothing.
+    """
+    frame = _binary(hidden, 0, 1).assign(e=0.5, w=lambda f: 1 + (f["x"] > 0), v="a")
+    how = {"estimator": "regression", "target": "treated", "weights": "w"}
+    found = refute(frame, "t", "y", ["x"], repeats=3, **how)
+    value = effect(frame, "t", "y", adjustment=["x"], **how).value
+    assert found["expected"].tolist() == [0.0, value, value]
+    odd = frame.set_index(np.zeros(len(frame), dtype=int)).rename(columns={"x": "random cause"})
+    again = refute(odd, "t", "y", ["random cause"], repeats=3, **how)
+    pd.testing.assert_frame_equal(found, again, rtol=1e-9)
+    # a shuffled treatment has lost its propensity: by weights with it, this would be no placebo
+    n = len(frame)
+    known = 1 / (1 + np.exp(-2 * frame["x"]))
+    drawn = frame.assign(e=known, t=(np.random.default_rng(1).random(n) < known).astype(int))
+    placebo = refute(
+        drawn, "t", "y", ["x"], repeats=8, estimator="ipw", propensity="e", checks=CHECKS[:1]
+    )
+    assert placebo["passed"].all()
+
+
+# ---- other estimators: Chernozhukov and others 2022 ----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Cells of x, u and t with their probability and mean outcome: all that there is to know."""
+    rng = np.random.default_rng(3)
+    cells = pd.DataFrame(
+        [(x, u, t) for x in (0, 1) for u in (0, 1) for t in (0, 1)], columns=[*"xut"]
+    )
+    chance = 0.15 + 0.3 * cells["x"] + 0.35 * cells["u"]
+    cells["p"] = np.where(cells["t"] == 1, chance, 1 - chance) / 4
+    cells["mean"] = cells["t"] * (1 + cells["x"]) + 2 * cells["u"] - cells["x"]
+    counts = rng.multinomial(4000, cells["p"])
+    frame = cells.loc[np.repeat(cells.index, counts), ["x", "u", "t", "mean"]]
+    frame["y"] = frame.pop("mean") + rng.normal(size=4000)
+    return cells, frame.reset_index(drop=True)
+
+
+def _by_cells(cells, target, given):
+    """θ, E[(y - g)²], E[α²], and g and α of each cell, in the population, given some columns."""
+    p = cells["p"]
+
+    def mean(values, by, rows=True):
+        part = p * rows
+        groups = [cells[name] for name in by]
+        return (part * values).groupby(groups).transform("sum") / part.groupby(groups).transform(
+            "sum"
+        )
+
+    e = mean(cells["t"], given)
+    g = mean(cells["mean"], [*given, "t"])
+    arms = [mean(cells["mean"], given, cells["t"] == arm) for arm in (0, 1)]
+    h = {"all": 1.0, "treated": e, "untreated": 1 - e}[target]
+    size = (p * h).sum()
+    alpha = h * (cells["t"] / e - (1 - cells["t"]) / (1 - e)) / size
+    theta = (p * h * (arms[1] - arms[0])).sum() / size
+    unexplained = 1 + (p * (cells["mean"] - g) ** 2).sum()  # noise of variance 1
+    return theta, unexplained, (p * alpha**2).sum(), g, alpha
+
+
+@pytest.mark.parametrize("target", ["all", "treated", "untreated"])
+@pytest.mark.parametrize("estimator", ["aipw", "regression", "linear_dml"])
+def test_the_scale_is_that_of_the_population_and_the_bound_holds(table, estimator, target):
+    """By exact sums over cells: S of the sample is that of the population given x; the bias of
+    leaving out u is at most what u's strengths allow, and exactly so much times a correlation.
+    """
+    cells, frame = table
+    short = _by_cells(cells, target, ["x"])
+    long = _by_cells(cells, target, ["x", "u"])
+    found = sensitivity(
+        frame, "t", "y", ["x"], estimator=estimator, target=target, learners="linear", multiples=()
+    )
+    assert (
+        found.value
+        == effect(
+            frame, "t", "y", adjustment=["x"], estimator=estimator, target=target, learners="linear"
+        ).value
+    )
+    error = np.sqrt(found.noise.covariance[1, 1])
+    assert abs(found.noise.scale - np.sqrt(short[1] * short[2])) < 3 * error
+    assert error < 0.03 * found.noise.scale
+    with_outcome = 1 - long[1] / short[1]
+    with_treatment = 1 - short[2] / long[2]
+    bias = np.sqrt(short[1] * short[2] * with_outcome * with_treatment / (1 - with_treatment))
+    assert 0.3 * bias < short[0] - long[0] <= bias
+    moved_together = (cells["p"] * (long[3] - short[3]) * (long[4] - short[4])).sum()
+    assert moved_together == pytest.approx(long[0] - short[0])
+    moved = found.under(with_treatment, with_outcome)
+    assert found.value - moved[0] == pytest.approx(bias, rel=0.05)
+    assert moved[1] < long[0]
+
+
+def test_one_coefficient_by_either_way_is_the_same_but_for_the_error(table):
+    """With weights of 1 the general formulas are used: value and S are those of least squares."""
+    _, frame = table
+    line = sensitivity(frame, "t", "y", ["x"], **LINE)
+    general = sensitivity(frame.assign(w=1.0), "t", "y", ["x"], weights="w", **LINE)
+    assert line.noise is None
+    assert general.value == line.value
+    assert general.noise.scale == pytest.approx(line.standard_error * np.sqrt(line.freedom))
+    assert general.robustness == pytest.approx(line.robustness)
+    assert general.partial_r2 == pytest.approx(line.partial_r2)
+    assert general.under(0.1, 0.2)[0] == pytest.approx(line.under(0.1, 0.2)[0])
+    assert general.standard_error == pytest.approx(line.standard_error, rel=0.1)
+
+
+@pytest.mark.parametrize("estimator", ["aipw", "regression", "linear_dml"])
+def test_errors_of_the_scale_are_those_of_repeated_samples(table, estimator):
+    """The deviation of value and S over 200 samples, and their covariance, against the formula."""
+    cells, _ = table
+    runs = 200 if estimator == "regression" else 60
+    found = []
+    told = []
+    for seed in range(runs):
+        rng = np.random.default_rng([seed, 5])
+        rows = cells.iloc[rng.choice(8, 400, p=cells["p"])].reset_index(drop=True)
+        y = (rows["mean"] + rng.normal(size=400)).to_numpy()
+        x = Covariates.fit(rows, ["x"]).table(rows)
+        sample = Sample(y, rows["t"].to_numpy(), x, np.arange(400), np.ones(400))
+        one = ESTIMATORS[estimator](sample)
+        parts = robustness._left_of_both(one, sample, estimator)
+        noise = robustness._noise(one, sample, *parts)
+        found.append((one.value, noise.scale))
+        told.append(noise.covariance)
+    real = np.cov(np.transpose(found))
+    told = np.mean(told, axis=0)
+    # a deviation over m samples is known within 1 / √(2 m): four of them
+    assert np.sqrt(told.diagonal() / real.diagonal()) == pytest.approx(1, abs=4 / np.sqrt(2 * runs))
+    correlation = [c[0, 1] / np.sqrt(c[0, 0] * c[1, 1]) for c in (told, real)]
+    assert correlation[0] == pytest.approx(correlation[1], abs=4 / np.sqrt(runs))
+
+
+@pytest.mark.parametrize("value", [2.0, -2.0])
+@pytest.mark.parametrize("q", [1.0, 0.4])
+def test_robustness_of_the_sign_puts_the_interval_where_it_says(value, q):
+    noise = Noise(3.0, np.array([[0.01, 0.004], [0.004, 0.02]]))
+    found = Sensitivity(
+        "a", "b", value, 0.1, 80.0, q, 0.1, pd.DataFrame(), "aipw", "all", None, noise
+    )
+    assert found.under(0, 0) == pytest.approx(
+        (value, *value + np.array([-1, 1]) * 0.1 * student.ppf(0.95, 80))
+    )
+    strength = found.robustness_of_sign
+    nearer = 1 if value > 0 else 2
+    assert np.sign(value) * found.under(strength, strength)[nearer] == pytest.approx(2 * (1 - q))
+    for less in np.linspace(0, 0.999 * strength, 50):
+        assert np.sign(value) * found.under(less, less)[nearer] > 2 * (1 - q)
+    assert strength < found.robustness
+    weak = Sensitivity("a", "b", 0.1, 0.1, 80.0, q, 0.1, pd.DataFrame(), "aipw", "all", None, noise)
+    assert weak.robustness_of_sign == 0.0
+
+
+def test_a_cause_as_strong_as_a_column_by_the_fit_without_it(table):
+    """x as strong as x: what leaving out x does to E[(y - g)²] and to E[α²]."""
+    _, frame = table
+    found = sensitivity(frame, "t", "y", ["u", "x"], estimator="regression", multiples=(1, 2))
+    assert found.bounds["as strong as"].tolist() == ["u", "u", "x", "x"]
+    t, y, x, u = (frame[name].to_numpy(dtype=float) for name in "tyxu")
+
+    def parts(*columns):
+        line = np.column_stack([np.ones(4000), t, *columns, *((c - c.mean()) * t for c in columns)])
+        bread = np.linalg.inv(line.T @ line)
+        left = y - line @ bread @ (line.T @ y)
+        return (left**2).mean(), 4000 * bread[1, 1]
+
+    long = parts(x, u)
+    for name, others in (("x", [u]), ("u", [x])):
+        short = parts(*others)
+        rows = found.bounds[found.bounds["as strong as"] == name]
+        for row in rows.itertuples():
+            assert row.with_treatment == pytest.approx(row.times * (long[1] / short[1] - 1))
+            assert row.with_outcome == pytest.approx(row.times * (short[0] / long[0] - 1))
+            ends = found.under(row.with_treatment, min(row.with_outcome, 1))
+            assert (row.value, row.low, row.high) == pytest.approx(ends)
+
+
+def test_units_and_idle_columns_change_nothing(hidden):
+    frame = hidden.head(400).assign(kind=np.tile(["a", "b", "c", "a"], 100))
+    plain = sensitivity(frame, "t", "y", ["x", "kind"], **LINE)
+    moved = frame.assign(x=1e12 + 1e9 * frame["x"], same=7.0, copy=3 - 2 * frame["x"])
+    found = sensitivity(moved, "t", "y", ["x", "kind", "same", "copy"], **LINE)
+    assert (found.value, found.standard_error, found.freedom) == pytest.approx(
+        (plain.value, plain.standard_error, plain.freedom), rel=1e-6
+    )
+    bounds = found.bounds.set_index("as strong as")
+    assert (bounds[["with_treatment", "with_outcome"]] >= 0).all(axis=None)
+    assert bounds.loc[["x", "same", "copy"], "with_treatment"].to_numpy() == pytest.approx(
+        0, abs=1e-9
+    )
+    kinds = plain.bounds.set_index("as strong as").loc["kind"]
+    pd.testing.assert_frame_equal(bounds.loc["kind"], kinds, rtol=1e-5)
+    large = sensitivity(
+        frame.assign(y=frame["y"] * 1e9, t=frame["t"] * 1e-9), "t", "y", ["x"], **LINE
+    )
+    small = sensitivity(frame, "t", "y", ["x"], **LINE)
+    assert large.value == pytest.approx(1e18 * small.value)
+    assert large.robustness == pytest.approx(small.robustness)
+    assert large.robustness_of_sign == pytest.approx(small.robustness_of_sign)
+
+
+def test_many_levels_dates_and_numbers_of_any_dtype_are_adjusted_for(hidden):
+    frame = hidden.head(1200).assign(
+        shop=[f"s{k}" for k in np.arange(1200) % 40],
+        day=pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(1200) % 90, unit="D"),
+        x=lambda f: f["x"].astype("float64[pyarrow]"),
+    )
+    found = sensitivity(frame, "t", "y", ["x", "shop", "day"], multiples=(1,), **LINE)
+    columns = pd.get_dummies(frame["shop"], drop_first=True, dtype=float)
+    columns["day"] = np.arange(1200) % 90
+    columns["x"] = hidden["x"].head(1200)
+    fitted = sm.OLS(frame["y"], sm.add_constant(columns.assign(t=frame["t"]))).fit()
+    assert found.value == pytest.approx(fitted.params["t"])
+    assert found.standard_error == pytest.approx(fitted.bse["t"])
+    assert found.freedom == fitted.df_resid
+    without = sm.OLS(frame["t"], sm.add_constant(columns[["day", "x"]])).fit()
+    within = sm.OLS(frame["t"], sm.add_constant(columns)).fit()
+    strength = found.bounds.set_index("as strong as").loc["shop", "with_treatment"]
+    assert strength == pytest.approx(without.ssr / within.ssr - 1)
+
+
+def test_nothing_is_left_of_an_outcome_that_is_fitted_exactly(hidden):
+    frame = hidden.head(50).assign(y=lambda f: 2 * f["t"] + f["x"])
+    found = sensitivity(frame, "t", "y", ["x"], **LINE)
+    assert repr(found).endswith("nothing is left of the outcome that a hidden cause could explain")
+    assert found.robustness == pytest.approx(1)
+    assert found.robustness_of_sign == pytest.approx(1)
+    assert found.under(0.5, 1)[0] == pytest.approx(2)
+    none = Sensitivity("a", "b", 1.0, 0.0, 10, 1.0, 0.05, pd.DataFrame())
+    assert (none.partial_r2, none.robustness, none.robustness_of_sign) == (1, 1, 1)
+    assert none.under(0.5, 0.5) == (1, 1, 1)
+    nil = Sensitivity("a", "b", 0.0, 0.0, 10, 1.0, 0.05, pd.DataFrame())
+    assert (nil.partial_r2, nil.robustness, nil.robustness_of_sign) == (0, 0, 0)
+
+
+def test_the_effect_that_is_examined_is_the_one_that_is_printed(hidden):
+    """By default, of every target, of levels and of a number."""
+    frame = _binary(hidden, 0, 1).assign(
+        three=np.tile(["a", "b", "c"], 200), d=hidden["t"].head(600)
+    )
+    cases = [
+        ("t", {}),
+        ("t", {"target": "treated"}),
+        ("t", {"target": "overlap", "cluster": "three"}),
+        ("three", {"contrast": ("a", "c")}),
+        ("three", {"contrast": ("a", "c"), "estimator": "regression"}),
+        ("d", {}),
+        ("d", {"target": "overlap", "estimator": "linear_dml"}),
+        ("d", {"target": "overlap", "estimator": "regression"}),
+    ]
+    for treatment, how in cases:
+        if "cluster" in how:
+            frame["three"] = np.arange(600) // 3
+        whole = effect(frame, treatment, "y", adjustment=["x"], learners="linear", **how)
+        found = sensitivity(frame, treatment, "y", ["x"], learners="linear", multiples=(1,), **how)
+        assert (found.value, found.estimator, found.target) == (
+            whole.value,
+            whole.estimator,
+            whole.target,
+        )
+        if found.noise is not None:
+            assert found.under(0, 0) == pytest.approx((whole.value, whole.low, whole.high))
+        assert np.isfinite(found.bounds.to_numpy()[:, 1:].astype(float)).all()
+        if "cluster" in how:
+            frame["three"] = np.tile(["a", "b", "c"], 200)

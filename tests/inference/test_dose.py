@@ -126,7 +126,7 @@ def known(monkeypatch):
         monkeypatch.setattr(
             dose,
             "fit",
-            lambda y, x, learners, seed: lambda new: outcome(new.to_numpy()),
+            lambda y, x, seed: lambda new: outcome(new.to_numpy()),
         )
         monkeypatch.setattr(dose, "HistGradientBoostingRegressor", _Unit)
 
@@ -267,7 +267,7 @@ def _with(**columns):
         (_with(), {"adjustment": ["x", "t"]}, "adjustment holds t itself"),
         (_with(), {"adjustment": ["y"]}, "adjustment holds y itself"),
         (_with(), {"adjustment": ["x", "z"]}, "no column 'z'"),
-        (_with(), {"adjustment": "user z"}, "no column 'user z'"),
+        (_with(), {"adjustment": "user z"}, "write \\['user z'\\]"),
         (
             _with(t=pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(300), unit="D")),
             {},
@@ -345,7 +345,7 @@ def test_weights_are_of_a_spread_that_differs_between_rows_and_end_at_twenty(mon
         told.append(seed)
         return 0.5 * x["x"].to_numpy()
 
-    def outcome(y, x, learners, seed):
+    def outcome(y, x, seed):
         told.append(seed)
         return lambda new: new["x"].to_numpy() * new[dose._TREATMENT].to_numpy()
 

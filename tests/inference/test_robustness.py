@@ -195,7 +195,7 @@ def test_z_is_in_standard_errors_of_one_estimate(hidden):
     ("call", "message"),
     [
         (lambda f: sensitivity(f, "t", "y", ["q"]), "no column 'q'"),
-        (lambda f: sensitivity(f, "t", "y", "other x"), "no column 'other x'"),
+        (lambda f: sensitivity(f, "t", "y", "other x"), "write \\['other x'\\]"),
         (lambda f: sensitivity(f, "t", "y", ["x"], alpha=5), "q must be above 0 and alpha in"),
         (lambda f: sensitivity(f, "t", "y", ["x"], multiples=(1, -2)), "multiples must be at"),
         (

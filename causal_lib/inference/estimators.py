@@ -593,14 +593,19 @@ def difference_of_means(sample: Sample) -> Estimate:
 
 
 def _difference(y, t, weights):
-    """The `Estimate` of the difference of the arms' weighted means."""
+    """The `Estimate` of the difference of the arms' weighted means.
+
+    Residuals are divided by the root of what a row's share of its arm leaves of 1, so that of equal
+    weights the error is Neyman's.
+    """
     influence = np.zeros(len(y))
     value = 0.0
     for arm, sign in ((0, -1), (1, 1)):
         own = weights * (t == arm)
         mean = own @ y / own.sum()
         value += sign * mean
-        influence += sign * own / own.mean() * (y - mean)
+        left = (y - mean) / np.sqrt(np.maximum(1 - own / own.sum(), 1e-6))
+        influence += sign * own / own.mean() * left
     return Estimate(value, influence, {})
 
 

@@ -45,6 +45,8 @@ def column_kind(values: pd.Series, *, name: str = "frame") -> str:
     kinds = {_kind_of_object(value) for value in _each_type(present)}
     if kinds == {"text"}:
         return _checked_text(present, where)
+    if kinds == {"duration"}:
+        return "number"
     if len(kinds) == 1 and kinds <= {"number", "date"}:
         return kinds.pop()
     if not kinds:
@@ -65,12 +67,13 @@ def as_numbers(values: pd.Series, *, name: str = "frame") -> np.ndarray:
 
     Raises ValueError for numbers that a float cannot hold.
     """
-    if pd.api.types.is_timedelta64_dtype(values.dtype):
-        return (values / pd.Timedelta(days=1)).to_numpy(dtype=float)
+    if {_kind_of_object(value) for value in values.dropna()[:1]} == {"duration"}:
+        durations = pd.to_timedelta(values.astype(object))
+        return (durations / pd.Timedelta(days=1)).to_numpy(dtype=float)
     if values.dtype == object:
         missing = values.isna().to_numpy()
         found = np.full(len(values), np.nan)
-        found[~missing] = [float(value) for value in values.to_numpy()[~missing]]
+        found[~missing] = [_as_float(value) for value in values.to_numpy()[~missing]]
     else:
         found = values.to_numpy(dtype=float, na_value=np.nan)
     if infinite := int(np.isinf(found).sum()):
@@ -128,8 +131,15 @@ def _kind_of_object(value):
     if isinstance(value, (datetime.date, datetime.datetime, np.datetime64, pd.Period)):
         return "date"
     if isinstance(value, (datetime.timedelta, np.timedelta64)):
-        return "timedelta"
+        return "duration"
     return "other"
+
+
+def _as_float(value):
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
 
 
 def _checked_text(present, where):
@@ -152,8 +162,12 @@ def _is_whole_or_text(levels):
 
 
 def _first(values):
-    some = values.dropna().astype(object).head(1000)  # lists cannot be hashed, their text can
-    return ", ".join(list(dict.fromkeys(map(repr, some)))[:_SHOWN])
+    shown = {}
+    for value in values.dropna().astype(object):
+        shown[repr(value)] = None
+        if len(shown) == _SHOWN:
+            break
+    return ", ".join(shown)
 
 
 def as_times(values: pd.Series, *, name: str = "frame") -> np.ndarray:

@@ -1,12 +1,194 @@
-"""What orders rows in time."""
+"""What a column is, of every dtype that pandas and pyarrow bring."""
 
 import datetime
+import decimal
+import fractions
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.columns import as_times
+from causal_lib.columns import (
+    as_dates,
+    as_days,
+    as_labels,
+    as_numbers,
+    as_times,
+    column_kind,
+    number_of,
+)
+
+NUMBERS = [1, 0, 3]
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *("int8", "uint8", "int64", "uint64", "float16", "float32", "float64", object),
+        *("Int8", "UInt32", "Int64", "Float32", "Float64"),
+        *("int32[pyarrow]", "double[pyarrow]", "Sparse[int64]", "Sparse[float64]"),
+    ],
+)
+def test_numbers_of_every_dtype(dtype):
+    values = pd.Series(NUMBERS, name="x").astype(dtype)
+    assert column_kind(values) == "number"
+    found = as_numbers(values)
+    assert found.dtype == np.float64
+    assert found.tolist() == NUMBERS
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [decimal.Decimal("1"), decimal.Decimal("0"), decimal.Decimal("3.0")],
+        [fractions.Fraction(1), fractions.Fraction(0), fractions.Fraction(3)],
+        [np.int8(1), 0.0, decimal.Decimal(3)],
+        [True, 0, 3.0],
+    ],
+)
+def test_numbers_of_python_among_objects(values):
+    values = pd.Series(values, dtype=object)
+    assert column_kind(values) == "number"
+    assert as_numbers(values).tolist() == NUMBERS
+
+
+@pytest.mark.parametrize("dtype", [bool, "boolean", "bool[pyarrow]", object, "Sparse[bool]"])
+def test_booleans_are_numbers(dtype):
+    values = pd.Series([True, False]).astype(dtype)
+    assert column_kind(values) == "number"
+    assert as_numbers(values).tolist() == [1, 0]
+
+
+def test_arrow_decimals_are_numbers():
+    pyarrow = pytest.importorskip("pyarrow")
+    cents = [decimal.Decimal("1.50"), decimal.Decimal("-2.25")]
+    values = pd.Series(cents, dtype=pd.ArrowDtype(pyarrow.decimal128(5, 2)))
+    assert column_kind(values) == "number"
+    assert as_numbers(values).tolist() == [1.5, -2.25]
+
+
+def test_missing_numbers_are_nan_of_every_dtype():
+    for dtype in ("float64", "Int64", "Float64", "double[pyarrow]", object):
+        values = pd.Series([1, None, 3], dtype=object).astype(dtype)
+        assert column_kind(values) == "number"
+        assert as_numbers(values) == pytest.approx([1, np.nan, 3], nan_ok=True)
+
+
+def test_infinite_numbers_are_refused_in_every_dtype():
+    for dtype in ("float32", "float64", "Float64", "double[pyarrow]", object):
+        values = pd.Series([1.0, np.inf, -np.inf], name="x").astype(dtype)
+        with pytest.raises(ValueError, match="logs: column 'x' has 2 infinite values"):
+            as_numbers(values, name="logs")
+
+
+def test_integers_that_a_float_cannot_hold():
+    huge = pd.Series([10**400, 1], dtype=object, name="x")
+    with pytest.raises(ValueError, match="column 'x' has 1 infinite value"):
+        as_numbers(huge)
+
+
+@pytest.mark.parametrize("dtype", [object, "string", "str", "string[pyarrow]", "category"])
+def test_text_is_a_category(dtype):
+    values = pd.Series(["b", None, "a"], name="x").astype(dtype)
+    assert column_kind(values) == "category"
+    assert as_labels(values).tolist() == ["b", None, "a"]
+
+
+def test_categories_of_codes_booleans_and_few_fractions_are_categories():
+    for levels in ([1, 2], [1.0, 2.0], [True, False], [0.5, 1.5]):
+        values = pd.Series(levels * 3).astype("category")
+        assert column_kind(values) == "category"
+        assert as_labels(values).tolist() == levels * 3
+
+
+def test_a_category_of_many_fractions_is_refused():
+    values = pd.Series(np.arange(22) / 8, name="x").astype("category")
+    with pytest.raises(ValueError, match=r"'x' is a category of 22 numbers .*astype\(float\)"):
+        column_kind(values)
+    assert column_kind(values[:20]) == "category"
+
+
+@pytest.mark.parametrize("dtype", [object, "string", "category"])
+def test_numbers_as_text(dtype):
+    values = pd.Series(["1.5", "-2", "3e4"], name="price").astype(dtype)
+    if dtype == "category":  # its maker has said that these are codes
+        assert column_kind(values) == "category"
+        return
+    with pytest.raises(ValueError, match=r"logs: column 'price' holds numbers as text \('1.5', "):
+        column_kind(values, name="logs")
+    assert column_kind(pd.Series(["1.5", "x"], dtype=dtype)) == "category"
+
+
+DATES = [pd.Timestamp("2024-03-01"), pd.Timestamp("2024-03-11")]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.Series(DATES),
+        pd.Series(DATES).astype("datetime64[s]"),
+        pd.Series(DATES).dt.tz_localize("UTC"),
+        pd.Series(DATES).dt.date,
+        pd.Series(DATES).astype(object),
+        pd.Series(DATES).dt.to_period("D"),
+        pd.Series(DATES).astype("timestamp[ns][pyarrow]"),
+        pd.Series(DATES).astype("date32[pyarrow]"),
+        pd.Series([value.to_pydatetime() for value in DATES], dtype=object),
+        pd.Series([value.to_datetime64() for value in DATES], dtype=object),
+    ],
+    ids=["ns", "s", "zone", "date", "stamps", "period", "arrow", "arrow date", "python", "numpy"],
+)
+def test_dates_of_every_kind_are_days(values):
+    assert column_kind(values) == "date"
+    assert as_dates(values).tolist() == DATES
+    assert as_days(values, pd.Timestamp("2024-02-28")).tolist() == [2, 12]
+
+
+def test_a_time_zone_is_kept_to():
+    values = pd.Series(DATES).dt.tz_localize("Asia/Shanghai")  # eight hours ahead
+    assert as_days(values, DATES[0]) == pytest.approx([-1 / 3, 10 - 1 / 3])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.Series([pd.Timedelta(days=2), pd.Timedelta(hours=12)]),
+        pd.Series([pd.Timedelta(days=2), pd.Timedelta(hours=12)]).astype("timedelta64[s]"),
+        pd.Series([pd.Timedelta(days=2), pd.Timedelta(hours=12)]).astype("duration[ns][pyarrow]"),
+        pd.Series([datetime.timedelta(2), datetime.timedelta(0.5)], dtype=object),
+    ],
+    ids=["ns", "s", "arrow", "python"],
+)
+def test_durations_are_days(values):
+    assert column_kind(values) == "number"
+    assert as_numbers(values).tolist() == [2, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["a", 1], r"'x' mixes int and str \('a', 1\); convert it to one type: pandas.to_numeric"),
+        ([1.5, "a", None], "'x' mixes float and str"),
+        ([pd.Timestamp("2024-01-01"), 3], "'x' mixes Timestamp and int"),
+        ([[1], [2]], "'x' holds list"),
+        ([{"a": 1}], "'x' holds dict"),
+        ([(1, 2)], "'x' holds tuple"),
+        ([1 + 2j, 3j], r"'x' holds complex numbers; take .real and .imag"),
+    ],
+)
+def test_what_is_none_of_the_three_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        column_kind(pd.Series(values, name="x"))
+
+
+def test_numbers_that_are_asked_for():
+    frame = pd.DataFrame({"x": ["a"], "since": [DATES[0]], "y": [2]})
+    assert number_of(frame, "y").tolist() == [2]
+    with pytest.raises(ValueError, match=r"column 'x' must hold numbers, not .*; code its levels"):
+        number_of(frame, "x")
+    with pytest.raises(ValueError, match=r"column 'since' must hold numbers, .*; give days since"):
+        number_of(frame, "since")
+
 
 SECONDS = np.array([900_000, 20, 3_000, 70_000])
 STAMPS = pd.Series(pd.Timestamp("2024-03-01") + pd.to_timedelta(SECONDS, unit="s"), name="when")

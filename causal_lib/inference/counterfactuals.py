@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 
 from causal_lib.checks import check_binary, check_columns, check_draws, check_frame
+from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates
+from causal_lib.inference.estimators import Sample
 from causal_lib.inference.models import Fitting
-from causal_lib.inference.nuisances import cross_fit
+from causal_lib.inference.nuisances import NoOverlapError, canonical_order, cross_fit
+from causal_lib.inference.support import judge_arms
 from causal_lib.resampling import cluster_codes, percentile_ends, poisson_counts
 
 _PARTS = ("treated", "hit", "treated without", "miss", "untreated with", "untreated hit")
@@ -37,13 +40,12 @@ def probabilities_of_causation(
     differently. The bounds are the narrowest that hold for every mechanism within ``strata`` equal
     groups of rows by their predicted effect; with ``monotone`` (the treatment takes the outcome
     from nobody) they are equal. The outcomes of the treated without treatment and of the others
-    with treatment are estimated doubly robustly (cross-fitted boosting, as 'aipw' of
-    `effects.effect`).
+    with treatment are estimated doubly robustly, as by 'aipw' of `effects.effect`.
 
     Parameters
     ----------
     frame : treatment and outcome 0/1, no missing values.
-    adjustment : a back-door set, numbers or categories.
+    adjustment : a back-door set: numbers, categories or dates.
     n_boot, cluster, seed : draws for the interval, of rows or of the groups of a column; the models
         are held fixed.
 
@@ -55,7 +57,7 @@ def probabilities_of_causation(
     Raises
     ------
     NoOverlapError
-        as of `effects.effect`.
+        where over a tenth of the rows have no counterpart in the other arm.
     ValueError
         for ``monotone`` where the data contradict it (in some stratum the effect is below 0 by more
         than chance); for fewer than one stratum.
@@ -64,17 +66,29 @@ def probabilities_of_causation(
     scores, Robins, Rotnitzky and Zhao 1994.
     """
     adjustment = check_columns(adjustment, name="adjustment")
-    check_frame(
-        frame, [treatment, outcome, *adjustment, *([cluster] if cluster else [])], complete=True
-    )
+    if own := sorted({treatment, outcome} & set(adjustment)):
+        raise ValueError(f"adjustment holds {', '.join(own)} itself")
+    others = [] if cluster is None else [cluster]
+    check_frame(frame, [treatment, outcome, *adjustment, *others], complete=True)
     check_draws(n_boot)
     if strata < 1:
         raise ValueError(f"{strata=}: at least 1 is needed")
-    t = check_binary(frame[treatment], name=f"treatment {treatment!r}")
-    y = check_binary(frame[outcome], name=f"outcome {outcome!r}")
-    groups = cluster_codes(frame, cluster)
+    t = _zero_one(frame, treatment, "treatment")
+    y = _zero_one(frame, outcome, "outcome")
     x = Covariates.fit(frame, adjustment).table(frame)
+    groups = cluster_codes(frame, cluster)
+    order = canonical_order(x, groups, y, t)
+    t = t[order]
+    y = y[order]
+    x = x.iloc[order].reset_index(drop=True)
+    groups = pd.factorize(groups[order])[0]
     chances, means = cross_fit(y, t, x, groups, Fitting(seed=seed))
+    judged = judge_arms(Sample(y, t, x, groups, np.ones(len(y)), known=chances))
+    if judged.verdict == "extrapolated":
+        raise NoOverlapError(
+            f"no overlap: {'; '.join(judged.reasons)}; restrict the question to rows that could "
+            "have had either treatment"
+        )
     odds = chances[:, 1] / chances[:, 0]
     # its sum counts the treated who would have the outcome without treatment
     without = t * means[:, 0] + (1 - t) * odds * (y - means[:, 0])
@@ -96,6 +110,10 @@ def probabilities_of_causation(
         table["low"], _ = percentile_ends(bounds[1:, :, 0])
         _, table["high"] = percentile_ends(bounds[1:, :, 1])
     return table
+
+
+def _zero_one(frame, column, what):
+    return check_binary(number_of(frame, column), name=f"{what} {column!r}")
 
 
 def _sums_by_cluster(parts, groups, stratum, strata):

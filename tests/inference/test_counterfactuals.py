@@ -219,7 +219,7 @@ def test_the_shop_knows_who_would_have_bought_anyway(world):
 
 def test_bad_input():
     frame, _ = people(200, 0)
-    with pytest.raises(NoOverlapError, match="no overlap"):
+    with pytest.raises(NoOverlapError, match=r"no overlap: 5\d\.\d% of the rows seem to have no"):
         probabilities_of_causation(
             frame.assign(t=np.where(frame["z"] == 1, 1, frame["t"])), "t", "y", ["z"]
         )
@@ -227,11 +227,27 @@ def test_bad_input():
         probabilities_of_causation(frame, "t", "y", ["z"], strata=0)
     with pytest.raises(ValueError, match="outcome 'y': must be 0 or 1"):
         probabilities_of_causation(frame.assign(y=frame["y"] * 2), "t", "y", ["z"])
+    words = frame["t"].map({0: "no", 1: "yes"})
+    with pytest.raises(ValueError, match="column 't' must hold numbers"):
+        probabilities_of_causation(frame.assign(t=words), "t", "y", ["z"])
+    with pytest.raises(ValueError, match="adjustment holds y itself"):
+        probabilities_of_causation(frame, "t", "y", ["z", "y"])
+
+
+def test_rows_index_and_dtypes_change_nothing():
+    frame, _ = people(300, 5)
+    found = probabilities_of_causation(frame, "t", "y", ["z"], n_boot=0)
+    order = np.random.default_rng(0).permutation(len(frame))
+    mixed = frame.iloc[order].set_index(np.zeros(len(frame), dtype=int))
+    others = [mixed, frame.astype({"t": object, "y": "Int64", "z": "int8"}), frame == 1]
+    for other in others:
+        again = probabilities_of_causation(other, "t", "y", ["z"], n_boot=0)
+        pd.testing.assert_frame_equal(again, found)
 
 
 def _of_many(monkeypatch, n=240):
     """Rows whose means differ from row to row; the fitted parts are given, so that all the rest is
-    arithmetic.
+    arithmetic. Models see the rows in the order of z.
     """
     rng = np.random.default_rng(4)
     share = rng.uniform(0.2, 0.8, n)
@@ -240,13 +256,13 @@ def _of_many(monkeypatch, n=240):
     seen = []
 
     def given(y, t, x, groups, seed):
-        seen.append((x.columns.tolist(), groups.tolist(), seed))
+        seen.append((x.columns.tolist(), groups.tolist(), seed.seed))
         return np.column_stack([1 - share, share]), np.column_stack([low, high])
 
     monkeypatch.setattr(causation, "cross_fit", given)
     t = (rng.random(n) < share).astype(int)
     frame = pd.DataFrame(
-        {"z": 0.0, "t": t, "y": (rng.random(n) < np.where(t == 1, high, low)).astype(int)}
+        {"z": np.arange(n), "t": t, "y": (rng.random(n) < np.where(t == 1, high, low)).astype(int)}
     )
     frame["who"] = np.repeat(np.arange(n // 4), [1, 2, 5, 8] * (n // 16))
     t = frame["t"].to_numpy()

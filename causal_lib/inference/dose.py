@@ -162,7 +162,7 @@ def _pseudo_outcomes(y, t, x, groups, seed, grid, at):
     predicted = np.empty((len(y), len(grid)))
     own = np.empty(len(y))
     for train, test in splits:
-        model = fit(y[train], _with(x.iloc[train], t[train]), seed)
+        model = fit(y[train], _with(x.iloc[train], t[train]), seed, groups=groups[train])
         own[test] = model(_with(x.iloc[test], t[test]))
         every = x.iloc[np.repeat(test, len(grid))]
         every = _with(every, np.tile(grid, len(test)))

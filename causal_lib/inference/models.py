@@ -340,11 +340,12 @@ def fit(
     learners: Sequence = (),
     classes: bool | None = None,
     weights: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> Callable[[pd.DataFrame], np.ndarray]:
     """One model of ``values`` for new rows: a function of (m, k) ``x`` that gives (m,) predictions.
 
     The learners and their weights are those that predict held-out rows best; each is then fitted to
-    all rows.
+    all rows. ``groups`` (n,) are kept together where learners are chosen.
     """
     classes = is_zero_one(values) if classes is None else classes
     levels = np.unique(values)
@@ -355,7 +356,8 @@ def fit(
     tried = tried or _that_fit(values, x, classes, seed)
     share = np.ones(1)
     if len(tried) > 1:
-        splits = list(KFold(_PILOT_FOLDS + 1, shuffle=True, random_state=seed).split(values))
+        codes = np.arange(len(values)) if groups is None else pd.factorize(groups)[0]
+        splits = list(folds(codes, seed, _PILOT_FOLDS + 1))
         found = np.empty((len(tried), len(values)))
         rng = np.random.default_rng(seed)
         used = np.ones(len(values), dtype=bool)

@@ -167,7 +167,7 @@ class UpliftModel:
         several = learner is None or not isinstance(learner, str)
         predicted, model, chosen = _learn(rows, names, several)
         treated = rows.t == 1
-        relevance = fit(rows.y[treated], rows.x[treated], seed)
+        relevance = fit(rows.y[treated], rows.x[treated], seed, groups=rows.groups[treated])
         back = np.argsort(order)
         chosen["loss"] *= unit**2
         return cls(

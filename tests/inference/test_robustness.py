@@ -185,7 +185,7 @@ def test_z_is_in_standard_errors_of_one_estimate(hidden):
         one, none = (part.loc[part["t"] == arm, "y"] for arm in (1, 0))
         values.append(one.mean() - none.mean())
         errors.append(
-            np.sqrt((one.var(ddof=0) / len(one) + none.var(ddof=0) / len(none)) * 400 / 399)
+            np.sqrt((one.var(ddof=1) / len(one) + none.var(ddof=1) / len(none)) * 400 / 399)
         )
     whole = frame.groupby("t")["y"].mean()
     assert found["z"] == pytest.approx((np.mean(values) - (whole[1] - whole[0])) / np.mean(errors))
@@ -360,7 +360,8 @@ def test_all_refutations_by_hand(hidden):
     def difference(t, y):
         one = y[t == 1]
         none = y[t == 0]
-        error = np.sqrt((one.var() / len(one) + none.var() / len(none)) * len(y) / (len(y) - 1))
+        variance = one.var(ddof=1) / len(one) + none.var(ddof=1) / len(none)
+        error = np.sqrt(variance * len(y) / (len(y) - 1))
         return one.mean() - none.mean(), error
 
     found = refute(

@@ -119,12 +119,15 @@ def propensities(
     """Out-of-fold propensities of control and treated (n, 2), calibrated.
 
     With other levels the models are multinomial. A propensity below a fiftieth of its arm's share
-    is set to that. Raises ValueError where a fold has no row of an arm to learn from.
+    is set to that. Without columns they are the arms' shares: there is nothing to fit. Raises
+    ValueError where a fold has no row of an arm to learn from.
     """
+    if not x.shape[1]:
+        return np.tile([np.average(t == arm, weights=weights) for arm in (0, 1)], (len(t), 1))
     splits = list(arm_folds(t, groups, how.seed, how.folds))
     found = held_out(t, x, splits, how.propensity, seed=how.seed, weights=weights, classes=True)
     if found.ndim == 1:
-        treated = calibrated(found, t, weights) if x.shape[1] else found
+        treated = calibrated(found, t, weights)
         found = np.column_stack([1 - treated, treated])
     return bounded(found[:, :2], t, weights)
 

@@ -1,15 +1,17 @@
-"""Estimators against the known truth: distances from it over seeds, manual derivations, EconML's
-own answer, refusals.
+"""Effects against the known truth: distances from it over seeds, manual derivations, EconML's own
+answer; what changes nothing; refusals.
 """
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import statsmodels.api as sm
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import KFold, cross_val_predict
 
 from causal_lib.checks import check_binary
 from causal_lib.graph import CausalGraph
@@ -21,21 +23,30 @@ from causal_lib.inference import (
     effects,
     identify,
 )
-from causal_lib.inference.estimators import ESTIMATORS, Estimate
+from causal_lib.inference.effects import Support, value_of
+from causal_lib.inference.estimators import ESTIMATORS, Estimate, Sample
+from causal_lib.inference.models import Fitting, arm_folds, folds
+from causal_lib.inference.nuisances import standard_error
+
+STUB = {"outcome": LinearRegression(), "propensity": LogisticRegression()}
+"""Models that can be fitted again in a line."""
 
 
 def _confounded(n, seed, strength=1.0):
-    """z confounds t and y; the effect of t is 0.5 + 0.3 z, so 0.5 on average (z has mean 0)."""
+    """z confounds t and y; the effect of t is 0.5 + 0.3 z, so 0.5 on average (z has mean 0).
+
+    p is the propensity, w are weights, a user has two rows.
+    """
     rng = np.random.default_rng(seed)
     z = rng.normal(size=n)
-    t = (rng.random(n) < 1 / (1 + np.exp(-strength * z))).astype(int)
+    p = 1 / (1 + np.exp(-strength * z))
+    t = (rng.random(n) < p).astype(int)
     y = z + (0.5 + 0.3 * z) * t + rng.normal(size=n)
-    return pd.DataFrame(
-        {"z": z, "t": t, "y": y, "user": np.arange(n) // 2, "sample_truth": 0.5 + 0.3 * z}
-    )
+    user = np.arange(n) // 2
+    return pd.DataFrame({"z": z, "t": t, "y": y, "user": user, "p": p, "w": 1 + np.arange(n) % 3})
 
 
-def test_an_interval_is_the_value_and_quantiles_of_the_normal_distribution():
+def test_an_interval_is_the_value_and_quantiles_of_a_distribution():
     found = Effect("t", "y", "difference", (), 2.0, 0.5, 100.0)
     assert (found.low, found.high) == pytest.approx(
         (2 - 0.5 * 1.959964, 2 + 0.5 * 1.959964), abs=1e-6
@@ -46,14 +57,20 @@ def test_an_interval_is_the_value_and_quantiles_of_the_normal_distribution():
     assert found.covers(2.9799)
     assert not found.covers(2.9801)
     assert not found.covers(2.65, level=0.8)
+    few = replace(found, freedom=3)  # Student's with three degrees
+    assert (few.low, few.high) == pytest.approx((2 - 0.5 * 3.182446, 2 + 0.5 * 3.182446), abs=1e-6)
+    assert few.covers(3.5)
+    assert few.interval(0.8) == pytest.approx((2 - 0.5 * 1.637744, 2 + 0.5 * 1.637744), abs=1e-6)
 
 
 @pytest.mark.parametrize(("estimator", "n"), [("regression", 500), ("matching", 200)])
 def test_distances_from_the_truth_are_standard_normal(estimator, n, draws, check_pivot):
     distances = []
     for seed in range(draws):
-        found = effect(_confounded(n, seed), "t", "y", adjustment=["z"], estimator=estimator)
-        distances.append((found.value - 0.5) / found.standard_error)
+        frame = _confounded(n, seed)
+        how = {"adjustment": ["z"], "propensity": "p", "estimator": estimator}
+        value, error = value_of(frame, "t", "y", **how)
+        distances.append((value - 0.5) / error)
     check_pivot(distances)
 
 
@@ -64,13 +81,45 @@ def test_the_naive_difference_does_not_cover():
 
 
 def test_difference_is_welch():
-    frame = _confounded(600, 1)
+    """With five treated rows, too: their error and their degrees of freedom."""
+    for treated in (5, 250):
+        frame = _confounded(600, 1)
+        frame["t"] = (np.arange(600) < treated).astype(int)
+        found = effect(frame, "t", "y", adjustment=[], estimator="difference")
+        arms = [frame.loc[frame["t"] == a, "y"] for a in (1, 0)]
+        welch = scipy.stats.ttest_ind(*arms, equal_var=False)
+        assert found.value == pytest.approx(arms[0].mean() - arms[1].mean())
+        assert found.freedom == pytest.approx(welch.df)
+        # √(n/(n - 1)) more, as between n clusters
+        more = np.sqrt(600 / 599)
+        assert found.standard_error == pytest.approx(more * found.value / welch.statistic)
+        low, high = welch.confidence_interval(0.9)
+        assert np.ptp(found.interval(0.9)) == pytest.approx(more * (high - low))
+
+
+def test_an_experiment_of_few_rows_needs_no_folds():
+    frame = pd.DataFrame({"t": [0, 1, 0, 1], "y": [1.0, 2.0, 2.0, 4.0]})
     found = effect(frame, "t", "y", adjustment=[], estimator="difference")
-    arms = [frame.loc[frame["t"] == a, "y"] for a in (0, 1)]
-    assert found.value == pytest.approx(arms[1].mean() - arms[0].mean())
-    welch = np.sqrt(sum(a.var(ddof=0) / len(a) for a in arms))
-    # n/(n-1) instead of each arm's own
-    assert found.standard_error == pytest.approx(welch, rel=2e-3)
+    welch = scipy.stats.ttest_ind([2, 4], [1, 2], equal_var=False)
+    assert found.value == 1.5
+    assert found.freedom == pytest.approx(welch.df)
+    assert found.verdict == "weak"
+
+
+def test_few_clusters_of_an_arm_count_in_its_freedom():
+    """Of 40 clusters 4 are treated, wholly: the interval is that of 4 numbers, not of 80 rows."""
+    rng = np.random.default_rng(0)
+    who = np.repeat(np.arange(40), 20)
+    frame = pd.DataFrame({"who": who, "t": (who < 4).astype(int)})
+    frame["y"] = rng.normal(size=40)[who] + rng.normal(size=800)
+    found = effect(frame, "t", "y", adjustment=[], estimator="difference", cluster="who")
+    assert 3 <= found.freedom < 6
+    assert found.verdict == "weak"
+    blind = effect(frame, "t", "y", adjustment=[], estimator="difference")
+    assert blind.freedom > 79
+    half = scipy.stats.t.ppf(0.975, found.freedom) * found.standard_error
+    assert found.high - found.low == pytest.approx(2 * half)
+    assert half > 2.4 * found.standard_error
 
 
 def test_clusters_of_copies_count_once():
@@ -78,24 +127,28 @@ def test_clusters_of_copies_count_once():
     copies = pd.concat([frame, frame], ignore_index=True).assign(who=np.tile(np.arange(800), 2))
     single = effect(frame, "t", "y", adjustment=[], estimator="difference")
     double = effect(copies, "t", "y", adjustment=[], estimator="difference", cluster="who")
-    assert double.standard_error == pytest.approx(single.standard_error, rel=1e-9)
+    assert double.standard_error == pytest.approx(single.standard_error, rel=2e-3)
     blind = effect(copies, "t", "y", adjustment=[], estimator="difference")
     assert blind.standard_error == pytest.approx(single.standard_error / np.sqrt(2), rel=2e-3)
 
 
-def test_regression_is_least_squares_with_interactions():
-    frame = _confounded(900, 4)
-    found = effect(frame, "t", "y", adjustment=["z"], estimator="regression")
-    z, t, y = (frame[name].to_numpy(dtype=float) for name in ("z", "t", "y"))
-    wide = np.column_stack([np.ones(900), t, z - z.mean(), t * (z - z.mean())])
-    slope = np.linalg.lstsq(wide, y, rcond=None)[0]
-    assert found.value == pytest.approx(slope[1])
-    bread = np.linalg.inv(wide.T @ wide)
-    meat = wide * (y - wide @ slope)[:, None]
-    robust = (bread @ meat.T @ meat @ bread)[1, 1]
+def test_regression_is_least_squares_of_each_arm():
+    frame = _confounded(300, 4)
+    found = effect(frame, "t", "y", adjustment=["z"], estimator="regression", propensity="p")
+    variance = 0.0
+    gain = 0.0
+    level = 0.0
+    for arm, sign in ((0, -1), (1, 1)):
+        part = frame[frame["t"] == arm]
+        line = sm.OLS(part["y"], sm.add_constant(part["z"])).fit(cov_type="HC2")
+        there = np.array([1.0, frame["z"].mean()])
+        level += sign * there @ line.params.to_numpy()
+        variance += there @ line.cov_params().to_numpy() @ there
+        gain += sign * (line.params["const"] + line.params["z"] * frame["z"])
+    assert found.value == pytest.approx(level)
+    assert found.value == pytest.approx(gain.mean())
     # the effect's own spread: another sample has another mean of z
-    own = slope[3] ** 2 * z.var() / 900
-    assert found.standard_error == pytest.approx(np.sqrt(robust + own), rel=0.01)
+    assert found.standard_error == pytest.approx(np.sqrt(variance + gain.var() / 300), rel=0.01)
 
 
 def test_matching_by_hand():
@@ -109,7 +162,8 @@ def test_matching_by_hand():
     # The last row by itself in a place that only the second arm reaches: row 2 is used by it and by
     # one more.
     frame = pd.concat([frame, pd.DataFrame({"x": [1.9], "t": [1], "y": [5.0]})], ignore_index=True)
-    found = effect(frame, "t", "y", adjustment=["x"], estimator="matching")
+    frame["p"] = 0.5
+    found = effect(frame, "t", "y", adjustment=["x"], estimator="matching", propensity="p")
     lines = [np.polyfit(part["x"], part["y"], 1) for _, part in frame.groupby("t")]
     gains = []
     used = np.zeros(len(frame))
@@ -128,31 +182,10 @@ def test_matching_by_hand():
     gain = np.polyval(lines[1], frame["x"]) - np.polyval(lines[0], frame["x"])
     left = [row.y - np.polyval(lines[row.t], row.x) for row in frame.itertuples()]
     influence = gain - gain.mean() + np.where(frame["t"] == 1, 1, -1) * (1 + used) * left
-    assert found.standard_error == pytest.approx(np.sqrt((influence**2).sum() * 7 / 6) / 7)
-    assert found.effective_sample_size == pytest.approx(
-        (1 + used).sum() ** 2 / ((1 + used) ** 2).sum()
-    )
-
-
-def test_matching_measures_columns_in_their_standard_deviations():
-    rng = np.random.default_rng(3)
-    frame = pd.DataFrame(
-        {"a": rng.normal(size=80), "b": 1000 * rng.normal(size=80), "t": np.arange(80) % 2}
-    )
-    frame["y"] = frame["a"] ** 2 + frame["t"] + rng.normal(size=80)
-    found = effect(frame, "t", "y", adjustment=["a", "b"], estimator="matching")
-    x = np.column_stack([np.ones(80), frame[["a", "b"]]])
-    t = frame["t"].to_numpy()
-    y = frame["y"].to_numpy()
-    lines = [np.linalg.lstsq(x[t == arm], y[t == arm], rcond=None)[0] for arm in (0, 1)]
-    scaled = frame[["a", "b"]].to_numpy() / frame[["a", "b"]].std(ddof=0).to_numpy()
-    gains = []
-    for row in range(80):
-        others = np.flatnonzero(t != t[row])
-        match = others[((scaled[others] - scaled[row]) ** 2).sum(axis=1).argmin()]
-        imputed = y[match] + (x[row] - x[match]) @ lines[1 - t[row]]
-        gains.append((y[row] - imputed) * (2 * t[row] - 1))
-    assert found.value == pytest.approx(np.mean(gains))
+    assert found.standard_error == pytest.approx(_error(influence - influence.mean(), range(7)))
+    # of the weights that make the arms alike, whatever the estimator
+    assert found.effective_sample_size == pytest.approx(7)
+    assert found.diagnostics["largest_use"] == 2
 
 
 INSTRUMENT = ["z -> t", "t -> y", "u -> t", "u -> y"]
@@ -203,6 +236,7 @@ def _moving():
 @pytest.mark.parametrize(
     ("make", "truth", "arguments", "naive"),
     [
+        (_confounded, 0.5, {"learners": None}, "difference"),
         (_confounded, 0.5, {"estimator": "aipw"}, "difference"),
         (_confounded, 0.5, {"estimator": "ipw"}, "difference"),
         (_confounded, 0.5, {"estimator": "linear_dml"}, "difference"),
@@ -215,17 +249,15 @@ def _moving():
         (_moved, 1.5, {"adjustment": None, **_moving(), "estimator": "orthogonal_iv"}, "wald"),
     ],
 )
-def test_boosted_estimators_are_near_the_truth_and_the_naive_ones_are_not(
-    make, truth, arguments, naive
-):
+def test_estimators_are_near_the_truth_and_the_naive_ones_are_not(make, truth, arguments, naive):
     runs = 3
     distances = []
     for seed in range(runs):
         frame = make(700, seed)
-        how = {"adjustment": ["z"]} | arguments
+        how = {"adjustment": ["z"], "learners": "splines"} | arguments
         found = effect(frame, "t", "y", **how)
         distances.append((found.value - truth) / found.standard_error)
-        blind = effect(frame, "t", "y", **how | {"estimator": naive})
+        blind = effect(frame, "t", "y", **how | {"estimator": naive, "learners": "linear"})
         assert not blind.covers(truth, level=0.999), blind
     # Of three standard normal distances the largest exceeds 3.5, and the mean 1.9, less than once
     # in 700.
@@ -234,7 +266,7 @@ def test_boosted_estimators_are_near_the_truth_and_the_naive_ones_are_not(
 
 
 def test_front_door_and_instrument_are_right_where_the_confounder_is_hidden(draws, check_pivot):
-    distances = {"front_door": [], "wald": [], "naive": []}
+    distances = {"front_door": [], "wald": []}
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
     moved = identify(
         CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True
@@ -258,12 +290,13 @@ def test_front_door_and_instrument_are_right_where_the_confounder_is_hidden(draw
         for name, truth, found in (
             ("front_door", 2 * 0.5, effect(frame, "t", "y", estimand=front)),
             ("wald", 1.5, effect(frame, "t", "w", estimand=replace(moved, outcome="w"))),
-            ("naive", 1.0, effect(frame, "t", "y", adjustment=[], estimator="difference")),
         ):
             distances[name].append((found.value - truth) / found.standard_error)
+        if seed < 30:
+            naive = effect(frame, "t", "y", adjustment=[], estimator="difference")
+            assert naive.low > 1.0
     check_pivot(distances["front_door"])
     check_pivot(distances["wald"])
-    assert min(distances["naive"]) > 1.96
 
 
 def test_front_door_and_instrument_by_hand():
@@ -297,7 +330,8 @@ def test_front_door_and_instrument_by_hand():
 @pytest.mark.parametrize("estimator", ["aipw", "ipw", "regression", "difference", "dr_learner"])
 def test_a_contrast_of_two_levels_is_the_binary_effect(estimator):
     frame = _confounded(600, 7)
-    binary = effect(frame, "t", "y", adjustment=["z"], estimator=estimator, cluster="user")
+    how = {"cluster": "user", "learners": "linear"}
+    binary = effect(frame, "t", "y", adjustment=["z"], estimator=estimator, **how)
     named = frame.assign(t=frame["t"].map({0: "shown", 1: "hidden"}))
     both = [
         effect(
@@ -306,88 +340,60 @@ def test_a_contrast_of_two_levels_is_the_binary_effect(estimator):
             "y",
             adjustment=["z"],
             estimator=estimator,
-            cluster="user",
             contrast=contrast,
+            **how,
         )
         for contrast in (("shown", "hidden"), ("hidden", "shown"))
     ]
     assert both[0].value == binary.value
     assert both[0].standard_error == binary.standard_error
     assert both[0].diagnostics == binary.diagnostics
-    assert both[1].value == pytest.approx(-binary.value, abs=1e-6 * binary.standard_error)
+    # folds are dealt out by the treated rows first, so those of the other direction differ
+    share = 1e-9 if estimator in ("regression", "difference") else 0.3
+    assert both[1].value == pytest.approx(-binary.value, abs=share * binary.standard_error)
     assert "effect of t (shown -> hidden) on y given z" in repr(both[0])
     assert both[0].to_dict()["contrast"] == ["shown", "hidden"]
 
 
 def test_a_contrast_of_three_levels_by_hand():
-    frame = _levels(600, 8)
-    boost = {"max_iter": 100, "max_leaf_nodes": 15, "min_samples_leaf": 50, "random_state": 0}
+    frame = _levels(600, 8).sort_values("z")  # the order in which folds are dealt out
     found = {
-        name: effect(frame, "t", "y", adjustment=["z"], contrast=("c", "a"), estimator=name)
+        name: effect(
+            frame, "t", "y", adjustment=["z"], contrast=("c", "a"), estimator=name, learners=STUB
+        )
         for name in ("aipw", "dr_learner", "regression", "ipw")
     }
     x = frame[["z"]]
     t = frame["t"].to_numpy()
     y = frame["y"].to_numpy()
+    codes = np.select([t == "c", t == "a"], [0, 1], 2)
     apart = np.empty((2, 600))
     joint = np.empty((2, 600))
     weights = np.empty((2, 600))
-    for train, test in KFold(5, shuffle=True, random_state=0).split(x):
-        chance = (
-            HistGradientBoostingClassifier(**boost)
-            .fit(x.iloc[train], t[train])
-            .predict_proba(x.iloc[test])
-        )
-        indicators = np.column_stack([x, t == "a", t == "b"])
-        of_all = HistGradientBoostingRegressor(**boost).fit(indicators[train], y[train])
-        for arm, level in enumerate("ca"):
-            own = train[t[train] == level]
-            mean = (
-                HistGradientBoostingRegressor(**boost)
-                .fit(x.iloc[own], y[own])
-                .predict(x.iloc[test])
-            )
-            weight = (t[test] == level) / chance[:, "abc".index(level)]
+    for train, test in arm_folds(codes, np.arange(600), 0):
+        chance = LogisticRegression().fit(x.iloc[train], codes[train]).predict_proba(x.iloc[test])
+        compared = train[codes[train] < 2]
+        of_both = LinearRegression().fit(np.column_stack([x, codes])[compared], y[compared])
+        for arm in (0, 1):
+            own = train[codes[train] == arm]
+            mean = LinearRegression().fit(x.iloc[own], y[own]).predict(x.iloc[test])
+            weight = (codes[test] == arm) / chance[:, arm]
             apart[arm, test] = mean + weight * (y[test] - mean)
             weights[arm, test] = weight
-            everyone = np.column_stack(
-                [x.iloc[test], np.tile([level == "a", level == "b"], (len(test), 1))]
-            )
-            mean = of_all.predict(everyone)
+            mean = of_both.predict(np.column_stack([x.iloc[test], np.full(len(test), arm)]))
             joint[arm, test] = mean + weight * (y[test] - mean)
     for name, scores in (("aipw", apart), ("dr_learner", joint)):
         gain = scores[1] - scores[0]
         assert found[name].value == pytest.approx(gain.mean())
         assert found[name].standard_error == pytest.approx(gain.std(ddof=1) / np.sqrt(600))
     means = weights @ y / weights.sum(axis=1)
-    influence = [weights[arm] / weights[arm].mean() * (y - means[arm]) for arm in (0, 1)]
     assert found["ipw"].value == pytest.approx(means[1] - means[0])
-    assert found["ipw"].standard_error == pytest.approx(
-        (influence[1] - influence[0]).std(ddof=1) / np.sqrt(600)
+    assert found["ipw"].effective_sample_size == pytest.approx(
+        weights.sum() ** 2 / (weights**2).sum()
     )
-    lines = [np.polyfit(x["z"][t == level], y[t == level], 1) for level in "ca"]
+    lines = [np.polyfit(x["z"][codes == arm], y[codes == arm], 1) for arm in (0, 1)]
     assert found["regression"].value == pytest.approx(
         (np.polyval(lines[1], x["z"]) - np.polyval(lines[0], x["z"])).mean()
-    )
-
-
-def _split(frame, cluster, seed):
-    if cluster is None:
-        return list(KFold(5, shuffle=True, random_state=seed).split(frame))
-    return list(GroupKFold(5, shuffle=True, random_state=seed).split(frame, groups=frame[cluster]))
-
-
-def _boosted(kind, seed, **how):
-    return kind(max_iter=100, max_leaf_nodes=15, min_samples_leaf=50, random_state=seed, **how)
-
-
-def _predicted(columns, values, splits, seed, **how):
-    """Cross-fitted by scikit-learn: probabilities of 1 where ``values`` are 0 and 1."""
-    if set(np.unique(values)) == {0, 1}:
-        model = _boosted(HistGradientBoostingClassifier, seed)
-        return cross_val_predict(model, columns, values, cv=splits, method="predict_proba")[:, 1]
-    return cross_val_predict(
-        _boosted(HistGradientBoostingRegressor, seed, **how), columns, values, cv=splits
     )
 
 
@@ -397,52 +403,48 @@ def _error(influence, who):
     return np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(influence)
 
 
-@pytest.mark.parametrize(("cluster", "seed"), [(None, 3), ("user", 1)])
-def test_weighted_and_augmented_averages_by_hand(cluster, seed):
-    frame = _confounded(500, 12)
-    how = {"adjustment": ["z"], "cluster": cluster, "seed": seed}
-    x = frame[["z"]]
-    t = frame["t"].to_numpy()
-    y = frame["y"].to_numpy()
-    who = frame["user"] if cluster else frame.index
-    splits = _split(frame, cluster, seed)
-    share = _predicted(x, t, splits, seed)
-    weight = np.where(t == 1, 1 / share, 1 / (1 - share))
-
-    found = effect(frame, "t", "y", estimator="ipw", **how)
-    fitted = sm.WLS(y, sm.add_constant(t), weights=weight).fit(
-        cov_type="cluster", cov_kwds={"groups": np.asarray(who), "use_correction": False}
-    )
-    groups = who.nunique() if cluster else len(frame)
-    assert found.value == pytest.approx(fitted.params[1])
-    assert found.standard_error == pytest.approx(fitted.bse[1] * np.sqrt(groups / (groups - 1)))
-
-    means = np.empty((2, len(frame)))
-    for train, test in splits:
-        for arm in (0, 1):
-            own = train[t[train] == arm]
-            model = _boosted(HistGradientBoostingRegressor, seed).fit(x.iloc[own], y[own])
-            means[arm, test] = model.predict(x.iloc[test])
-    score = means[1] - means[0] + (2 * t - 1) * weight * (y - np.where(t == 1, means[1], means[0]))
-    found = effect(frame, "t", "y", estimator="aipw", **how)
-    assert found.value == pytest.approx(score.mean())
-    assert found.standard_error == pytest.approx(_error(score - score.mean(), who))
-    assert found.effective_sample_size == pytest.approx(weight.sum() ** 2 / (weight**2).sum())
-    other = effect(frame, "t", "y", estimator="aipw", **how | {"seed": seed + 1})
-    assert other.value != found.value  # other folds
+@pytest.mark.parametrize("target", ["all", "treated"])
+@pytest.mark.parametrize("name", ["aipw", "ipw", "linear_dml", "dr_learner", "regression"])
+def test_an_effect_is_the_estimate_of_its_sample(name, target):
+    """Rows in the order of z, their weights divided by the mean, clusters, folds and seed as asked
+    for.
+    """
+    frame = _confounded(240, 12)
+    found = effect(
+        frame, "t", "y", adjustment=["z"], estimator=name, target=target, cluster="user",
+        weights="w", learners=STUB, folds=4, seed=3,
+    )  # fmt: skip
+    rows = frame.sort_values("z")
+    groups = pd.factorize(rows["user"])[0]
+    how = Fitting((LinearRegression(),), (LogisticRegression(),), 4, 3)
+    sample = Sample(
+        rows["y"].to_numpy(), rows["t"].to_numpy(), rows[["z"]], groups,
+        (rows["w"] / rows["w"].mean()).to_numpy(), target, how,
+    )  # fmt: skip
+    estimate = ESTIMATORS[name](sample)
+    assert found.value == pytest.approx(estimate.value)
+    assert found.standard_error == pytest.approx(standard_error(estimate.influence, groups))
+    assert found.diagnostics["clusters"] == 120
+    assert found.target == target
 
 
 @pytest.mark.parametrize("kind", ["arms", "unit"])
 def test_the_error_of_linear_dml_is_that_of_fits_without_a_row(kind):
     """The rows' effects differ much, so that their own spread is a large part of the error."""
-    frame = _confounded(300, 13) if kind == "arms" else _priced(300, 13)
+    frame = (_confounded if kind == "arms" else _priced)(300, 13).sort_values("z")
     frame["y"] += 2 * frame["z"] * frame["t"]
-    found = effect(frame, "t", "y", adjustment=["z"], estimator="linear_dml", seed=2)
-    splits = _split(frame, None, 2)
-    t, y = (
-        frame[name].to_numpy() - _predicted(frame[["z"]], frame[name].to_numpy(), splits, 2)
-        for name in "ty"
+    known = {"propensity": "p"} if kind == "arms" else {}
+    found = effect(
+        frame, "t", "y", adjustment=["z"], estimator="linear_dml", learners=STUB, seed=2, **known
     )
+    splits = list(folds(np.arange(300), 2))
+
+    def left(name):
+        model = cross_val_predict(LinearRegression(), frame[["z"]], frame[name], cv=splits)
+        return (frame[name] - model).to_numpy()
+
+    y = left("y")
+    t = (frame["t"] - frame["p"]).to_numpy() if kind == "arms" else left("t")
     basis = np.vander(frame["z"], 3)
 
     def effects(rows):
@@ -464,27 +466,33 @@ def test_the_scores_of_the_causal_forest_by_hand(kind):
     from econml.grf import CausalForest
 
     frame = (_confounded if kind == "arms" else _priced)(400, 14).assign(user=np.arange(400) // 2)
+    frame = frame.sort_values("z")
+    known = {"propensity": "p"} if kind == "arms" else {}
     found = effect(
-        frame, "t", "y", adjustment=["z"], estimator="causal_forest", cluster="user", seed=1
-    )
+        frame, "t", "y", adjustment=["z"], estimator="causal_forest", cluster="user", seed=1,
+        learners=STUB, **known,
+    )  # fmt: skip
     x = frame[["z"]]
+    splits = list(folds(pd.factorize(frame["user"])[0], 1))
+
+    def left(values):
+        return values - cross_val_predict(LinearRegression(), x, values, cv=splits)
+
+    y_left = left(frame["y"].to_numpy())
     t = frame["t"].to_numpy()
-    y = frame["y"].to_numpy()
-    splits = _split(frame, "user", 1)
-    t_left = t - _predicted(x, t, splits, 1)
-    y_left = y - _predicted(x, y, splits, 1)
+    t_left = t - frame["p"].to_numpy() if kind == "arms" else left(t)
     gain = np.empty(400)
     for train, test in splits:
         forest = CausalForest(n_estimators=100, inference=False, random_state=1)
         gain[test] = forest.fit(x.to_numpy()[train], t_left[train], y_left[train]).predict(
             x.to_numpy()[test]
         )[:, 0]
-    share = t - t_left
-    variance = (
-        share * (1 - share)
-        if kind == "arms"
-        else _predicted(x, t_left**2, splits, 1, loss="poisson")
-    )
+    if kind == "arms":
+        share = frame["p"].to_numpy()
+        variance = share * (1 - share)
+    else:
+        least = 0.01 * (t_left**2).mean()
+        variance = np.maximum(t_left**2 - left(t_left**2), least)
     score = gain + t_left / variance * (y_left - t_left * gain)
     assert found.value == pytest.approx(score.mean())
     assert found.standard_error == pytest.approx(_error(score - score.mean(), frame["user"]))
@@ -492,7 +500,9 @@ def test_the_scores_of_the_causal_forest_by_hand(kind):
 
 def test_the_effect_of_a_unit_by_least_squares():
     frame = _priced(800, 9).assign(w=lambda f: (f["z"] > 1).astype(float))
-    found = effect(frame, "t", "y", adjustment=["z", "w"], estimator="regression")
+    found = effect(
+        frame, "t", "y", adjustment=["z", "w"], estimator="regression", learners="linear"
+    )
     t = frame["t"].to_numpy()
     y = frame["y"].to_numpy()
     x = frame[["z", "w"]].to_numpy()
@@ -515,14 +525,12 @@ def test_the_effect_of_a_unit_by_least_squares():
 
 
 def test_orthogonal_iv_by_hand():
-    frame = _moved(400, 10)
-    found = effect(frame, "t", "y", **_moving(), estimator="orthogonal_iv")
-    boost = HistGradientBoostingRegressor(
-        max_iter=100, max_leaf_nodes=15, min_samples_leaf=50, random_state=0
-    )
-    folds = KFold(5, shuffle=True, random_state=0)
+    frame = _moved(400, 10).sort_values("x")
+    how = {**_moving(), "estimator": "orthogonal_iv", "learners": LinearRegression()}
+    found = effect(frame, "t", "y", **how)
+    splits = list(KFold(5, shuffle=True, random_state=0).split(frame))
     y, t, z = (
-        frame[name] - cross_val_predict(boost, frame[["x"]], frame[name], cv=folds)
+        frame[name] - cross_val_predict(LinearRegression(), frame[["x"]], frame[name], cv=splits)
         for name in "ytz"
     )
     assert found.value == pytest.approx((z @ y) / (z @ t))
@@ -530,9 +538,7 @@ def test_orthogonal_iv_by_hand():
     assert found.standard_error == pytest.approx(np.sqrt((left**2).sum() * 400 / 399) / abs(z @ t))
     assert found.diagnostics["first_stage_f"] > 100
     with pytest.raises(ValueError, match="the instrument is weak: first-stage F"):
-        effect(
-            frame.assign(z=np.tile([0, 1], 200)), "t", "y", **_moving(), estimator="orthogonal_iv"
-        )
+        effect(frame.assign(z=np.tile([0, 1], 200)), "t", "y", **how)
 
 
 def test_new_errors_are_clustered():
@@ -544,42 +550,52 @@ def test_new_errors_are_clustered():
         (moved, _moving() | {"estimator": "orthogonal_iv"}),
     ):
         copies = pd.concat([one, one], ignore_index=True).assign(who=np.tile(np.arange(300), 2))
-        clustered = effect(copies, "t", "y", cluster="who", **how)
+        clustered = effect(copies, "t", "y", cluster="who", learners="linear", **how)
         assert clustered.diagnostics["clusters"] == 300
         # what it says of copies: half the variance, in folds that know them
-        blind = effect(copies, "t", "y", **how)
+        blind = effect(copies, "t", "y", learners="linear", **how)
         assert clustered.standard_error > 1.25 * blind.standard_error
 
 
 def test_weights_balance_and_bias_goes():
     frame = _confounded(3000, 5, strength=0.7)
     for estimator in ("ipw", "matching"):
-        found = effect(frame, "t", "y", adjustment=["z"], estimator=estimator)
+        found = effect(frame, "t", "y", adjustment=["z"], estimator=estimator, learners="linear")
         assert found.diagnostics["imbalance_after"] < 0.3 * found.diagnostics["imbalance_before"]
         assert found.effective_sample_size < 3000
 
 
 def test_dml_is_that_of_econml_where_there_are_no_clusters():
+    """With the same learners and folds; of under 100 rows of an arm, propensities are as the model
+    says.
+    """
     from econml.dml import LinearDML
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.preprocessing import PolynomialFeatures
 
-    from causal_lib.inference.nuisances import BOOST, arm_folds
-
-    frame = _confounded(4000, 3).assign(flag=lambda f: (f["z"] > 0.3).astype(int))
-    ours = effect(frame, "t", "y", adjustment=["z", "flag"], estimator="linear_dml")
+    frame = _confounded(180, 3).assign(zz=lambda f: (f["z"] > 0.3).astype(int)).sort_values("z")
+    # ours are the folds of arms for the treatment, of rows for the outcome; theirs, one of both
+    splits = list(arm_folds(frame["t"].to_numpy(), np.arange(180), 0))
+    z = frame[["z"]].to_numpy()
+    chance = cross_val_predict(
+        LogisticRegression(), frame[["z", "zz"]], frame["t"], cv=splits, method="predict_proba"
+    )[:, 1]
+    found = effect(
+        frame.assign(p=chance), "t", "y", adjustment=["z", "zz"], estimator="linear_dml",
+        learners=STUB, propensity="p",
+    )  # fmt: skip
+    ours = effect(frame, "t", "y", adjustment=["z", "zz"], estimator="linear_dml", learners=STUB)
+    assert ours.value == pytest.approx(found.value)
     theirs = LinearDML(
-        model_y=HistGradientBoostingRegressor(**BOOST, random_state=0),
-        model_t=HistGradientBoostingClassifier(**BOOST, random_state=0),
+        model_y=LinearRegression(),
+        model_t=LogisticRegression(),
         featurizer=PolynomialFeatures(2, include_bias=False),
         discrete_treatment=True,
-        cv=list(arm_folds(frame["t"].to_numpy(), np.arange(4000), 0)),
+        cv=splits,
         random_state=0,
     )
-    z = frame[["z"]].to_numpy()
-    theirs.fit(frame["y"].to_numpy(), frame["t"].to_numpy(), X=z, W=frame[["flag"]].to_numpy())
+    theirs.fit(frame["y"].to_numpy(), frame["t"].to_numpy(), X=z, W=frame[["zz"]].to_numpy())
     low, high = (float(np.ravel(v)[0]) for v in theirs.ate_interval(z, alpha=0.05))
-    assert ours.value == pytest.approx(float(theirs.ate(z)), abs=1e-9)
+    assert ours.value == pytest.approx(float(theirs.ate(z)), abs=0.2 * ours.standard_error)
     # theirs knows no spread of the rows' effects
     assert ours.high - ours.low == pytest.approx(high - low, rel=0.15)
 
@@ -590,33 +606,196 @@ def test_world_effect_is_covered_by_aipw_only(world, log):
         log, "exposed", "purchased", adjustment=[], estimator="difference", cluster="user_id"
     )
     assert not naive.covers(world.ate, level=0.999)
-    found = effect(log, "exposed", "purchased", estimand=estimand, cluster="user_id")
+    found = effect(
+        log, "exposed", "purchased", estimand=estimand, cluster="user_id", learners="boosted"
+    )
     assert found.covers(world.ate, level=0.999)
     assert found.diagnostics["imbalance_after"] < 0.1 < found.diagnostics["imbalance_before"]
     assert found.diagnostics["clusters"] == log["user_id"].nunique()
 
 
-def test_no_overlap_is_refused():
-    with pytest.raises(
-        NoOverlapError, match=r"no overlap: \d+ of 1500 rows .* restrict the question"
-    ):
-        effect(_confounded(1500, 0, strength=8.0), "t", "y", adjustment=["z"])
+# ---- what the data cannot answer -----------------------------------------------------------------
 
 
-def test_no_overlap_is_refused_for_the_level_that_lacks_it():
+def test_no_overlap_is_named_and_refused_on_demand():
+    frame = _confounded(1500, 0, strength=8.0)
+    found = effect(frame, "t", "y", adjustment=["z"], learners="linear")
+    assert found.verdict == "extrapolated"
+    assert found.reasons[0].endswith(
+        "of the rows seem to have no counterpart among the control or treated"
+    )
+    assert "; extrapolated: " in repr(found)
+    with pytest.raises(NoOverlapError, match=r"extrapolated: \d+\.\d% of the rows seem to have no"):
+        effect(frame, "t", "y", adjustment=["z"], learners="linear", strict=True)
+    fine = _confounded(1500, 0, strength=0.5)
+    assert effect(fine, "t", "y", adjustment=["z"], learners="linear", strict=True).reasons == ()
+
+
+def test_no_overlap_of_the_levels_compared_and_of_a_numeric_treatment():
     frame = _levels(900, 0)
     frame["t"] = np.where(frame["z"] > 1, "c", frame["t"])
-    with pytest.raises(
-        NoOverlapError,
-        match=r"\d+ of 900 rows have an estimated propensity of the control below 0.01",
-    ):
-        effect(frame, "t", "y", adjustment=["z"], contrast=("a", "c"))
+    how = {"adjustment": ["z"], "learners": "splines"}
+    found = effect(frame, "t", "y", contrast=("a", "c"), **how)
+    assert found.verdict == "extrapolated"
+    assert found.diagnostics["control_propensity_min"] < 0.02
+    assert found.support.rule.startswith("z <= ")
     fixed = _priced(900, 0).assign(t=lambda f: np.where(f["z"] > 0, f["t"], f["z"]))
-    with pytest.raises(
-        NoOverlapError,
-        match=r"for \d+ of 900 rows the adjustment columns leave the treatment under 1%",
-    ):
-        effect(fixed, "t", "y", adjustment=["z"], estimator="causal_forest")
+    found = effect(fixed, "t", "y", estimator="causal_forest", **how | {"learners": "boosted"})
+    assert found.verdict == "extrapolated"
+    assert (
+        "of the rows the adjustment columns leave the treatment under 1% of its variance"
+        in (found.reasons[-1])
+    )
+
+
+def test_an_instrument_between_ten_and_23_is_weak():
+    frame = _moved(300, 5)
+    rng = np.random.default_rng(0)
+    frame["z"] += 5.2 * rng.normal(size=300)
+    found = effect(frame, "t", "y", **_moving())
+    assert 10 < found.diagnostics["first_stage_f"] < 23.1
+    assert found.verdict == "weak"
+    with pytest.raises(NoOverlapError, match="weak: the first-stage F is"):
+        effect(frame, "t", "y", strict=True, **_moving())
+
+
+# ---- known propensities --------------------------------------------------------------------------
+
+
+def test_known_propensities_are_used_as_they_are():
+    frame = _confounded(300, 2)
+    found = effect(frame, "t", "y", adjustment=["z"], propensity="p", estimator="ipw")
+    own = np.where(frame["t"] == 1, 1 / frame["p"], 1 / (1 - frame["p"]))
+    means = [
+        np.average(frame["y"][frame["t"] == arm], weights=own[frame["t"] == arm]) for arm in (0, 1)
+    ]
+    assert found.value == pytest.approx(means[1] - means[0])
+    assert found.diagnostics["propensity_min"] == frame["p"].min()
+    assert found.diagnostics["propensity_max"] == frame["p"].max()
+    assert found.effective_sample_size == pytest.approx(own.sum() ** 2 / (own**2).sum())
+    # of the level that is named as treated
+    turned = frame.assign(q=1 - frame["p"])
+    other = effect(
+        turned, "t", "y", adjustment=["z"], propensity="q", estimator="ipw", contrast=(1, 0)
+    )
+    assert other.value == pytest.approx(-found.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "error", "message"),
+    [
+        (
+            {"p": 1.5},
+            {},
+            ValueError,
+            r"propensity column 'p': 60 values outside \[0, 1\], first 1.5",
+        ),
+        ({"p": lambda f: 1 - f["t"] * 1.0}, {}, NoOverlapError, "'p' is 0 or 1 in every row"),
+        (
+            {"p": lambda f: np.where(f.index < 9, 1 - f["t"], 0.5)},
+            {},
+            ValueError,
+            "'p': 9 rows got what had probability 0; it is to be the probability of the treated le",
+        ),
+        ({"p": "half"}, {}, ValueError, "column 'p' must hold numbers"),
+        ({"p": np.nan}, {}, ValueError, "column 'p' holds only missing values"),
+        (
+            {"t": np.tile([0, 1, 2], 20)},
+            {"contrast": (0, 1)},
+            ValueError,
+            "probability of one of tw",
+        ),
+        ({"t": np.arange(60.0)}, {}, ValueError, "'p' is the probability of one of two levels"),
+        ({}, {"propensity": "q"}, ValueError, "no column 'q'"),
+    ],
+)
+def test_impossible_propensities(change, arguments, error, message):
+    frame = _confounded(60, 0).assign(**change)
+    with pytest.raises(error, match=message):
+        effect(frame, "t", "y", **{"adjustment": ["z"], "propensity": "p"} | arguments)
+
+
+# ---- what changes nothing, and weights, which do -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A table with ties in every column, and its effect by the models that its rows allow."""
+    frame = _confounded(300, 20).assign(k=lambda f: np.where(f["z"] > 0.5, "a", "b"))
+    frame[["z", "y"]] = frame[["z", "y"]].round(1)
+    return frame, effect(frame, "t", "y", **_MANY)
+
+
+_MANY = {"adjustment": ["z", "k"], "cluster": "user", "weights": "w"}
+
+
+def _same(found, other, unit=1.0):
+    scale = abs(other.standard_error)
+    assert found.value == pytest.approx(unit * other.value, abs=1e-9 * scale * unit)
+    assert found.standard_error == pytest.approx(unit * other.standard_error, rel=1e-9)
+    assert found.freedom == pytest.approx(other.freedom, rel=1e-9)
+
+
+def test_the_order_of_rows_and_columns_changes_nothing(plain):
+    frame, found = plain
+    shuffled = frame.sample(frac=1, random_state=3)
+    other = effect(shuffled, "t", "y", **_MANY)
+    assert other.value == pytest.approx(found.value, abs=1e-12)
+    assert other.standard_error == pytest.approx(found.standard_error, abs=1e-12)
+    assert other.diagnostics == pytest.approx(found.diagnostics, rel=1e-9)
+    turned = effect(frame[frame.columns[::-1]], "t", "y", **_MANY | {"adjustment": ["k", "z"]})
+    assert turned.value == pytest.approx(found.value, abs=1e-12)
+    assert turned.standard_error == pytest.approx(found.standard_error, abs=1e-12)
+
+
+def test_rows_that_only_a_propensity_tells_apart_have_an_order_too():
+    frame = _confounded(200, 21).round({"z": 0, "y": 0})
+    how = {"adjustment": ["z"], "propensity": "p", "learners": STUB}
+    found = effect(frame, "t", "y", **how)
+    for seed in range(3):
+        other = effect(frame.sample(frac=1, random_state=seed), "t", "y", **how)
+        assert other.value == pytest.approx(found.value, abs=1e-12)
+
+
+def test_names_units_and_types_change_nothing(plain):
+    frame, found = plain
+    _same(effect(frame.assign(y=1e6 * frame["y"] + 5), "t", "y", **_MANY), found, 1e6)
+    _same(effect(frame.assign(w=7 * frame["w"]), "t", "y", **_MANY), found)
+    _same(effect(frame.assign(t=frame["t"] == 1), "t", "y", **_MANY), found)
+    _same(effect(frame.set_index("user", drop=False), "t", "y", **_MANY), found)
+    _same(effect(frame.assign(y=frame["y"].astype(object)), "t", "y", **_MANY), found)
+    coarse = effect(frame.assign(z=1e6 * frame["z"]), "t", "y", **_MANY)
+    assert coarse.value == pytest.approx(found.value, abs=1e-3 * found.standard_error)
+
+
+def test_weights_folds_and_seeds_change_something(plain):
+    frame, found = plain
+    assert effect(frame, "t", "y", **_MANY).value == found.value
+    for change in ({"weights": None}, {"seed": 1}, {"folds": 3}, {"learners": "forest"}):
+        assert effect(frame, "t", "y", **_MANY | change).value != found.value
+    assert effect(frame, "t", "y", **_MANY | {"cluster": None}).diagnostics["clusters"] == 300
+
+
+def test_a_value_alone_is_that_of_the_effect(plain):
+    frame, found = plain
+    assert value_of(frame, "t", "y", **_MANY) == (found.value, found.standard_error)
+    value, _ = value_of(frame, "t", "y", **_MANY, seed=1, learners="linear", folds=3)
+    assert value == effect(frame, "t", "y", **_MANY, seed=1, learners="linear", folds=3).value
+
+
+@pytest.mark.parametrize("name", ["difference", "regression", "ipw"])
+def test_a_row_of_weight_three_is_three_rows(name):
+    frame = _confounded(200, 22).assign(row=np.arange(200))
+    how = {"adjustment": ["z"], "propensity": "p", "estimator": name}
+    single = effect(frame, "t", "y", weights="w", **how)
+    copies = frame.loc[np.repeat(frame.index, frame["w"])]
+    many = effect(copies, "t", "y", cluster="row", **how)
+    assert many.value == pytest.approx(single.value, rel=1e-9)
+    assert many.standard_error == pytest.approx(single.standard_error, rel=0.02)
+    assert single.value != pytest.approx(effect(frame, "t", "y", **how).value, rel=1e-3)
+
+
+# ---- refusals ------------------------------------------------------------------------------------
 
 
 def _with(**columns):
@@ -643,7 +822,7 @@ def _with(**columns):
         (
             _with(),
             {"adjustment": [], "estimator": "linear_dml"},
-            "needs at least one adjustment column; use 'difference'",
+            "needs at least one adjustment column; use 'regression'",
         ),
         (
             _with(),
@@ -679,7 +858,7 @@ def _with(**columns):
         (
             _with(t=[1, 1] + [0] * 58, w=0.0),
             {"adjustment": ["z", "w"], "estimator": "regression"},
-            "an arm of 2 rows is too",
+            "an arm of 2 rows is too small for 2 columns of adjustment and constant",
         ),
         (
             _with(t=list("abc") * 20),
@@ -710,13 +889,46 @@ def _with(**columns):
         (
             _with(t=np.arange(60.0)),
             {"estimator": "aipw"},
-            r"'aipw' compares two levels and treatment 't' is a number with 60 \(0.0, .*\): give contrast=",
+            r"'aipw' compares two levels and treatment 't' is a number with 60 \(0, 1, .*\): give contrast=",
         ),
         (
             _with(t=lambda f: 2 * f["z"] + 1),
             {"estimator": "regression"},
-            "the adjustment columns explain 100.0% of the tre",
+            "the treatment is a function of the adjustment columns",
         ),
+        (
+            _with(t=["yes", "no"] * 30),
+            {},
+            r"2 levels \(no, yes\): give contrast=\(control, treated\)$",
+        ),
+        (_with(t=["1", "0"] * 30), {}, "column 't' holds numbers as text"),
+        (_with(z=["1", "0"] * 30), {}, "column 'z' holds numbers as text"),
+        (_with(z=[1, "x"] * 30), {}, "column 'z' mixes int and str"),
+        (_with(z=[f"u{k}" for k in range(60)]), {}, "column 'z' has 60 levels in 60 rows"),
+        (_with(), {"target": "everyone"}, "unknown target 'everyone'; known: all, treated, untre"),
+        (
+            _with(t=np.arange(60.0)),
+            {"target": "treated"},
+            "target='treated' compares arms, and the treatment is a number; give contrast=",
+        ),
+        (
+            _with(t=list("abc") * 20),
+            {"target": "overlap", "contrast": ("a", "b")},
+            "target='overlap' is of two levels; keep the rows of the two of contrast first",
+        ),
+        (
+            _with(),
+            {"target": "overlap", "estimator": "matching"},
+            "'matching' cannot average over target='overlap'; those that can: aipw, ipw, linear_",
+        ),
+        (_with(w=[-1] + [1] * 59), {"weights": "w"}, "'w' has 1 values below 0 and 59 above"),
+        (_with(w=0), {"weights": "w"}, "'w' has 0 values below 0 and 0 above; each row stands"),
+        (_with(w="a"), {"weights": "w"}, "column 'w' must hold numbers"),
+        (_with(w=[np.nan] + [1.0] * 59), {"weights": "w"}, "column 'w' has 1 missing value"),
+        (_with(), {"learners": "magic"}, "learners: unknown name 'magic'; known: linear, splines"),
+        (_with(), {"learners": {"effect": "linear"}}, "no model is called 'effect'"),
+        (_with(), {"folds": 1}, "folds=1: a whole number of at least 2 is needed"),
+        (_with(), {"folds": 61}, "60 rows or clusters are too few for 61 folds"),
     ],
 )
 def test_bad_input(frame, arguments, message):
@@ -758,18 +970,34 @@ def test_estimands_that_do_not_fit():
         effect(_with(), "z", "y", estimand=front)
 
 
+def test_only_a_back_door_set_has_weights_a_target_and_propensities():
+    front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
+    moved = identify(
+        CausalGraph.from_edges("zuty", INSTRUMENT), "t", "y", hidden=["u"], instruments=True
+    )
+    for estimand in (front, moved):
+        for name, value in (("weights", "w"), ("target", "treated"), ("propensity", "p")):
+            with pytest.raises(
+                ValueError, match=f"{name} is for back-door sets; the estimand's st"
+            ):
+                effect(_with(m=[0, 1] * 30), "t", "y", estimand=estimand, **{name: value})
+
+
 def test_binary_check_accepts_booleans():
     assert check_binary([True, False], name="t").tolist() == [1, 0]
+
+
+# ---- what is told --------------------------------------------------------------------------------
 
 
 def test_a_graph_identifies_or_checks():
     frame = _confounded(800, 6).assign(c=lambda f: f["t"] + f["y"])
     graph = CausalGraph.from_edges("ztyc", ["z -> t", "z -> y", "t -> y", "t -> c", "y -> c"])
-    by_graph = effect(frame, "t", "y", graph=graph, estimator="regression")
-    assert by_graph == effect(frame, "t", "y", adjustment=["z"], estimator="regression")
-    assert (
-        effect(frame, "t", "y", graph=graph, adjustment=["z"], estimator="regression") == by_graph
-    )
+    how = {"estimator": "regression", "propensity": "p"}
+    by_graph = effect(frame, "t", "y", graph=graph, **how)
+    assert by_graph.adjustment == ("z",)
+    for given in ({"adjustment": ["z"]}, {"adjustment": ["z"], "graph": graph}):
+        assert effect(frame, "t", "y", **given, **how).to_dict() == by_graph.to_dict()
     with pytest.raises(
         ValueError, match=r"\['z', 'c'\] does not identify .*: c is an effect of t .*\(t -> c\)"
     ):
@@ -791,6 +1019,7 @@ def test_an_effect_as_a_dictionary_and_in_print():
     assert told == {
         "treatment": "t", "outcome": "y", "estimator": "ipw", "adjustment": ("a", "b"), "value": 1.5,
         "effective_sample_size": 1234.4, "diagnostics": {"rows": 3}, "contrast": ["u", "v"],
+        "target": "all", "verdict": "supported", "reasons": (), "notes": (),
     }  # fmt: skip
     assert repr(found) == (
         f"effect of t (u -> v) on y given a, b (ipw): 1.5000 [{low:.4f}, {high:.4f}], effective "
@@ -804,6 +1033,75 @@ def test_an_effect_as_a_dictionary_and_in_print():
     assert not plain.covers(plain.low - 1e-9)
 
 
+def test_an_effect_of_a_part_in_print_and_as_a_dictionary():
+    members = np.array([True, True, False, True])
+    part = Support(members, "z > 1", 1.0, 0.5, 1.5)
+    found = Effect(
+        "t", "y", "aipw", ("z",), 1.5, 0.5, 4.0, target="treated", verdict="weak",
+        reasons=("few", "odd"), support=part,
+    )  # fmt: skip
+    assert repr(found) == (
+        f"effect of t on y (among the treated) given z (aipw): 1.5000 [{found.low:.4f}, "
+        f"{found.high:.4f}], effective sample size 4; weak: few, odd; supported for 3 of 4 rows: "
+        "z > 1; among them 1.0000 [0.5000, 1.5000]"
+    )
+    assert found.to_dict()["support"] == {
+        "share": 0.75, "rule": "z > 1", "value": 1.0, "low": 0.5, "high": 1.5,
+    }  # fmt: skip
+    assert "rows; among them" in repr(replace(part, rule=""))
+    for target, words in (
+        ("untreated", "among the untreated"),
+        ("overlap", "where either was lik"),
+    ):
+        assert f"on y ({words}" in repr(replace(found, target=target))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0.0000"),
+        (0.01, "0.0100"),
+        (-0.01, "-0.0100"),
+        (0.00999, "0.00999"),
+        (1.23456e-12, "1.235e-12"),
+        (-3.21e-300, "-3.21e-300"),
+        (999999.0, "999999.0000"),
+        (1e6, "1e+06"),
+        (-123456789.0, "-1.235e+08"),
+    ],
+)
+def test_tiny_and_huge_numbers_are_shown_with_their_digits(value, shown):
+    assert f"(difference): {shown} [" in repr(Effect("t", "y", "difference", (), value, 1.0, 10.0))
+
+
+def test_a_dictionary_is_json_whatever_the_types_of_levels_and_columns():
+    frame = _confounded(200, 23).assign(
+        day=lambda f: pd.Timestamp("2024-01-01") + pd.to_timedelta(f["t"], unit="D"),
+        when=lambda f: (
+            pd.Timestamp("2023-01-01") + pd.to_timedelta(np.arange(len(f)) % 9, unit="D")
+        ),
+        flag=lambda f: f["t"] == 1,
+    )
+    for treatment, contrast, expected in (
+        ("t", tuple(np.unique(frame["t"])), [0, 1]),
+        ("flag", (np.False_, np.True_), [False, True]),
+        ("day", (pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")), None),
+    ):
+        found = effect(
+            frame, treatment, "y", adjustment=["z", "when"], contrast=contrast, estimator="regression",
+            propensity="p",
+        )  # fmt: skip
+        told = json.loads(json.dumps(found.to_dict()))
+        assert told["value"] == found.value
+        assert told["notes"] == ["when: days since 2023-01-01"]
+        assert told["contrast"] == (expected or ["2024-01-01 00:00:00", "2024-01-02 00:00:00"])
+    weak = frame.assign(t=lambda f: np.where(f["z"] > 0.5, 0, f["t"]))
+    found = effect(weak, "t", "y", adjustment=["z"], learners="linear")
+    told = json.loads(json.dumps(found.to_dict()))
+    assert told["verdict"] in ("weak", "extrapolated")
+    assert told["reasons"] == list(found.reasons)
+
+
 def test_sizes_that_are_told_by_hand():
     """Rows, clusters of unequal size, treated and, of more levels, control rows."""
     frame = _levels(200, 3).assign(who=np.repeat(np.arange(40), np.tile([2, 8], 20)))
@@ -812,25 +1110,25 @@ def test_sizes_that_are_told_by_hand():
         found = effect(
             frame, "t", "y", adjustment=[], estimator="difference", contrast=contrast, cluster="who"
         )
-        assert found.diagnostics == {
+        sizes = {
             "rows": 200, "clusters": 40, "treated": counts[contrast[1]], "control": counts[contrast[0]],
         }  # fmt: skip
+        assert found.diagnostics.items() >= sizes.items()
         assert found.contrast == contrast
-        assert found.effective_sample_size == 200
         arms = [(frame["t"] == level).to_numpy() for level in contrast]
         means = [frame.loc[arm, "y"].mean() for arm in arms]
         left = sum(
-            sign * arm * (frame["y"] - mean) / arm.mean()
+            sign * arm * (frame["y"] - mean) / arm.mean() / np.sqrt(1 - 1 / arm.sum())
             for sign, arm, mean in zip((-1, 1), arms, means, strict=True)
         )
         assert found.value == pytest.approx(means[1] - means[0])
         assert found.standard_error == pytest.approx(_error(left, frame["who"]))
+        weights = sum(arm / arm.mean() for arm in arms)
+        assert found.effective_sample_size == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
     binary = effect(_confounded(90, 0), "t", "y", adjustment=[], estimator="difference")
-    assert binary.diagnostics == {
-        "rows": 90,
-        "clusters": 90,
-        "treated": int(_confounded(90, 0)["t"].sum()),
-    }
+    treated = int(_confounded(90, 0)["t"].sum())
+    assert binary.diagnostics.items() >= {"rows": 90, "clusters": 90, "treated": treated}.items()
+    assert "control" not in binary.diagnostics
     front = identify(CausalGraph.from_edges("tmy", ["t -> m", "m -> y", "t <-> y"]), "t", "y")
     passed = effect(_with(m=[0, 0, 1] * 20), "t", "y", estimand=front, cluster="user")
     assert passed.diagnostics == {
@@ -840,45 +1138,6 @@ def test_sizes_that_are_told_by_hand():
         "mediator_levels": 2,
     }
     assert (passed.estimator, passed.adjustment, passed.contrast) == ("front_door", (), None)
-
-
-def test_all_diagnostics_of_weighting_by_hand():
-    """Of two columns and unequal arms, of two levels and of three."""
-    rng = np.random.default_rng(4)
-    for levels in (2, 3):
-        frame = pd.DataFrame({"a": rng.normal(size=500), "b": rng.random(500) ** 2})
-        odds = np.exp(
-            np.column_stack([0 * frame["a"], 0.4 * frame["a"] - 0.5, 0.3 * frame["b"]])[:, :levels]
-        )
-        code = (rng.random((500, 1)) > (odds / odds.sum(axis=1, keepdims=True)).cumsum(axis=1)).sum(
-            axis=1
-        )
-        frame = frame.assign(
-            t=np.array(list("pqr"))[code], y=frame["a"] + code + rng.normal(size=500)
-        )
-        found = effect(frame, "t", "y", adjustment=["a", "b"], estimator="ipw", contrast=("p", "q"))
-        x = frame[["a", "b"]]
-        chances = np.empty((500, levels))
-        for train, test in KFold(5, shuffle=True, random_state=0).split(x):
-            model = _boosted(HistGradientBoostingClassifier, 0).fit(x.iloc[train], code[train])
-            chances[test] = model.predict_proba(x.iloc[test])
-        weights = np.where(code == 0, 1 / chances[:, 0], np.where(code == 1, 1 / chances[:, 1], 0))
-        expected = {"rows": 500, "clusters": 500, "treated": (code == 1).sum()}
-        expected |= {"propensity_min": chances[:, 1].min(), "propensity_max": chances[:, 1].max()}
-        if levels == 3:
-            expected |= {
-                "control": (code == 0).sum(),
-                "control_propensity_min": chances[:, 0].min(),
-            }
-        for label, w in (("before", np.ones(500)), ("after", weights)):
-            gaps = []
-            for column in x:
-                none, one = (x.loc[code == arm, column] for arm in (0, 1))
-                gap = np.average(one, weights=w[code == 1]) - np.average(none, weights=w[code == 0])
-                gaps.append(abs(gap) / np.sqrt((none.var() + one.var()) / 2))
-            expected[f"imbalance_{label}"] = max(gaps)
-        assert found.diagnostics == pytest.approx(expected)
-        assert found.effective_sample_size == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
 
 
 @pytest.mark.parametrize(
@@ -893,6 +1152,8 @@ def test_all_diagnostics_of_weighting_by_hand():
         (3, {"contrast": (0, 2)}, "aipw"),
         (11, {"contrast": (0, 2)}, "aipw"),
         (2, {"contrast": (1, 0), "estimator": "matching"}, "matching"),
+        (2, {"target": "overlap"}, "aipw"),
+        (2, {"adjustment": ["who"]}, "regression"),  # few rows a label: within labels
     ],
 )
 def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
@@ -901,9 +1162,8 @@ def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
 
     def fake(name, per_unit):
         def one(sample):
-            asked.append((name, per_unit, sorted(set(sample.t.tolist())), sample.seed))
-            n = len(sample.y)
-            return Estimate(1.0, np.tile([-1.0, 1.0], n // 2), np.ones(n), {})
+            asked.append((name, per_unit, sorted(set(sample.t.tolist())), sample.how.seed))
+            return Estimate(1.0, np.tile([-1.0, 1.0], len(sample.y) // 2), {})
 
         return one
 
@@ -912,10 +1172,9 @@ def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
         monkeypatch.setitem(
             ESTIMATORS, name, replace(entry, estimate=fake(name, False), of_one_unit=of_unit)
         )
-    frame = pd.DataFrame({"t": np.arange(220) % levels, "z": np.arange(220.0)}).assign(
-        y=lambda f: f["z"]
-    )
-    found = effect(frame, "t", "y", **{"adjustment": ["z"], "seed": 3} | how)
+    frame = pd.DataFrame({"t": np.arange(220) % levels, "z": np.arange(220.0)})
+    frame = frame.assign(y=frame["z"], who=[f"u{k // 2 % 40}" for k in range(220)])
+    found = effect(frame, "t", "y", **{"adjustment": ["z"], "seed": 3, "learners": "linear"} | how)
     per_unit = levels > 2 and "contrast" not in how
     codes = list(range(levels)) if per_unit else [0, 1] if levels == 2 else [0, 1, 2]
     assert asked == [(estimator, per_unit, codes, 3)]
@@ -932,10 +1191,10 @@ def test_ten_levels_are_names_and_eleven_a_number():
         effect(frame, "t", "y", adjustment=["z"])
     with pytest.raises(ValueError, match=r"number with 11 \(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...\)"):
         effect(frame.assign(t=np.arange(60) % 11), "t", "y", adjustment=["z"], estimator="ipw")
-    named = frame.assign(t=[str(2 + k % 11) for k in range(60)])
+    named = frame.assign(t=[f"v{2 + k % 11}" for k in range(60)])
     with pytest.raises(
         ValueError,
-        match=r"has 11 levels \(10, 11, 12, 2, 3, 4, 5, 6, 7, 8, ...\): give contrast=[^,]*, treated\)$",
+        match=r"has 11 levels \(v10, v11, v12, v2, v3, v4, v5, v6, v7, v8, ...\): give contrast=[^,]*, treated\)$",
     ):
         effect(named, "t", "y", adjustment=["z"])
 

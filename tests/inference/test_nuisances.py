@@ -182,16 +182,21 @@ def test_rows_of_other_levels_teach_no_outcome_but_are_predicted():
         assert found.tolist() == other.tolist()
 
 
-def test_without_columns_shares_and_means_are_those_of_the_other_folds():
+def test_without_columns_propensities_are_shares_and_means_those_of_the_other_folds():
     rng = np.random.default_rng(1)
     t = rng.integers(3, size=60)
     y = rng.normal(size=60)
     groups = np.repeat(np.arange(20), 3)
     how = Fitting(seed=4)
-    chances, means = nuisances.cross_fit(y, t, pd.DataFrame(index=range(60)), groups, how)
+    none = pd.DataFrame(index=range(60))
+    chances, means = nuisances.cross_fit(y, t, none, groups, how)
+    weights = 1.0 + np.arange(60) % 3
+    weighted = nuisances.propensities(t, none, groups, how, weights)
+    for arm in (0, 1):
+        assert chances[:, arm] == pytest.approx((t == arm).mean())
+        assert weighted[:, arm] == pytest.approx(weights[t == arm].sum() / weights.sum())
     for train, test in arm_folds(t, groups, 4):
         for arm in (0, 1):
-            assert chances[test, arm] == pytest.approx(np.full(len(test), (t[train] == arm).mean()))
             assert means[test, arm] == pytest.approx(
                 np.full(len(test), y[train][t[train] == arm].mean())
             )

@@ -1177,7 +1177,8 @@ def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
     found = effect(frame, "t", "y", **{"adjustment": ["z"], "seed": 3, "learners": "linear"} | how)
     per_unit = levels > 2 and "contrast" not in how
     codes = list(range(levels)) if per_unit else [0, 1] if levels == 2 else [0, 1, 2]
-    assert asked == [(estimator, per_unit, codes, 3)]
+    # once more where only a part of the rows is supported
+    assert asked in ([(estimator, per_unit, codes, 3)], 2 * [(estimator, per_unit, codes, 3)])
     assert found.estimator == estimator
     assert found.standard_error == pytest.approx(np.sqrt(220 * 220 / 219) / 220)
 

@@ -180,12 +180,10 @@ def test_columns_that_weights_do_not_balance_are_weak():
     assert found.diagnostics["imbalance_after"] == pytest.approx(gap / scale)
 
 
-def test_where_nothing_can_be_compared_nothing_is_answered():
+def test_no_counterpart_no_members():
     x = pd.DataFrame({"z": np.linspace(-1, 1, 600)})
     t = (x["z"] > 0).to_numpy().astype(int)
-    with pytest.raises(
-        NoOverlapError, match="nothing can be compared: 100% of the rows have no co"
-    ):
+    with pytest.raises(NoOverlapError, match="100% of the rows have no counterpart"):
         judge_arms(_sample(t, x, np.where(t == 1, 0.98, 0.02)))
 
 

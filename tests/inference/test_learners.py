@@ -14,19 +14,10 @@ import pytest
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 
-from causal_lib.inference import estimators, learners
+from causal_lib.inference import learners
 from causal_lib.inference.effects import effect
-from causal_lib.inference.estimators import (
-    ESTIMATORS,
-    Sample,
-    causal_forest_slope,
-    linear_dml,
-    linear_dml_slope,
-    regression,
-    regression_slope,
-)
 from causal_lib.inference.learners import (
     BOOST,
     LEARNERS,
@@ -35,7 +26,7 @@ from causal_lib.inference.learners import (
     final_model,
     least_squares,
 )
-from causal_lib.inference.models import Fitting
+from causal_lib.inference.models import Fitting, arm_folds, fit
 from causal_lib.inference.nuisances import propensities
 
 
@@ -138,16 +129,6 @@ def test_few_rows_are_projected_linearly():
     assert len(Projection.of(effect + noise, x[["a"]], np.arange(120) // 3).coefficients) == 2
 
 
-def test_slope_of_a_binary_treatment_is_the_regression_of_each_arm():
-    rng = np.random.default_rng(0)
-    x = pd.DataFrame(rng.normal(size=(300, 2)), columns=["a", "b"])
-    t = (rng.random(300) < 0.4).astype(float)
-    y = x["a"].to_numpy() * t + rng.normal(size=300)
-    of_unit, of_arms = (how(Sample(y, t, x)) for how in (regression_slope, regression))
-    assert of_unit[0] == pytest.approx(of_arms[0])
-    assert of_unit[1] == pytest.approx(of_arms[1])
-
-
 def _effects(n, seed):
     """Effects 0.15 + 0.1 (a - b) of a confounded treatment on y, 0/1, and on 5 y + a."""
     rng = np.random.default_rng(seed)
@@ -196,51 +177,10 @@ def test_every_learner_ranks_the_effect_and_says_nothing(name, least, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_x_learner_weighs_the_arms_by_the_propensity():
-    """Künzel and others 2019, equation 9: g(x) τ₀(x) + (1 - g(x)) τ₁(x), g the propensity of the
-    treated.
-    """
-    y, t, x, _ = _effects(600, 4)
-    y = 5 * y + x["a"].to_numpy()
-    found = LEARNERS["x"](Rows(y, t, x, np.arange(600), 0)).predict(x)
-    outcome = [
-        HistGradientBoostingRegressor(**BOOST, random_state=0).fit(x[t == a].to_numpy(), y[t == a])
-        for a in (0, 1)
-    ]
-    wide = x.to_numpy()
-    gain = [
-        outcome[1].predict(wide[t == 0]) - y[t == 0],
-        y[t == 1] - outcome[0].predict(wide[t == 1]),
-    ]
-    of_arm = [final_model(0).fit(wide[t == a], gain[a]).predict(wide) for a in (0, 1)]
-    g = HistGradientBoostingClassifier(**BOOST, random_state=0).fit(x, t).predict_proba(x)[:, 1]
-    assert found == pytest.approx(g * of_arm[0] + (1 - g) * of_arm[1])
-
-
 def test_uplift_trees_need_events():
     y, t, x, _ = _effects(60, 2)
     with pytest.raises(ValueError, match="need an outcome of 0 and 1; take another learner"):
         LEARNERS["uplift_tree"](Rows(y + x["a"].to_numpy(), t, x, np.arange(60), 0))
-
-
-@pytest.mark.parametrize(("n", "quadratic"), [(99, False), (100, True)])
-def test_dml_is_quadratic_from_20_rows_a_term_on(n, quadratic):
-    # Two columns make five terms.
-    from econml.dml import LinearDML
-
-    rng = np.random.default_rng(0)
-    x = pd.DataFrame(rng.normal(size=(n, 2)), columns=["a", "b"])
-    t = np.arange(n) % 2
-    seen = []
-    with pytest.MonkeyPatch.context() as patch:
-        fit = LinearDML.fit
-        patch.setattr(
-            LinearDML,
-            "fit",
-            lambda self, *a, **how: seen.append(self.featurizer) or fit(self, *a, **how),
-        )
-        linear_dml(Sample(rng.normal(size=n), t, x, np.arange(n)))
-    assert [one and one.degree for one in seen] == [2 if quadratic else None]
 
 
 LATE = """
@@ -301,11 +241,8 @@ def _by_hand(kind, y, t, wide, fresh):
     if kind == "x":
         gain = [arms[1](wide[t == 0]) - y[t == 0], y[t == 1] - arms[0](wide[t == 1])]
         of_arm = [final_model(3).fit(wide[t == arm], gain[arm]).predict(fresh) for arm in (0, 1)]
-        share = (
-            HistGradientBoostingClassifier(**BOOST, random_state=3)
-            .fit(wide, t)
-            .predict_proba(fresh)[:, 1]
-        )
+        rows, at = (pd.DataFrame(part, columns=["a", "b"]) for part in (wide, fresh))
+        share = fit(t, rows, 3)(at)
         return share * of_arm[0] + (1 - share) * of_arm[1]
     expected = np.empty(len(y))
     kind_of_folds = KFold if events else StratifiedKFold  # as CausalML does
@@ -520,7 +457,7 @@ def test_what_the_causal_forest_is_told(events, monkeypatch):
     for model in (of_y, of_t):
         assert {name: model.get_params()[name] for name in BOOST} == BOOST
         assert model.random_state == 5
-    splits = GroupKFold(5, shuffle=True, random_state=5).split(groups, groups=groups)
+    splits = arm_folds(t, groups, 5)
     for (train, test), (theirs, others) in zip(told.pop("cv"), splits, strict=True):
         assert (train.tolist(), test.tolist()) == (theirs.tolist(), others.tolist())
     assert told == {
@@ -535,98 +472,6 @@ def test_what_the_causal_forest_is_told(events, monkeypatch):
     assert high == pytest.approx(x["a"].to_numpy() + 0.1)
 
 
-@pytest.mark.parametrize(
-    ("arms", "events"), [(True, True), (True, False), (False, True), (False, False)]
-)
-def test_what_linear_dml_is_told(arms, events):
-    """The effect varies with numbers, in standard deviations; indicators are controls only, unless
-    there is nothing else.
-    """
-    from econml.dml import LinearDML
-
-    y, t, x, _ = _effects(160, 10)
-    y = y if events else 3 * y + x["a"].to_numpy()
-    t = t if arms else t + x["a"].to_numpy()
-    dml = linear_dml if arms else linear_dml_slope
-    x = (x * [1, 9] + 4).assign(flag=np.arange(160) % 2, same=2.0)
-    made = []
-
-    class Seen(LinearDML):
-        def __init__(self, **settings):
-            made.append(settings)
-            super().__init__(**settings)
-
-        def fit(self, *given, **named):
-            made.append(named)
-            return super().fit(*given, **named)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("econml.dml.LinearDML", Seen)
-        dml(Sample(y, t, x, np.arange(160), 6))
-        told, fitted = made
-        dml(Sample(y, t, x[["flag", "same"]], np.arange(160), 6))
-    assert (told["discrete_treatment"], told["discrete_outcome"], told["random_state"]) == (
-        arms,
-        events,
-        6,
-    )
-    assert isinstance(told["model_y"], HistGradientBoostingClassifier) == events
-    assert isinstance(told["model_t"], HistGradientBoostingClassifier) == arms
-    splits = KFold(5, shuffle=True, random_state=6).split(np.arange(160))
-    assert [test.tolist() for _, test in told["cv"]] == [test.tolist() for _, test in splits]
-    numbers = x[["a", "b"]]
-    assert fitted["X"] == pytest.approx(((numbers - numbers.mean()) / numbers.std()).to_numpy())
-    assert fitted["W"].tolist() == x[["flag", "same"]].to_numpy().tolist()
-    assert made[2]["featurizer"] is None
-    assert made[3]["W"] is None
-    assert made[3]["X"] == pytest.approx(
-        np.column_stack([(x["flag"] - 0.5) / x["flag"].std(), np.zeros(160)])
-    )
-
-
-@pytest.mark.parametrize("name", ["linear_dml", "causal_forest", "dr_learner"])
-def test_diagnostics_and_weights_of_averages_by_hand(name):
-    """Of propensities that are fitted again fold by fold."""
-    y, t, x, _ = _effects(400, 11)
-    found = ESTIMATORS[name](Sample(y, t, x, np.arange(400), 2))
-    if name == "linear_dml":
-        assert found[2].tolist() == [1.0] * 400
-        assert found[3] == {}
-        return
-    share = np.empty(400)
-    for train, test in KFold(5, shuffle=True, random_state=2).split(x):
-        model = HistGradientBoostingClassifier(**BOOST, random_state=2).fit(x.iloc[train], t[train])
-        share[test] = model.predict_proba(x.iloc[test])[:, 1]
-    weights = np.where(t == 1, 1 / share, 1 / (1 - share))
-    assert found[2] == pytest.approx(weights)
-    expected = {"propensity_min": share.min(), "propensity_max": share.max()}
-    for label, w in (("before", np.ones(400)), ("after", weights)):
-        gaps = []
-        for column in ("a", "b"):
-            v = x[column].to_numpy()
-            gap = np.average(v[t == 1], weights=w[t == 1]) - np.average(
-                v[t == 0], weights=w[t == 0]
-            )
-            gaps.append(abs(gap) / np.sqrt((v[t == 1].var(ddof=1) + v[t == 0].var(ddof=1)) / 2))
-        expected[f"imbalance_{label}"] = max(gaps)
-    assert found[3] == pytest.approx(expected)
-    assert found[1].mean() == pytest.approx(0, abs=1e-12)
-
-
-def test_of_a_unit_the_share_that_the_columns_leave_is_told():
-    rng = np.random.default_rng(12)
-    x = pd.DataFrame({"a": rng.normal(size=300)})
-    t = x["a"].to_numpy() + rng.normal(size=300)
-    y = t + rng.normal(size=300)
-    left = t.copy()
-    for train, test in KFold(5, shuffle=True, random_state=1).split(x):
-        model = HistGradientBoostingRegressor(**BOOST, random_state=1).fit(x.iloc[train], t[train])
-        left[test] -= model.predict(x.iloc[test])
-    for how in (linear_dml_slope, causal_forest_slope):
-        diagnostics = how(Sample(y, t, x, np.arange(300), 1)).diagnostics
-        assert diagnostics == pytest.approx({"treatment_left": left.var() / t.var()})
-
-
 def test_projections_of_20_clusters_a_term():
     """Of two columns three linear terms and six quadratic ones."""
     x, effect, noise, _ = _scores(240, 13)
@@ -639,67 +484,3 @@ def test_projections_of_20_clusters_a_term():
         ValueError, match="59 rows or clusters are too few to project effects on 2 columns"
     ):
         Projection.of(score, x, np.arange(240) % 59)
-
-
-@pytest.mark.parametrize(
-    "flags", [(True, True, True), (False, True, False), (True, False, True), (False, False, True)]
-)
-def test_what_orthogonal_iv_is_told(flags):
-    """Which of outcome, treatment and instrument are events; folds of the seed and the clusters."""
-    from econml.iv.dml import OrthoIV
-
-    rng = np.random.default_rng(15)
-    x = pd.DataFrame({"a": rng.normal(size=200)})
-    z = rng.normal(size=200)
-    t = z + rng.normal(size=200)
-    y = t + rng.normal(size=200)
-    y, t, z = (
-        (v > 0).astype(float) if flag else v for v, flag in zip((y, t, z), flags, strict=True)
-    )
-    groups = np.repeat(np.arange(50), 4)
-    made = []
-
-    class Seen(OrthoIV):
-        def __init__(self, **settings):
-            made.append(dict(settings, cv=[test.tolist() for _, test in settings["cv"]]))
-            super().__init__(**settings)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("econml.iv.dml.OrthoIV", Seen)
-        value, influence, weights, found = estimators.orthogonal_iv(
-            estimators.Sample(y, t, x, groups, 4, z=z)
-        )
-    told = made[0]
-    for name, model, flag in zip(("outcome", "treatment", "instrument"), "ytz", flags, strict=True):
-        assert told[f"discrete_{name}"] == flag
-        assert isinstance(told[f"model_{model}_xw"], HistGradientBoostingClassifier) == flag
-        assert told[f"model_{model}_xw"].random_state == 4
-    assert told["random_state"] == 4
-    splits = list(GroupKFold(5, shuffle=True, random_state=4).split(groups, groups=groups))
-    assert told["cv"] == [test.tolist() for _, test in splits]
-    left = []
-    for v, flag in zip((y, t, z), flags, strict=True):
-        rest = v.copy()
-        for train, test in splits:
-            kind = HistGradientBoostingClassifier if flag else HistGradientBoostingRegressor
-            model = kind(**BOOST, random_state=4).fit(x.iloc[train], v[train])
-            rest[test] -= (
-                model.predict_proba(x.iloc[test])[:, 1] if flag else model.predict(x.iloc[test])
-            )
-        left.append(rest)
-    assert value == pytest.approx((left[2] @ left[0]) / (left[2] @ left[1]))
-    assert influence == pytest.approx(
-        left[2] * (left[0] - value * left[1]) * 200 / (left[2] @ left[1])
-    )
-    assert weights.tolist() == [1.0] * 200
-    first = (left[2] @ left[1]) / (left[2] @ left[2])
-    unseen = left[2] * (left[1] - first * left[2])
-    assert found == pytest.approx(
-        {"first_stage_f": first**2 * (left[2] @ left[2]) ** 2 / (unseen @ unseen)}
-    )
-
-
-def test_rows_in_another_order_are_an_error():
-    estimators._check_order(np.arange(4.0), np.arange(4.0))
-    with pytest.raises(RuntimeError, match="in another order than the rows"):
-        estimators._check_order(np.arange(4.0)[::-1], np.arange(4.0))

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import norm
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GroupKFold
 
 from causal_lib.experiments.inference.uplift import COLUMNS, campaign, shoppers
-from causal_lib.inference import UpliftModel, incremental_outcomes, learners, models, nuisances
+from causal_lib.inference import UpliftModel, effect, incremental_outcomes, models, nuisances
+from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.learners import CANDIDATES, LEARNERS, Learned, final_model
 from causal_lib.inference.models import Fitting
 from causal_lib.inference.nuisances import canonical_order
@@ -44,12 +44,10 @@ def test_predictions_rank_the_effect_not_the_outcome(model, new):
 
 
 def test_relevance_is_the_outcome_of_the_treated(model, new):
-    treated = shoppers(8000, 0).query("t == 1")
+    treated = shoppers(8000, 0).query("t == 1").sort_values("loyal")
     columns = ["need", "loyal"]
-    boosted = HistGradientBoostingClassifier(**learners.BOOST, random_state=0).fit(
-        treated[columns], treated["y"]
-    )
-    assert model.relevance(new) == pytest.approx(boosted.predict_proba(new[columns])[:, 1])
+    found = models.fit(treated["y"].to_numpy(), treated[columns], 0)
+    assert model.relevance(new) == pytest.approx(found(new[columns]))
 
 
 def test_calibration_groups_and_qini_see_what_is_there(model):
@@ -229,7 +227,7 @@ def test_intervals_of_the_projection(model, new):
         ),
         ({"learner": []}, "learner is empty; known: dr, "),
         ({"learner": ["dr", "magic"]}, "unknown learner 'magic'"),
-        ({"adjustment": "need"}, r"adjustment is a list of columns: \['need'\]"),
+        ({"adjustment": "need"}, r"adjustment: a list of columns is needed, .* write \['need'\]"),
         ({"outcome": "t"}, "treatment and outcome are both 't'"),
         ({"contrast": (0, 2)}, "contrast: 2 is no level of treatment 't'; its levels: 0, 1"),
         ({"contrast": (1, 1)}, r"contrast=\(1, 1\): two different levels are needed"),
@@ -326,10 +324,8 @@ def test_the_intervals_of_a_choice_are_those_of_the_bent_line(model, new):
     assert (low, high) == pytest.approx((total - half, total + half), rel=1e-6)
 
 
-def test_totals_are_unbiased(monkeypatch):
+def test_totals_are_unbiased():
     """Distances from the truth average 0 within 3 of their errors."""
-    # cheap draws, whose bias is that of full ones
-    monkeypatch.setitem(learners.BOOST, "max_iter", 20)
     runs = 40
     distances = []
     for seed in range(runs):
@@ -365,7 +361,9 @@ def _told(uplift):
         _Column("gain"),
         _Column("gain").predict,
     )
-    return UpliftModel("t", "y", ("gain",), *parts), pd.DataFrame({"gain": uplift})
+    encoder = Covariates.fit(x, ["gain"])
+    model = UpliftModel("t", "y", ("gain",), *parts, covariates=encoder)
+    return model, pd.DataFrame({"gain": uplift})
 
 
 @pytest.mark.parametrize("objective", ["uplift", "revenue"])
@@ -448,9 +446,9 @@ def _tiny(score, predicted, groups=None, **columns):
     x = pd.DataFrame({"gain": predicted, "seen": 0.0})
     groups = np.arange(n) if groups is None else np.asarray(groups)
     parts = np.asarray(score, dtype=float), np.asarray(predicted, dtype=float), groups, x
-    return UpliftModel(
-        "t", "bought", ("gain", "seen"), *parts, "dr", _Column("gain"), _Column("seen").predict
-    )
+    learned = ("dr", _Column("gain"), _Column("seen").predict)
+    encoder = Covariates.fit(x, ["gain", "seen"])
+    return UpliftModel("t", "bought", ("gain", "seen"), *parts, *learned, covariates=encoder)
 
 
 def test_groups_ranks_and_ties_by_hand():
@@ -573,6 +571,22 @@ def test_categories_of_new_rows_are_those_of_training():
     assert alone == pytest.approx(among)
     assert alone.mean() > 0.3
     assert model.relevance(rows) == pytest.approx(model.relevance(frame)[rows.index])
+
+
+@pytest.mark.parametrize("never", [False, True])
+def test_the_verdict_is_that_of_the_average_effect(never):
+    """Of a fifth of the rows, whose loyalty is highest, nobody is treated in one of the two."""
+    frame = shoppers(1000, 11)
+    if never:
+        loyal = frame["loyal"] > frame["loyal"].quantile(0.8)
+        frame["t"] = frame["t"].where(~loyal, 0)
+    columns = ["need", "loyal"]
+    found = UpliftModel.train(frame, "t", "y", columns, learner="dr_linear", cluster="user_id")
+    average = effect(frame, "t", "y", adjustment=columns, cluster="user_id")
+    assert (found.verdict, found.reasons) == (average.verdict, average.reasons)
+    assert (found.verdict == "supported") != never
+    assert bool(found.reasons) == never
+    assert found.score.mean() == pytest.approx(average.value)
 
 
 def test_training_by_hand():

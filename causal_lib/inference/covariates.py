@@ -142,13 +142,11 @@ class Covariates:
         check_frame(frame, self.names, complete=True, name=name)
         parts = {}
         for column in self.columns:
-            found = column.table(frame[column.name], name)
-            if taken := sorted(set(parts) & set(found)):
-                raise ValueError(
-                    f"{name}: column {column.name!r} and another one become {taken[0]!r} (a column "
-                    "and its level have the name of another column); rename one"
-                )
-            parts |= found
+            for title, values in column.table(frame[column.name], name).items():
+                title = title or "(no name)"
+                while title in parts:  # a number "city_b" beside level b of "city"
+                    title += "'"
+                parts[title] = values
         return pd.DataFrame(parts, index=frame.index)
 
 

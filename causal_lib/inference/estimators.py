@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.linalg import qr
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import PolynomialFeatures, TargetEncoder
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler, TargetEncoder
 
 from causal_lib.inference.covariates import design as design  # its former place
 from causal_lib.inference.covariates import label_columns, wide
@@ -761,6 +761,7 @@ def _forest_effects(sample, t_left, y_left):
             cv=KFold(FOLDS, shuffle=True, random_state=sample.how.seed)
         ).fit_transform(sample.x[labels], y_left)
         columns = np.column_stack([columns, coded])
+    columns = StandardScaler().fit_transform(columns)  # a forest takes spreads under 1e-7 for none
     tau = np.empty(len(y_left))
     for train, test in folds(sample.groups, sample.how.seed, sample.how.folds):
         forest = CausalForest(

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import nnls
 from scipy.special import logit
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -431,12 +431,14 @@ def _named(learner, values, x, classes, seed) -> BaseEstimator:
             n_jobs=1,
             random_state=seed,
         )
+    # Trees take what is under 1e-7 for constant, of a column, a gain or an outcome's variance.
+    if not classes:
+        trees = TransformedTargetRegressor(trees, transformer=StandardScaler())
     labels = label_columns(x)
-    if not labels:
-        return trees
+    numbers = [name for name in x.columns if name not in labels]
     coded = TargetEncoder(cv=KFold(FOLDS, shuffle=True, random_state=seed))
-    columns = ColumnTransformer([("labels", coded, labels)], remainder="passthrough")
-    return Pipeline([("columns", columns), ("model", trees)])
+    columns = [("numbers", StandardScaler(), numbers), ("labels", coded, labels)]
+    return Pipeline([("columns", ColumnTransformer(columns)), ("model", trees)])
 
 
 def _ridge(rows, terms, classes):

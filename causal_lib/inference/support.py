@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from causal_lib.inference.covariates import POOLED, label_columns, wide, wide_names
@@ -109,14 +110,16 @@ def rule_of(members: np.ndarray, x: pd.DataFrame) -> str:
         return ""
     names = wide_names(x)
     columns = wide(x)
+    scaler = StandardScaler().fit(columns)  # a tree takes spreads under 1e-7 for none
+    scaled = scaler.transform(columns)
     tree = DecisionTreeClassifier(
         max_leaf_nodes=4, min_samples_leaf=max(5, len(members) // 100), random_state=0
-    ).fit(columns, members)
+    ).fit(scaled, members)
     parts = [
-        " and ".join(_merged(path, names, columns)) or "all rows"
+        " and ".join(_merged(path, names, columns, scaler)) or "all rows"
         for path in _leaves(tree.tree_, 0, ())
     ]
-    right = (tree.predict(columns) == members).mean()
+    right = (tree.predict(scaled) == members).mean()
     if not parts:
         return ""
     text = "; or ".join(parts)
@@ -324,11 +327,11 @@ def _classes(tree, node):
         yield from _classes(tree, tree.children_right[node])
 
 
-def _merged(path, names, columns):
+def _merged(path, names, columns, scaler):
     """Conditions of a path in words, each column and side once."""
     ends = {}
     for column, sign, cut in path:
-        ends[column, sign] = cut
+        ends[column, sign] = scaler.mean_[column] + cut * scaler.scale_[column]
     for (column, sign), cut in ends.items():
         values = np.unique(columns[:, column])
         if set(values) <= {0, 1}:

@@ -20,9 +20,11 @@ from causal_lib.inference.covariates import (
     wide,
     wide_names,
 )
+from causal_lib.inference.support import rule_of
 
 ESTIMATORS = ("regression", "aipw", "ipw", "matching", "linear_dml", "dr_learner", "difference")
 EXAMPLES = settings(max_examples=6)
+SMALL = 2.0**-30  # about 1e-9; a power of 2 rounds nothing, so that ties of trees stay ties
 
 
 def _table(n=150, seed=0):
@@ -66,6 +68,44 @@ def test_units_of_a_column(plain, estimator, power, shift):
     moved = FRAME.assign(x=10.0**power * (FRAME["x"] + shift))
     near = 2e-3 if shift > 1e6 else 1e-4
     assert _answer(moved, estimator) == pytest.approx(plain[estimator], rel=near)
+
+
+@pytest.mark.parametrize("learner", ["linear", "splines", "boosted", "forest"])
+@pytest.mark.parametrize(
+    ("of_x", "of_y"), [(SMALL, 1), (1 / SMALL, 1), (1, SMALL), (1, 1 / SMALL), (SMALL, SMALL)]
+)
+def test_units_under_every_learner(learner, of_x, of_y):
+    """Trees are apt to take small spreads for none: of columns, outcomes and gains."""
+    frame = _table(400, 1)
+    moved = frame.assign(x=of_x * frame["x"], y=of_y * frame["y"])
+    how = {"adjustment": ["x", "city"], "learners": learner, "folds": 2}
+    plain = effect(frame, "t", "y", **how)
+    found = effect(moved, "t", "y", **how)
+    assert found.value / of_y == pytest.approx(plain.value, rel=1e-5)
+    assert found.standard_error / of_y == pytest.approx(plain.standard_error, rel=1e-5)
+
+
+def test_boosting_that_stops_early_stops_at_the_same_tree_in_every_unit():
+    """Over 2,000 rows in a fold: gains are compared with those before, in units of the outcome."""
+    frame = _table(4200, 2)
+    how = {"adjustment": ["x"], "learners": "boosted", "folds": 2}
+    plain = effect(frame, "t", "y", **how)
+    found = effect(frame.assign(y=SMALL * frame["y"]), "t", "y", **how)
+    assert found.value / SMALL == pytest.approx(plain.value)
+
+
+@pytest.mark.parametrize("factor", [SMALL, 1 / SMALL])
+def test_units_under_a_causal_forest_and_in_rules(factor):
+    frame = FRAME.assign(x=factor * FRAME["x"])
+    how = {"adjustment": ["x"], "learners": "linear", "estimator": "causal_forest"}
+    assert effect(frame, "t", "y", **how).value == pytest.approx(
+        effect(FRAME, "t", "y", **how).value
+    )
+    rule = rule_of(frame["x"].to_numpy() > 0.6 * factor, frame[["x"]])
+    name, sign, cut = rule.split()
+    above = FRAME["x"][FRAME["x"] > 0.6].min()
+    assert (name, sign) == ("x", ">")
+    assert 0.599 * factor < float(cut) < 1.001 * above * factor  # four digits are shown
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

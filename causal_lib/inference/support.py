@@ -355,4 +355,4 @@ def _merged(path, names, columns, scaler):
         if set(values) <= {0, 1}:
             yield f"{names[column]} = {int(sign == '>')}"
         else:
-            yield f"{names[column]} {sign} {cut:.6g}"
+            yield f"{names[column]} {sign} {cut:.4g}"

@@ -314,16 +314,16 @@ def test_values_of_one_level_are_predicted_as_that():
 
 
 def test_a_class_that_a_fold_lacks_has_probability_zero_there():
-    """Two rows of class 2 in the first fold; the others see both, the first sees none."""
+    """Two rows of class 0 in the first fold; the others see both, the first sees none."""
     x, _, _ = _lines(60)
-    codes = np.arange(60) % 2
-    codes[:2] = 2
+    codes = 1 + np.arange(60) % 2
+    codes[:2] = 0
     splits = [(np.delete(np.arange(60), part), part) for part in np.arange(60).reshape(3, 20)]
     found = held_out(codes, x, splits, [Guess()], seed=0, classes=True)
     for train, test in splits:
         for level in range(3):
             assert found[test, level] == pytest.approx((codes[train] == level).mean())
-    assert found[0, 2] == 0.0
+    assert found[0, 0] == 0.0
     # of two classes, a fold that has one alone says that one
     rare = np.r_[np.ones(20), np.zeros(40)]
     found = held_out(rare, x, splits, [Guess()], seed=0)

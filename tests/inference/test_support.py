@@ -279,7 +279,7 @@ def _dose(left, share_fixed=0.0, n=1000):
     rng = np.random.default_rng(0)
     z = rng.normal(size=n)
     fixed = (np.arange(n) < share_fixed * n) * 1.0
-    noise = np.tile([-1.0, 1.0], n // 2) * (fixed == 0)
+    noise = rng.normal(size=n) * (fixed == 0)
     t = 25 * (np.sqrt(1 - left) * z + np.sqrt(left) * noise)
     how = Fitting(outcome=(LinearRegression(),))
     x = pd.DataFrame({"z": z, "fixed": fixed})
@@ -367,6 +367,13 @@ def test_the_rule_names_the_column_that_marks_the_members():
     assert rule_of((x["c"] == 0).to_numpy(), x[[]]) == ""
     blurred = (x["b"] > 0.5).to_numpy() ^ (rng.random(500) < 0.05)
     assert rule_of(blurred, x).startswith("mostly b > ")
+
+
+def test_of_cuts_on_one_side_the_rule_tells_the_last():
+    a = np.linspace(0, 10, 1000)
+    rule = rule_of(((a > 1) & (a <= 2)) | (a > 8.9), pd.DataFrame({"a": a}))
+    cuts = re.fullmatch(r"a <= (\S+) and a > (\S+); or a > (\S+)", rule)
+    assert [float(cut) for cut in cuts.groups()] == pytest.approx([2, 1, 8.9], abs=0.02)
 
 
 def test_the_rule_of_levels():

@@ -436,10 +436,12 @@ def _named(learner, values, x, classes, seed) -> BaseEstimator:
             random_state=seed,
         )
     labels = label_columns(x)
-    if not labels:
+    if not labels and learner == "boosted":
         return trees
     coded = TargetEncoder(cv=KFold(FOLDS, shuffle=True, random_state=seed))
-    columns = ColumnTransformer([("labels", coded, labels)], remainder="passthrough")
+    # a forest rounds numbers to 32 bits: of a time in milliseconds little would be left
+    numbers = StandardScaler() if learner == "forest" else "passthrough"
+    columns = ColumnTransformer([("labels", coded, labels)], remainder=numbers)
     return Pipeline([("columns", columns), ("model", trees)])
 
 

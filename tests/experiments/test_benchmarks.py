@@ -31,8 +31,11 @@ from causal_lib.experiments.programs.call import call
 PEERS = Path(__file__).parent / "fake_peers"
 COMMITTED = paths.ROOT / "reports" / "benchmarks"
 # A report that is older than a part of today's: worlds.shop was measured before claims and CPU
-# seconds were written.
-NOT_YET = {"worlds.shop": {"claims", "cpu_seconds"}}
+# seconds were written, policy.off_policy before a value told its bounds and the mean of its weights.
+NOT_YET = {
+    "policy.off_policy": {"bounds", "unsupported", "mean_weight", "mean_weight_error"},
+    "worlds.shop": {"claims", "cpu_seconds"},
+}
 # Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
 UNMEASURED = {"inference.designs", "inference.standard"}
 # The peer of a claim is chosen with hindsight, so it depends on the data.

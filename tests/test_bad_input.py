@@ -293,7 +293,7 @@ CASES = {
             pd.concat([rows(z=lambda f: f["t"] * 9.0 + f["z"])] * 9), "t", "y", adjustment=["z"]
         ),
         NoOverlapError,
-        "no overlap: .* rows have an estimated propensity outside",
+        "nothing can be compared: 100% of the rows have no counterpart; ask about those that have",
     ),
     "hidden confounder": (
         lambda p, m: identify(

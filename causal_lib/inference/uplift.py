@@ -50,7 +50,7 @@ class UpliftModel:
         cluster). The mean over the rows of a fold is set to that of all rows: how far the models
         of the folds differ in their level is chance, and opposite to the scores they are judged by.
     groups : (n,) cluster of each row.
-    x : (n, columns) adjustment columns of the training rows as numbers.
+    x : (n, columns) adjustment columns of the training rows as numbers, sorted by name.
     learner : a name of `LEARNERS`, or 'stack'.
     events : whether the outcome is 0 or 1.
     chosen : one row per candidate, the average effect first: loss (mean squared distance of scores
@@ -119,7 +119,7 @@ class UpliftModel:
             'causal_forest' make no use of it, their scores do.
         cluster : see `effects.effect`.
 
-        The order of the rows changes nothing, nor does the unit of a column.
+        The order of the rows changes nothing, nor does that of the columns, nor the unit of one.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class UpliftModel:
             raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
         others = [column for column in (propensity, cluster) if column is not None]
         check_frame(frame, [treatment, outcome, *adjustment, *others], complete=True, name="train")
-        covariates = Covariates.fit(frame, adjustment, name="train")
+        covariates = Covariates.fit(frame, sorted(adjustment), name="train")
         table = covariates.table(frame, name="train")
         x = expanded(table)
         if x.shape[1] == 0:

@@ -31,8 +31,13 @@ from causal_lib.experiments.programs.call import call
 PEERS = Path(__file__).parent / "fake_peers"
 COMMITTED = paths.ROOT / "reports" / "benchmarks"
 # A report that is older than a part of today's: worlds.shop was measured before claims and CPU
-# seconds were written.
-NOT_YET = {"worlds.shop": {"claims", "cpu_seconds"}}
+# seconds were written, policy.off_policy before a value told its bounds and the mean of its weights.
+NOT_YET = {
+    "policy.off_policy": {"bounds", "unsupported", "mean_weight", "mean_weight_error"},
+    "worlds.shop": {"claims", "cpu_seconds"},
+}
+# Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
+UNMEASURED = {"inference.designs", "inference.standard"}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
@@ -100,7 +105,6 @@ SMALLEST = {
     "discovery.statistics_reader": {"parts": 2, "rows": 200, "pairs": 1},
     "discovery.table": {"rows": 400, "d": 6, "pairs": 1},
     "discovery.tiers": {"d": 10, "n": 300, "graphs": 2},
-    "inference.acic": {"sets": 2, "n": 550, "n_jobs": 1},
     "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
     "inference.designs": {
         "runs": 2,
@@ -108,11 +112,12 @@ SMALLEST = {
         "n_jobs": 1,
     },
     "inference.panel": {"runs": 1, "n_jobs": 1},
+    "inference.standard": {"sets": 2, "n": 550, "n_jobs": 1},
+    "inference.uplift": {"seeds": (8, 9), "n": 1500, "runs": 2, "rows": 400, "n_jobs": 1},
     "inference.verdicts": {
         "seeds": 1,
         "problems": ["an arm that is not in the log", "100 rows, straight lines"],
     },
-    "inference.uplift": {"seeds": (8, 9), "n": 1500, "runs": 2, "rows": 400, "n_jobs": 1},
     "models.debiased": {
         "seeds": 2,
         "trials": 1,
@@ -300,19 +305,22 @@ def test_every_benchmark_has_a_report_and_a_smallest_size():
     reports = {
         path.stem: json.loads(path.read_text(encoding="utf-8")) for path in COMMITTED.glob("*.json")
     }
-    assert sorted(reports) == bench.known()
+    assert sorted(reports) == [name for name in bench.known() if name not in UNMEASURED]
     assert all(report["benchmark"] == name for name, report in reports.items())
 
 
 @pytest.mark.parametrize("name", SMALLEST)
 def test_a_small_run_of_todays_code_says_what_the_report_says(name, monkeypatch, small_heap):
-    committed = json.loads((COMMITTED / f"{name}.json").read_text(encoding="utf-8"))
     try:
         found = measured(name, monkeypatch)
     except SourceError as error:  # real data
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
+    if name in UNMEASURED:
+        assert found["claims"]
+        return
+    committed = json.loads((COMMITTED / f"{name}.json").read_text(encoding="utf-8"))
     assert (found["description"], found["peer"]) == (committed["description"], committed["peer"])
     older = NOT_YET.get(name, set())
     assert not [key for key in older if f'"{key}"' in json.dumps(committed)]

@@ -500,3 +500,12 @@ def test_several_models_of_all_rows_weighted_by_what_they_say_of_others():
     # what counts for nothing is not fitted to all rows
     fit(y, x, 2, learners=[Memory(), LinearRegression()])
     assert len(Memory.fits) == 3
+
+
+@pytest.mark.parametrize("name", models.NAMES)
+def test_the_unit_and_origin_of_a_column_change_no_prediction(name):
+    """A time in milliseconds since 1970, of which 32 bits would leave little."""
+    x, y, splits = _lines(300)
+    moved = x.assign(x0=86_400e3 * x["x0"] + 1.7e12)
+    plain, other = (held_out(y, one, splits, [name], seed=0) for one in (x, moved))
+    assert other == pytest.approx(plain, abs=1e-4 * y.std())

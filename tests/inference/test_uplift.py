@@ -44,8 +44,8 @@ def test_predictions_rank_the_effect_not_the_outcome(model, new):
 
 
 def test_relevance_is_the_outcome_of_the_treated(model, new):
-    treated = shoppers(8000, 0).query("t == 1").sort_values("loyal")
-    columns = ["need", "loyal"]
+    treated = shoppers(8000, 0).query("t == 1").sort_values("need")
+    columns = ["loyal", "need"]
     found = models.fit(treated["y"].to_numpy(), treated[columns], 0)
     assert model.relevance(new) == pytest.approx(found(new[columns]))
 
@@ -192,7 +192,7 @@ def test_intervals_of_the_projection(model, new):
     assert inside.mean() > 0.8  # the effect is clipped, which a quadratic is not
     terms = [
         np.column_stack([np.ones(len(x)), x, x**2, x.prod(axis=1)])
-        for x in (model.x, new[["need", "loyal"]])
+        for x in (model.x, new[["loyal", "need"]])
     ]
     fitted = sm.OLS(model.score, terms[0]).fit(
         cov_type="cluster", cov_kwds={"groups": model.groups, "use_correction": False}
@@ -594,10 +594,10 @@ def test_training_by_hand():
     next seed, their mean set to that of all folds; clusters together; relevance of the treated.
     """
     frame = shoppers(400, 10)
-    columns = ["need", "loyal"]
+    columns = ["loyal", "need"]
     seed = 3
     model = UpliftModel.train(frame, "t", "y", columns, cluster="user_id", seed=seed, learner="dr")
-    order = np.argsort(frame["loyal"].to_numpy())  # no two values are alike
+    order = np.argsort(frame["need"].to_numpy())  # no two values are alike
     ordered = frame.iloc[order]
     x = ordered[columns]
     t = ordered["t"].to_numpy()
@@ -620,7 +620,7 @@ def test_training_by_hand():
     assert (model.treatment, model.outcome, model.adjustment, model.learner) == (
         "t",
         "y",
-        ("need", "loyal"),
+        ("loyal", "need"),
         "dr",
     )
     assert model.x.equals(frame[columns].astype(float))
@@ -792,7 +792,7 @@ def test_the_unit_and_origin_of_a_covariate_change_nothing(quick, scale, shift):
 
 
 @pytest.mark.parametrize("cluster", [None, "user_id"])
-def test_the_order_of_the_rows_changes_nothing(cluster):
+def test_the_order_of_rows_and_columns_changes_nothing(cluster):
     frame = shoppers(700, 24).assign(kind=np.arange(700) % 3)
     columns = ["kind", "need"]
     model = UpliftModel.train(frame, "t", "y", columns, cluster=cluster)
@@ -802,6 +802,9 @@ def test_the_order_of_the_rows_changes_nothing(cluster):
     assert other.predicted.tolist() == model.predicted[place].tolist()
     assert other.predict(frame).tolist() == model.predict(frame).tolist()
     assert other.calibration().to_numpy() == pytest.approx(model.calibration().to_numpy())
+    turned = UpliftModel.train(frame, "t", "y", columns[::-1], cluster=cluster)
+    assert turned.predicted.tolist() == model.predicted.tolist()
+    assert turned.predict(frame).tolist() == model.predict(frame).tolist()
 
 
 def test_canonical_order_sorts_by_values():
@@ -884,9 +887,9 @@ def test_known_propensities_are_used():
         patch.setitem(LEARNERS, "s", fake)
         model = UpliftModel.train(frame, "t", "y", ["need", "loyal"], propensity="p", learner="s")
     assert len(seen) == 6
-    order = np.argsort(frame["loyal"].to_numpy())
+    order = np.argsort(frame["need"].to_numpy())
     ordered = frame.iloc[order]
-    x = ordered[["need", "loyal"]]
+    x = ordered[["loyal", "need"]]
     y = ordered["y"].to_numpy(dtype=float)
     t = ordered["t"].to_numpy()
     means = nuisances.cross_fit(y, t, x, np.arange(600), Fitting())[1]

@@ -390,11 +390,9 @@ def _kinds(values, x, classes):
     """Short names of the learners that are tried."""
     found = []
     for one in models._that_fit(values, x, classes, 0):
-        steps = getattr(one, "steps", [("", one)])
-        last = type(steps[-1][1]).__name__
-        curves = len(steps) > 1 and "curves" in str(steps[0][1])
-        tree = "boosted" if "Boosting" in last else "forest" if "Forest" in last else ""
-        found.append(tree or ("splines" if curves else "linear"))
+        text = one.__repr__(N_CHAR_MAX=100_000)
+        marks = {"HistGradient": "boosted", "RandomForest": "forest", "SplineTrans": "splines"}
+        found.append(next((name for mark, name in marks.items() if mark in text), "linear"))
     return found
 
 

@@ -125,6 +125,8 @@ class Effect:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """The interval of ``level`` in (0, 1), by Student's t distribution."""
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie in (0, 1), not {level}")
         half = student.ppf(0.5 + level / 2, self.freedom) * self.standard_error
         return float(self.value - half), float(self.value + half)
 
@@ -334,7 +336,10 @@ class _Question:
     def answer(self, rows: np.ndarray | None = None) -> _Answer:
         """The estimate, of all rows or of some (n,) bool."""
         sample = self.sample if rows is None else self.sample.take(rows)
-        name = "regression" if rows is not None and thin_labels(sample.x) else self.estimator
+        name = self.estimator
+        if rows is not None and self.of_arms and thin_labels(sample.x):
+            name = "regression"
+            sample = replace(sample, target="overlap")
         found = self.estimate(sample, name)
         return _Answer(found, *self.error(found, sample))
 
@@ -359,7 +364,8 @@ class _Question:
             own = weights[rows]
             size = own.sum() ** 2 / (own**2).sum()
             clusters = len(np.unique(sample.groups[rows]))
-            parts.append(((found.influence[rows] ** 2).sum(), max(min(size, clusters) - 1, 1.0)))
+            sums = np.bincount(sample.groups[rows], found.influence[rows])
+            parts.append(((sums**2).sum(), max(min(size, clusters) - 1, 1.0)))
         whole = sum(part for part, _ in parts)
         return float(whole**2 / sum(part**2 / size for part, size in parts)) if whole else np.inf
 
@@ -684,7 +690,7 @@ class _Treatment:
 
         Where a column of labels has few rows a level: least squares within levels.
         """
-        if thin_labels(x):
+        if thin_labels(x) and target in ("all", "overlap"):
             return "regression"
         has_columns = x.shape[1] > 0
         able = (ESTIMATORS[name] for name in self.fitting)

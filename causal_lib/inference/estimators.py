@@ -232,7 +232,10 @@ def _doubly_robust(sample, means, chances=None):
     value = np.mean(sample.weights * score) / size
     influence = sample.weights * (score - g * value) / size
     alpha = weight / size
-    applied = g * h * (1 / chances[:, 1] + 1 / chances[:, 0]) / size**2
+    possible = (chances > 0).all(axis=1)  # elsewhere α has no finite square
+    inverse = np.zeros(len(y))
+    inverse[possible] = (1 / chances[possible]).sum(axis=1)
+    applied = g * h * inverse / size**2
     norm = np.mean(sample.weights * (2 * applied - alpha**2))
     parts = Representer(sample.weights * alpha, left, applied - norm * (g / size - 1))
     return Estimate(value, influence, {}, parts)
@@ -535,7 +538,14 @@ def regression(sample: Sample) -> Estimate:
     treatment then weighs rows by the variance of the treatment given the columns.
     Source: Lin 2013; Angrist 1998 (overlap).
     """
-    if sample.target == "overlap" or label_columns(sample.x):
+    labels = label_columns(sample.x)
+    if labels and sample.target in ("treated", "untreated"):
+        raise ValueError(
+            f"estimator 'regression' compares within the levels of {', '.join(map(repr, labels))} "
+            f"and cannot average over target={sample.target!r}; take target='overlap', or "
+            "estimator 'aipw'"
+        )
+    if sample.target == "overlap" or labels:
         rows = sample.t < 2
         found = _regression(sample.take(rows), None)
         influence = np.zeros(len(rows))

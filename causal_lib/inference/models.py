@@ -102,6 +102,10 @@ def _checked(learners):
         if isinstance(one, str):
             if one not in NAMES:
                 raise ValueError(f"learners: unknown name {one!r}; known: {', '.join(NAMES)}")
+        elif isinstance(one, type):
+            raise TypeError(
+                f"learners: {one.__name__} is a class; give an instance: {one.__name__}()"
+            )
         elif not (hasattr(one, "fit") and hasattr(one, "predict") and hasattr(one, "get_params")):
             raise TypeError(
                 f"learners: {one!r} is no scikit-learn estimator; give one, or a name of "

@@ -107,7 +107,7 @@ def judge_instrument(strength: float) -> Judgement:
     """The `Judgement` of an instrument's estimate, by the F of its first stage."""
     if strength >= _WEAK_F:
         return Judgement("supported")
-    reason = f"the first-stage F is {strength:.1f}, below {_WEAK_F}: the estimate is biased"
+    reason = f"the first-stage F is {strength:.1f}, below {_WEAK_F}: the estimate may be biased"
     return Judgement("weak", (reason,))
 
 

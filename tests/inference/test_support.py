@@ -338,7 +338,7 @@ def test_an_instrument_is_weak_below_an_f_of_23():
     assert judge_instrument(23.1).verdict == "supported"
     found = judge_instrument(23.0)
     assert found.verdict == "weak"
-    assert found.reasons == ("the first-stage F is 23.0, below 23.1: the estimate is biased",)
+    assert found.reasons == ("the first-stage F is 23.0, below 23.1: the estimate may be biased",)
 
 
 # ---- the rule that marks members -----------------------------------------------------------------

@@ -358,16 +358,22 @@ class _Question:
         if not self.of_arms:
             return float(sample.groups.max())
         weights = arm_weights(sample)
-        parts = []
-        for arm in (0, 1):
-            rows = sample.t == arm
+        rows_of = [sample.t == arm for arm in (0, 1)]
+        sizes = []
+        for rows in rows_of:
             own = weights[rows]
-            size = own.sum() ** 2 / (own**2).sum()
             clusters = len(np.unique(sample.groups[rows]))
-            sums = np.bincount(sample.groups[rows], found.influence[rows])
-            parts.append(((sums**2).sum(), max(min(size, clusters) - 1, 1.0)))
-        whole = sum(part for part, _ in parts)
-        return float(whole**2 / sum(part**2 / size for part, size in parts)) if whole else np.inf
+            size = own.sum() ** 2 / (own**2).sum()
+            sizes.append(max(min(size, clusters) - 1, 1.0))
+        found_by = []
+        # of rows and of clusters: the smaller, since few clusters say little of how they vary
+        for codes in (np.arange(len(weights)), sample.groups):
+            parts = [
+                (np.bincount(codes[rows], found.influence[rows]) ** 2).sum() for rows in rows_of
+            ]
+            spread = sum(part**2 / size for part, size in zip(parts, sizes, strict=True))
+            found_by.append(sum(parts) ** 2 / spread if spread else np.inf)
+        return float(min(found_by))
 
     def judgement(self, found: Estimate) -> Judgement:
         """What the data can say of the question."""

@@ -140,9 +140,9 @@ def test_bench_writes_the_benchmarks_that_a_name_stands_for(tmp_path, monkeypatc
         bench, "write", lambda name: asked.append(name) or tmp_path / f"{name}.json"
     )
     assert cli.main(["bench", "worlds", "policy"]) == 0
-    assert asked == ["worlds.shop", "policy.off_policy", "policy.open_bandit"]
+    assert asked == ["worlds.shop", *(name for name in bench.known() if name.startswith("policy."))]
     assert [line.rsplit("/", 1)[1] for line in capsys.readouterr().out.splitlines()] == [
         f"{one}.json" for one in asked
     ]
     assert cli.main(["bench"]) == 0
-    assert asked[3:] == bench.known()
+    assert asked[-len(bench.known()) :] == bench.known()

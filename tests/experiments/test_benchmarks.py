@@ -43,6 +43,8 @@ HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
     "discovery.mixed": r"(?<=order - ).*",
 }
+# A claim about edges above .9 is made only for a setting that has one; a small table may have none.
+SOMETIMES = {"pretrained.families": r"share right of edges with p >"}
 # Text that names a part of the benchmark, so that a part that is dropped is seen; its sizes may
 # differ.
 LABELS = {
@@ -325,7 +327,11 @@ def test_a_small_run_of_todays_code_says_what_the_report_says(name, monkeypatch,
     older = NOT_YET.get(name, set())
     assert not [key for key in older if f'"{key}"' in json.dumps(committed)]
     found = without(found, older)
-    assert claimed(name, found) == claimed(name, committed)
+    today = claimed(name, found)
+    rare = SOMETIMES.get(name, r"(?!)")
+    assert today == [
+        one for one in claimed(name, committed) if one in today or not re.search(rare, one[0])
+    ]
     old, new = (shape(without(report, {"claims", "machine"})) for report in (committed, found))
     assert differences(old, new) == []
     assert labels(found) == labels(committed)

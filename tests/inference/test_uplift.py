@@ -46,7 +46,8 @@ def test_predictions_rank_the_effect_not_the_outcome(model, new):
 def test_relevance_is_the_outcome_of_the_treated(model, new):
     treated = shoppers(8000, 0).query("t == 1").sort_values("need")
     columns = ["loyal", "need"]
-    found = models.fit(treated["y"].to_numpy(), treated[columns], 0)
+    users = treated["user_id"].to_numpy()
+    found = models.fit(treated["y"].to_numpy(), treated[columns], 0, groups=users)
     assert model.relevance(new) == pytest.approx(found(new[columns]))
 
 

@@ -268,8 +268,10 @@ def test_without_selection_nothing_confounds(visible_in):
 def test_strong_selection_leaves_no_overlap():
     world = catalogue(3000, 3, selection=6.0)
     frame = world.frame.join(world.truth["praise"])
-    with pytest.raises(NoOverlapError, match="no overlap"):
-        effect(frame, "exposed", "purchased", adjustment=["praise"], estimator="aipw")
+    found = effect(frame, "exposed", "purchased", adjustment=["praise"], estimator="aipw")
+    assert found.verdict == "extrapolated"
+    with pytest.raises(NoOverlapError, match=r"extrapolated: .* of the rows seem to have no counte"):
+        effect(frame, "exposed", "purchased", adjustment=["praise"], strict=True)
 
 
 @each

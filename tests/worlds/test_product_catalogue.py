@@ -270,7 +270,9 @@ def test_strong_selection_leaves_no_overlap():
     frame = world.frame.join(world.truth["praise"])
     found = effect(frame, "exposed", "purchased", adjustment=["praise"], estimator="aipw")
     assert found.verdict == "extrapolated"
-    with pytest.raises(NoOverlapError, match=r"extrapolated: .* of the rows seem to have no counte"):
+    with pytest.raises(
+        NoOverlapError, match=r"extrapolated: .* of the rows seem to have no counte"
+    ):
         effect(frame, "exposed", "purchased", adjustment=["praise"], strict=True)
 
 

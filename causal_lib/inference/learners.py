@@ -289,7 +289,14 @@ def _meta(kind, rows):
     if kind != "X":
         return Learned(lambda new: model.predict(new.to_numpy())[:, 0])
     propensity = fit(t, x, seed)
-    return Learned(lambda new: model.predict(new.to_numpy(), p=propensity(new))[:, 0])
+    return Learned(lambda new: model.predict(new.to_numpy(), p=_inside(propensity(new)))[:, 0])
+
+
+def _inside(chances):
+    """Propensities of new rows, 0 and 1 moved inside by 1e-6: CausalML refuses the ends. The
+    X-learner weighs two predictions by them and divides by none, so this changes nothing visible.
+    """
+    return np.clip(chances, 1e-6, 1 - 1e-6)
 
 
 def _uplift_trees(forest, rows):

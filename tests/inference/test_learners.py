@@ -484,3 +484,14 @@ def test_projections_of_20_clusters_a_term():
         ValueError, match="59 rows or clusters are too few to project effects on 2 columns"
     ):
         Projection.of(score, x, np.arange(240) % 59)
+
+
+def test_causalmls_x_learner_takes_new_rows_whose_propensity_is_an_end():
+    """A row far from the others gets a propensity of 0 or 1, which CausalML itself refuses."""
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"a": rng.normal(size=600)})
+    t = (rng.random(600) < 1 / (1 + np.exp(-3 * x["a"]))).astype(int).to_numpy()
+    y = x["a"].to_numpy() + t + rng.normal(size=600)
+    model = LEARNERS["x"](Rows(y, t, x, np.arange(600), 0))
+    far = model.predict(pd.DataFrame({"a": [-1e6, 0.0, 1e6]}))
+    assert np.isfinite(far).all()

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data.add_argument("names", nargs="*", metavar="NAME", help="data sets; all when left out")
 
     commands.add_parser(
-        "report", help="make the generated blocks of both READMEs and reports/RESULTS.md anew"
+        "report", help="make the generated blocks of the READMEs and of the pages in reports anew"
     )
 
     bench = commands.add_parser(
@@ -171,10 +171,10 @@ def _report(options):
     from causal_lib.paths import write_text
     from causal_lib.tooling import readme
 
-    for name in readme.READMES:
+    for name, page in readme.PAGES.items():
         path = paths.ROOT / name
         try:
-            write_text(path, readme.updated(path.read_text(encoding="utf-8"), name))
+            write_text(path, readme.updated(path.read_text(encoding="utf-8"), page))
         except (FileNotFoundError, ValueError) as error:
             return _fail(error, 1)
         print(f"{name}: blocks are up to date")

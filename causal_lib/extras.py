@@ -16,12 +16,16 @@ EXTRAS = {
     "language": ("transformers", "accelerate", "gguf"),
     "tutorials": (
         "bs4",
+        "furo",
         "jinja2",
+        "latex2mathml",
+        "myst_nb",
         "nbconvert",
         "nbformat",
         "papermill",
         "pydot",
         "pymysql",
+        "sphinx",
         "sympy",
     ),
 }

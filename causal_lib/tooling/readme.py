@@ -1,8 +1,9 @@
 """Pages that are made from results and notebooks: the generated blocks of both READMEs and of the
-pages on the article, and ``reports/RESULTS.md``.
+pages on the article, ``reports/RESULTS.md`` and the glossary.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,6 +225,29 @@ def results_page(reports: Path = paths.COMMITTED) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def glossary_page(notebooks: Path = paths.NOTEBOOKS, language: str = "en") -> str:
+    """The Markdown of the glossary, made from ``glossary.yaml`` beside the notebooks, in "en" or
+    "zh". Each term has an anchor: `anchor_of`.
+    """
+    file = Path(notebooks) / "glossary.yaml"
+    terms = yaml.safe_load(file.read_text(encoding="utf-8"))
+    lines = ["# Glossary" if language == "en" else "# 术语表", ""]
+    for entry in sorted(terms, key=lambda one: one["term"].lower()):
+        text = entry["en"] if language == "en" else entry["zh_text"]
+        lines.append(f'<a id="{anchor_of(entry["term"])}"></a>\n')
+        lines.append(f"**{entry['term']}** ({entry['zh']}): {text}\n")
+    return "\n".join(lines)
+
+
+def anchor_of(term: str) -> str:
+    """The anchor of a term of the glossary: lower case, blanks as hyphens.
+
+    >>> anchor_of("Markov equivalence class")
+    'markov-equivalence-class'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
 
 
 def benchmark_claims(reports: Path = paths.COMMITTED) -> list[tuple[str, dict]]:

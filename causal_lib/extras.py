@@ -16,6 +16,7 @@ EXTRAS = {
     "language": ("transformers", "accelerate", "gguf"),
     "tutorials": (
         "bs4",
+        "docutils",
         "furo",
         "jinja2",
         "latex2mathml",

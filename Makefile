@@ -9,7 +9,7 @@ SCRATCH := reports/runs/nbval
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help data run full test lab report notebooks bench peers lock lint clean
+.PHONY: help data run full test lab report book notebooks bench peers lock lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
@@ -42,8 +42,11 @@ test: data ## unit tests, notebook structure, the notebooks' checked outputs, My
 lab: $(STAMP) ## open JupyterLab on this machine only
 	$(BIN)/jupyter lab --ip 127.0.0.1 notebooks
 
-report: $(STAMP) ## regenerate the generated blocks of the READMEs
+report: $(STAMP) ## make the generated blocks of the READMEs and of the pages in reports anew
 	$(BIN)/causal-lib report
+
+book: $(STAMP) ## make the offline site of all notebooks, reports/book/index.html
+	$(BIN)/causal-lib book
 
 bench: $(STAMP) ## measure speed, memory and accuracy, e.g. make bench ARGS="discovery.speed discovery.tiers"
 	$(BIN)/causal-lib bench $(ARGS)

@@ -13,6 +13,7 @@ from causal_lib import paths
 _OF_THE_CHECKOUT = (
     "run",
     "report",
+    "book",
     "bench",
     "reproduce",
     "pretrain",
@@ -58,7 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data.add_argument("names", nargs="*", metavar="NAME", help="data sets; all when left out")
 
     commands.add_parser(
-        "report", help="make the generated blocks of both READMEs and reports/RESULTS.md anew"
+        "report", help="make the generated blocks of the READMEs and of the pages in reports anew"
+    )
+
+    book = commands.add_parser(
+        "book", help="make the offline site of all notebooks, in English and Chinese"
+    )
+    book.add_argument(
+        "--output", type=Path, metavar="DIR", help="replaced whole; default: reports/book"
     )
 
     bench = commands.add_parser(
@@ -114,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "run": _run,
         "data": _data,
         "report": _report,
+        "book": _book,
         "bench": _bench,
         "reproduce": _reproduce,
         "pretrain": _pretrain,
@@ -171,15 +180,30 @@ def _report(options):
     from causal_lib.paths import write_text
     from causal_lib.tooling import readme
 
-    for name in readme.READMES:
+    for name, page in readme.PAGES.items():
         path = paths.ROOT / name
         try:
-            write_text(path, readme.updated(path.read_text(encoding="utf-8"), name))
+            write_text(path, readme.updated(path.read_text(encoding="utf-8"), page))
         except (FileNotFoundError, ValueError) as error:
             return _fail(error, 1)
         print(f"{name}: blocks are up to date")
     write_text(paths.COMMITTED / "RESULTS.md", readme.results_page())
     print("reports/RESULTS.md: written")
+    write_text(paths.COMMITTED / "glossary.md", readme.glossary_page())
+    print("reports/glossary.md: written")
+    return 0
+
+
+def _book(options):
+    from causal_lib.tooling import book
+
+    out = options.output or paths.ROOT / "reports" / "book"
+    if out.exists() and any(out.iterdir()) and not (out / "objects.inv").exists():
+        return _fail(f"--output {out} is a folder that holds no book; it would be lost", 2)
+    warned = book.build(out)
+    if warned:
+        return _fail("the book was made, but:\n" + "\n".join(warned), 1)
+    print(f"{os.path.relpath(out)}/index.html, in Chinese {os.path.relpath(out)}/zh/index.html")
     return 0
 
 

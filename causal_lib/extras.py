@@ -16,12 +16,17 @@ EXTRAS = {
     "language": ("transformers", "accelerate", "gguf"),
     "tutorials": (
         "bs4",
+        "docutils",
+        "furo",
         "jinja2",
+        "latex2mathml",
+        "myst_nb",
         "nbconvert",
         "nbformat",
         "papermill",
         "pydot",
         "pymysql",
+        "sphinx",
         "sympy",
     ),
 }

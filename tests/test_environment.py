@@ -212,6 +212,8 @@ IMPORTED_AS = {
 }
 RUN_AS_COMMANDS = {"jupyterlab", "nbval", "pre-commit", "pytest-xdist", "ruff"}
 NEEDED_BY_OTHERS = {
+    "furo",  # Sphinx loads it by its name: the theme of the book
+    "myst-nb",  # Sphinx loads it by its name: notebooks as pages
     "accelerate",  # transformers loads weights by it
     "gguf",  # transformers reads the file by it
     "pymysql",  # SQLAlchemy's driver: mysql+pymysql

@@ -1,93 +1,182 @@
-"""Pages that are made from results: the generated blocks of both READMEs, and
-``reports/RESULTS.md``.
+"""Pages that are made from results and notebooks: the generated blocks of both READMEs and of the
+pages on the article, ``reports/RESULTS.md`` and the glossary.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import yaml
 
 from causal_lib import paths
+from causal_lib.metric import Metric
 from causal_lib.tooling.notebooks import article_answers, find, opening
 from causal_lib.tooling.results import OUTCOMES, count
 from causal_lib.tooling.runner import headline
 
-# heads of the tables: headline, predictions, notebooks, the article's headings, choices; the words
-# above the failed
-READMES = {
-    "README.md": (
-        ["Stage", "Metric", "Value", "95% interval", "Truth", "Unit"],
-        ["Notebook", "Held", "Failed", "Changed after seeing results"],
-        ["Notebook", "Question", "Runtime"],
-        ["Article", "Answered in"],
-        ["Registry", "Names"],
-        "The failed ones, as they were first written",
-    ),
-    "README.zh-CN.md": (
-        ["阶段", "指标", "数值", "95% 区间", "真值", "单位"],
-        ["笔记本", "应验", "落空", "见到结果后改过"],
-        ["笔记本", "摘要", "运行时间"],
-        ["文章", "答在何处"],
-        ["登记表", "名称"],
-        "落空的预测（最初的原话）",
-    ),
+
+@dataclass(frozen=True)
+class Page:
+    """A page with generated blocks: its path from the repository's root, its language ("en" or
+    "zh") and the ``blocks`` between ``<!-- NAME:start -->`` and ``<!-- NAME:end -->``.
+    """
+
+    path: str
+    language: str
+    blocks: tuple[str, ...]
+
+
+PAGES = {
+    page.path: page
+    for page in (
+        Page("README.md", "en", ("numbers", "notebooks", "predictions", "choices")),
+        Page("README.zh-CN.md", "zh", ("numbers", "notebooks", "predictions", "choices")),
+        Page("reports/article.md", "en", ("coverage",)),
+        Page("reports/article.zh-CN.md", "zh", ("coverage",)),
+    )
+}
+
+_HEADS = {
+    "en": {
+        "notebooks": ["Notebook", "Finding", "Runtime"],
+        "coverage": ["Article", "Answered in"],
+        "choices": ["Registry", "Names"],
+        "predictions": (
+            "Of {total} predictions {held} held, {failed} failed and {changed} were changed after "
+            "seeing results. [RESULTS.md](reports/RESULTS.md) lists the failed and the changed "
+            "ones, as they were first written."
+        ),
+    },
+    "zh": {
+        "notebooks": ["笔记本", "结论", "运行时间"],
+        "coverage": ["文章", "答在何处"],
+        "choices": ["登记表", "名称"],
+        "predictions": (
+            "{total} 条预测中，{held} 条应验，{failed} 条落空，{changed} 条在见到结果后改过。"
+            "落空的和改过的，连同最初的原话，列在 [RESULTS.md](reports/RESULTS.md)。"
+        ),
+    },
 }
 
 
 def updated(
-    text: str, name: str, *, notebooks: Path = paths.NOTEBOOKS, reports: Path = paths.COMMITTED
+    text: str, page: Page, *, notebooks: Path = paths.NOTEBOOKS, reports: Path = paths.COMMITTED
 ) -> str:
-    """The README ``text`` with its generated blocks made anew from the committed results and the
-    notebooks.
+    """The ``text`` of a page with its blocks made anew from the committed results and notebooks.
 
-    ``text`` holds the comments ``<!-- headline:start -->``, ``<!-- headline:end -->`` and the same
-    for ``predictions``, ``notebooks``, ``coverage`` and ``choices``, each once (ValueError
-    otherwise); ``name``, "README.md" or "README.zh-CN.md", decides the language.
+    ``text`` holds ``<!-- NAME:start -->`` and, after it, ``<!-- NAME:end -->`` for each block of
+    the page, once; ValueError otherwise.
     """
-    metrics, predicted, books, answers, registries, failures = READMES[name]
-    rows = []
-    for path in find(notebooks).values():
-        said = opening(path)
-        if name == "README.md":
-            title = said["title"]
-            about = said["question"]
-        else:
-            title = f"{path.name[:2]} {said['chinese']}"
-            about = said["summary"]
-        rows.append([f"[{title}](notebooks/{path.name})", about, said["runtime"]])
-    answered = []
-    for entry in article_answers(notebooks):
-        heading = f"{entry.heading} ({entry.english})" if name == "README.md" else entry.heading
-        cells = [
-            f"[{path.stem[:2]}, {index}](notebooks/{path.name}) {title}"
-            for path, index, title in entry.cells
-        ]
-        answered.append([heading, "<br>".join(cells)])
-    contents = _contents(reports)
-    failed = _listed(contents, "failed")
-    blocks = {
-        "headline": _table([metrics, *headline(reports).to_numpy()]),
-        "predictions": [
-            *_table([predicted, *_counts(contents)]),
-            f"\n<details><summary>{failures}: {len(failed)}</summary>\n",
-            *failed,
-            "\n</details>",
-        ],
-        "notebooks": _table([books, *rows]),
-        "coverage": _table([answers, *answered]),
-        "choices": _table([registries, *_choices()]),
-    }
-    for block, lines in blocks.items():
+    for block in page.blocks:
         start = f"<!-- {block}:start -->"
         end = f"<!-- {block}:end -->"
         if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-            raise ValueError(f"{name}: needs {start} and, after it, {end}, each once")
+            raise ValueError(f"{page.path}: needs {start} and, after it, {end}, each once")
+        lines = _BLOCKS[block](page, Path(notebooks), Path(reports))
         text = "\n".join([text[: text.index(start)] + start, *lines, text[text.index(end) :]])
     return text
 
 
+def _numbers(page, notebooks, reports):
+    """The sentences of ``numbers.yaml`` beside the notebooks, with their numbers from the results.
+
+    Each entry has an ``en`` and a ``zh`` sentence and ``values``: name in the sentence -> "NN
+    metric". A sentence says ``{name.value}``, ``{name.interval}`` or ``{name.truth}``.
+    """
+    metrics = {
+        f"{content['notebook']} {row['name']}": Metric(**row)
+        for content in _contents(reports)
+        for row in content["metrics"]
+    }
+    file = notebooks / "numbers.yaml"
+    lines = []
+    for place, entry in enumerate(yaml.safe_load(file.read_text(encoding="utf-8")), 1):
+        values = {}
+        for name, key in entry["values"].items():
+            if key not in metrics:
+                raise ValueError(f"{file.name}: entry {place}: no result is named {key!r}")
+            parts = dict(zip(("value", "interval", "truth"), metrics[key].rounded(), strict=True))
+            values[name] = SimpleNamespace(**parts)
+        lines.append(f"- {entry[page.language].strip().format(**values)}")
+    return lines
+
+
+def _notebooks(page, notebooks, reports):
+    """A row for each notebook: title, the finding that its metadata tell, runtime."""
+    rows = []
+    for path in find(notebooks).values():
+        said = opening(path)
+        told = nbformat.read(path, as_version=4).metadata.get("causal_lib", {})
+        key = "finding" if page.language == "en" else "finding_zh"
+        if not told.get(key):
+            raise ValueError(f"{path.name}: its metadata causal_lib.{key} is missing")
+        chinese = f"{path.name[:2]} {said['chinese']}"
+        title = said["title"] if page.language == "en" else chinese
+        rows.append([f"[{title}](notebooks/{path.name})", told[key], said["runtime"]])
+    return _table([_HEADS[page.language]["notebooks"], *rows])
+
+
+def _predictions(page, notebooks, reports):
+    """One sentence with the counts of all predictions."""
+    found = count(_contents(reports))
+    counts = {name: int(found[name]) for name in OUTCOMES[:3]}
+    return [_HEADS[page.language]["predictions"].format(total=sum(counts.values()), **counts)]
+
+
+def _coverage(page, notebooks, reports):
+    """A row for each heading of the article with the cells that answer it."""
+    rows = []
+    for entry in article_answers(notebooks):
+        english = page.language == "en"
+        heading = f"{entry.heading} ({entry.english})" if english else entry.heading
+        cells = [
+            f"[{path.stem[:2]}, {index}](../notebooks/{path.name}) {title}"
+            for path, index, title in entry.cells
+        ]
+        rows.append([heading, "<br>".join(cells)])
+    return _table([_HEADS[page.language]["coverage"], *rows])
+
+
+def _choices(page, notebooks, reports):
+    """A row for each registry: what is chosen from it, and the names."""
+    from causal_lib import worlds
+    from causal_lib.data.loaders import KINDS
+    from causal_lib.discovery.methods import METHODS
+    from causal_lib.inference.estimators import ESTIMATORS
+    from causal_lib.models.recommender import RECOMMENDERS
+    from causal_lib.policy.estimators import ESTIMATORS as POLICY_ESTIMATORS
+
+    registries = {
+        "`discover(method=)`": METHODS,
+        "`effect(estimator=)`": ESTIMATORS,
+        "`policy_value(estimator=)`": POLICY_ESTIMATORS,
+        "`train_recommender(method=)`": RECOMMENDERS,
+        "`causal_lib.worlds`": worlds.listing().index,
+        "`kind` of a source": KINDS,
+    }
+    rows = [[what, ", ".join(f"`{name}`" for name in names)] for what, names in registries.items()]
+    return _table([_HEADS[page.language]["choices"], *rows])
+
+
+_BLOCKS = {
+    "numbers": _numbers,
+    "notebooks": _notebooks,
+    "predictions": _predictions,
+    "coverage": _coverage,
+    "choices": _choices,
+}
+
+
+_HEADLINE = ["Stage", "Metric", "Value", "95% interval", "Truth", "Unit"]
+
+
 def results_page(reports: Path = paths.COMMITTED) -> str:
-    """The Markdown of ``RESULTS.md``: how many predictions held, failed and were changed, and
-    which; failed benchmark claims.
+    """The Markdown of ``RESULTS.md``: the headline numbers; how many predictions held, failed and
+    were changed, and which; failed benchmark claims.
     """
     contents = _contents(reports)
     claims = benchmark_claims(reports)
@@ -96,6 +185,8 @@ def results_page(reports: Path = paths.COMMITTED) -> str:
     parts = [
         "# Results\n\nWritten by `causal-lib report` from `results/` and `benchmarks/`; do not "
         "edit.",
+        "## Headline numbers\n\nEach with its 95% interval and, on simulated data, the truth.",
+        "\n".join(_table([_HEADLINE, *headline(reports).to_numpy()])),
         "## Predictions\n\n"
         "A prediction is counted as it was first written. *Held* and *failed* are computed by the "
         "notebook. *Changed* means that the "
@@ -136,6 +227,29 @@ def results_page(reports: Path = paths.COMMITTED) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def glossary_page(notebooks: Path = paths.NOTEBOOKS, language: str = "en") -> str:
+    """The Markdown of the glossary, made from ``glossary.yaml`` beside the notebooks, in "en" or
+    "zh". Each term has an anchor: `anchor_of`.
+    """
+    file = Path(notebooks) / "glossary.yaml"
+    terms = yaml.safe_load(file.read_text(encoding="utf-8"))
+    lines = ["# Glossary" if language == "en" else "# 术语表", ""]
+    for entry in sorted(terms, key=lambda one: one["term"].lower()):
+        text = entry["en"] if language == "en" else entry["zh_text"]
+        lines.append(f'<a id="{anchor_of(entry["term"])}"></a>\n')
+        lines.append(f"**{entry['term']}** ({entry['zh']}): {text}\n")
+    return "\n".join(lines)
+
+
+def anchor_of(term: str) -> str:
+    """The anchor of a term of the glossary: lower case, blanks as hyphens.
+
+    >>> anchor_of("Markov equivalence class")
+    'markov-equivalence-class'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
+
+
 def benchmark_claims(reports: Path = paths.COMMITTED) -> list[tuple[str, dict]]:
     """Every claim of the reports in ``benchmarks/``, as (name of the benchmark, the claim as it is
     stored).
@@ -143,26 +257,6 @@ def benchmark_claims(reports: Path = paths.COMMITTED) -> list[tuple[str, dict]]:
     files = sorted((Path(reports) / "benchmarks").glob("*.json"))
     stored = [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in files]
     return [(name, claim) for name, content in stored for claim in content.get("claims", ())]
-
-
-def _choices():
-    """Rows of the README's table of registries: what is chosen from, and the names."""
-    from causal_lib import worlds
-    from causal_lib.data.loaders import KINDS
-    from causal_lib.discovery.methods import METHODS
-    from causal_lib.inference.estimators import ESTIMATORS
-    from causal_lib.models.recommender import RECOMMENDERS
-    from causal_lib.policy.estimators import ESTIMATORS as POLICY_ESTIMATORS
-
-    registries = {
-        "`discover(method=)`": METHODS,
-        "`effect(estimator=)`": ESTIMATORS,
-        "`policy_value(estimator=)`": POLICY_ESTIMATORS,
-        "`train_recommender(method=)`": RECOMMENDERS,
-        "`causal_lib.worlds`": worlds.listing().index,
-        "`kind` of a source": KINDS,
-    }
-    return [[what, ", ".join(f"`{name}`" for name in names)] for what, names in registries.items()]
 
 
 def _contents(reports):
@@ -176,14 +270,10 @@ def _counts(contents: Iterable[Mapping]):
     """
     rows = [[content["notebook"], *count([content])[list(OUTCOMES[:3])]] for content in contents]
     rows = [row for row in rows if sum(row[1:])]
-    return (
-        [
-            *rows,
-            ["**00-16**", *(f"**{sum(column)}**" for column in list(zip(*rows, strict=True))[1:])],
-        ]
-        if rows
-        else []
-    )
+    if not rows:
+        return []
+    sums = [f"**{sum(column)}**" for column in list(zip(*rows, strict=True))[1:]]
+    return [*rows, [f"**{rows[0][0]}-{rows[-1][0]}**", *sums]]
 
 
 def _listed(contents, outcome):

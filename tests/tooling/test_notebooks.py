@@ -179,11 +179,11 @@ def test_only_a_lesson_defines_functions_and_nothing_is_silenced(path):
         )
 
 
-def test_every_heading_of_the_article_is_answered_and_the_readmes_say_where():
+def test_every_heading_of_the_article_is_answered_and_the_pages_say_where():
     covered = article_answers()
     answered = [entry.heading for entry in covered]
     assert all(entry.cells for entry in covered)
-    for name in ("README.md", "README.zh-CN.md"):
+    for name in ("reports/article.md", "reports/article.zh-CN.md"):
         table = (
             (paths.ROOT / name).read_text(encoding="utf-8").partition("<!-- coverage:start -->")[2]
         )

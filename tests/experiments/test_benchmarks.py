@@ -107,6 +107,7 @@ SMALLEST = {
     "discovery.statistics_reader": {"parts": 2, "rows": 200, "pairs": 1},
     "discovery.table": {"rows": 400, "d": 6, "pairs": 1},
     "discovery.tiers": {"d": 10, "n": 300, "graphs": 2},
+    "errata": {"graph": ("uxmy", ("u -> x", "u -> y", "x -> m", "m -> y"))},
     "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
     "inference.designs": {
         "runs": 2,

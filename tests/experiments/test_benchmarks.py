@@ -130,6 +130,13 @@ SMALLEST = {
         "clicks_size": {"n_users": 100, "n_items": 30, "days": 20},
     },
     "models.dnn": {"pairs": 1, "epochs": 2, "users": 40, "items": 15, "days": 5},
+    "models.frameworks": {
+        "seeds": 2,
+        "n_users": 100,
+        "n_items": 40,
+        "epochs": 1,
+        "n_boot": 20,
+    },
     "models.lightgcn": {"seeds": 2, "epochs": 1, "python": sys.executable},
     "models.metrics": {"seeds": 3, "python": sys.executable},
     "models.size": {"rows": 5000, "n_users": 200, "n_items": 100},

@@ -107,6 +107,7 @@ SMALLEST = {
     "discovery.statistics_reader": {"parts": 2, "rows": 200, "pairs": 1},
     "discovery.table": {"rows": 400, "d": 6, "pairs": 1},
     "discovery.tiers": {"d": 10, "n": 300, "graphs": 2},
+    "errata": {"graph": ("uxmy", ("u -> x", "u -> y", "x -> m", "m -> y"))},
     "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
     "inference.designs": {
         "runs": 2,
@@ -129,6 +130,13 @@ SMALLEST = {
         "clicks_size": {"n_users": 100, "n_items": 30, "days": 20},
     },
     "models.dnn": {"pairs": 1, "epochs": 2, "users": 40, "items": 15, "days": 5},
+    "models.frameworks": {
+        "seeds": 2,
+        "n_users": 100,
+        "n_items": 40,
+        "epochs": 1,
+        "n_boot": 20,
+    },
     "models.lightgcn": {"seeds": 2, "epochs": 1, "python": sys.executable},
     "models.metrics": {"seeds": 3, "python": sys.executable},
     "models.size": {"rows": 5000, "n_users": 200, "n_items": 100},

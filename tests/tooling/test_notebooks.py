@@ -91,8 +91,8 @@ def test_every_parameter_states_its_limits_and_the_default_keeps_them(path):
         ),
         (
             "07",
-            {"widths": "[4, 3, 1]"},
-            "'widths' of 07_mathematics.ipynb has 3 values; it must have exactly 4 values",
+            {"bins": "[4, 3, 1]"},
+            "'bins' of 07_mathematics.ipynb has 3 values; it must have exactly 4 values",
         ),
         ("07", {"effect": 0}, "'effect' of 07_mathematics.ipynb is 0.0; it must be other than 0"),
         ("09", {"seeds": 2}, "'seeds' of 09_interpretability.ipynb is 2; it must be at least 3"),

@@ -283,9 +283,9 @@ class Store:
 
         >>> with Store("sqlite://") as store:
         ...     store.write_table("seen", pd.DataFrame({"item": ["a", "a", "b"], "day": [0, 1, 1]}))
-        ...     store.query("SELECT item, COUNT(*) AS rows FROM seen WHERE day >= :day "
+        ...     store.query("SELECT item, COUNT(*) AS n FROM seen WHERE day >= :day "
         ...                 "GROUP BY item ORDER BY item", day=1)
-          item  rows
+          item  n
         0    a     1
         1    b     1
         """

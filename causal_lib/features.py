@@ -261,6 +261,10 @@ def importance(
     covers the randomness of shuffling or drawing rows, not of the fit. The importance is
     predictive, not causal: a proxy or a consequence of the outcome may come first.
 
+    ``"mutual_info"`` of a number that is the same in many rows (an item's price, repeated in a log)
+    counts what these rows have in common, so a number drawn at random for each item has as much:
+    bin such numbers first (`pandas.qcut`).
+
     Parameters
     ----------
     X : features: numbers, dates or categories (text); missing values are allowed with
@@ -273,7 +277,8 @@ def importance(
 
     References
     ----------
-    Breiman (2001), Random Forests; Kraskov et al. (2004), Estimating mutual information.
+    Breiman (2001), Random Forests; Kraskov et al. (2004), Estimating mutual information; Ross
+    (2014), Mutual information between discrete and continuous data sets.
     """
     if method not in ("permutation", "mutual_info"):
         raise ValueError(

@@ -5,6 +5,7 @@ URL's password appears in no message, repr or traceback.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -135,6 +136,8 @@ _event("ratings", {"purchases": KEY}, _number("rating", sa.Integer, 1, 5))  # of
 class Store:
     """The tables ``users``, ``items``, ``impressions``, ``purchases``, ``ratings`` in a database.
 
+    `load` checks rows against the schema of these five; `write_table` keeps any frame as it is.
+
     Parameters
     ----------
     url : SQLAlchemy URL, e.g. ``mysql+pymysql://user:password@host/database`` or
@@ -204,13 +207,8 @@ class Store:
                 # In the order of the key the database appends, which is faster.
                 rows = tables[table.name].sort_values(table.primary_key.columns.keys())
                 rows = _typed(rows, table.columns)
-                insert = str(table.insert().compile(dialect=self._engine.dialect))
-                for start in range(0, len(rows), CHUNK_ROWS):
-                    part = rows.iloc[start : start + CHUNK_ROWS]
-                    # Tuples: with a dict per row SQLAlchemy itself would take most of the time.
-                    columns = [part[column].tolist() for column in part]
-                    connection.exec_driver_sql(insert, list(zip(*columns, strict=True)))
-                    bar.update(len(part))
+                for inserted in self._insert(connection, table, rows):
+                    bar.update(inserted)
 
     def load_world(self, world, *, replace: bool = False) -> None:
         """`load` the tables of a simulated shop, without those that have no row (no rating yet)."""
@@ -246,6 +244,57 @@ class Store:
         empty = _typed([], _known(table).columns)
         return pd.concat([empty, *self.read(table)], ignore_index=True)
 
+    def write_table(self, name: str, frame: pd.DataFrame, *, replace: bool = False) -> None:
+        """Write ``frame`` as it is, duplicates and missing values too, to a table of its own.
+
+        Whole numbers, other numbers and text keep their kind; anything else (dates) becomes text.
+
+        Raises
+        ------
+        ValueError
+            for the name of one of the five tables (use `load`), a name that is not letters, digits
+            and underscores, a frame without columns, and a table that is there already unless
+            ``replace`` drops it first. MySQL cannot take back a table that it has dropped.
+        """
+        if name in metadata.tables:
+            raise ValueError(f"table {name!r} has a fixed schema; use load, which checks the rows")
+        if not re.fullmatch(r"[A-Za-z_]\w{0,62}", name, re.ASCII):
+            raise ValueError(f"table name {name!r}: use at most 63 letters, digits and underscores")
+        check_frame(frame, name=name)
+        table = _table_like(frame, name)
+        text = [column.name for column in table.columns if isinstance(column.type, sa.Text)]
+        rows = frame.astype(dict.fromkeys(text, "string")).astype(object)
+        rows = rows.where(frame.notna(), None)
+        with self._explained(), self._engine.begin() as connection:
+            if sa.inspect(connection).has_table(name):
+                if not replace:
+                    raise ValueError(f"table {name!r} is there; name another or replace=True")
+                table.drop(connection)
+            table.create(connection)
+            for _ in self._insert(connection, table, rows):
+                pass
+
+    def query(self, sql: str, **values) -> pd.DataFrame:
+        """The rows that the SQL statement ``sql`` selects, as one frame.
+
+        ``values`` fill its ``:name`` places, so that no text of a user becomes a part of the
+        statement. A database keeps no order of rows: say ORDER BY where it matters. Raises
+        StoreError for a statement that the database refuses.
+
+        >>> with Store("sqlite://") as store:
+        ...     store.write_table("seen", pd.DataFrame({"item": ["a", "a", "b"], "day": [0, 1, 1]}))
+        ...     store.query("SELECT item, COUNT(*) AS n FROM seen WHERE day >= :day "
+        ...                 "GROUP BY item ORDER BY item", day=1)
+          item  n
+        0    a     1
+        1    b     1
+        """
+        with self._explained(), self._engine.connect() as connection:
+            found = connection.execute(sa.text(sql), values)
+            names = list(found.keys())
+            # MySQL's averages and sums are Decimals
+            return pd.DataFrame.from_records(found.all(), columns=names, coerce_float=True)
+
     def counts(self) -> dict[str, int]:
         """Number of rows of each table."""
         count = sa.select(sa.func.count())
@@ -258,6 +307,16 @@ class Store:
     def checksum(self, table: str) -> str:
         """`frame_checksum` of the table's content, computed in one streaming pass."""
         return f"{sum(_row_sum(part) for part in self.read(table)) % 2**64:016x}"
+
+    def _insert(self, connection, table, rows):
+        """Insert the frame ``rows``; yields the number of rows of each statement."""
+        insert = str(table.insert().compile(dialect=self._engine.dialect))
+        for start in range(0, len(rows), CHUNK_ROWS):
+            part = rows.iloc[start : start + CHUNK_ROWS]
+            # Tuples: with a dict per row SQLAlchemy itself would take most of the time.
+            columns = [part[column].tolist() for column in part]
+            connection.exec_driver_sql(insert, list(zip(*columns, strict=True)))
+            yield len(part)
 
     def _check_references(self, tables, table, replace):
         links = sorted(table.foreign_key_constraints, key=lambda link: link.column_keys)  # a set
@@ -322,6 +381,20 @@ def _row_sum(frame):
             plain[name] = values.astype(object).to_numpy()
     hashes = pd.util.hash_pandas_object(pd.DataFrame(plain), index=False)
     return int(hashes.to_numpy().sum(dtype=np.uint64))
+
+
+def _table_like(frame, name):
+    """A table without keys for the columns of any frame."""
+    columns = []
+    for column in frame:
+        dtype = frame[column].dtype
+        if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_integer_dtype(dtype):
+            kind = sa.BigInteger
+        else:
+            kind = sa.Double if pd.api.types.is_float_dtype(dtype) else sa.Text
+        columns.append(sa.Column(str(column), kind))
+    options = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
+    return sa.Table(name, sa.MetaData(), *columns, **options)
 
 
 def _known(name):

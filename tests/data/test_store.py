@@ -130,6 +130,71 @@ def test_load_world_leaves_out_tables_without_rows(store):
     assert store.counts()["ratings"] == 0
 
 
+def test_a_written_table_comes_back_with_its_duplicates_and_missing_values(store):
+    frame = pd.DataFrame(
+        {
+            "user_id": [3, 3, 1],
+            "label": ["图书", "图书", None],
+            "price": [2.5, 2.5, np.nan],
+            "stock": pd.array([4, 4, None], dtype="Int64"),
+            "kind": pd.Categorical(["a", "a", None]),
+            "seen": [True, True, False],
+        }
+    )
+    store.write_table("raw_log", frame)
+    back = store.query("SELECT * FROM raw_log ORDER BY user_id DESC")
+    assert frame_checksum(back) == frame_checksum(frame)
+    assert back.isna().sum().to_dict() == frame.isna().sum().to_dict()
+    assert store.counts() == dict.fromkeys(TABLES, 0)  # the five tables are left alone
+
+
+def test_a_query_joins_groups_and_takes_values_as_values(store):
+    store.load(make_tables(n=400))
+    tables = {name: store.frame(name) for name in ("items", "impressions")}
+    joined = tables["impressions"].merge(tables["items"], on="item_id")
+    expected = joined[joined["day"] == 1].groupby("category")["clicked"].mean()
+    found = store.query(
+        "SELECT category, AVG(clicked) AS rate FROM impressions "
+        "JOIN items ON items.item_id = impressions.item_id WHERE day = :day GROUP BY category",
+        day=1,
+    )
+    found = found.set_index("category")["rate"]
+    # MySQL's AVG of integers has four more digits than they
+    assert found.to_dict() == pytest.approx(expected.to_dict(), abs=1e-4)
+    assert store.query("SELECT * FROM items WHERE category = :c", c="x' OR '1' = '1").empty
+
+
+def test_a_table_that_is_there_is_replaced_only_if_asked(store):
+    first = pd.DataFrame({"day": [1, 2]})
+    store.write_table("raw_log", first)
+    with pytest.raises(ValueError, match=r"'raw_log' is there; .*replace=True"):
+        store.write_table("raw_log", first * 2)
+    assert store.query("SELECT day FROM raw_log ORDER BY day")["day"].tolist() == [1, 2]
+    store.write_table("raw_log", first * 2, replace=True)
+    assert store.query("SELECT day FROM raw_log ORDER BY day")["day"].tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "message"),
+    [
+        ("items", pd.DataFrame({"a": [1]}), "'items' has a fixed schema; use load"),
+        ("a; DROP TABLE items", pd.DataFrame({"a": [1]}), "letters, digits and underscores"),
+        ("t" * 64, pd.DataFrame({"a": [1]}), "at most 63"),
+        ("raw_log", pd.DataFrame({"a": []}), "raw_log: has no rows"),
+    ],
+)
+def test_a_table_that_cannot_be_written_is_refused(sqlite_url, name, frame, message):
+    with Store(sqlite_url) as store, pytest.raises(ValueError, match=message):
+        store.write_table(name, frame)
+
+
+def test_a_query_that_the_database_refuses_is_a_store_error(store):
+    with pytest.raises(StoreError, match="call create"):
+        store.query("SELECT * FROM nothing_here")
+    with pytest.raises(StoreError):
+        store.query("SELEKT 1")
+
+
 def test_extreme_numbers_survive(store):
     users = make_tables()["users"][:4].assign(
         activity=[5e-324, 1.7976931348623157e308, -0.0, 0.1 + 0.2]

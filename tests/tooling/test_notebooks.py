@@ -58,7 +58,7 @@ def test_one_cell_of_literal_parameters(path):
     assert "seed" in defaults(path)
 
 
-UNLIMITED = {("07", "confounding")}  # any number will do
+UNLIMITED = {("07", "confounding"), ("01", "log"), ("02", "log")}  # any value will do
 
 
 @each_notebook

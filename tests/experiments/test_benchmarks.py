@@ -37,7 +37,7 @@ NOT_YET = {
     "worlds.shop": {"claims", "cpu_seconds"},
 }
 # Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
-UNMEASURED = {"inference.designs", "inference.standard"}
+UNMEASURED = {"inference.designs", "inference.standard", "models.learnable"}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
@@ -129,6 +129,11 @@ SMALLEST = {
         "clicks_size": {"n_users": 100, "n_items": 30, "days": 20},
     },
     "models.dnn": {"pairs": 1, "epochs": 2, "users": 40, "items": 15, "days": 5},
+    "models.learnable": {
+        "seeds": 2,
+        "trials": 1,
+        "size": {"n_users": 60, "n_items": 30, "days": 20},
+    },
     "models.lightgcn": {"seeds": 2, "epochs": 1, "python": sys.executable},
     "models.metrics": {"seeds": 3, "python": sys.executable},
     "models.size": {"rows": 5000, "n_users": 200, "n_items": 100},

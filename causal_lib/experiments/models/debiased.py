@@ -174,7 +174,7 @@ def _ratings_run(ratings, seed, methods, trials, training):
         weighted = (
             {} if method == "mf" else {"propensity": shares[0], "validation_propensity": shares[1]}
         )
-        found = _best(
+        found = best_setting(
             train,
             validation,
             method,
@@ -206,7 +206,7 @@ def _clicks_run(seed, size, methods, trials, training):
     world = shop(**size, seed=seed)
     train, validation, test, shares = clicks_of(world)
     seen = train.matrix()
-    truth = _truth(world)
+    truth = click_if_first(world)
     # pairs shown at random and first, from which 'cause' learns
     shown = np.random.default_rng([seed, 2]).random(truth.shape) < 0.01
     clicked = (np.random.default_rng([seed, 3]).random(truth.shape) < truth)[shown].astype(float)
@@ -229,7 +229,7 @@ def _clicks_run(seed, size, methods, trials, training):
         if method != "popular":
             more = {"randomised": randomised} if method == "cause" else {}
             more["validation_propensity"] = shares[0]
-            found = _best(
+            found = best_setting(
                 train, validation, method, settings(method, trials), seed, training | more
             )
             chosen = str(found.settings)
@@ -239,13 +239,13 @@ def _clicks_run(seed, size, methods, trials, training):
             "value"
         ]
         facts = {"naive": table["naive", "pooled gain"], "snips": table["snips", "pooled gain"]}
-        facts["truth"] = _true_gain(top, truth * active[:, None], seen)
+        facts["truth"] = true_gain(top, truth * active[:, None], seen)
         facts["popularity"] = percentile[top].mean()
         rows.append({"seed": seed, "method": method, **facts, "chosen": chosen})
     return rows
 
 
-def _truth(world):
+def click_if_first(world) -> np.ndarray:
     """(users, items) probability of a click if shown first."""
     users = world.users["user_id"].to_numpy()
     items = world.items["item_id"].to_numpy()
@@ -256,7 +256,7 @@ def _truth(world):
     )
 
 
-def _true_gain(top, mass, seen):
+def true_gain(top, mass, seen) -> float:
     """Σ mass d(rank) / Σ mass over the pairs not seen."""
     left = np.where(seen.toarray() > 0, 0.0, mass)
     gain = (
@@ -267,7 +267,7 @@ def _true_gain(top, mass, seen):
     return float(gain.sum() / left.sum())
 
 
-def _best(train, validation, method, tried, seed, training):
+def best_setting(train, validation, method, tried, seed, training):
     """The recommender of the setting with the least validation error."""
     found = [
         train_recommender(

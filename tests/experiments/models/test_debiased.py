@@ -47,7 +47,7 @@ def test_weighted_clicks_tell_the_truth_and_plain_ones_do_not():
         active = (
             world.candidates.groupby("user_id").size().reindex(range(150), fill_value=0).to_numpy()
         )
-        truth = study._true_gain(top, study._truth(world) * active[:, None], train.matrix())
+        truth = study.true_gain(top, study.click_if_first(world) * active[:, None], train.matrix())
         for name in off:
             off[name].append(found[name, "pooled gain"] - truth)
     z = {name: np.mean(gaps) / (np.std(gaps, ddof=1) / 5) for name, gaps in off.items()}
@@ -60,7 +60,7 @@ def test_true_gain_by_hand():
     seen = np.array([[1.0, 0, 0], [0, 0, 0]])
     from scipy import sparse
 
-    found = study._true_gain(np.array([[2, 1], [1, -1]]), mass, sparse.csr_array(seen))
+    found = study.true_gain(np.array([[2, 1], [1, -1]]), mass, sparse.csr_array(seen))
     assert found == pytest.approx((0.3 + 0.2 / np.log2(3) + 1.0) / (0.5 + 4.0))
 
 
@@ -79,7 +79,7 @@ def test_the_setting_of_the_least_validation_error_is_chosen(best, monkeypatch):
         return SimpleNamespace(history=history, settings=options)
 
     monkeypatch.setattr(study, "train_recommender", trained)
-    found = study._best(
+    found = study.best_setting(
         "train", "validation", "mf", [{"l2": k} for k in range(3)], 7, {"epochs": 3}
     )
     assert found.settings == {"l2": best}

@@ -31,6 +31,7 @@ METHODS = {
     "bpr": "clicks as they are",
     "relevance-mf": "clicks, one over (propensity times attention) each",
     "mf": "shown pairs, clicked or not, as they are",
+    "looks-mf": "shown pairs, corrected for attention, weighted by it",
     "ips-mf": "shown pairs, corrected for attention, one over the propensity each",
     "dr-mf": "the same, with imputed errors of all pairs",
 }
@@ -78,8 +79,10 @@ def study(
     claims += [
         _gain(found, "by_age", method, "popular", "low", "at most 0")
         for method in METHODS
-        if method != "popular"
+        if method not in ("popular", "looks-mf")
     ]
+    # added after the others had been measured, and claimed before it was
+    claims.append(_gain(found, "learnable", "looks-mf", "mf", "low", "above 0"))
     claims += [
         Claim.of("learnable: bpr, taste", found.of("learnable", "bpr", "taste"), "above 0.3"),
         Claim.of("by_age: bpr, taste", found.of("by_age", "bpr", "taste"), "below 0.1"),
@@ -99,9 +102,9 @@ def _gain(found, setting, first, second, end, target):
 def shown_pairs(log: pd.DataFrame) -> pd.DataFrame:
     """Every pair of user and item that was shown in the candidates ``log``, once.
 
-    Columns user_id, item_id; clicked (clicks per time shown); rating (clicks per time looked at:
-    the attention to its position is summed); propensity (chance to be shown at least once on the
-    days on which it was a candidate).
+    Columns user_id, item_id; clicked (clicks per time shown); looks (sum of the attention to its
+    positions); rating (clicks per look); propensity (chance to be shown at least once on the days
+    on which it was a candidate).
     """
     exposed = log["exposed"].to_numpy() == 1
     looked_at = log["position"].astype(float).fillna(1.0) ** ATTENTION * exposed
@@ -112,6 +115,7 @@ def shown_pairs(log: pd.DataFrame) -> pd.DataFrame:
     pairs = pairs[pairs["exposed"] > 0]
     return pairs[["user_id", "item_id"]].assign(
         clicked=pairs["clicked"] / pairs["exposed"],
+        looks=pairs["looks"],
         rating=pairs["clicked"] / pairs["looks"],
         propensity=-np.expm1(pairs["missed"]),
     )
@@ -172,10 +176,15 @@ def _fit(world, method, train, validation, trials, seed):
     ids = {"user_ids": train.user_ids, "item_ids": train.item_ids}
     value = "clicked" if method == "mf" else "rating"
     pairs = [Interactions.of(part, value=value, **ids) for part in parts]
-    chances = [part["propensity"].to_numpy() for part in parts]
+    if method == "mf":
+        return best_setting(*pairs, method, settings(method, trials), seed, _ON_PAIRS)
+    if method == "looks-mf":  # a weight is one over a chance, whatever the chance is of
+        method = "ips-mf"
+        chances = [(part["looks"].min() / part["looks"]).to_numpy() for part in parts]
+    else:
+        chances = [part["propensity"].to_numpy() for part in parts]
     weighted = {"propensity": chances[0], "validation_propensity": chances[1]}
-    how = _ON_PAIRS if method == "mf" else _ON_PAIRS | weighted
-    return best_setting(*pairs, method, settings(method, trials), seed, how)
+    return best_setting(*pairs, method, settings(method, trials), seed, _ON_PAIRS | weighted)
 
 
 def _chance_of_clicks(log, data):

@@ -178,7 +178,8 @@ class Explanation:
         model aims to do.
     because : items that the user has met, with the correlation of the tastes for them and for this
         item over users, the highest first.
-    paths : 'popularity' and 'taste' -> paths of the causal graph that each part stands for.
+    paths : part -> paths of the causal graph that it stands for: 'popularity', 'appeal' and
+        'taste', or 'popularity' and 'appeal or taste'.
     """
 
     user: object
@@ -224,6 +225,7 @@ def explain(
     graph: CausalGraph | None = None,
     exposure: str = "exposed",
     outcome: str = "clicked",
+    of_items: Sequence[str] = (),
     like: int = 3,
     seed: int = 0,
 ) -> Explanation:
@@ -239,6 +241,10 @@ def explain(
     ----------
     user, item : ids of ``train``, which the recommender was trained on.
     graph : the causal graph with ``exposure`` and ``outcome``, for the paths.
+    of_items : the variables of the graph that are attributes of an item. Those that act on the
+        outcome other than through the exposure make appeal, since they are the same for all users;
+        the others, such as a user's age, make taste where they act together with an item's.
+        Without them the paths are those of appeal or taste.
     like : length of ``because``.
 
     Raises
@@ -284,7 +290,7 @@ def explain(
     own = popularity + appeal + taste[-1]
     ranks = [1 + int((one[new] > one[i]).sum()) for one in (own, own - popularity)]
     because = _alike(taste, i, met, train.item_ids, like)
-    paths = {} if graph is None else _paths(graph, exposure, outcome)
+    paths = {} if graph is None else _paths(graph, exposure, outcome, of_items)
     return Explanation(user, item, recommender.method, parts, *ranks, len(new), because, paths)
 
 
@@ -316,10 +322,10 @@ def _alike(taste, item, met, ids, count):
     return {ids[met[k]]: round(float(r[k]), 6) for k in best if r[k] > 0}
 
 
-def _paths(graph, exposure, outcome):
+def _paths(graph, exposure, outcome, of_items):
     """Paths to ``outcome``: through ``exposure`` from each of its causes, and without it."""
     directed = graph.require_dag("explain").to_networkx()
-    for name in (exposure, outcome):
+    for name in (exposure, outcome, *of_items):
         if name not in directed:
             raise ValueError(f"graph: no variable {name!r}; it has {', '.join(graph.names)}")
     shown = nx.descendants(directed, exposure) | {exposure}
@@ -331,10 +337,13 @@ def _paths(graph, exposure, outcome):
     through = " → ".join(nx.shortest_path(directed, exposure, outcome))
     of_exposure = [f"{cause} → {through}" for cause in directed.predecessors(exposure)]
     direct = [cause for cause in directed.predecessors(outcome) if cause not in shown]
-    return {
-        "popularity": of_exposure or [through],
-        "taste": [f"{cause} → {outcome}" for cause in direct],
-    }
+    paths = {"popularity": of_exposure or [through]}
+    for cause in direct:
+        part = "appeal or taste"
+        if of_items:
+            part = "appeal" if cause in of_items else "taste"
+        paths.setdefault(part, []).append(f"{cause} → {outcome}")
+    return paths
 
 
 # ---- pictures ------------------------------------------------------------------------------------

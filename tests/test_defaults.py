@@ -204,7 +204,10 @@ DEFAULTS = {
         "days": 14,
         "seed": 0,
         "slate": 10,
+        "taste": "by_age",
+        "price_factor": 1.0,
     },
+    ("worlds.online_shop", "Shop.resimulate"): {"seed": 0},
 }
 """Module and function -> defaults that are numbers, words, yes or no."""
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from causal_lib.data import schema
 from causal_lib.explanation import (
     edge_importance,
     explain,
@@ -287,10 +288,16 @@ def test_of_many_users_a_sample_is_averaged(monkeypatch):
 def test_the_paths_are_those_of_the_shop():
     train, scores, *_ = given()
     world = shop(n_users=20, n_items=20, days=2)
-    paths = explain(recommender(scores), "u0", 103, train, graph=world.graph).paths
+    how = {"graph": world.graph, "of_items": schema.ITEM_ATTRIBUTES}
+    paths = explain(recommender(scores), "u0", 103, train, **how).paths
     assert "popularity → exposed → clicked" in paths["popularity"]
-    assert "category → clicked" in paths["taste"]
-    assert not any("position" in way for way in paths["taste"])
+    assert paths["appeal"] == ["category → clicked", "price → clicked", "quality → clicked"]
+    assert paths["taste"] == ["age_band → clicked", "price_sensitivity → clicked"]
+    untold = explain(recommender(scores), "u0", 103, train, graph=world.graph).paths
+    assert set(untold["appeal or taste"]) == {*paths["appeal"], *paths["taste"]}
+    assert not any("position" in way for way in untold["appeal or taste"])
+    with pytest.raises(ValueError, match="no variable 'colour'"):
+        explain(recommender(scores), "u0", 103, train, graph=world.graph, of_items=["colour"])
     assert explain(recommender(scores), "u0", 103, train).paths == {}
 
 
@@ -537,12 +544,15 @@ def test_ways_through_a_graph_by_hand():
     how = {"graph": graph, "outcome": "bought"}
     found = explain(recommender(scores), "u0", 103, train, **how)
     through = "exposed → position → clicked → bought"
-    assert found.paths == {"popularity": [f"popularity → {through}"], "taste": ["wealth → bought"]}
-    assert f"Popularity: popularity → {through}.\nTaste: wealth → bought." in repr(found)
+    assert found.paths == {
+        "popularity": [f"popularity → {through}"],
+        "appeal or taste": ["wealth → bought"],
+    }
+    assert f"Popularity: popularity → {through}.\nAppeal or taste: wealth → bought." in repr(found)
     found = explain(
         recommender(scores), "u0", 103, train, graph=graph, exposure="season", outcome="clicked"
     )
     assert found.paths["popularity"] == ["season → popularity → exposed → position → clicked"]
-    assert found.paths["taste"] == ["taste → clicked"]
+    assert found.paths["appeal or taste"] == ["taste → clicked"]
     default = explain(recommender(scores), "u0", 103, train, graph=graph)
     assert default.paths["popularity"] == ["popularity → exposed → position → clicked"]

@@ -4,6 +4,7 @@ hold the truth.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from causal_lib.experiments.claims import Claim, report
 from causal_lib.experiments.peers import folder_with, run
 from causal_lib.experiments.programs.measuring import peak_mb
 from causal_lib.inference.covariates import design
+from causal_lib.policy.learning import learn_policy
 from causal_lib.policy.reward_model import fit_additive
-from causal_lib.policy.value import ESTIMATORS, policy_values
+from causal_lib.policy.value import ESTIMATORS, policy_value, policy_values
 
 THRESHOLD = 2.0
 OBP = {
@@ -225,6 +227,46 @@ def rare_clicks(*, logs: int = 500, rounds: tuple[int, ...] = (1000, 3000, 10_00
     normal = table[(table["interval"] == "normal") & (table["rate"] == 0.001)]["coverage"].min()
     claims.append(Claim.of("normal, rate 0.001: least coverage", [normal], "below 0.9"))
     return report(claims, logs=logs, rows=rows)
+
+
+def learnt_on_halves(
+    logs: pd.DataFrame, context: Sequence[str], *, splits: int, seed: int = 0
+) -> pd.DataFrame:
+    """Click rates of policies that are learnt on a random half of uniformly random logs.
+
+    ``logs`` are rounds as `learn_policy` takes them; those with a level of the context that fewer
+    than 30 have are left out, since a half may lack it. One row per split: 'own half' and 'other
+    half', the SNIPS value there; low, high and 'effective rows' of the other half; 'random policy',
+    the click rate of the other half.
+    """
+    for name in context:
+        logs = logs[logs.groupby(name)[name].transform("size") >= 30]
+    actions = int(logs["item_id"].max()) + 1
+    rows = []
+    for split in range(splits):
+        half = np.random.default_rng([seed, split]).random(len(logs)) < 0.5
+        policy = learn_policy(logs[half], context, actions=actions, seed=seed)
+        own, other = (
+            policy_value(
+                part,
+                policy.probabilities(part),
+                estimator="snips",
+                context=context,
+                seed=seed,
+            )
+            for part in (logs[half], logs[~half])
+        )
+        rows.append(
+            {
+                "own half": own.value,
+                "other half": other.value,
+                "low": other.low,
+                "high": other.high,
+                "effective rows": other.effective_sample_size,
+                "random policy": logs["click"][~half].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _coverage(rate, n, logs, k=8):

@@ -67,15 +67,24 @@ class Policy:
         return pd.DataFrame(self.probabilities(frame), index=frame.index, columns=self.labels)
 
     def rules(self) -> str:
-        """A tree's rules, one leaf a line: conditions and the action."""
+        """A tree's rules, one a line: conditions and the action. A split whose leaves all have the
+        same action is left out.
+        """
         if isinstance(self.model, np.ndarray):
             raise ValueError("a softmax has no rules; learn the policy with depth=")
         tree = self.model.tree_
         lines = []
 
-        def walk(node, conditions):
+        def decided(node):
+            """The places of the actions below a node."""
             if tree.children_left[node] < 0:
-                action = self.labels[self.logged[np.argmax(tree.value[node].ravel())]]
+                return {int(np.argmax(tree.value[node].ravel()))}
+            return decided(tree.children_left[node]) | decided(tree.children_right[node])
+
+        def walk(node, conditions):
+            actions = decided(node)
+            if len(actions) == 1:
+                action = self.labels[self.logged[actions.pop()]]
                 lines.append(f"{' and '.join(conditions) or 'always'}: action {action}")
                 return
             name = self.columns[tree.feature[node]]

@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import pandas as pd
 
+from causal_lib.checks import check_range
 from causal_lib.data import schema
 from causal_lib.worlds.base import World, check_sizes, sigmoid, simulates, structure
 
@@ -61,6 +62,24 @@ ATTENTION = -0.7
 """A click's probability falls as position to this power."""
 PRICE_ON_POPULARITY = -0.4
 """What a unit of log price adds to an item's popularity."""
+
+
+class _Setting(NamedTuple):
+    """Coefficients that differ between the two tastes of the shop."""
+
+    exposure_level: float  # log-odds of being exposed
+    click_level: float  # log-odds of a click
+    quality_on_click: float
+    quality_on_popularity: float
+    popularity_noise: float  # popularity that is bought: it has nothing to do with the item
+    taste_rank: int
+    taste_spread: float  # standard deviation of the taste of pairs, in log-odds
+
+
+_SETTINGS = {
+    "by_age": _Setting(-2.1, -0.7, 0.7, 0.3, 0.7, 0, 0.0),
+    "learnable": _Setting(-1.2, -0.7, 0.3, 0.1, 0.9, 3, 1.8),
+}
 # probability that a buyer of opinion 1..5 leaves a rating
 _RATES_GIVEN = np.array([0.55, 0.25, 0.12, 0.25, 0.60])
 
@@ -77,10 +96,16 @@ class Shop(World):
     truth : position_if_exposed, click_if_exposed, purchase_if_exposed and purchase_if_not
         (probabilities of the potential outcomes), uplift (their difference), opinion (the rating
         that a buyer holds, given or not) and rating_propensity.
+    taste : "by_age" or "learnable", see `shop`.
+    user_taste, item_taste : (users, r) and (items, r) hidden factors, whose inner product is added
+        to the log-odds of a click; r is 0 with taste "by_age".
     """
 
     users: pd.DataFrame
     items: pd.DataFrame
+    taste: str
+    user_taste: np.ndarray
+    item_taste: np.ndarray
 
     contrasts: ClassVar = {"exposed -> purchased": ("purchase_if_exposed", "purchase_if_not")}
 
@@ -181,8 +206,7 @@ class Shop(World):
                 )
         if position < 1:
             raise ValueError(f"position must be 1 or more, not {position}")
-        feature = _features(self.users, self.items)
-        rates = _rates(feature, user, item, np.full(len(user), position))
+        rates = self._rates(user, item, np.full(len(user), position))
         return pd.DataFrame(
             {
                 "user_id": user,
@@ -193,6 +217,65 @@ class Shop(World):
                 "uplift": rates.if_exposed - rates.organic,
             }
         )
+
+    def true_taste(self) -> np.ndarray:
+        """(users, items) log-odds of a click at position 1, without the means of users and items.
+
+        It is the part of the log-odds that is a pair's own: neither activity nor quality.
+        """
+        user = self.users["user_id"].to_numpy()[:, None]
+        click = self.potential_outcomes(user, self.items["item_id"])["click_if_exposed"].to_numpy()
+        odds = np.log(click / (1 - click)).reshape(len(self.users), len(self.items))
+        return odds - odds.mean(axis=0) - odds.mean(axis=1, keepdims=True) + odds.mean()
+
+    def resimulate(self, show: np.ndarray, *, seed: int = 0) -> pd.DataFrame:
+        """The candidates under another policy: its slates, with the positions that follow.
+
+        A row's potential outcome holds its rivals as the logging policy exposed them. A policy that
+        exposes others moves them all to other positions; this is what it would get.
+
+        Parameters
+        ----------
+        show : (n,) probability to expose each row of ``frame``.
+        seed : of the exposures and of the noise that ranks the exposed.
+
+        Returns
+        -------
+        Frame aligned with ``frame``: exposed, position (missing when not exposed), purchase (the
+        probability of a purchase, given both).
+
+        Raises
+        ------
+        ValueError
+            for another length, or probabilities outside [0, 1].
+        """
+        show = np.asarray(show, dtype=float)
+        if show.shape != (len(self.frame),):
+            raise ValueError(
+                f"show has shape {show.shape}; ({len(self.frame)},) is needed, one a candidate"
+            )
+        check_range(show, 0, 1, name="show")
+        rng = np.random.default_rng([seed, 2])
+        user = self.frame["user_id"].to_numpy()
+        item = self.frame["item_id"].to_numpy()
+        visits = len(self.frame.drop_duplicates(["user_id", "day"]))
+        exposed = rng.random(len(show)) < show
+        rank = _appeal(_features(self.users, self.items), item) + rng.gumbel(size=len(item))
+        position = _positions(rank.reshape(visits, -1), exposed.reshape(visits, -1)).ravel()
+        rates = self._rates(user, item, position)
+        return pd.DataFrame(
+            {
+                "exposed": exposed.astype(np.int8),
+                "position": pd.arrays.IntegerArray(position, ~exposed),
+                "purchase": np.where(exposed, rates.if_exposed, rates.organic),
+            },
+            index=self.frame.index,
+        )
+
+    def _rates(self, user, item, position):
+        feature = _features(self.users, self.items)
+        tastes = _taste(feature, self.user_taste, self.item_taste, user, item)
+        return _rates(feature, user, item, position, tastes, _SETTINGS[self.taste])
 
     def _summary(self):
         logged = self.candidates
@@ -211,6 +294,8 @@ def shop(
     seed: int = 0,
     *,
     slate: int = 10,
+    taste: str = "by_age",
+    price_factor: float = 1.0,
 ) -> Shop:
     """A shop whose logging recommender confounds exposure with organic demand.
 
@@ -231,11 +316,20 @@ def shop(
     n_users, n_items, days : sizes, 1 or more; n_items at least ``slate``.
     seed : the same seed gives the same bytes.
     slate : candidates per visit, 1 to 100.
+    taste : what differs between users in what they click. "by_age": a small shift for each age band
+        and category. Popular items are good, and there are a few clicks a user, so a personalised
+        model gains nothing over popularity: the hard case. "learnable": beside it, the inner
+        product of three hidden factors of user and item, independent normal, with a standard
+        deviation of 1.8 in the log-odds. Popularity is mostly bought, so it says little of quality,
+        and more is exposed.
+    price_factor : all prices are set, by intervention, to so many times what they would be.
+        Popularity, stock, exposure, position, clicks and purchases follow from them. Compare shops
+        of several seeds: what is drawn after the stock differs.
 
     Raises
     ------
     ValueError
-        for a size out of range.
+        for a size out of range, an unknown taste, and a price_factor that is not above 0.
 
     Source: the article, section 4.3.
 
@@ -246,32 +340,38 @@ def shop(
     check_sizes(n_users=(n_users, 1), n_items=(n_items, slate), days=(days, 1), slate=(slate, 1))
     if slate > 100:
         raise ValueError(f"slate must be at most 100, not {slate}")
+    if taste not in _SETTINGS:
+        raise ValueError(f"taste must be one of {', '.join(_SETTINGS)}, not {taste!r}")
+    if not 0 < price_factor < np.inf:
+        raise ValueError(f"price_factor must be above 0 and finite, not {price_factor}")
+    setting = _SETTINGS[taste]
     rng = np.random.default_rng(seed)
     users = _users(n_users, rng)
-    items = _items(n_items, rng)
+    items = _items(n_items, rng, setting, price_factor)
     feature = _features(users, items)
+    # a generator of their own, so that a seed draws the same users and items with either taste
+    factors = np.random.default_rng([seed, 3])
+    user_taste = factors.standard_normal((n_users, setting.taste_rank))
+    item_taste = factors.standard_normal((n_items, setting.taste_rank))
+    item_taste *= setting.taste_spread / max(1, setting.taste_rank) ** 0.5
 
     visits = rng.random((days, n_users)) < sigmoid(-0.5 + 0.8 * feature["activity"])
     day, visitor = visits.nonzero()
     item = _distinct(len(visitor), n_items, slate, rng)  # (visits, slate)
     shape = item.shape
 
-    appeal = feature["popularity"][item] + 0.8 * feature["in_stock"][item]
+    appeal = _appeal(feature, item)
     activity = feature["activity"][visitor][:, None]
-    propensity = 0.03 + 0.92 * sigmoid(-2.1 + 0.9 * activity + appeal)
+    propensity = 0.03 + 0.92 * sigmoid(setting.exposure_level + 0.9 * activity + appeal)
     exposed = rng.random(shape) < propensity
-    rank = appeal + rng.gumbel(size=shape)
-    # Exposed rivals that are ranked higher; a loop over the slate's columns keeps memory flat.
-    above = np.zeros(shape, dtype=np.int8)
-    for other in range(slate):
-        above += (rank[:, [other]] > rank) & exposed[:, [other]]
-    position = (above + 1).ravel()
+    position = _positions(appeal + rng.gumbel(size=shape), exposed).ravel()
 
     user = np.repeat(visitor, slate)
     item = item.ravel()
     exposed = exposed.ravel()
     n = len(user)
-    rates = _rates(feature, user, item, position)
+    tastes = _taste(feature, user_taste, item_taste, user, item)
+    rates = _rates(feature, user, item, position, tastes, setting)
     clicked = exposed & (rng.random(n) < rates.click)
     bought_anyway = rng.random(n) < rates.organic
     purchased = bought_anyway | (clicked & (rng.random(n) < rates.buy_if_clicked))
@@ -315,6 +415,9 @@ def shop(
         seed=seed,
         users=users,
         items=items,
+        taste=taste,
+        user_taste=user_taste,
+        item_taste=item_taste,
     )
 
 
@@ -341,13 +444,14 @@ def _users(n, rng):
     )
 
 
-def _items(n, rng):
+def _items(n, rng, setting, price_factor):
     category = rng.integers(len(CATEGORIES), size=n)
     quality = rng.standard_normal(n)
     log_price = _LOG_PRICE + _CATEGORY_PRICE[category] + 0.25 * quality
-    log_price += 0.5 * rng.standard_normal(n)
-    popularity = 0.3 * quality + PRICE_ON_POPULARITY * (log_price - _LOG_PRICE)
-    popularity += 0.7 * rng.standard_normal(n)
+    log_price += 0.5 * rng.standard_normal(n) + np.log(price_factor)
+    popularity = setting.quality_on_popularity * quality
+    popularity += PRICE_ON_POPULARITY * (log_price - _LOG_PRICE)
+    popularity += setting.popularity_noise * rng.standard_normal(n)
     stock = rng.poisson(np.exp(1.4 - 0.6 * popularity + 0.9 * rng.standard_normal(n)))
     return pd.DataFrame(
         {
@@ -375,16 +479,36 @@ def _features(users: pd.DataFrame, items: pd.DataFrame) -> Mapping[str, np.ndarr
     }
 
 
-def _rates(feature, user, item, position) -> _Rates:
+def _appeal(feature, item):
+    """What a candidate's exposure and place rise with, beside the user's activity."""
+    return feature["popularity"][item] + 0.8 * feature["in_stock"][item]
+
+
+def _positions(rank, exposed):
+    """(visits, slate) positions: one more than the exposed rivals that are ranked higher."""
+    # a loop over the slate's columns keeps memory flat
+    above = np.zeros(rank.shape, dtype=np.int8)
+    for other in range(rank.shape[1]):
+        above += (rank[:, [other]] > rank) & exposed[:, [other]]
+    return above + 1
+
+
+def _taste(feature, user_taste, item_taste, user, item):
+    """(n,) part of a click's log-odds that is due to age and category, and to the factors."""
+    by_age = _TASTE[feature["age"][user], feature["category"][item]]
+    return by_age + np.einsum("ij,ij->i", user_taste[user], item_taste[item])
+
+
+def _rates(feature, user, item, position, taste, setting) -> _Rates:
     """The structural equations of click and purchase, as probabilities."""
     sensitivity = feature["sensitivity"][user]
     price_level = feature["price_level"][item]
     quality = feature["quality"][item]
     in_stock = feature["in_stock"][item]
     burden = 0.4 * sensitivity + 0.3 * price_level + 0.5 * sensitivity * price_level
-    taste = _TASTE[feature["age"][user], feature["category"][item]]
     attention = np.asarray(position, dtype=float) ** ATTENTION
-    click = sigmoid(-0.7 + 0.7 * quality - burden + taste) * attention
+    odds = setting.click_level + setting.quality_on_click * quality - burden + taste
+    click = sigmoid(odds) * attention
     buy = in_stock * sigmoid(-1.5 + 0.5 * quality - burden)
     item_demand = 1.3 * feature["popularity"] - 0.3 * feature["price_level"]
     demand = feature["activity"][user] + item_demand[item]

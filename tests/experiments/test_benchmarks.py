@@ -137,6 +137,11 @@ SMALLEST = {
         "epochs": 1,
         "n_boot": 20,
     },
+    "models.learnable": {
+        "seeds": 2,
+        "trials": 1,
+        "size": {"n_users": 60, "n_items": 30, "days": 20},
+    },
     "models.lightgcn": {"seeds": 2, "epochs": 1, "python": sys.executable},
     "models.metrics": {"seeds": 3, "python": sys.executable},
     "models.size": {"rows": 5000, "n_users": 200, "n_items": 100},

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from causal_lib.experiments import policy as benchmark
@@ -105,3 +106,23 @@ def test_claims_of_rare_clicks(monkeypatch):
     assert all(held.values())
     assert len(held) == 9
     assert len(report["rows"]) == 5 * 8
+
+
+def test_a_policy_learnt_from_chance_looks_good_on_its_own_half_only():
+    """No action is better than another, so every gain is one of the sample."""
+    rng = np.random.default_rng(0)
+    n = 8000
+    logs = pd.DataFrame(
+        {
+            "x": rng.choice(["a", "b", "c"], n, p=[0.6, 0.397, 0.003]),
+            "item_id": rng.integers(10, size=n),
+            "click": (rng.random(n) < 0.05).astype(int),
+            "propensity_score": 1 / 10,
+        }
+    )
+    found = benchmark.learnt_on_halves(logs, ["x"], splits=6)
+    assert (found["own half"] - found["random policy"]).mean() > 0.01
+    assert abs(found["other half"].mean() - 0.05) < 0.02
+    assert found["random policy"].between(found["low"], found["high"]).all()
+    again = benchmark.learnt_on_halves(logs[logs["x"] != "c"], ["x"], splits=6)
+    pd.testing.assert_frame_equal(found, again)  # 'c' is too rare to be learnt from

@@ -56,6 +56,23 @@ def test_rules_of_a_tree_say_what_it_does():
         assert fitting[0].endswith(str(action))
 
 
+def test_splits_that_change_no_action_are_left_out_of_the_rules():
+    """Only x decides; a tree of depth 4 cuts on where nothing changes."""
+    logs, _ = rounds(6000, 0)
+    policy = learn_policy(logs, ["x", "z"], depth=4)
+    rules = [rule.split(": action ") for rule in policy.rules().split("\n")]
+    leaves = int((policy.model.tree_.children_left < 0).sum())
+    assert len(rules) < leaves
+    taken = policy.probabilities(logs).argmax(axis=1)
+    told = np.full(len(logs), -1)
+    for condition, action in rules:
+        rows = logs.eval(condition).to_numpy()
+        assert (told[rows] == -1).all()
+        told[rows] = int(action)
+    # conditions are rounded to four digits, so a row at a cut may be told on its other side
+    assert (told != taken).mean() < 0.001
+
+
 def test_scores_by_hand(monkeypatch):
     """Of ips: r / propensity for the action shown; of dr: the model, and for that action what it
     leaves / propensity.

@@ -98,8 +98,8 @@ def test_every_parameter_states_its_limits_and_the_default_keeps_them(path):
         ("09", {"seeds": 2}, "'seeds' of 09_interpretability.ipynb is 2; it must be at least 3"),
         (
             "10",
-            {"trials": 7},
-            "'trials' of 10_personalised_recommendation.ipynb is 7; it must be at most 6",
+            {"splits": 1},
+            "'splits' of 10_personalised_recommendation.ipynb is 1; it must be at least 2",
         ),
         ("10", {"ratings": "netflix"}, "must be one of semi-synthetic, coat, yahoo-r3"),
         (

@@ -8,7 +8,8 @@ import pytest
 
 from causal_lib.checks import check_frame
 from causal_lib.data import schema
-from causal_lib.worlds.online_shop import _distinct, shop
+from causal_lib.models import clicks_of, train_recommender
+from causal_lib.worlds.online_shop import _TASTE, PRICE_ON_POPULARITY, _distinct, shop
 
 
 def _close(draws, probabilities):
@@ -153,6 +154,9 @@ def test_floyd_draws_every_subset_equally_often():
         ({"n_items": 5}, "n_items must be at least 10"),
         ({"days": 0}, "days must be at least 1"),
         ({"n_items": 200, "slate": 101}, "slate must be at most 100"),
+        ({"taste": "bought"}, "taste must be one of by_age, learnable, not 'bought'"),
+        ({"price_factor": 0.0}, "price_factor must be above 0 and finite, not 0.0"),
+        ({"price_factor": float("nan")}, "price_factor must be above 0 and finite, not nan"),
     ],
 )
 def test_sizes_out_of_range(arguments, message):
@@ -236,3 +240,135 @@ def test_tables_hold_prices_and_positions_by_hand(world):
     assert world.ate == pytest.approx(
         (world.truth["purchase_if_exposed"] - world.truth["purchase_if_not"]).mean()
     )
+
+
+# ---- a taste that can be learnt ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def learnable():
+    return shop(300, 80, 40, seed=1, taste="learnable")
+
+
+def test_the_learnable_shop_keeps_the_promises_of_the_other(learnable):
+    test_exposure_follows_its_propensity(learnable)
+    test_realised_outcomes_follow_the_potential_ones(learnable)
+    test_positions_of_a_visit_are_one_to_the_number_shown(learnable)
+    test_propensity_depends_on_the_graphs_parents_only(learnable, learnable.log())
+    test_weighting_by_the_logged_propensity_gives_the_true_effect_and_the_naive_difference_does_not(
+        learnable
+    )
+
+
+def test_either_taste_has_the_same_users_and_graph(learnable):
+    other = shop(300, 80, 40, seed=1)
+    pd.testing.assert_frame_equal(learnable.users, other.users)
+    assert learnable.graph == other.graph
+    assert other.user_taste.shape == (300, 0)
+    assert learnable.items["popularity"].corr(learnable.items["quality"]) < 0.4
+
+
+def test_true_taste_is_what_no_mean_explains(learnable):
+    """By the equation of a click: price sensitivity times price, age and category, and factors."""
+    users = learnable.users
+    items = learnable.items
+    sensitivity = users["price_sensitivity"].to_numpy()[:, None]
+    price_level = (np.log(items["price"].to_numpy()) - 3.2) / 0.7
+    table = _TASTE[users["age_band"].cat.codes][:, items["category"].cat.codes]
+    pairs = table + learnable.user_taste @ learnable.item_taste.T - 0.5 * sensitivity * price_level
+    pairs -= pairs.mean(axis=0)
+    pairs -= pairs.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(learnable.true_taste(), pairs, atol=1e-9)
+    assert np.linalg.matrix_rank(learnable.user_taste @ learnable.item_taste.T) == 3
+
+
+def test_taste_is_recovered_where_it_can_be_learnt_and_not_in_the_other_shop(learnable):
+    found = {}
+    for world in (learnable, shop(300, 80, 40, seed=1)):
+        train, validation, _, _ = clicks_of(world)
+        model = train_recommender(
+            train, validation, "bpr", options={"dim": 16, "l2": 0.03}, progress=False
+        )
+        scores = model.scores(np.arange(300)).astype(float)
+        scores = scores - scores.mean(axis=0) - scores.mean(axis=1, keepdims=True)
+        found[world.taste] = np.corrcoef(scores.ravel(), world.true_taste().ravel())[0, 1]
+    assert found["learnable"] > 0.3
+    assert abs(found["by_age"]) < 0.15
+
+
+# ---- other policies and prices -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["world", "learnable"])
+def test_truth_of_an_exposed_row_by_resimulation(name, request):
+    """One candidate of each visit is exposed, the others as they were; the noise that ranks them is
+    drawn anew.
+    """
+    world = request.getfixturevalue(name)
+    first = ~world.frame.duplicated(["user_id", "day"]).to_numpy()
+    show = np.where(first, 1.0, world.frame["exposed"])
+    drawn = [world.resimulate(show, seed=k)["purchase"][first].mean() for k in range(20)]
+    hidden = world.resimulate(np.where(first, 0.0, show))["purchase"][first]
+    expected = world.truth[first]
+    error = np.std(drawn, ddof=1)  # of one draw, as the truth is one
+    assert abs(np.mean(drawn) - expected["purchase_if_exposed"].mean()) < 4 * error
+    np.testing.assert_array_equal(hidden, expected["purchase_if_not"])
+
+
+def test_resimulating_the_log_gives_the_log(world):
+    c = world.candidates
+    again = world.resimulate(c["propensity"], seed=7)
+    _close(again["exposed"], c["propensity"])
+    shown = again["exposed"] == 1
+    assert again["position"][~shown].isna().all()
+    places = [p.dropna().astype(int).value_counts(normalize=True) for p in (again["position"], c["position"])]  # fmt: skip
+    assert abs(places[0] - places[1]).max() < 0.02
+    drawn = [world.resimulate(c["propensity"], seed=k)["purchase"].mean() for k in range(10)]
+    error = np.sqrt(c["purchased"].var() / len(c))
+    assert abs(np.mean(drawn) - c["purchased"].mean()) < 4 * error
+
+
+def test_a_policy_that_shows_everything_fills_each_slate(world):
+    c = world.candidates
+    everything = world.resimulate(np.ones(len(c)))
+    places = everything["position"].groupby([c["user_id"], c["day"]]).agg(lambda p: sorted(p))
+    assert places.map(lambda p: p == list(range(1, 11))).all()
+    nothing = world.resimulate(np.zeros(len(c)))
+    np.testing.assert_array_equal(nothing["purchase"], world.truth["purchase_if_not"])
+    # rows moved down by their rivals are clicked less: the effect under the log's slates is larger
+    gain = everything["purchase"] - nothing["purchase"]
+    assert 0 < gain.mean() < 0.8 * world.ate
+
+
+@pytest.mark.parametrize(
+    ("show", "message"),
+    [
+        (np.ones(3), r"show has shape \(3,\)"),
+        (None, r"show: 1 value outside \[0, 1\], first 1.5"),
+    ],
+)
+def test_a_policy_that_is_none(world, show, message):
+    if show is None:
+        show = np.zeros(len(world.frame))
+        show[5] = 1.5
+    with pytest.raises(ValueError, match=message):
+        world.resimulate(show)
+
+
+def test_prices_set_by_intervention_move_what_they_cause_and_nothing_else():
+    now = shop(200, 60, 5, seed=2)
+    cut = shop(200, 60, 5, seed=2, price_factor=0.8)
+    pd.testing.assert_frame_equal(now.users, cut.users)
+    for column in ("category", "quality"):
+        assert (now.items[column] == cut.items[column]).all()
+    np.testing.assert_allclose(cut.items["price"], 0.8 * now.items["price"], atol=0.011)
+    np.testing.assert_allclose(
+        cut.items["popularity"], now.items["popularity"] + PRICE_ON_POPULARITY * np.log(0.8)
+    )
+    # the stock falls with popularity, whose part of the mean is exp(-0.6 popularity)
+    stock = [
+        np.mean([shop(1, 60, 1, seed=k, price_factor=f).items["stock"].mean() for k in range(150)])
+        for f in (1.0, 0.5)
+    ]
+    ratio = np.exp(-0.6 * PRICE_ON_POPULARITY * np.log(0.5))
+    assert stock[1] / stock[0] == pytest.approx(ratio, abs=0.05)

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from causal_lib.data.sources import load
+from causal_lib.data.sources import load, load_or_skip
 from causal_lib.evaluation.rankings import evaluate_ranking, top_items
 from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, report
 from causal_lib.metric import Metric
 from causal_lib.models.interactions import Interactions, clicks_of
 from causal_lib.models.methods import names_learning
+from causal_lib.models.propensity import by_value
 from causal_lib.models.recommender import train_recommender
 from causal_lib.worlds.online_shop import shop
 from causal_lib.worlds.ratings import semi_synthetic
@@ -112,6 +113,61 @@ def clicks_study(
     return pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
 
 
+def asked_ratings(name: str, skipped: list[str], *, seed: int = 0) -> dict[str, pd.DataFrame]:
+    """Ratings that users chose to give, and ratings asked for at random: given, asked.
+
+    ``name`` is a data set that has both (coat, yahoo-r3), or "semi-synthetic": ml-100k completed
+    and made missing by `semi_synthetic`. Empty, with a line added to ``skipped``, where the data
+    are not there.
+    """
+    if name != "semi-synthetic":
+        loaded = load(name)
+        return {"given": loaded["train"], "asked": loaded["test"]}
+    table = load_or_skip("ml-100k", skipped)
+    if table is None:
+        return {}
+    made = semi_synthetic(table["ratings"], seed=seed)
+    return {"given": made.train, "asked": made.test}
+
+
+def asked_study(
+    given: pd.DataFrame,
+    asked: pd.DataFrame,
+    *,
+    methods: Sequence[str] = ("mf", "ips-mf", "dr-mf"),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Squared errors on ratings that users chose to give and on ratings asked for at random.
+
+    Of the ``given`` ratings 80% train, 10% choose the epoch, 10% test. A twentieth of the ``asked``
+    ratings tells, by Bayes' rule, how likely a rating of each value is given; the rest test.
+    Both have the columns user_id, item_id and rating. Returns a frame of mean errors, one row per
+    user (codes), columns (method, "given" or "asked at random").
+    """
+    both = pd.concat([given, asked])
+    ids = {f"{name}_ids": np.sort(both[f"{name}_id"].unique()) for name in ("user", "item")}
+    rng = np.random.default_rng([seed, 7])
+    few = rng.random(len(asked)) < 0.05
+    part = rng.choice(3, len(given), p=[0.8, 0.1, 0.1])
+    train, validation, held_out = (Interactions.of(given[part == k], **ids) for k in range(3))
+    chance = by_value(Interactions.of(given, **ids), Interactions.of(asked[few], **ids))
+    tests = {"given": held_out, "asked at random": Interactions.of(asked[~few], **ids)}
+    how = {"options": {"dim": 16, "l2": 0.03}, "batch_size": 8192, "learning_rate": 0.05}
+    errors = {}
+    for method in methods:
+        weights = {}
+        if method != "mf":
+            weights["propensity"] = chance(train)
+            weights["validation_propensity"] = chance(validation)
+        recommender = train_recommender(
+            train, validation, method, **how, **weights, seed=seed, progress=False
+        )
+        for name, pairs in tests.items():
+            error = (pairs.value - recommender.predict(pairs.users, pairs.items)) ** 2
+            errors[method, name] = pd.Series(error).groupby(pairs.users).mean()
+    return pd.DataFrame(errors)
+
+
 @benchmark("models.debiased", peer="plain factorisation and BPR, six trials each like the others")
 def study(
     seeds: int = 5,
@@ -174,7 +230,7 @@ def _ratings_run(ratings, seed, methods, trials, training):
         weighted = (
             {} if method == "mf" else {"propensity": shares[0], "validation_propensity": shares[1]}
         )
-        found = _best(
+        found = best_setting(
             train,
             validation,
             method,
@@ -206,7 +262,7 @@ def _clicks_run(seed, size, methods, trials, training):
     world = shop(**size, seed=seed)
     train, validation, test, shares = clicks_of(world)
     seen = train.matrix()
-    truth = _truth(world)
+    truth = click_if_first(world)
     # pairs shown at random and first, from which 'cause' learns
     shown = np.random.default_rng([seed, 2]).random(truth.shape) < 0.01
     clicked = (np.random.default_rng([seed, 3]).random(truth.shape) < truth)[shown].astype(float)
@@ -229,7 +285,7 @@ def _clicks_run(seed, size, methods, trials, training):
         if method != "popular":
             more = {"randomised": randomised} if method == "cause" else {}
             more["validation_propensity"] = shares[0]
-            found = _best(
+            found = best_setting(
                 train, validation, method, settings(method, trials), seed, training | more
             )
             chosen = str(found.settings)
@@ -239,13 +295,13 @@ def _clicks_run(seed, size, methods, trials, training):
             "value"
         ]
         facts = {"naive": table["naive", "pooled gain"], "snips": table["snips", "pooled gain"]}
-        facts["truth"] = _true_gain(top, truth * active[:, None], seen)
+        facts["truth"] = true_gain(top, truth * active[:, None], seen)
         facts["popularity"] = percentile[top].mean()
         rows.append({"seed": seed, "method": method, **facts, "chosen": chosen})
     return rows
 
 
-def _truth(world):
+def click_if_first(world) -> np.ndarray:
     """(users, items) probability of a click if shown first."""
     users = world.users["user_id"].to_numpy()
     items = world.items["item_id"].to_numpy()
@@ -256,7 +312,7 @@ def _truth(world):
     )
 
 
-def _true_gain(top, mass, seen):
+def true_gain(top, mass, seen) -> float:
     """Σ mass d(rank) / Σ mass over the pairs not seen."""
     left = np.where(seen.toarray() > 0, 0.0, mass)
     gain = (
@@ -267,7 +323,7 @@ def _true_gain(top, mass, seen):
     return float(gain.sum() / left.sum())
 
 
-def _best(train, validation, method, tried, seed, training):
+def best_setting(train, validation, method, tried, seed, training):
     """The recommender of the setting with the least validation error."""
     found = [
         train_recommender(

@@ -47,7 +47,7 @@ def test_weighted_clicks_tell_the_truth_and_plain_ones_do_not():
         active = (
             world.candidates.groupby("user_id").size().reindex(range(150), fill_value=0).to_numpy()
         )
-        truth = study._true_gain(top, study._truth(world) * active[:, None], train.matrix())
+        truth = study.true_gain(top, study.click_if_first(world) * active[:, None], train.matrix())
         for name in off:
             off[name].append(found[name, "pooled gain"] - truth)
     z = {name: np.mean(gaps) / (np.std(gaps, ddof=1) / 5) for name, gaps in off.items()}
@@ -60,7 +60,7 @@ def test_true_gain_by_hand():
     seen = np.array([[1.0, 0, 0], [0, 0, 0]])
     from scipy import sparse
 
-    found = study._true_gain(np.array([[2, 1], [1, -1]]), mass, sparse.csr_array(seen))
+    found = study.true_gain(np.array([[2, 1], [1, -1]]), mass, sparse.csr_array(seen))
     assert found == pytest.approx((0.3 + 0.2 / np.log2(3) + 1.0) / (0.5 + 4.0))
 
 
@@ -79,7 +79,7 @@ def test_the_setting_of_the_least_validation_error_is_chosen(best, monkeypatch):
         return SimpleNamespace(history=history, settings=options)
 
     monkeypatch.setattr(study, "train_recommender", trained)
-    found = study._best(
+    found = study.best_setting(
         "train", "validation", "mf", [{"l2": k} for k in range(3)], 7, {"epochs": 3}
     )
     assert found.settings == {"l2": best}
@@ -149,3 +149,26 @@ def test_claims_say_what_the_tables_say(monkeypatch):
     names = [one["claim"] for one in study.study(3)["claims"]]
     assert names[0] == "ratings, ips-mf instead of mf: gain by truth, low end of the 95% interval"
     assert names[5] == "clicks, macr instead of bpr: gain by naive, high end of the 95% interval"
+
+
+def test_weights_help_on_ratings_asked_at_random_and_not_on_given_ones(monkeypatch):
+    """Ratings of 5 are given four times as often as others."""
+    rng = np.random.default_rng(1)
+    level = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 60))
+    rating = 1 + np.searchsorted([-1, -0.3, 0.3, 1], level).astype(float)
+    users, items = np.indices(rating.shape).reshape(2, -1)
+    frame = pd.DataFrame({"user_id": users, "item_id": items, "rating": rating.ravel()})
+    given = rng.random(len(frame)) < np.where(frame["rating"] == 5, 0.4, 0.1)
+    asked = ~given & (rng.random(len(frame)) < 0.3)
+    errors = study.asked_study(frame[given], frame[asked], methods=("mf", "ips-mf"))
+    mean = errors.mean()
+    assert list(errors) == [(m, w) for m in ("mf", "ips-mf") for w in ("given", "asked at random")]
+    assert len(errors) <= 200
+    assert mean["ips-mf", "asked at random"] < mean["mf", "asked at random"]
+    monkeypatch.setattr(study, "load_or_skip", lambda name, skipped: skipped.append(name))
+    skipped = []
+    assert study.asked_ratings("semi-synthetic", skipped) == {}
+    assert skipped == ["ml-100k"]
+    monkeypatch.setattr(study, "load", lambda name: {"train": frame[given], "test": frame[asked]})
+    parts = study.asked_ratings("coat", skipped)
+    assert [len(parts[one]) for one in ("given", "asked")] == [given.sum(), asked.sum()]

@@ -103,14 +103,33 @@ def as_labels(values: pd.Series) -> pd.Series:
 
 
 def number_of(frame: pd.DataFrame, column: str, *, name: str = "frame") -> np.ndarray:
-    """The column as floats (n,); ValueError where it is no number."""
-    kind = column_kind(frame[column], name=name)
+    """The column as floats (n,); ValueError where it is no number.
+
+    A category of numbers counts as numbers here, where nothing else has a meaning.
+    """
+    values = without_categories(frame[column])
+    kind = column_kind(values, name=name)
     if kind != "number":
         way_out = "code its levels first" if kind == "category" else "give days since a date"
         raise ValueError(
             f"{name}: column {column!r} must hold numbers, not {frame[column].dtype}; {way_out}"
         )
-    return as_numbers(frame[column], name=name)
+    return as_numbers(values, name=name)
+
+
+def numbers_or_none(values: pd.Series) -> np.ndarray | None:
+    """``values`` as floats (n,); None where `number_of` would refuse them."""
+    try:
+        return number_of(values.to_frame("values"), "values")
+    except ValueError:
+        return None
+
+
+def without_categories(values: pd.Series) -> pd.Series:
+    """``values`` of dtype category with the dtype of their categories, others as they are."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.astype(values.cat.categories.dtype)
+    return values
 
 
 def _each_type(values: pd.Series) -> Sequence:

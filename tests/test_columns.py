@@ -16,6 +16,7 @@ from causal_lib.columns import (
     as_times,
     column_kind,
     number_of,
+    numbers_or_none,
 )
 
 NUMBERS = [1, 0, 3]
@@ -184,6 +185,11 @@ def test_what_is_none_of_the_three_is_refused(values, message):
 def test_numbers_that_are_asked_for():
     frame = pd.DataFrame({"x": ["a"], "since": [DATES[0]], "y": [2]})
     assert number_of(frame, "y").tolist() == [2]
+    for kind in ("Int64", "int64[pyarrow]", "category", object, "boolean", "float32"):
+        assert number_of(pd.DataFrame({"y": pd.Series([0, 1]).astype(kind)}), "y").tolist() == [0, 1]
+    assert numbers_or_none(pd.Series([decimal.Decimal("0.5"), 2])).tolist() == [0.5, 2]
+    for values in (["a", "b"], ["0", "1"], ["0", 1], [1j, 2], DATES):
+        assert numbers_or_none(pd.Series(values)) is None
     with pytest.raises(ValueError, match=r"column 'x' must hold numbers, not .*; code its levels"):
         number_of(frame, "x")
     with pytest.raises(ValueError, match=r"column 'since' must hold numbers, .*; give days since"):

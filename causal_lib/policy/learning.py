@@ -11,8 +11,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from causal_lib.checks import check_columns, check_frame, check_number
+from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, wide, wide_names
-from causal_lib.policy.columns import listed, numbers, propensities, read_actions
+from causal_lib.policy.columns import listed, propensities, read_actions
 from causal_lib.policy.reward_model import fit_additive
 
 LOSSES = ("dr", "ips")
@@ -157,7 +158,7 @@ def learn_policy(
             f"action column {action!r}: only action {listed(labels[logged])} was logged; a policy "
             "needs at least 2 to choose from"
         )
-    r = numbers(logs, reward)
+    r = number_of(logs, reward, name="logs")
     covariates = Covariates.fit(logs, context, name="logs")
     table = covariates.table(logs, name="logs")
     x = wide(table)

@@ -8,12 +8,12 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.checks import check_columns, check_frame, check_range
+from causal_lib.columns import number_of
 from causal_lib.inference.covariates import design
 from causal_lib.policy.columns import (
     by_label,
     check_labels,
     groups_of,
-    numbers,
     propensities,
     read_actions,
 )
@@ -198,7 +198,7 @@ def policy_values(
         name="logs",
     )
     chance = propensities(logs, propensity)
-    r = numbers(logs, reward)
+    r = number_of(logs, reward, name="logs")
     possible = _reward_range(reward_range, r)
     n = len(logs)
     if estimators is None:
@@ -321,7 +321,7 @@ def slate_value(
     check_interval(interval, level)
     check_frame(logs, [round_id, position, reward, propensity, target], complete=True, name="logs")
     chance = propensities(logs, propensity)
-    aimed = numbers(logs, target)
+    aimed = number_of(logs, target, name="logs")
     check_range(aimed, 0, 1, name=f"target column {target!r}")
     twice = int(logs.duplicated([round_id, position]).sum())
     if twice:
@@ -333,9 +333,11 @@ def slate_value(
     rows = pd.DataFrame(
         {
             "round": pd.factorize(logs[round_id])[0],
-            "place": place.cat.codes.to_numpy() if ordered else numbers(logs, position),
+            "place": place.cat.codes.to_numpy()
+            if ordered
+            else number_of(logs, position, name="logs"),
             "ratio": aimed / chance,
-            "reward": numbers(logs, reward),
+            "reward": number_of(logs, reward, name="logs"),
         }
     ).sort_values(["round", "place"], kind="stable", ignore_index=True)
     if estimator == "cascade":

@@ -880,8 +880,8 @@ def test_columns_of_other_types_have_the_same_values(kind):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"click": "1"}, "logs: column 'click' must hold numbers, not"),
-        ({"propensity_score": "0.5"}, "logs: column 'propensity_score' must hold numbers, not"),
+        ({"click": "1"}, "logs: column 'click' holds numbers as text .*; convert it by astype"),
+        ({"propensity_score": "0.5"}, "logs: column 'propensity_score' holds numbers as text"),
         ({"propensity_score": 25}, "'propensity_score': 50 values outside .* divide them by 100"),
     ],
 )
@@ -922,5 +922,5 @@ def test_rounds_of_a_slate_in_any_order_index_and_type():
         assert (found.value, found.low, found.high) == pytest.approx(
             (right.value, right.low, right.high)
         )
-    with pytest.raises(ValueError, match="logs: column 'position' must hold numbers, not"):
+    with pytest.raises(ValueError, match="logs: column 'position' holds numbers as text"):
         slate_value(logs.assign(position=logs["position"].map(str)))

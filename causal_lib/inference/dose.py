@@ -12,7 +12,12 @@ from causal_lib.columns import as_numbers, column_kind, number_of
 from causal_lib.inference.covariates import Covariates, wide
 from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import fit, folds, held_out
-from causal_lib.inference.nuisances import NoOverlapError, canonical_order, standard_error
+from causal_lib.inference.nuisances import (
+    NoOverlapError,
+    canonical_columns,
+    canonical_order,
+    standard_error,
+)
 from causal_lib.resampling import cluster_codes
 
 _FEW = 10
@@ -91,11 +96,13 @@ def dose_response(
     t = _continuous(frame[treatment])
     y = check_outcome(number_of(frame, outcome), outcome)
     x = Covariates.fit(frame, adjustment).table(frame)
-    order = canonical_order(x, y, t)
+    x = x[canonical_columns(x, y, t)]
+    groups = cluster_codes(frame, cluster)
+    order = canonical_order(x, y, t, clusters=groups)
     t = t[order]
     y = y[order]
     x = x.iloc[order].reset_index(drop=True)
-    groups = pd.factorize(cluster_codes(frame, cluster)[order])[0]
+    groups = pd.factorize(groups[order])[0]
     if at is None:
         at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS)
     at = np.asarray(at, dtype=float).ravel()

@@ -17,7 +17,7 @@ from scipy.optimize import nnls
 from scipy.stats import norm, ttest_ind
 from scipy.stats import t as student
 
-from causal_lib.checks import check_binary, check_frame, check_outcome
+from causal_lib.checks import check_binary, check_frame, check_ids, check_outcome
 from causal_lib.columns import number_of
 from causal_lib.inference.nuisances import NoOverlapError
 
@@ -771,6 +771,7 @@ def _panel(frame, outcome, treated, unit, time, adjustment=()):
     check_frame(frame, columns, key=[unit, time], complete=True)
     values = _finite_outcome(frame[outcome])
     on = check_binary(frame[treated], name=f"treated {treated!r}")
+    check_ids(frame[unit])
     row, units = pd.factorize(frame[unit], sort=True)
     moments = _moments(frame[time], time)
     when, first, column = np.unique(moments, return_index=True, return_inverse=True)

@@ -18,8 +18,8 @@ from causal_lib.inference.learners import (
     Learned,
     Projection,
     Rows,
-    least_squares,
 )
+from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import Fitting, fit, folds, is_zero_one
 from causal_lib.inference.nuisances import (
     canonical_columns,
@@ -404,17 +404,19 @@ class UpliftModel:
         bends = np.quantile(self.predicted, _BENDS) if clusters >= _CLUSTERS_OF_BENDS else ()
 
         def terms(predictions):
-            columns = [np.ones(len(predictions)), predictions - middle]
+            columns = [predictions - middle]
             columns += [np.maximum(predictions - bend, 0.0) for bend in bends]
             return np.column_stack(columns)
 
-        found, influence, _ = least_squares(terms(self.predicted), self.score)
-        return terms(at), found, influence
+        line = LeastSquares.of(terms(self.predicted), self.score)
+        basis = np.column_stack([np.ones(len(at)), terms(at)])
+        return basis, line.all_coefficients, line.influences
 
     def _calibration_line(self):
         """Intercept and slope of scores on centred predictions, influences (n, 2), the rank."""
         centred = self.predicted - self.predicted.mean()
-        return least_squares(np.column_stack([np.ones(len(self.score)), centred]), self.score)
+        line = LeastSquares.of(centred[:, None], self.score)
+        return line.all_coefficients, line.influences, line.rank
 
     def _rank_shares(self):
         """(n,) rank of each training row by predicted effect, the largest first, in (0, 1)."""

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import gaussian_kde, norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from causal_lib.checks import check_columns, check_frame, check_outcome
+from causal_lib.checks import check_columns, check_contrast, check_frame, check_outcome
 from causal_lib.columns import as_numbers, column_kind, number_of
 from causal_lib.inference.covariates import Covariates, wide
 from causal_lib.inference.least_squares import LeastSquares
@@ -109,10 +109,9 @@ def dose_response(
     x = x.iloc[order].reset_index(drop=True)
     groups = pd.factorize(groups[order])[0]
     if contrast is not None:
-        if at is not None or len(contrast) != 2 or contrast[0] == contrast[1]:
-            raise ValueError(
-                f"{contrast=}: two different levels are needed, (control, treated), and no at="
-            )
+        check_contrast(contrast)
+        if at is not None:
+            raise ValueError("give contrast= or at=, not both")
         at = contrast
     if at is None:
         at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS)

@@ -10,6 +10,7 @@ from scipy.stats import t as student
 from causal_lib.checks import (
     check_binary,
     check_columns,
+    check_contrast,
     check_frame,
     check_names,
     check_outcome,
@@ -511,6 +512,8 @@ def _asked(
     columns = [treatment, outcome, *route.adjustment, *route.mediators, *others]
     check_frame(frame, columns, complete=True)
     rows = len(frame)
+    if contrast is not None:
+        check_contrast(contrast)
     row_weights, kept = _row_weights(frame, weights, treatment, contrast)
     frame = frame.iloc[kept]
     y = check_outcome(number_of(frame, outcome), outcome)
@@ -809,8 +812,6 @@ def _check_one_unit(label, levels, shown, is_number, estimator):
 
 
 def _check_contrast(contrast, levels, label, shown):
-    """Raise ValueError for a contrast that is not of two levels of the treatment."""
-    if len(contrast) != 2 or contrast[0] == contrast[1]:
-        raise ValueError(f"{contrast=}: two different levels are needed, (control, treated)")
+    """Raise ValueError for a contrast of what is no level of the treatment."""
     if strange := [level for level in contrast if level not in levels]:
         raise ValueError(f"contrast: {strange[0]!r} is no level of {label}; its levels: {shown}")

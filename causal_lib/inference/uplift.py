@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.optimize import nnls
 from scipy.stats import norm
 
-from causal_lib.checks import check_columns, check_frame, check_outcome, check_whole
+from causal_lib.checks import check_columns, check_contrast, check_frame, check_outcome, check_whole
 from causal_lib.columns import as_numbers, number_of
 from causal_lib.inference.covariates import Covariates, expanded
 from causal_lib.inference.estimators import Sample, is_reversed, turned
@@ -586,8 +586,7 @@ def _arms(values, contrast):
                 f"has {len(found)} levels ({shown})"
             )
         contrast = (0, 1)
-    if isinstance(contrast, str) or len(contrast) != 2 or contrast[0] == contrast[1]:
-        raise ValueError(f"{contrast=}: two different levels are needed, (control, treated)")
+    check_contrast(contrast)
     for level in contrast:
         if level not in found:
             raise ValueError(f"contrast: {level!r} is no level of {label}; its levels: {shown}")

@@ -96,11 +96,13 @@ def check_labels(labels: Sequence, k: int | None = None) -> pd.Index:
 
 
 def by_label(table, labels: pd.Index | None, index: pd.Index, name: str):
-    """(table as an array, its labels): of a DataFrame (n, K) or a Series (K,) in the order of
-    ``labels`` where they are given; anything else as it stands, its labels None.
+    """(table as an array, its labels): of a DataFrame (n, K), a Series or mapping (K,) by the
+    order of ``labels`` where they are given; anything else as it stands, its labels None.
 
     Raises ValueError where rows have another index than the logs, or labels differ.
     """
+    if isinstance(table, Mapping):
+        table = pd.Series(table)
     if isinstance(table, pd.DataFrame):
         if len(table) > 1 and not table.index.equals(index):
             raise ValueError(

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from causal_lib.checks import check_columns, check_frame, check_number
+from causal_lib.checks import check_columns, check_frame, check_number, check_whole
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, wide, wide_names
 from causal_lib.policy.columns import listed, propensities, read_actions
@@ -137,8 +137,8 @@ def learn_policy(
     """
     if loss not in LOSSES:
         raise ValueError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}")
-    if depth is not None and depth < 1:
-        raise ValueError(f"{depth=}: at least 1 is needed")
+    if depth is not None:
+        check_whole(depth, name="depth")
     context = check_columns(context, name="context")
     check_number(penalty, name="penalty")
     check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")

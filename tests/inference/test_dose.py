@@ -609,5 +609,5 @@ def test_a_contrast_is_the_difference_of_two_levels_with_the_error_of_the_differ
     ):
         with pytest.raises(ValueError, match=message):
             dose_response(frame, "t", "y", contrast=contrast, **how)
-    with pytest.raises(ValueError, match="and no at="):
+    with pytest.raises(ValueError, match="give contrast= or at=, not both"):
         dose_response(frame, "t", "y", contrast=(4.0, 6.0), at=[1.0], **how)

@@ -146,3 +146,9 @@ def test_embeddings_by_label():
 def test_labels_in_words():
     assert listed(["a", 1, 2.0]) == "'a', 1, 2.0"
     assert listed(list(range(9)), most=2) == "0, 1, ... (9)"
+
+
+def test_a_mapping_is_a_table_by_label():
+    found, labels = by_label({"b": 0.1, "a": 0.9}, None, pd.RangeIndex(3), "policy")
+    assert found.tolist() == [0.1, 0.9]
+    assert labels.tolist() == ["b", "a"]

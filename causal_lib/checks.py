@@ -1,7 +1,7 @@
 """Every check of an argument, and the one wording of its error."""
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -130,6 +130,18 @@ def check_columns(columns: Iterable[str], *, name: str) -> list[str]:
         if found.count(column) > 1:
             raise ValueError(f"{name}: column {column!r} is given {found.count(column)} times")
     return found
+
+
+def check_contrast(contrast) -> None:
+    """Raise ValueError unless ``contrast`` is a pair of different levels.
+
+    >>> check_contrast("no")
+    Traceback (most recent call last):
+    ValueError: contrast='no': two different levels are needed, (control, treated)
+    """
+    pair = isinstance(contrast, Sequence | np.ndarray) and not isinstance(contrast, str | bytes)
+    if not pair or len(contrast) != 2 or contrast[0] == contrast[1]:
+        raise ValueError(f"{contrast=}: two different levels are needed, (control, treated)")
 
 
 def check_whole(value, *, name: str, low: int = 1) -> int:

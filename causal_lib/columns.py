@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 _SHOWN = 3
+_LARGEST = 1e100  # larger numbers, and those below its inverse, overflow when they are squared
 _FEW_NUMBERS = 20  # a category of more fractions than this is a number that was binned by nobody
 
 
@@ -65,7 +66,7 @@ def column_kind(values: pd.Series, *, name: str = "frame") -> str:
 def as_numbers(values: pd.Series, *, name: str = "frame") -> np.ndarray:
     """A column of kind 'number' as floats (n,); missing values as nan, timedeltas in days.
 
-    Raises ValueError for numbers that a float cannot hold.
+    Raises ValueError for numbers that a float cannot hold, and for columns whose squares it cannot.
     """
     if {_kind_of_object(value) for value in values.dropna()[:1]} == {"duration"}:
         durations = pd.to_timedelta(values.astype(object))
@@ -81,11 +82,18 @@ def as_numbers(values: pd.Series, *, name: str = "frame") -> np.ndarray:
         raise ValueError(
             f"{name}: column {values.name!r} has {infinite} infinite {noun}; replace them first"
         )
+    largest = float(np.nanmax(np.abs(found), initial=0.0))
+    if not (largest == 0 or 1 / _LARGEST < largest < _LARGEST):
+        raise ValueError(
+            f"{name}: column {values.name!r} has values up to {largest:.3g}; divide it by its scale"
+        )
     return found
 
 
 def as_dates(values: pd.Series) -> pd.Series:
     """A column of kind 'date' as time stamps in UTC without zone; periods at their start."""
+    if values.dtype == object and isinstance(next(iter(values.dropna()), None), pd.Period):
+        values = pd.Series(pd.PeriodIndex(values), index=values.index)
     if isinstance(values.dtype, pd.PeriodDtype):
         values = values.dt.to_timestamp()
     found = pd.to_datetime(values, utc=True)
@@ -103,14 +111,33 @@ def as_labels(values: pd.Series) -> pd.Series:
 
 
 def number_of(frame: pd.DataFrame, column: str, *, name: str = "frame") -> np.ndarray:
-    """The column as floats (n,); ValueError where it is no number."""
-    kind = column_kind(frame[column], name=name)
+    """The column as floats (n,); ValueError where it is no number.
+
+    A category of numbers counts as numbers here, where nothing else has a meaning.
+    """
+    values = without_categories(frame[column])
+    kind = column_kind(values, name=name)
     if kind != "number":
         way_out = "code its levels first" if kind == "category" else "give days since a date"
         raise ValueError(
             f"{name}: column {column!r} must hold numbers, not {frame[column].dtype}; {way_out}"
         )
-    return as_numbers(frame[column], name=name)
+    return as_numbers(values, name=name)
+
+
+def numbers_or_none(values: pd.Series) -> np.ndarray | None:
+    """``values`` as floats (n,); None where `number_of` would refuse them."""
+    try:
+        return number_of(values.to_frame("values"), "values")
+    except ValueError:
+        return None
+
+
+def without_categories(values: pd.Series) -> pd.Series:
+    """``values`` of dtype category with the dtype of their categories, others as they are."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.astype(values.cat.categories.dtype)
+    return values
 
 
 def _each_type(values: pd.Series) -> Sequence:

@@ -16,6 +16,7 @@ from causal_lib.columns import (
     as_times,
     column_kind,
     number_of,
+    numbers_or_none,
 )
 
 NUMBERS = [1, 0, 3]
@@ -181,9 +182,32 @@ def test_what_is_none_of_the_three_is_refused(values, message):
         column_kind(pd.Series(values, name="x"))
 
 
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_numbers_whose_squares_overflow_are_refused(scale):
+    with pytest.raises(ValueError, match=r"column 'x' has values up to .*; divide it by its scale"):
+        as_numbers(pd.Series([1.0, 2.0], name="x") * scale)
+    assert as_numbers(pd.Series([0.0, 0.0])).tolist() == [0, 0]
+    assert as_numbers(pd.Series([], dtype=float)).tolist() == []
+
+
+def test_periods_as_objects_are_dates():
+    periods = pd.period_range("2020-01", periods=3, freq="M")
+    column = pd.Series(list(periods), dtype=object)
+    assert column_kind(column) == "date"
+    assert as_dates(column).tolist() == list(periods.to_timestamp())
+
+
 def test_numbers_that_are_asked_for():
     frame = pd.DataFrame({"x": ["a"], "since": [DATES[0]], "y": [2]})
     assert number_of(frame, "y").tolist() == [2]
+    for kind in ("Int64", "int64[pyarrow]", "category", object, "boolean", "float32"):
+        assert number_of(pd.DataFrame({"y": pd.Series([0, 1]).astype(kind)}), "y").tolist() == [
+            0,
+            1,
+        ]
+    assert numbers_or_none(pd.Series([decimal.Decimal("0.5"), 2])).tolist() == [0.5, 2]
+    for values in (["a", "b"], ["0", "1"], ["0", 1], [1j, 2], DATES):
+        assert numbers_or_none(pd.Series(values)) is None
     with pytest.raises(ValueError, match=r"column 'x' must hold numbers, not .*; code its levels"):
         number_of(frame, "x")
     with pytest.raises(ValueError, match=r"column 'since' must hold numbers, .*; give days since"):

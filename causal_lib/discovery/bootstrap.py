@@ -47,7 +47,7 @@ def edge_stability(
     data : `Statistics` with draws, or a frame, whose draws are made here: bootstrap covariances for
         methods that need no rows, else rows (a whole number of times each).
     method, knowledge, settings : as in `discover`, which also gets ``seed`` for each draw.
-    n_boot : number of draws: of a frame 100, of `Statistics` all it has.
+    n_boot : number of draws, at least 2: of a frame 100, of `Statistics` all it has.
     seed : of the draws of a frame's rows.
     sampling : one of `SAMPLINGS`; 'subsample' needs a frame, 'effective' a method that needs no
         rows.
@@ -89,8 +89,11 @@ def edge_stability(
         )
     draws = (data.n_draws if given else 100) if n_boot is None else n_boot
     most = data.n_draws if given else np.inf
-    if not 1 <= draws <= most:
-        raise ValueError(f"n_boot: {draws} draws wanted, at least 1 and at most {most} can be had")
+    if not 2 <= draws <= most:
+        raise ValueError(
+            f"n_boot: {draws} draws wanted, at least 2 are needed for a frequency and at most "
+            f"{most} can be had"
+        )
     if not given:
         check_frame(data)
         data = plain(data)

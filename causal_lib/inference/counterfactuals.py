@@ -10,7 +10,12 @@ from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.estimators import Sample
 from causal_lib.inference.models import Fitting
-from causal_lib.inference.nuisances import NoOverlapError, canonical_order, cross_fit
+from causal_lib.inference.nuisances import (
+    NoOverlapError,
+    canonical_columns,
+    canonical_order,
+    cross_fit,
+)
 from causal_lib.inference.support import judge_arms
 from causal_lib.resampling import cluster_codes, percentile_ends, poisson_counts
 
@@ -77,7 +82,8 @@ def probabilities_of_causation(
     y = _zero_one(frame, outcome, "outcome")
     x = Covariates.fit(frame, adjustment).table(frame)
     groups = cluster_codes(frame, cluster)
-    order = canonical_order(x, groups, y, t)
+    x = x[canonical_columns(x, y, t)]
+    order = canonical_order(x, y, t, clusters=groups)
     t = t[order]
     y = y[order]
     x = x.iloc[order].reset_index(drop=True)

@@ -7,12 +7,17 @@ import pandas as pd
 from scipy.stats import gaussian_kde, norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from causal_lib.checks import check_columns, check_frame, check_outcome
+from causal_lib.checks import check_columns, check_contrast, check_frame, check_outcome
 from causal_lib.columns import as_numbers, column_kind, number_of
 from causal_lib.inference.covariates import Covariates, wide
 from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import fit, folds, held_out
-from causal_lib.inference.nuisances import NoOverlapError, canonical_order, standard_error
+from causal_lib.inference.nuisances import (
+    NoOverlapError,
+    canonical_columns,
+    canonical_order,
+    standard_error,
+)
 from causal_lib.resampling import cluster_codes
 
 _FEW = 10
@@ -42,11 +47,15 @@ def dose_response(
     *,
     adjustment: Sequence[str],
     at: Sequence[float] | None = None,
+    contrast: tuple[float, float] | None = None,
     bandwidth: float | None = None,
     cluster: str | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """E[outcome | do(treatment = a)] at each level a: columns level, value, low, high.
+
+    With ``contrast``, E[outcome | do(treated)] - E[outcome | do(control)] for its two levels: one
+    row, with columns control, treated, value, low, high.
 
     Assumes that ``adjustment`` closes every back-door path and that the curve is smooth. The
     pseudo-outcome ξ = (y - μ(x, t)) ϖ(t) / π(t | x) + m(t), with m(a) and ϖ(a) the means of μ(x, a)
@@ -63,6 +72,7 @@ def dose_response(
     adjustment : a back-door set; [] smooths the raw outcome: the naive answer.
     at : levels within the range of the treatment; by default 20 in equal steps from its 5th to its
         95th percentile.
+    contrast : (control, treated), two levels of which the difference is asked for, instead of at.
     bandwidth : of the Gaussian kernel, in units of the treatment; by default the least one whose
         leave-one-out loss (of the local-linear fit) is within a standard error of the least loss.
         Value and interval (95%, for each level by itself) are those of the local quadratic at this
@@ -91,17 +101,25 @@ def dose_response(
     t = _continuous(frame[treatment])
     y = check_outcome(number_of(frame, outcome), outcome)
     x = Covariates.fit(frame, adjustment).table(frame)
-    order = canonical_order(x, y, t)
+    x = x[canonical_columns(x, y, t)]
+    groups = cluster_codes(frame, cluster)
+    order = canonical_order(x, y, t, clusters=groups)
     t = t[order]
     y = y[order]
     x = x.iloc[order].reset_index(drop=True)
-    groups = pd.factorize(cluster_codes(frame, cluster)[order])[0]
+    groups = pd.factorize(groups[order])[0]
+    if contrast is not None:
+        check_contrast(contrast)
+        if at is not None:
+            raise ValueError("give contrast= or at=, not both")
+        at = contrast
     if at is None:
         at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS)
     at = np.asarray(at, dtype=float).ravel()
     if not len(at) or not ((at >= t.min()) & (at <= t.max())).all():
         raise ValueError(
-            f"at: levels must lie within those seen, [{t.min():g}, {t.max():g}]; "
+            f"{'at' if contrast is None else 'contrast'}: levels must lie within those seen, "
+            f"[{t.min():g}, {t.max():g}]; "
             f"found {at.tolist()}"
         )
     if bandwidth is not None and not bandwidth > 0:
@@ -113,9 +131,15 @@ def dose_response(
         pseudo = y
         deviation = np.zeros((len(y), len(grid)))
     width = bandwidth or _cross_validated(pseudo, t, grid)
+    points = [_local_quadratic(pseudo, t, level, width, grid, deviation) for level in at]
+    if contrast is not None:
+        (control, of_control), (treated, of_treated) = points
+        value = treated - control
+        half = norm.ppf(0.975) * standard_error(of_treated - of_control, groups)
+        ends = [(*map(float, at), value, value - half, value + half)]
+        return pd.DataFrame(ends, columns=["control", "treated", "value", "low", "high"])
     rows = []
-    for level in at:
-        value, influence = _local_quadratic(pseudo, t, level, width, grid, deviation)
+    for level, (value, influence) in zip(at, points, strict=True):
         half = norm.ppf(0.975) * standard_error(influence, groups)
         rows.append((float(level), value, value - half, value + half))
     return pd.DataFrame(rows, columns=["level", "value", "low", "high"])

@@ -10,6 +10,7 @@ from scipy.stats import t as student
 from causal_lib.checks import (
     check_binary,
     check_columns,
+    check_contrast,
     check_frame,
     check_names,
     check_outcome,
@@ -27,20 +28,24 @@ from causal_lib.inference.estimators import (
     arm_weights,
     comparing_levels,
     estimators_table,
+    is_reversed,
     of_one_unit,
     serving,
+    turned,
 )
 from causal_lib.inference.identification import Estimand, identify
 from causal_lib.inference.models import FOLDS, Fitting
 from causal_lib.inference.nuisances import (
     TARGETS,
     NoOverlapError,
+    canonical_columns,
     canonical_order,
     standard_error,
 )
 from causal_lib.inference.pags import why_no_common_adjustment_set
 from causal_lib.inference.support import (
     Judgement,
+    bounds_of,
     judge_arms,
     judge_instrument,
     judge_slope,
@@ -105,6 +110,10 @@ class Effect:
         nobody.
     notes : how columns were encoded, where that is worth knowing.
     freedom : degrees of freedom of the interval's t distribution.
+    bounds : (low, high) that hold the value, with the confidence of the interval, whatever the rows
+        without a counterpart would have had, within the range of the outcomes seen. Of an
+        'extrapolated' comparison of two arms, whose interval trusts a model for these rows; else
+        None.
     """
 
     treatment: str
@@ -122,6 +131,7 @@ class Effect:
     support: Support | None = None
     notes: tuple[str, ...] = ()
     freedom: float = np.inf
+    bounds: tuple[float, float] | None = None
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """The interval of ``level`` in (0, 1), by Student's t distribution."""
@@ -153,6 +163,8 @@ class Effect:
         found["diagnostics"] = self.diagnostics
         if self.contrast is not None:
             found["contrast"] = [_as_json(level) for level in self.contrast]
+        if self.bounds is not None:
+            found["bounds"] = list(self.bounds)
         if self.support is not None:
             found["support"] = {
                 name: getattr(self.support, name)
@@ -172,6 +184,9 @@ class Effect:
         if self.verdict == "supported":
             return text
         text += f"; {self.verdict}: {', '.join(self.reasons)}"
+        if self.bounds is not None:
+            low, high = self.bounds
+            text += f"; without trust in a model for these rows, [{shown(low)}, {shown(high)}]"
         return text if self.support is None else f"{text}; {self.support!r}"
 
 
@@ -251,7 +266,8 @@ def effect(
         coefficient for all.
     cluster : column whose groups are kept together in folds and standard errors (a user's rows are
         alike).
-    weights : column of the rows' weights, for a population in which each row stands for so many.
+    weights : column of the rows' weights, for a population in which each row stands for so many;
+        rows of weight 0 are left out.
     propensity : column of the known probability of treatment, as a randomised log has it.
     learners : names of `models.NAMES` or scikit-learn estimators for e and μ, one or several; or
         {'outcome': ..., 'propensity': ...}.
@@ -316,6 +332,7 @@ class _Question:
     Attributes
     ----------
     order : (n,) position in the frame of each row of the sample.
+    rows : of the frame, those of weight 0 too.
     """
 
     treatment: str
@@ -325,6 +342,7 @@ class _Question:
     sample: Sample
     coded: "_Treatment"
     order: np.ndarray
+    rows: int
     contrast: tuple | None
     notes: tuple[str, ...]
 
@@ -412,7 +430,14 @@ class _Question:
             support=self._support(judged.members),
             notes=self.notes,
             freedom=found.freedom,
+            bounds=self._bounds(judged),
         )
+
+    def _bounds(self, judged):
+        """Ends that trust no model for rows without a counterpart; None if they are few."""
+        if not self.of_arms or judged.verdict != "extrapolated":
+            return None
+        return bounds_of(self.sample, judged.lacking)
 
     def _support(self, members):
         """The `Support` of ``members`` (n,) of the sample, None if they are too few."""
@@ -424,7 +449,7 @@ class _Question:
             return None
         half = student.ppf(0.975, found.freedom) * found.standard_error
         value = float(found.estimate.value)
-        inside = np.zeros(len(members), dtype=bool)
+        inside = np.zeros(self.rows, dtype=bool)
         inside[self.order[members]] = True
         rule = rule_of(members, self.sample.x)
         return Support(inside, rule, value, float(value - half), float(value + half))
@@ -486,8 +511,12 @@ def _asked(
     others = [name for name in (route.instrument, cluster, weights, propensity) if name is not None]
     columns = [treatment, outcome, *route.adjustment, *route.mediators, *others]
     check_frame(frame, columns, complete=True)
+    rows = len(frame)
+    if contrast is not None:
+        check_contrast(contrast)
+    row_weights, kept = _row_weights(frame, weights, treatment, contrast)
+    frame = frame.iloc[kept]
     y = check_outcome(number_of(frame, outcome), outcome)
-    # sorted, so that their order changes nothing: trees break ties by it
     covariates = Covariates.fit(frame, sorted(route.adjustment))
     x = covariates.table(frame)
     if route.strategy == "instrument":
@@ -499,26 +528,32 @@ def _asked(
         coded = _coded(frame[treatment], contrast, estimator)
     name = estimator or coded.default(target, x)
     _check_target(name, coded, target)
-    row_weights = _row_weights(frame, weights)
-    clusters = np.zeros(len(y)) if cluster is None else _cluster_key(frame[cluster])
+    arms = route.strategy == "back-door" and not coded.one_unit
+    reverse = arms and is_reversed(coded.codes, y)
+    codes = turned(coded.codes) if reverse else coded.codes
+    x = x[canonical_columns(x, y, codes)]
     told = [number_of(frame, name) for name in (route.instrument, propensity) if name is not None]
-    order = canonical_order(x, *told, row_weights, clusters, y, coded.codes)
-    groups = cluster_codes(frame, cluster)[order]
+    groups = cluster_codes(frame, cluster)
+    order = canonical_order(x, *told, row_weights, y, codes, clusters=groups)
     sample = Sample(
         y[order],
         coded.codes[order],
         x.iloc[order].reset_index(drop=True),
-        pd.factorize(groups)[0],
+        pd.factorize(groups[order])[0],
         row_weights[order],
         target,
         how,
         z=number_of(frame, route.instrument)[order] if route.instrument else None,
         mediators=_levels_of(frame, route.mediators, order),
+        reverse=reverse,
     )
     if propensity is not None:
         sample = replace(sample, known=_known(frame, propensity, coded)[order])
+    notes = covariates.notes
+    if len(kept) < rows:
+        notes = (*notes, f"{weights}: 0 in {rows - len(kept)} of {rows} rows, which are left out")
     return _Question(
-        treatment, outcome, name, route, sample, coded, order, contrast, covariates.notes
+        treatment, outcome, name, route, sample, coded, kept[order], rows, contrast, notes
     )
 
 
@@ -558,22 +593,30 @@ def _check_target(name, coded, target):
         )
 
 
-def _row_weights(frame, column):
-    """(n,) weights of the rows with mean 1."""
+def _row_weights(frame, column, treatment, contrast):
+    """Weights with mean 1 of the rows that have one above 0, and the positions of these rows.
+
+    ValueError where none of the rows with a level of ``contrast`` has one.
+    """
     if column is None:
-        return np.ones(len(frame))
+        return np.ones(len(frame)), np.arange(len(frame))
     found = number_of(frame, column)
     if (found < 0).any() or not found.any():
         raise ValueError(
             f"weights: column {column!r} has {int((found < 0).sum())} values below 0 and "
             f"{int((found > 0).sum())} above; each row stands for so many, some for more than 0"
         )
-    return found / found.mean()
-
-
-def _cluster_key(values):
-    """(n,) a number for each cluster that does not depend on the order of the rows."""
-    return pd.util.hash_array(as_labels(values).astype(str).to_numpy(dtype=object))
+    kept = np.flatnonzero(found)
+    levels = as_labels(frame[treatment])
+    arms = [0, 1] if contrast is None else list(contrast)
+    lost = levels[levels.isin(arms) & ~levels.isin(levels.iloc[kept].unique())]
+    if len(lost):
+        raise ValueError(
+            f"weights: column {column!r} is 0 in all {int((levels == lost.iloc[0]).sum())} rows "
+            f"with treatment {treatment!r} = {lost.iloc[0]!r}; leave these rows out, or give them "
+            "a weight above 0"
+        )
+    return found[kept] / found[kept].mean(), kept
 
 
 def _known(frame, column, coded):
@@ -769,8 +812,6 @@ def _check_one_unit(label, levels, shown, is_number, estimator):
 
 
 def _check_contrast(contrast, levels, label, shown):
-    """Raise ValueError for a contrast that is not of two levels of the treatment."""
-    if len(contrast) != 2 or contrast[0] == contrast[1]:
-        raise ValueError(f"{contrast=}: two different levels are needed, (control, treated)")
+    """Raise ValueError for a contrast of what is no level of the treatment."""
     if strange := [level for level in contrast if level not in levels]:
         raise ValueError(f"contrast: {strange[0]!r} is no level of {label}; its levels: {shown}")

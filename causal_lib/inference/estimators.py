@@ -56,6 +56,7 @@ class Sample:
     known : (n, 2) propensities of control and treated where they are known, else None.
     z : (n,) instrument; None where there is none.
     mediators : (n, m) front-door set; None where there is none.
+    reverse : whether models are fitted with control and treated exchanged, see `is_reversed`.
     """
 
     y: np.ndarray
@@ -68,13 +69,25 @@ class Sample:
     known: np.ndarray | None = None
     z: np.ndarray | None = None
     mediators: pd.DataFrame | None = None
+    reverse: bool = False
 
     @cached_property
     def chances(self) -> np.ndarray:
         """(n, 2) propensities of control and treated, known or estimated out of fold."""
         if self.known is not None:
             return self.known
-        return propensities(self.t, self.x, self.groups, self.how, self._unequal)
+        found = propensities(self._in_order, self.x, self.groups, self.how, self._unequal)
+        return found[:, ::-1] if self.reverse else found
+
+    @property
+    def _in_order(self):
+        """The treatment as models see it."""
+        return turned(self.t) if self.reverse else self.t
+
+    @cached_property
+    def means(self) -> np.ndarray:
+        """(n, 2) `outcomes` by a model for each arm, unless one has few rows."""
+        return self.outcomes()
 
     @cached_property
     def numbers(self) -> np.ndarray:
@@ -88,8 +101,9 @@ class Sample:
 
     def outcomes(self, *, joint: bool | None = None) -> np.ndarray:
         """(n, 2) E[y | x, arm] out of fold: see `nuisances.outcomes`."""
-        parts = (self.y, self.t, self.x, self.groups, self.how, self._unequal)
-        return outcomes(*parts, joint=joint)
+        parts = (self.y, self._in_order, self.x, self.groups, self.how, self._unequal)
+        found = outcomes(*parts, joint=joint)
+        return found[:, ::-1] if self.reverse else found
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """(n,) E[values | x], out of fold."""
@@ -114,6 +128,22 @@ class Sample:
             weights=self.weights[rows] / self.weights[rows].mean(),
             **{name: None if part is None else part[rows] for name, part in parts.items()},
         )
+
+
+def turned(t: np.ndarray) -> np.ndarray:
+    """Codes (n,) of a treatment with control and treated exchanged."""
+    return np.where(t < 2, 1 - t, t)
+
+
+def is_reversed(t: np.ndarray, y: np.ndarray) -> bool:
+    """Whether models are to be fitted with the arms exchanged: where the control is the rarer.
+
+    So a contrast turned round gives the value with the other sign, whatever the levels are called.
+    Of two arms of the same size, that with the lower outcomes by rank counts as the control.
+    """
+    ranks = np.unique(y, return_inverse=True)[1]
+    control, treated = ((int((t == arm).sum()), -int(ranks[t == arm].sum())) for arm in (0, 1))
+    return control < treated
 
 
 class Representer(NamedTuple):
@@ -259,7 +289,7 @@ def augmented_inverse_propensity(sample: Sample) -> Estimate:
     Source: Robins, Rotnitzky and Zhao 1994; Chernozhukov and others 2018; levels, Cattaneo 2010;
     targets, Hahn 1998 (treated), Mao, Li and Greene 2019 (overlap).
     """
-    return _doubly_robust(sample, sample.outcomes())
+    return _doubly_robust(sample, sample.means)
 
 
 @_estimator(
@@ -785,6 +815,8 @@ def _forest_effects(sample, t_left, y_left):
         ).fit_transform(sample.x[labels], y_left)
         columns = np.column_stack([columns, coded])
     columns = StandardScaler().fit_transform(columns)  # a forest takes spreads under 1e-7 for none
+    sign = -1 if sample.reverse else 1
+    t_left = sign * t_left
     tau = np.empty(len(y_left))
     for train, test in folds(sample.groups, sample.how.seed, sample.how.folds):
         forest = CausalForest(
@@ -792,7 +824,7 @@ def _forest_effects(sample, t_left, y_left):
         )
         weights = sample.weights[train]
         forest.fit(columns[train], t_left[train], y_left[train], sample_weight=weights)
-        tau[test] = np.ravel(forest.predict(columns[test]))
+        tau[test] = sign * np.ravel(forest.predict(columns[test]))
     return tau
 
 

@@ -23,6 +23,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from causal_lib.extras import naming_extra
 from causal_lib.inference.estimators import ROWS_PER_TERM
+from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import Fitting, arm_folds, fit, is_zero_one
 from causal_lib.inference.nuisances import clustered_covariance, propensities
 
@@ -112,8 +113,9 @@ class Projection:
 
     Attributes
     ----------
-    expand : from rows (m, columns) to terms (m, k), the constant first.
-    coefficients (k,), covariance (k, k) : of the regression, clustered.
+    expand : from rows (m, columns) to terms (m, k).
+    coefficients (k + 1,), covariance (k + 1, k + 1) : of the regression, the constant first,
+        clustered.
     rank : terms that are linearly independent on the training rows; those beyond it, such as the
         square of an indicator, change no value.
 
@@ -133,45 +135,31 @@ class Projection:
         """
         scaler = StandardScaler().fit(x.to_numpy())
         clusters = int(groups.max()) + 1
-        square = PolynomialFeatures(2).fit(np.zeros((1, x.shape[1])))
-        linear = PolynomialFeatures(1).fit(np.zeros((1, x.shape[1])))
-        if clusters < ROWS_PER_TERM * linear.n_output_features_:
+        square = PolynomialFeatures(2, include_bias=False).fit(np.zeros((1, x.shape[1])))
+        linear = PolynomialFeatures(1, include_bias=False).fit(np.zeros((1, x.shape[1])))
+        if clusters < ROWS_PER_TERM * (linear.n_output_features_ + 1):
             raise ValueError(
                 f"{clusters} rows or clusters are too few to project effects on "
                 f"{x.shape[1]} columns"
             )
-        terms = square if clusters >= ROWS_PER_TERM * square.n_output_features_ else linear
+        enough = clusters >= ROWS_PER_TERM * (square.n_output_features_ + 1)
+        terms = square if enough else linear
 
         def expand(rows):
             return terms.transform(scaler.transform(rows))
 
-        found, influence, rank = least_squares(expand(x.to_numpy()), score)
-        return cls(expand, found, clustered_covariance(influence, groups), rank)
+        line = LeastSquares.of(expand(x.to_numpy()), score)
+        covariance = clustered_covariance(line.influences, groups)
+        return cls(expand, line.all_coefficients, covariance, line.rank)
 
     def interval(self, x: pd.DataFrame, level: float) -> pd.DataFrame:
         """Value, low and high of each row of ``x``, each row by itself."""
-        basis = self.expand(x.to_numpy())
+        basis = np.column_stack([np.ones(len(x)), self.expand(x.to_numpy())])
         value = basis @ self.coefficients
         error = np.sqrt(((basis @ self.covariance) * basis).sum(axis=1))
         half = norm.ppf(0.5 + level / 2) * error
         ends = {"value": value, "low": value - half, "high": value + half}
         return pd.DataFrame(ends, index=x.index)
-
-
-def least_squares(basis: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Coefficients (k,) of ``values`` (n,) on ``basis`` (n, k), their influences (n, k), the rank.
-
-    By singular values of the scaled columns, so that units do not matter. Where columns depend on
-    one another, the scaled coefficients have the smallest norm.
-    """
-    scale = np.sqrt((basis**2).mean(axis=0))
-    scale[scale == 0] = 1.0
-    left, size, right = np.linalg.svd(basis / scale, full_matrices=False)
-    kept = size > size[0] * max(basis.shape) * np.finfo(float).eps
-    solver = (left[:, kept] / size[kept]) @ right[kept] / scale  # (n, k): (B'B)⁻¹ b_i in row i
-    found = values @ solver
-    rest = values - basis @ found
-    return found, len(basis) * solver * rest[:, None], int(kept.sum())
 
 
 class _ColumnClassifier(HistGradientBoostingClassifier):

@@ -89,6 +89,19 @@ class LeastSquares:
         scaled = np.append(1.0, (row - self._centre) * self._unscaled[1:])
         return self._basis @ (scaled @ self._solver)
 
+    @property
+    def all_coefficients(self) -> np.ndarray:
+        """(k + 1,) the constant, then `coefficients`."""
+        return np.append(self._constant, self.coefficients)
+
+    @property
+    def influences(self) -> np.ndarray:
+        """(n, k + 1) influence of each row on each of `all_coefficients`, by `spread`."""
+        of_scaled = self._basis @ self._solver.T
+        found = of_scaled * self._unscaled
+        found[:, 0] -= found[:, 1:] @ self._centre
+        return len(self.left) * found * self.spread[:, None]
+
     def influence(self, column: int) -> np.ndarray:
         """(n,) influence of each row on the coefficient of ``column``, by `spread`."""
         return len(self.left) * self.direction(column) * self.spread

@@ -209,7 +209,7 @@ def held_out(
         return np.full(shape, float(levels[0]))
     if x.shape[1] == 0:
         return _means(values, splits, used, weights, levels if len(shape) > 1 else None, shape)
-    tried = [_named(one, values[used], x, classes, seed) for one in learners]
+    tried = [_learner(one, values[used], x, classes, seed) for one in learners]
     tried = tried or _that_fit(values[used], x, classes, seed)
     found = np.empty((len(tried), *shape))
     count = _PILOT_FOLDS if len(tried) > 1 and len(splits) > _PILOT_FOLDS else len(splits)
@@ -278,13 +278,27 @@ def _predicted(model, values, x, new, weights, levels):
 
 
 def fit_model(model, values, x, weights=None):
-    """A clone of ``model`` fitted to (n, k) ``x``, with weights (n,) where they are given."""
+    """A clone of ``model`` fitted to (n, k) ``x``, with weights (n,) where they are given.
+
+    Raises ValueError for a model that takes no weights.
+    """
     fresh = clone(model)
     if weights is None:
         return fresh.fit(x, values)
-    if isinstance(fresh, Pipeline):
-        return fresh.fit(x, values, **{f"{fresh.steps[-1][0]}__sample_weight": weights})
-    return fresh.fit(x, values, sample_weight=weights)
+    path = []
+    last = fresh
+    while isinstance(last, Pipeline):
+        step, last = last.steps[-1]
+        path.append(step)
+    try:
+        return fresh.fit(x, values, **{"__".join([*path, "sample_weight"]): weights})
+    except (TypeError, ValueError) as error:  # a grid search gathers the former in the latter
+        if "unexpected keyword argument 'sample_weight'" not in str(error):
+            raise
+        raise ValueError(
+            f"learners: {type(last).__name__} takes no weights of rows (sample_weight), and "
+            "weights= gives them; take another learner, or leave weights out"
+        ) from error
 
 
 def _predicts_classes(model):
@@ -356,7 +370,7 @@ def fit(
     if len(levels) == 1 or x.shape[1] == 0:
         mean = float(np.average(values, weights=weights))
         return lambda new: np.full(len(new), mean)
-    tried = [_named(one, values, x, classes, seed) for one in learners]
+    tried = [_learner(one, values, x, classes, seed) for one in learners]
     tried = tried or _that_fit(values, x, classes, seed)
     share = np.ones(1)
     if len(tried) > 1:
@@ -405,10 +419,51 @@ def _that_fit(values, x, classes, seed):
     return [_named(name, values, x, classes, seed) for name in names]
 
 
-def _named(learner, values, x, classes, seed) -> BaseEstimator:
-    """The estimator of a name, sized to the table; an estimator as it is."""
-    if not isinstance(learner, str):
+def _learner(learner, values, x, classes, seed) -> BaseEstimator:
+    """The estimator of a name, sized to the table; or a user's, which gets numbers for labels.
+
+    Raises ValueError for an estimator that cannot predict ``values``.
+    """
+    if isinstance(learner, str):
+        return _named(learner, values, x, classes, seed)
+    last = learner.steps[-1][1] if isinstance(learner, Pipeline) else learner
+    name = type(last).__name__
+    levels = len(np.unique(values))
+    if is_classifier(learner) and not classes:
+        raise ValueError(
+            f"learners: {name} is a classifier, and what it is to predict is a number with "
+            f"{levels} values, no probability; give a regressor, or "
+            "{'outcome': ..., 'propensity': ...}"
+        )
+    if is_classifier(learner) and not hasattr(learner, "predict_proba"):
+        raise ValueError(
+            f"learners: {name} has no predict_proba, and probabilities are needed; take another "
+            "classifier, such as CalibratedClassifierCV of this one"
+        )
+    if classes and levels > 2 and not is_classifier(learner):
+        raise ValueError(
+            f"learners: {name} is a regressor, and the treatment has {levels} levels, each with "
+            "a probability; give a classifier as {'propensity': ...}, or keep the rows of the two "
+            "of contrast"
+        )
+    labels = label_columns(x)
+    encodes = isinstance(learner, Pipeline) and isinstance(learner.steps[0][1], ColumnTransformer)
+    if not labels or encodes:
         return learner
+    columns = ColumnTransformer(
+        [("labels", _label_encoder(seed), labels)],
+        remainder="passthrough",
+        verbose_feature_names_out=False,
+    )
+    return Pipeline([("columns", columns), ("model", learner)])
+
+
+def _label_encoder(seed):
+    return TargetEncoder(cv=KFold(FOLDS, shuffle=True, random_state=seed))
+
+
+def _named(learner, values, x, classes, seed) -> BaseEstimator:
+    """The estimator of a name, sized to the table."""
     rows = 2 * int(np.unique(values, return_counts=True)[1].min()) if classes else len(values)
     if learner == "linear":
         return Pipeline(
@@ -446,8 +501,7 @@ def _named(learner, values, x, classes, seed) -> BaseEstimator:
         trees = TransformedTargetRegressor(trees, transformer=StandardScaler())
     labels = label_columns(x)
     numbers = [name for name in x.columns if name not in labels]
-    coded = TargetEncoder(cv=KFold(FOLDS, shuffle=True, random_state=seed))
-    columns = [("numbers", StandardScaler(), numbers), ("labels", coded, labels)]
+    columns = [("numbers", StandardScaler(), numbers), ("labels", _label_encoder(seed), labels)]
     return Pipeline([("columns", ColumnTransformer(columns)), ("model", trees)])
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from causal_lib.inference.covariates import POOLED, label_columns, wide, wide_names
 from causal_lib.inference.estimators import Sample, arm_weights
 from causal_lib.inference.models import ARMS
-from causal_lib.inference.nuisances import NoOverlapError, tilt
+from causal_lib.inference.nuisances import NoOverlapError, standard_error, tilt
 
 VERDICTS = ("supported", "weak", "extrapolated")
 _EXTRAPOLATED = 0.1  # share of the target surely without a counterpart: a model speaks for it
@@ -51,12 +52,15 @@ class Judgement:
     diagnostics : name -> number.
     members : (n,) rows for whom an answer would be supported; None if there are none, or where all
         is supported.
+    lacking : (n, 2) rows of the target that seem to have no counterpart among control and treated;
+        None where no arms are compared.
     """
 
     verdict: str
     reasons: tuple[str, ...] = ()
     diagnostics: Mapping = field(default_factory=dict)
     members: np.ndarray | None = None
+    lacking: np.ndarray | None = None
 
 
 def judge_arms(sample: Sample) -> Judgement:
@@ -64,13 +68,40 @@ def judge_arms(sample: Sample) -> Judgement:
 
     Source: Crump, Hotz, Imbens and Mitnik 2009 (trimming by propensity).
     """
-    lacking = _without_counterpart(sample)
-    surely = _without_counterpart(sample, _CHANCE)
+    of_arms = _without_counterpart(sample)
+    lacking = of_arms.any(axis=1)
+    surely = _without_counterpart(sample, _CHANCE).any(axis=1)
     verdict, reasons, diagnostics = _verdict(sample, lacking, surely)
     members = None
     if verdict != "supported":
         members = _supported_rows(sample, lacking)
-    return Judgement(verdict, reasons, diagnostics, members)
+    return Judgement(verdict, reasons, diagnostics, members, of_arms)
+
+
+def bounds_of(sample: Sample, lacking: np.ndarray) -> tuple[float, float]:
+    """Ends of the 95% interval of the effect when rows that are ``lacking`` (n, 2) an arm may have
+    had any outcome there, within the range of those seen.
+
+    By the doubly robust scores of the others. Source: Manski 1990.
+    """
+    y = sample.y
+    t = sample.t
+    h, g = tilt(sample.target, t, sample.chances)
+    size = np.mean(sample.weights * g)
+    found = []
+    for ends in ((y.max(), y.min()), (y.min(), y.max())):  # of the control, of the treated
+        score = np.zeros(len(y))
+        for arm, sign in ((0, -1), (1, 1)):
+            mean = sample.means[:, arm]
+            own = (t == arm) & ~lacking[:, arm]
+            part = g * np.where(lacking[:, arm], ends[arm], mean)
+            part[own] += (h * (y - mean) / sample.chances[:, arm])[own]
+            score += sign * part
+        value = np.mean(sample.weights * score) / size
+        influence = sample.weights * (score - g * value) / size
+        found.append((value, norm.ppf(0.975) * standard_error(influence, sample.groups)))
+    (low, below), (high, above) = found
+    return float(low - below), float(high + above)
 
 
 def judge_slope(sample: Sample) -> Judgement:
@@ -134,26 +165,26 @@ def rule_of(members: np.ndarray, x: pd.DataFrame) -> str:
 
 
 def _without_counterpart(sample, chance=0):
-    """(n,) rows of the target that have no counterpart in an arm that they need one in.
+    """(n, 2) rows of the target that have no counterpart in an arm that they need one in.
 
     ``chance`` is added to the rows of the arm that are seen.
     """
     h, _ = tilt(sample.target, sample.t, sample.chances)
     size = (sample.weights * h).sum()  # rows of the target
     share = sample.weights * h / size
-    lacking = np.zeros(len(h), dtype=bool)
+    lacking = np.zeros((len(h), 2), dtype=bool)
     for arm in _needed(sample.target):
         chances = sample.chances[:, arm]
         own = sample.t == arm
-        lacking |= chances <= 0
-        lacking |= _thin_end(chances, share, own, size, chance)
+        lacking[:, arm] |= chances <= 0
+        lacking[:, arm] |= _thin_end(chances, share, own, size, chance)
         for codes in _cells(sample.x):
             seen = np.bincount(codes, own)
             few = _too_few(seen, np.bincount(codes, share), own.sum(), size, chance)
-            lacking |= (few & (seen == 0))[codes]
+            lacking[:, arm] |= (few & (seen == 0))[codes]
         if not chance:
             for codes, alone in _labels(sample.x):
-                lacking |= (np.bincount(codes, own) == 0)[codes] | alone
+                lacking[:, arm] |= (np.bincount(codes, own) == 0)[codes] | alone
     return lacking
 
 

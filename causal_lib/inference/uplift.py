@@ -8,20 +8,21 @@ import pandas as pd
 from scipy.optimize import nnls
 from scipy.stats import norm
 
-from causal_lib.checks import check_columns, check_frame, check_outcome, check_whole
+from causal_lib.checks import check_columns, check_contrast, check_frame, check_outcome, check_whole
 from causal_lib.columns import as_numbers, number_of
 from causal_lib.inference.covariates import Covariates, expanded
-from causal_lib.inference.estimators import Sample
+from causal_lib.inference.estimators import Sample, is_reversed, turned
 from causal_lib.inference.learners import (
     CANDIDATES,
     LEARNERS,
     Learned,
     Projection,
     Rows,
-    least_squares,
 )
+from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import Fitting, fit, folds, is_zero_one
 from causal_lib.inference.nuisances import (
+    canonical_columns,
     canonical_order,
     clustered_covariance,
     dr_scores,
@@ -50,7 +51,7 @@ class UpliftModel:
         cluster). The mean over the rows of a fold is set to that of all rows: how far the models
         of the folds differ in their level is chance, and opposite to the scores they are judged by.
     groups : (n,) cluster of each row.
-    x : (n, columns) adjustment columns of the training rows as numbers, sorted by name.
+    x : (n, columns) adjustment columns of the training rows as numbers.
     learner : a name of `LEARNERS`, or 'stack'.
     events : whether the outcome is 0 or 1.
     chosen : one row per candidate, the average effect first: loss (mean squared distance of scores
@@ -141,8 +142,7 @@ class UpliftModel:
         check_frame(frame, [treatment, outcome, *adjustment, *others], complete=True, name="train")
         covariates = Covariates.fit(frame, sorted(adjustment), name="train")
         table = covariates.table(frame, name="train")
-        x = expanded(table)
-        if x.shape[1] == 0:
+        if table.shape[1] == 0:
             raise ValueError(
                 "adjustment is empty: effects can vary only with columns; give some, or use effect"
             )
@@ -151,15 +151,23 @@ class UpliftModel:
         y, unit, start = _standardised(numbers)
         known = None if propensity is None else _known_propensities(frame[propensity], t)
         groups = cluster_codes(frame, cluster)
-        keys = [t, y]
-        if cluster is not None:
-            keys.append(np.unique(frame[cluster].astype(str), return_inverse=True)[1])
-        order = canonical_order(table, *keys)
+        reverse = is_reversed(t, y)
+        codes = turned(t) if reverse else t
+        table = table[canonical_columns(table, y, codes)]
+        x = expanded(table)
+        order = canonical_order(table, codes, y, clusters=groups)
         table = table.iloc[order].reset_index(drop=True)
         rows = Rows(y, t, x, groups, seed, chances=known).take(order)
         how = Fitting(seed=seed)
         sample = Sample(
-            rows.y, rows.t, table, rows.groups, np.ones(len(y)), how=how, known=rows.chances
+            rows.y,
+            rows.t,
+            table,
+            rows.groups,
+            np.ones(len(y)),
+            how=how,
+            known=rows.chances,
+            reverse=reverse,
         )
         judged = judge_arms(sample)
         means = sample.outcomes()
@@ -396,17 +404,19 @@ class UpliftModel:
         bends = np.quantile(self.predicted, _BENDS) if clusters >= _CLUSTERS_OF_BENDS else ()
 
         def terms(predictions):
-            columns = [np.ones(len(predictions)), predictions - middle]
+            columns = [predictions - middle]
             columns += [np.maximum(predictions - bend, 0.0) for bend in bends]
             return np.column_stack(columns)
 
-        found, influence, _ = least_squares(terms(self.predicted), self.score)
-        return terms(at), found, influence
+        line = LeastSquares.of(terms(self.predicted), self.score)
+        basis = np.column_stack([np.ones(len(at)), terms(at)])
+        return basis, line.all_coefficients, line.influences
 
     def _calibration_line(self):
         """Intercept and slope of scores on centred predictions, influences (n, 2), the rank."""
         centred = self.predicted - self.predicted.mean()
-        return least_squares(np.column_stack([np.ones(len(self.score)), centred]), self.score)
+        line = LeastSquares.of(centred[:, None], self.score)
+        return line.all_coefficients, line.influences, line.rank
 
     def _rank_shares(self):
         """(n,) rank of each training row by predicted effect, the largest first, in (0, 1)."""
@@ -419,7 +429,7 @@ class UpliftModel:
 
     def _design(self, frame):
         check_frame(frame, self.adjustment, complete=True, name="new")
-        return expanded(self.covariates.table(frame, name="new"))
+        return expanded(self.covariates.table(frame, name="new"))[self.x.columns]
 
     def __repr__(self):
         slope = self.calibration().loc["slope"]
@@ -576,8 +586,7 @@ def _arms(values, contrast):
                 f"has {len(found)} levels ({shown})"
             )
         contrast = (0, 1)
-    if isinstance(contrast, str) or len(contrast) != 2 or contrast[0] == contrast[1]:
-        raise ValueError(f"{contrast=}: two different levels are needed, (control, treated)")
+    check_contrast(contrast)
     for level in contrast:
         if level not in found:
             raise ValueError(f"contrast: {level!r} is no level of {label}; its levels: {shown}")

@@ -1,15 +1,15 @@
-"""What logs and tables of probabilities hold: numbers, propensities, codes of actions, columns
-matched by their labels.
+"""What logs and tables of probabilities hold: propensities, codes of actions, columns matched by
+their labels.
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from numbers import Real
 
 import numpy as np
 import pandas as pd
 
 from causal_lib.checks import check_range
+from causal_lib.columns import number_of, numbers_or_none, without_categories
 
 _WAY_OUT = (
     "actions=, the labels of the policy's columns in their order, or a policy whose columns are "
@@ -17,23 +17,9 @@ _WAY_OUT = (
 )
 
 
-def numbers(frame: pd.DataFrame, column, name: str = "logs") -> np.ndarray:
-    """``column`` as floats (n,): numbers of any type, Decimal and booleans too.
-
-    Raises ValueError that names the column where it holds anything else, text of digits included.
-    """
-    found = as_numbers(frame[column])
-    if found is None:
-        raise ValueError(
-            f"{name}: column {column!r} must hold numbers, not {_kind(frame[column])}; convert it "
-            "first (pandas.to_numeric)"
-        )
-    return found
-
-
 def propensities(logs: pd.DataFrame, column) -> np.ndarray:
     """``column`` as floats (n,) in (0, 1]; a ValueError says where it looks like percentages."""
-    found = numbers(logs, column)
+    found = number_of(logs, column, name="logs")
     try:
         check_range(found, 0, 1, name=f"propensity column {column!r}", open_low=True)
     except ValueError as error:
@@ -61,7 +47,7 @@ def read_actions(
     name = f"action column {column.name!r}"
     if labels is not None:
         labels = check_labels(labels, k)
-        plain = _plain(column)
+        plain = without_categories(column)
         if pd.api.types.is_bool_dtype(plain) and not pd.api.types.is_bool_dtype(labels):
             plain = plain.astype(int)
         codes = labels.get_indexer(pd.Index(plain))
@@ -73,8 +59,8 @@ def read_actions(
             )
         return codes, labels
     values = None
-    if not pd.api.types.is_bool_dtype(_plain(column)):
-        values = as_numbers(column)
+    if not pd.api.types.is_bool_dtype(without_categories(column)):
+        values = numbers_or_none(column)
     if values is None:
         values = _numbers_in_text(column)
     if values is None:
@@ -110,11 +96,13 @@ def check_labels(labels: Sequence, k: int | None = None) -> pd.Index:
 
 
 def by_label(table, labels: pd.Index | None, index: pd.Index, name: str):
-    """(table as an array, its labels): of a DataFrame (n, K) or a Series (K,) in the order of
-    ``labels`` where they are given; anything else as it stands, its labels None.
+    """(table as an array, its labels): of a DataFrame (n, K), a Series or mapping (K,) by the
+    order of ``labels`` where they are given; anything else as it stands, its labels None.
 
     Raises ValueError where rows have another index than the logs, or labels differ.
     """
+    if isinstance(table, Mapping):
+        table = pd.Series(table)
     if isinstance(table, pd.DataFrame):
         if len(table) > 1 and not table.index.equals(index):
             raise ValueError(
@@ -170,27 +158,8 @@ def listed(labels: Sequence, most: int = 5) -> str:
     return shown + (f", ... ({len(labels)})" if len(labels) > most else "")
 
 
-def _plain(column):
-    """``column`` without its categories."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.astype(column.cat.categories.dtype)
-    return column
-
-
-def as_numbers(column: pd.Series) -> np.ndarray | None:
-    """``column`` as floats (n,), or None where it holds anything but numbers and booleans."""
-    column = _plain(column)
-    if column.dtype.kind == "O":
-        kinds = set(map(type, column))
-        if not all(issubclass(kind, (Real, Decimal, np.bool_)) for kind in kinds):
-            return None
-    elif column.dtype.kind not in "biuf":
-        return None
-    return column.to_numpy(dtype=float)
-
-
 def _numbers_in_text(column):
-    column = _plain(column)
+    column = without_categories(column)
     if not (column.dtype == object or isinstance(column.dtype, pd.StringDtype)):
         return None
     if not column.map(lambda one: isinstance(one, str)).all():

@@ -10,9 +10,10 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from causal_lib.checks import check_columns, check_frame, check_number
+from causal_lib.checks import check_columns, check_frame, check_number, check_whole
+from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, wide, wide_names
-from causal_lib.policy.columns import listed, numbers, propensities, read_actions
+from causal_lib.policy.columns import listed, propensities, read_actions
 from causal_lib.policy.reward_model import fit_additive
 
 LOSSES = ("dr", "ips")
@@ -145,8 +146,8 @@ def learn_policy(
     """
     if loss not in LOSSES:
         raise ValueError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}")
-    if depth is not None and depth < 1:
-        raise ValueError(f"{depth=}: at least 1 is needed")
+    if depth is not None:
+        check_whole(depth, name="depth")
     context = check_columns(context, name="context")
     check_number(penalty, name="penalty")
     check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")
@@ -166,7 +167,7 @@ def learn_policy(
             f"action column {action!r}: only action {listed(labels[logged])} was logged; a policy "
             "needs at least 2 to choose from"
         )
-    r = numbers(logs, reward)
+    r = number_of(logs, reward, name="logs")
     covariates = Covariates.fit(logs, context, name="logs")
     table = covariates.table(logs, name="logs")
     x = wide(table)

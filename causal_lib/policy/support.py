@@ -15,7 +15,8 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
-from causal_lib.policy.columns import as_numbers, listed
+from causal_lib.columns import numbers_or_none
+from causal_lib.policy.columns import listed
 
 FALSE_ALARM = 0.01  # of all comparisons together, were the logs complete
 _CELLS = 8  # of a column of numbers
@@ -212,7 +213,7 @@ def _cells(context):
     found = []
     for name in context if context is not None else ():
         column = context[name]
-        values = as_numbers(column)
+        values = numbers_or_none(column)
         try:
             of, levels = pd.factorize(column if values is None else values, sort=values is not None)
         except TypeError:  # lists and the like have no levels

@@ -8,12 +8,12 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.checks import check_columns, check_frame, check_range
+from causal_lib.columns import number_of
 from causal_lib.inference.covariates import design
 from causal_lib.policy.columns import (
     by_label,
     check_labels,
     groups_of,
-    numbers,
     propensities,
     read_actions,
 )
@@ -70,6 +70,18 @@ class PolicyValue:
     unsupported: float = 0.0
     mean_weight: float | None = None
     mean_weight_error: float | None = None
+
+    @property
+    def may_lack(self) -> float:
+        """Largest share of the policy that the logs may lack unseen, with 95% confidence.
+
+        One less the least mean weight that its error allows. The verdict 'ok' says that nothing in
+        the logs speaks against their support, not that this share is 0.
+        """
+        if self.mean_weight is None:
+            return 1.0
+        least = self.mean_weight - norm.ppf(0.95) * self.mean_weight_error
+        return float(np.clip(1 - least, 0, 1))
 
     def to_dict(self) -> dict:
         """The value as JSON types."""
@@ -167,7 +179,8 @@ def policy_values(
     move the value by a tenth of its interval's width) is on actions never logged, at all or in
     cells of the context: then there is no value, but ``bounds``. It is refused, too, where weights
     of an action do not sum to the policy's probabilities, so that propensities are wrong or some
-    contexts lack the action.
+    contexts lack the action. Sums that are within chance of what they should be can hide a lack:
+    `PolicyValue.may_lack` tells how large, and only ``context`` or ``logging`` can rule it out.
 
     Raises
     ------
@@ -184,6 +197,8 @@ def policy_values(
     Tiwari, Clegg and Zou 2006 (intervals of rare clicks); Sachdeva, Su and Joachims 2020
     (deficient support).
     """
+    if isinstance(estimators, str):
+        raise ValueError(f"estimators: a list of names is needed; write [{estimators!r}]")
     if strange := [name for name in estimators or () if name not in ESTIMATORS]:
         raise ValueError(f"unknown estimator {strange[0]!r}; known: {', '.join(ESTIMATORS)}")
     check_interval(interval, level)
@@ -198,7 +213,7 @@ def policy_values(
         name="logs",
     )
     chance = propensities(logs, propensity)
-    r = numbers(logs, reward)
+    r = number_of(logs, reward, name="logs")
     possible = _reward_range(reward_range, r)
     n = len(logs)
     if estimators is None:
@@ -220,7 +235,7 @@ def policy_values(
     policy_mean = shown_mean = group_w = np.zeros(0)
     if any(ESTIMATORS[name].modelled for name in estimators):
         if expected is None:
-            wide = design(logs, context).to_numpy()
+            wide = design(logs, context, name="logs").to_numpy()
             of = fit_additive(wide, codes, r, k, seed=seed).of
         else:
             expected = by_label(expected, labels, logs.index, "expected")[0]
@@ -321,7 +336,7 @@ def slate_value(
     check_interval(interval, level)
     check_frame(logs, [round_id, position, reward, propensity, target], complete=True, name="logs")
     chance = propensities(logs, propensity)
-    aimed = numbers(logs, target)
+    aimed = number_of(logs, target, name="logs")
     check_range(aimed, 0, 1, name=f"target column {target!r}")
     twice = int(logs.duplicated([round_id, position]).sum())
     if twice:
@@ -333,9 +348,11 @@ def slate_value(
     rows = pd.DataFrame(
         {
             "round": pd.factorize(logs[round_id])[0],
-            "place": place.cat.codes.to_numpy() if ordered else numbers(logs, position),
+            "place": place.cat.codes.to_numpy()
+            if ordered
+            else number_of(logs, position, name="logs"),
             "ratio": aimed / chance,
-            "reward": numbers(logs, reward),
+            "reward": number_of(logs, reward, name="logs"),
         }
     ).sort_values(["round", "place"], kind="stable", ignore_index=True)
     if estimator == "cascade":
@@ -416,6 +433,8 @@ def _reward_range(given, r):
     """(lowest, highest) possible reward."""
     if given is None:
         return (0.0, 1.0) if np.isin(r, (0, 1)).all() else (float(r.min()), float(r.max()))
+    if np.shape(given) != (2,):
+        raise ValueError(f"reward_range must be (lowest, highest), not {given}")
     lowest, highest = map(float, given)
     if not lowest < highest:
         raise ValueError(f"reward_range must be (lowest, highest), not {given}")
@@ -435,6 +454,16 @@ def _probabilities(given, n, name):
             ) from None
     if given.ndim == 2 and len(given) == 1:
         given = given[0]
+    if given.ndim > 2:
+        raise ValueError(
+            f"{name} has shape {given.shape}; (rounds, actions) or (actions,) is needed, as "
+            f"{name}[:, :, 0] gives it"
+        )
+    if given.shape == (n,) and n > 1 and (given > 1).any() and (given == np.floor(given)).all():
+        raise ValueError(
+            f"{name} seems to hold the number of an action for each of {n} rounds; give "
+            f"probabilities, as np.eye(actions)[{name}] does"
+        )
     if given.ndim not in (1, 2) or (given.ndim == 2 and len(given) != n):
         raise ValueError(
             f"{name} has {len(given)} rows for {n} rounds; give one row a round or one for all"

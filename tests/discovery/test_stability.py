@@ -316,13 +316,14 @@ _CLEAR = Stability(("a", "b"), np.zeros((2, 2)), np.zeros((2, 2)), np.ones((2, 2
         ),
         (
             lambda: edge_stability(_statistics([1, 1]), n_boot=3),
-            "n_boot: 3 draws wanted, at least 1 and at most 2",
+            "n_boot: 3 draws wanted, at least 2 are needed for a frequency and at most 2",
         ),
         (lambda: edge_stability(_statistics([])), "0 draws wanted"),
         (lambda: edge_stability(_linear(50), n_boot=0), "0 draws wanted"),
-        (lambda: edge_stability(_linear(50), method="magic", n_boot=1), "unknown method 'magic'"),
+        (lambda: edge_stability(_linear(50), n_boot=1), "1 draws wanted, at least 2 are needed"),
+        (lambda: edge_stability(_linear(50), method="magic", n_boot=2), "unknown method 'magic'"),
         (
-            lambda: edge_stability(_linear(50), method="pc", n_boot=1, magic=1),
+            lambda: edge_stability(_linear(50), method="pc", n_boot=2, magic=1),
             "has no setting 'magic'",
         ),
         (
@@ -341,7 +342,7 @@ _CLEAR = Stability(("a", "b"), np.zeros((2, 2)), np.zeros((2, 2)), np.ones((2, 2
         ),
         (lambda: calibration([_CLEAR], []), "shorter"),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):

@@ -582,3 +582,32 @@ def test_a_far_row_does_not_take_the_curve_away():
     far = dose._local_quadratic(y, t, 0.3, 0.5, np.append(grid, 1e7), np.zeros((200, 6)))[0]
     assert far == pytest.approx(rest)
     assert far == pytest.approx(near, abs=0.05)
+
+
+def test_a_contrast_is_the_difference_of_two_levels_with_the_error_of_the_difference():
+    """Of a straight line: the bandwidth moves both levels alike, so that the difference is sure."""
+    rng = np.random.default_rng(3)
+    t = rng.uniform(0, 10, 400)
+    frame = pd.DataFrame({"t": t, "y": 2 * t + rng.normal(size=400), "user": np.arange(400) // 2})
+    how = {"adjustment": [], "bandwidth": 3.0, "cluster": "user"}
+    curve = dose_response(frame, "t", "y", at=[4.0, 6.0], **how)
+    found = dose_response(frame, "t", "y", contrast=(4.0, 6.0), **how)
+    assert list(found) == ["control", "treated", "value", "low", "high"]
+    (row,) = found.to_dict("records")
+    assert (row["control"], row["treated"]) == (4.0, 6.0)
+    assert row["value"] == pytest.approx(curve["value"].diff().iloc[1])
+    assert row["low"] < 4 < row["high"]
+    (back,) = dose_response(frame, "t", "y", contrast=(6.0, 4.0), **how).to_dict("records")
+    assert (back["value"], back["low"]) == pytest.approx((-row["value"], -row["high"]))
+    # levels near each other share their rows: less noise than of two far apart
+    near = dose_response(frame, "t", "y", contrast=(4.0, 4.1), **how)
+    assert (near["high"] - near["low"]).item() < 0.2 * (row["high"] - row["low"])
+    for contrast, message in (
+        ((4.0, 4.0), "two different levels are needed"),
+        ((4.0,), "two different levels are needed"),
+        ((4.0, 99.0), "contrast: levels must lie within those seen"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dose_response(frame, "t", "y", contrast=contrast, **how)
+    with pytest.raises(ValueError, match="give contrast= or at=, not both"):
+        dose_response(frame, "t", "y", contrast=(4.0, 6.0), at=[1.0], **how)

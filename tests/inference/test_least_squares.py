@@ -48,6 +48,27 @@ def test_errors_of_the_influence_are_hc2(table):
     assert errors != pytest.approx(fitted.HC1_se[1:], rel=0.01)
 
 
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e8])
+def test_influences_on_all_coefficients_in_any_unit(table, unit):
+    """By the normal equations; a repeated column adds no rank."""
+    columns, y, _ = table
+    wide = sm.add_constant(columns)
+    bread = np.linalg.inv(wide.T @ wide)
+    by_hand = bread @ wide.T @ y
+    scale = np.array([1, unit, 1 / unit, 1])
+    found = LeastSquares.of(columns * scale[1:], unit * y)
+    assert found.all_coefficients * scale / unit == pytest.approx(by_hand)
+    leverage = np.einsum("ij,jk,ik->i", wide, bread, wide)
+    left = (y - wide @ by_hand) / np.sqrt(1 - leverage)
+    expected = 60 * wide * left[:, None] @ bread
+    assert found.influences * scale / unit == pytest.approx(expected, abs=1e-9)
+    for k in range(3):
+        assert found.influences[:, k + 1] == pytest.approx(found.influence(k))
+    twice = LeastSquares.of(np.column_stack([columns, 3 * columns[:, 2]]) * unit, y)
+    assert twice.rank == 4
+    assert twice.fitted == pytest.approx(wide @ by_hand)
+
+
 def test_weighted_errors_are_those_of_rows_that_stand_for_others(table):
     """Sandwich with each row's weight in the score: HC2 of the weighted columns."""
     columns, y, weights = table

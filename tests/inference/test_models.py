@@ -12,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import SplineTransformer, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 
 from causal_lib.inference import models
@@ -35,6 +38,46 @@ def test_learners_are_names_estimators_several_or_one_for_each_model():
     both = Fitting.of({"outcome": ridge, "propensity": [logistic, "boosted"]}, folds=3)
     assert both == Fitting((ridge,), (logistic, "boosted"), 3, 0)
     assert Fitting.of({"propensity": logistic}) == Fitting((), (logistic,), 5, 0)
+
+
+def _labelled(n=200):
+    """Columns with labels, a number, 0 and 1, three codes and weights."""
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({"a": rng.normal(size=n), "shop": pd.Categorical(np.arange(n) % 40)})
+    y = x["a"].to_numpy() + (np.arange(n) % 40) / 10 + 0.1 * rng.normal(size=n)
+    return x, {"number": y, "event": (y > 2).astype(int), "codes": np.arange(n) % 3}, 1 + y % 1
+
+
+@pytest.mark.parametrize(
+    ("learner", "values", "weighted", "message"),
+    [
+        (LogisticRegression(), "number", False, "is a classifier, and what .* 200 values, no prob"),
+        (LinearSVC(), "event", False, "LinearSVC has no predict_proba"),
+        (Ridge(), "codes", False, "Ridge is a regressor, and the treatment has 3 levels"),
+        (KNeighborsRegressor(), "number", True, "KNeighborsRegressor takes no weights of rows"),
+        (make_pipeline(StandardScaler(), KNeighborsRegressor()), "number", True, "KNeighborsReg"),
+    ],
+)
+def test_estimators_that_cannot_do_what_is_asked(learner, values, weighted, message):
+    x, all_values, w = _labelled()
+    given = all_values[values]
+    splits = folds(np.arange(200), 0)
+    how = {"seed": 0, "weights": w if weighted else None, "classes": values != "number"}
+    with pytest.raises(ValueError, match=f"learners: .*{message}"):
+        held_out(given, x[["a"]], splits, [learner], **how)
+
+
+def test_an_estimator_of_the_user_gets_numbers_for_labels():
+    """Target-encoded; a pipeline that encodes columns itself gets them as they are."""
+    x, values, w = _labelled()
+    y = values["number"]
+    own = make_pipeline(
+        ColumnTransformer([("shop", OneHotEncoder(), ["shop"])], remainder="passthrough"),
+        Ridge(),
+    )
+    for learner in (Ridge(), make_pipeline(StandardScaler(), Ridge()), own):
+        found = held_out(y, x, folds(np.arange(200), 0), [learner], seed=0, weights=w)
+        assert np.corrcoef(found, y)[0, 1] > 0.9  # .65 by the number alone
 
 
 @pytest.mark.parametrize(

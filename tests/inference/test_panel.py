@@ -113,6 +113,16 @@ def test_bad_series(change, how, message):
         p.interrupted_time_series(frame, **{"outcome": "y", "time": "day", "start": 10} | how)
 
 
+def test_units_of_mixed_types_are_named():
+    frame = random_panel(np.random.default_rng(2))
+    unit = frame["unit"].astype(object)
+    unit[unit == unit.iloc[0]] = "first"
+    with pytest.raises(ValueError, match="column 'unit' mixes ids of types"):
+        p.difference_in_differences(
+            frame.assign(unit=unit), "y", treated="on", unit="unit", time="day"
+        )
+
+
 # ---- difference in differences -------------------------------------------------------------------
 
 

@@ -1,7 +1,5 @@
 """Columns of logs as numbers and codes of actions, tables by label; and the errors that say how."""
 
-from decimal import Decimal
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,34 +9,9 @@ from causal_lib.policy.columns import (
     check_labels,
     groups_of,
     listed,
-    numbers,
     propensities,
     read_actions,
 )
-
-
-@pytest.mark.parametrize(
-    "kind", ["float64", "Int64", "int64[pyarrow]", "category", object, bool, "boolean", "float32"]
-)
-def test_numbers_of_any_type(kind):
-    frame = pd.DataFrame({"click": pd.Series([0, 1, 1]).astype(kind)})
-    assert numbers(frame, "click").tolist() == [0.0, 1.0, 1.0]
-    frame["click"] = [Decimal("0.5"), Decimal(1), 2]
-    assert numbers(frame, "click").tolist() == [0.5, 1.0, 2.0]
-
-
-@pytest.mark.parametrize(
-    ("values", "kind"),
-    [
-        (["0", "1"], "str"),
-        (pd.Series(["0", 1], dtype=object), "int and str"),
-        (pd.to_datetime(["2024-01-01", "2024-01-02"]), "datetime64"),
-        ([1j, 2], "complex128"),
-    ],
-)
-def test_what_is_no_number_is_refused_by_name(values, kind):
-    with pytest.raises(ValueError, match=f"logs: column 'click' must hold numbers, not {kind}"):
-        numbers(pd.DataFrame({"click": values}), "click")
 
 
 def test_percentages_are_told():
@@ -173,3 +146,9 @@ def test_embeddings_by_label():
 def test_labels_in_words():
     assert listed(["a", 1, 2.0]) == "'a', 1, 2.0"
     assert listed(list(range(9)), most=2) == "0, 1, ... (9)"
+
+
+def test_a_mapping_is_a_table_by_label():
+    found, labels = by_label({"b": 0.1, "a": 0.9}, None, pd.RangeIndex(3), "policy")
+    assert found.tolist() == [0.1, 0.9]
+    assert labels.tolist() == ["b", "a"]

@@ -120,7 +120,8 @@ def test_softmax_gradient_is_that_of_finite_differences():
     ("how", "message"),
     [
         ({"loss": "dm"}, "unknown loss 'dm'; known: dr, ips"),
-        ({"depth": 0}, "depth=0: at least 1 is needed"),
+        ({"depth": 0}, "depth: a whole number of at least 1 is needed, not 0"),
+        ({"depth": 2.5}, "depth: a whole number of at least 1 is needed, not 2.5"),
         ({"actions": 2}, r"action column 'item_id': \d+ values outside \[0, 1\]"),
         (
             {"action": "x"},

@@ -1,5 +1,7 @@
 """Policy values and their intervals by hand, distances from the truth over many logs, refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -880,8 +882,8 @@ def test_columns_of_other_types_have_the_same_values(kind):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"click": "1"}, "logs: column 'click' must hold numbers, not"),
-        ({"propensity_score": "0.5"}, "logs: column 'propensity_score' must hold numbers, not"),
+        ({"click": "1"}, "logs: column 'click' holds numbers as text .*; convert it by astype"),
+        ({"propensity_score": "0.5"}, "logs: column 'propensity_score' holds numbers as text"),
         ({"propensity_score": 25}, "'propensity_score': 50 values outside .* divide them by 100"),
     ],
 )
@@ -922,5 +924,29 @@ def test_rounds_of_a_slate_in_any_order_index_and_type():
         assert (found.value, found.low, found.high) == pytest.approx(
             (right.value, right.low, right.high)
         )
-    with pytest.raises(ValueError, match="logs: column 'position' must hold numbers, not"):
+    with pytest.raises(ValueError, match="logs: column 'position' holds numbers as text"):
         slate_value(logs.assign(position=logs["position"].map(str)))
+
+
+@pytest.mark.parametrize(
+    ("policy", "how", "message"),
+    [
+        (np.full((50, 3, 1), 1 / 3), {}, r"policy has shape \(50, 3, 1\); .* policy\[:, :, 0\]"),
+        (np.arange(50) % 3, {}, r"policy seems to hold the number of an action for each of 50"),
+        (TARGET, {"estimators": "dr"}, r"estimators: a list of names is needed; write \['dr'\]"),
+        (TARGET, {"reward_range": 1}, r"reward_range must be \(lowest, highest\), not 1"),
+    ],
+)
+def test_shapes_that_others_use_are_named(policy, how, message):
+    with pytest.raises(ValueError, match=message):
+        policy_values(_broken(), policy, **how)
+
+
+def test_what_logs_may_lack_unseen():
+    """By hand from the mean weight .9 with a standard error of .05."""
+    found = PolicyValue(
+        "ips", 1.0, 0.0, 2.0, 200.0, 0.1, 500, "ok", mean_weight=0.9, mean_weight_error=0.05
+    )
+    assert found.may_lack == pytest.approx(0.1 + 1.644854 * 0.05)
+    assert replace(found, mean_weight=1.2).may_lack == 0
+    assert replace(found, mean_weight=None).may_lack == 1

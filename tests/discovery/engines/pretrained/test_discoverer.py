@@ -196,15 +196,18 @@ def test_networks_that_say_the_same_do_not_disagree():
 
 
 @pytest.mark.parametrize(
-    ("family", "least"),
-    [("linear non-Gaussian", 0.93), ("additive nonlinear", 0.93), ("steep", 0.85), ("post-nonlinear", 0.92),
-     ("heteroscedastic", 0.86), ("discrete", 0.83), ("mixed", 0.84), ("quadratic", 0.67), ("interactions", 0.76),
-     ("tanh-GP", 0.88), ("unseen noises", 0.9)],
+    ("family", "least", "tables"),
+    [("linear non-Gaussian", 0.93, 3), ("additive nonlinear", 0.93, 3), ("steep", 0.85, 3), ("post-nonlinear", 0.92, 3),
+     ("heteroscedastic", 0.86, 3), ("discrete", 0.83, 3), ("mixed", 0.84, 3), ("quadratic", 0.8, 12), ("interactions", 0.8, 12),
+     ("tanh-GP", 0.88, 3), ("unseen noises", 0.9, 3)],
 )  # fmt: skip
-def test_the_weights_of_the_package_find_the_directions(family, least):
-    """Bounds some .03 below what these tables give: other processors round otherwise."""
+def test_the_weights_of_the_package_find_the_directions(family, least, tables):
+    """Bounds some .03 below what these tables give: other processors round otherwise.
+
+    Scores of quadratic tables and of interactions vary by .2 from table to table.
+    """
     scores = []
-    for seed in range(3):
+    for seed in range(tables):
         sample = draw(family, [13, seed], d=10, n=1000, degree=1.5)
         found = discover(sample.frame, method="pretrained", unfamiliar="trust")
         scores.append(precision_recall_f1(found.adjacency, sample.graph.adjacency)[2])

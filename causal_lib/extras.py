@@ -16,7 +16,6 @@ EXTRAS = {
     "language": ("transformers", "accelerate", "gguf"),
     "tutorials": (
         "bs4",
-        "jinja2",
         "nbconvert",
         "nbformat",
         "papermill",

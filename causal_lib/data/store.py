@@ -310,7 +310,7 @@ def read_query(
     """
     engine = _engine(url)
     if table:
-        query = f"SELECT * FROM {engine.dialect.identifier_preparer.quote(table)}"
+        query = f"SELECT * FROM {engine.dialect.identifier_preparer.quote_identifier(table)}"
     try:
         with _explained(engine), engine.connect() as connection:
             # no parameters: a colon or a percent sign in the query is itself

@@ -197,13 +197,13 @@ def _treatment(values, roles):
         return (text == str(roles.treated)).to_numpy().astype(int)
     levels = sorted(values.unique().tolist(), key=str)
     shown = reading.levels_shown(levels)
-    numeric = pd.to_numeric(values, errors="coerce")
-    if numeric.isna().any() or not set(numeric.unique()) <= {0, 1}:
+    numeric = reading.number_or_nothing(values)
+    if np.isnan(numeric).any() or not set(np.unique(numeric)) <= {0, 1}:
         raise LogError(
             f"log: treatment {name!r} is not 0 and 1; it has {len(levels)} levels ({shown}); name "
             "the two to compare by control = and treated ="
         )
-    return numeric.to_numpy().astype(int)
+    return numeric.astype(int)
 
 
 def _complete_number(values, role):

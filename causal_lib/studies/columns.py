@@ -54,6 +54,14 @@ def number(values: pd.Series, role: str) -> np.ndarray:
     return _numbers(values)
 
 
+def number_or_nothing(values: pd.Series) -> np.ndarray:
+    """The column as floats (n,); nan in every row where it holds anything but numbers."""
+    try:
+        return number(values, "column")
+    except LogError:
+        return np.full(len(values), np.nan)
+
+
 def times(values: pd.Series) -> pd.Series:
     """A column of times: floats, or time stamps in UTC; LogError where some cannot be read."""
     name = values.name
@@ -174,15 +182,19 @@ def _is_text(values):
 
 def _kind_of_text(values):
     present = values.dropna().astype(str)
-    levels = pd.Series(present.unique(), dtype=object)
-    if not len(levels):
+    if not len(present):
         return "category", values
+    numbers = pd.to_numeric(values, errors="coerce")
+    zeros = present.str.match(r"^0\d").any()
+    if numbers.notna().sum() == len(present) and not zeros:
+        return "number", numbers
+    levels = pd.Series(present.unique(), dtype=object)
+    truths = levels.str.lower()
+    if set(truths) <= {"true", "false"}:
+        return "number", values.str.lower().map({"true": 1.0, "false": 0.0})
     numeric = pd.to_numeric(levels, errors="coerce").notna()
-    zeros = levels.str.match(r"^0\d")
-    if numeric.all() and not zeros.any():
-        return "number", pd.to_numeric(values, errors="coerce")
     share = float(present.isin(levels[numeric]).mean())
-    if share >= _MOST and not zeros.any() and not numeric.all():
+    if share >= _MOST and not zeros and not numeric.all():
         strange = levels[~numeric]
         raise LogError(
             f"log: column {values.name!r} mixes numbers and text: {len(strange)} values are no "

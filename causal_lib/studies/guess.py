@@ -119,12 +119,11 @@ def _is_binary(values):
 def _is_identifier(values):
     present = values.dropna()
     distinct = present.nunique()
-    if distinct <= _FEW or pd.api.types.is_float_dtype(values.dtype):
+    if distinct <= _FEW or pd.api.types.is_datetime64_any_dtype(values.dtype):
         return False
-    if pd.api.types.is_datetime64_any_dtype(values.dtype):
-        return False
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        return distinct == len(present) and bool(np.all(np.diff(np.sort(present)) == 1))
+    numbers = reading.number_or_nothing(present)
+    if not np.isnan(numbers).all():
+        return distinct == len(present) and bool(np.all(np.diff(np.sort(numbers)) == 1))
     try:
         read = reading.covariate(values, None)[1]
     except LogError:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import csv as pacsv
 from pyarrow import dataset
 
 from causal_lib.studies.errors import LogError
@@ -23,6 +24,7 @@ _TEXT = (".csv", ".tsv", ".txt")
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
 _QUERY = re.compile(r"\s*(select|with)\s", re.IGNORECASE)
+_CODECS = {"utf-8-sig": "utf-8"}  # Arrow itself takes a byte order mark away
 _PAIRED = 0.9  # share of high bytes in pairs from which on a text is taken for Chinese
 
 
@@ -51,7 +53,8 @@ def read_log(
         or a folder of its parts, an Arrow (Feather) file; ``file.sqlite#table``; a
         query that begins with SELECT, or ``table:name``, at the database of the environment
         variable CAUSAL_LIB_DB.
-    columns : the columns that are needed; all where left out. Others are not read.
+    columns : the columns that are needed; all where left out. Others are not read. Those of a CSV
+        file come as texts, read by `prepare` as what they mean.
     missing : further spellings of a missing value, beside the empty cell, NA and NULL.
     encoding, separator : of a CSV file; guessed where empty, and said in ``notes``.
 
@@ -161,7 +164,12 @@ def _csv(path, columns, missing, encoding, separator, packed):
         raise LogError(
             f"roles: unknown encoding {encoding!r}; write utf-8, gb18030, cp1252 ..."
         ) from None
-    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
+    try:
+        text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
+    except UnicodeError as error:
+        raise LogError(
+            f"log: {path.name} is no {encoding}: {error}; name another encoding"
+        ) from None
     if not separator:
         separator = guess_separator(text)
         if separator not in (",", "\t"):
@@ -185,33 +193,44 @@ def _csv(path, columns, missing, encoding, separator, packed):
             f"{', '.join(map(repr, header))}; was the separator {separator!r}?"
         )
     try:
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            encoding=encoding,
-            usecols=wanted,
-            na_values=[*_MISSING, *missing],
-            keep_default_na=False,
-            low_memory=False,
-            compression="gzip" if packed else None,
-        )
-    except UnicodeDecodeError as error:
+        frame = _texts(path, wanted or header, missing, encoding, separator, packed)
+    except UnicodeError:
         raise LogError(
-            f"log: {path.name} is no {encoding} at byte {error.start:,}; name its encoding by "
+            f"log: {path.name} is no {encoding}; name its encoding by "
             'encoding = in the roles, as "gb18030" or "cp1252"'
         ) from None
-    except pd.errors.ParserError as error:
+    except pa.ArrowInvalid as error:
+        if "UTF8" in str(error):
+            raise LogError(
+                f"log: {path.name} is no {encoding}; name its "
+                'encoding by encoding = in the roles, as "gb18030" or "cp1252"'
+            ) from None
         raise LogError(
-            f"log: {path.name} is no table: {_first_line(error)}; a text that holds the separator "
-            "stands in quotes"
+            f"log: {path.name} is no table: {_first_line(error)[:200]}; a text that holds the "
+            "separator stands in quotes"
         ) from None
-    except (ValueError, EOFError, OSError) as error:
-        raise LogError(f"log: {path.name} cannot be read: {_first_line(error)}") from None
-    if len(frame) and not isinstance(frame.index, pd.RangeIndex):
-        raise LogError(
-            f"log: rows of {path.name} have more cells than its header has names; mend the header"
-        )
     return Log(frame, path.name, tuple(notes))
+
+
+def _texts(path, columns, missing, encoding, separator, packed):
+    """The ``columns`` of a CSV file as texts: what they mean is read later, by one rule for all.
+
+    Arrow refuses a row of another length; pandas drops what is too much without a word.
+    """
+    convert = pacsv.ConvertOptions(
+        column_types={name: pa.string() for name in columns},
+        include_columns=list(columns),
+        null_values=[*_MISSING, *missing],
+        strings_can_be_null=True,
+    )
+    with pa.input_stream(str(path), compression="gzip" if packed else None) as file:
+        table = pacsv.read_csv(
+            file,
+            read_options=pacsv.ReadOptions(encoding=_CODECS.get(encoding, encoding)),
+            parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            convert_options=convert,
+        )
+    return table.to_pandas()
 
 
 def guess_encoding(head: bytes, *, whole: bool = True) -> str:

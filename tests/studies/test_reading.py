@@ -14,7 +14,7 @@ ROWS = pd.DataFrame({"城市": ["上海", "北京", "广州"], "x": [1, 2, 3], "
 def check(found):
     frame = found.frame[["城市", "x", "y"]]
     assert frame["城市"].tolist() == ["上海", "北京", "广州"]
-    assert frame["x"].tolist() == [1, 2, 3]
+    assert frame["x"].astype(int).tolist() == [1, 2, 3]
     assert frame["y"].isna().tolist() == [False, True, False]
 
 

@@ -303,24 +303,23 @@ def _check_leaks(made, roles, found):
     binary = len(np.unique(y)) == 2
     for column in roles.columns_before:
         values = made[column]
-        coded = values if values.dtype.kind in "fiu" else pd.Series(pd.factorize(values)[0])
-        coded = coded.to_numpy(dtype=float)
+        coded = coded_column(values)
         if _only_where_treated(coded, t):
             raise LogError(
                 f"log: column {column!r} is {values[t == 0].iloc[0]!r} in every row with "
                 f"{roles.treatment} = 0 and varies in the others: it is written when the treatment "
                 "happens; move it to after"
             )
-        told = _told(coded, y)
-        if told > _TELLS:
+        share = told(coded, y)
+        if share > _TELLS:
             raise LogError(
-                f"log: column {column!r} tells {told:.1%} of the outcome {roles.outcome!r} on its "
+                f"log: column {column!r} tells {share:.1%} of the outcome {roles.outcome!r} on its "
                 "own: it is known only afterwards; move it to after"
             )
-        if binary and told > _CLOSE:
+        if binary and share > _CLOSE:
             found.weaken(
                 "weak",
-                f"{column!r} tells {told:.0%} of the outcome on its own; make sure that it is "
+                f"{column!r} tells {share:.0%} of the outcome on its own; make sure that it is "
                 "known before the treatment",
             )
         elif _LATER.search(column):
@@ -329,6 +328,13 @@ def _check_leaks(made, roles, found):
                 f"the name of {column!r} suggests that it is known only afterwards; if so, move it "
                 "to after",
             )
+
+
+def coded_column(values: pd.Series) -> np.ndarray:
+    """(n,) numbers as they are, labels by codes in order of appearance."""
+    if values.dtype.kind in "fiub":
+        return values.to_numpy(dtype=float)
+    return pd.factorize(values)[0].astype(float)
 
 
 def _only_where_treated(values, t):
@@ -342,7 +348,7 @@ def _only_where_treated(values, t):
     return share * len(untreated) >= _DUE and (treated != usual).sum() >= _DUE
 
 
-def _told(values, y):
+def told(values: np.ndarray, y: np.ndarray) -> float:
     """Share of the variance of ``y`` between the leaves of a small tree of one column."""
     leaves = 8 if len(y) < 5_000 else 32
     tree = DecisionTreeRegressor(

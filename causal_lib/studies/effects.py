@@ -15,7 +15,7 @@ from causal_lib.studies.audit import Prepared
 from causal_lib.studies.step import Step, picture, worst
 
 TARGETS = ("all", "treated", "overlap")
-ESTIMATORS = ("aipw", "regression")
+ESTIMATORS = ("aipw", "ipw")
 _PLACEBO_LEVEL = 0.99
 _PLACEBO_ROWS = 500
 
@@ -23,7 +23,7 @@ _PLACEBO_ROWS = 500
 def estimate_effect(
     prepared: Prepared, graph: Step, identified: Step, *, jobs: int = 1, seed: int = 0
 ) -> Step:
-    """The effect by AIPW and by regression, for all rows, the treated and the overlap.
+    """The effect by AIPW and by weighting, for all rows, the treated and the overlap.
 
     The verdict is that of the question (see `effects.effect`); it is lowered to 'weak' where the
     two estimators differ by more than chance. Beside them stands the naive difference of the arms.
@@ -175,18 +175,22 @@ def _step(prepared, answers, naive):
 
 
 def _drawn(rows, naive, scale, events):
+    from matplotlib import pyplot as plt
+
     from causal_lib import plots
 
     metrics = [
         Metric("", f"{row['estimator']}, {row['for']}", *_scaled(row, scale)) for row in rows
     ]
     naive_row = {"value": naive.value, "low": naive.low, "high": naive.high}
-    axes = plots.intervals([*metrics, Metric("", "naive difference", *_scaled(naive_row, scale))])
-    axes.axvline(0, color=plots.REFERENCE, lw=1)
-    axes.set_xlabel(
-        "outcomes added per 1,000 rows, 95%" if events else "effect on the outcome, 95%"
-    )
-    return picture(axes)
+    value, low, high = _scaled(naive_row, scale)
+    metrics.append(Metric("", "naive difference", value, low, high))
+    with plt.style.context(plots.STYLE):
+        axes = plots.intervals(metrics, ax=plt.subplots(figsize=(5.4, 3.4))[1])
+        axes.errorbar(value, 0, xerr=[[value - low], [high - value]], fmt="o", color=plots.NAIVE)
+        axes.axvline(0, color=plots.REFERENCE, lw=1)
+        axes.set_xlabel("added per 1,000 rows, 95%" if events else "effect on the outcome, 95%")
+        return picture(axes)
 
 
 def _scaled(row, scale):

@@ -129,7 +129,7 @@ def _drawn(grouped, scale, events):
     from causal_lib import plots
 
     with plt.style.context(plots.STYLE):
-        axes = plt.subplots(figsize=(7, 3.4))[1]
+        axes = plt.subplots(figsize=(5.4, 3.2))[1]
         places = np.arange(1, len(grouped) + 1)
         value = scale * grouped["value"]
         error = [value - scale * grouped["low"], scale * grouped["high"] - value]

@@ -17,7 +17,7 @@ from causal_lib.inference.equivalence import identify_class
 from causal_lib.inference.identification import NotIdentifiableError, identify
 from causal_lib.knowledge import Knowledge
 from causal_lib.resampling import poisson_counts
-from causal_lib.studies.audit import Prepared
+from causal_lib.studies.audit import Prepared, coded_column, told
 from causal_lib.studies.errors import LogError
 from causal_lib.studies.roles import quoted
 from causal_lib.studies.step import Step, picture
@@ -27,7 +27,7 @@ DRAWS = 30
 _SHRUNK = 0.001
 _FEWEST_UNITS = 50
 _OFTEN = 0.5
-_SHOWN = 12
+_DECIDES = 0.999  # share of the treatment told by one column: it is decided by it
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +152,14 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
     treatment = roles.treatment
     outcome = roles.outcome
     decides = []
+    if column := _decided_by(prepared):
+        return Step(
+            "identify",
+            "refused",
+            (("identify_decided", {"column": column, "treatment": treatment}),),
+            (f"{column!r} decides {treatment!r}: rows alike in it are never treated differently",),
+            {"strategy": "refused", "adjustment": []},
+        )
     try:
         if found.kind == "DAG":
             estimand = identify(found, treatment, outcome, hidden=hidden)
@@ -189,6 +197,15 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
         ("identified", {"strategy": estimand.strategy, "columns": ", ".join(adjustment) or "-"}),
     )
     return Step("identify", says=says, facts=facts, tables={"deciding": decides})
+
+
+def _decided_by(prepared):
+    """The column of ``before`` that decides the treatment on its own; '' if none does."""
+    t = prepared.frame[prepared.roles.treatment].to_numpy(dtype=float)
+    for column in prepared.roles.columns_before:
+        if told(coded_column(prepared.frame[column]), t) > _DECIDES:
+            return column
+    return ""
 
 
 def _by_tiers(prepared, found, notes, estimand=None):
@@ -262,7 +279,7 @@ def _drawn(graph, knowledge):
     from causal_lib import plots
 
     deepest = max([len(tier) for tier in knowledge.tiers] or [1])
-    axes = plt.subplots(figsize=(8.5, max(3.0, min(9.0, 0.75 * deepest))))[1]
+    axes = plt.subplots(figsize=(6.6, max(3.0, min(9.0, 0.7 * deepest))))[1]
     return picture(plots.graph(graph, knowledge=knowledge, ax=axes))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from causal_lib import paths
 from causal_lib.studies.templates import render
 
+_JUDGED = ("identify", "effect", "sensitivity", "gains", "rule")  # steps with a verdict to show
 _SHOWN = 12  # rows of a table on the page; results.json holds all
 
 
@@ -47,6 +48,7 @@ def _values(study, language):
         "steps": study.steps,
         "pictures": [(name, step.figure) for name, step in study.steps.items() if step.figure],
         "shown": _SHOWN,
+        "judged": _JUDGED,
         "cell": cell,
         "table_cell": table_cell,
     }

@@ -205,17 +205,20 @@ def _step(prepared, rule, rows, over, budget, cost, estimated):
 
 
 def _drawn(rows, scale):
+    from matplotlib import pyplot as plt
+
     from causal_lib import plots
 
     metrics = [
         Metric("", row["policy"], scale * row["value"], scale * row["low"], scale * row["high"])
         for row in rows
     ]
-    axes = plots.intervals(metrics)
-    axes.axvline(0, color=plots.REFERENCE, lw=1)
     per = "1,000 rows" if scale == 1000 else "row"
-    axes.set_xlabel(f"gain over showing nothing, per {per}, held-out units, 95%")
-    return picture(axes)
+    with plt.style.context(plots.STYLE):
+        axes = plots.intervals(metrics, ax=plt.subplots(figsize=(5.4, 2.6))[1])
+        axes.axvline(0, color=plots.REFERENCE, lw=1)
+        axes.set_xlabel(f"gain over showing nothing per {per}, 95%")
+        return picture(axes)
 
 
 def _half(units, seed):

@@ -270,6 +270,8 @@ def _read(log, roles):
     columns = [name for name in columns if name != roles.position]
     more = read_log(roles.candidates, columns=columns, **how)
     control = roles.control if roles.control != "" else 0
+    if pd.api.types.is_string_dtype(found.frame[roles.treatment].dtype):
+        control = str(control)
     rows = more.frame.assign(**{roles.treatment: control})
     frame = pd.concat([found.frame, rows], ignore_index=True)
     note = f"{len(rows):,} candidates that were not treated come from {more.source}"

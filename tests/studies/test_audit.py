@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from causal_lib.studies import LogError, Roles, prepare
-from causal_lib.studies.audit import _told
+from causal_lib.studies.audit import told
 from tests.studies.conftest import ROLES, make_log
 
 
@@ -80,7 +80,7 @@ def test_a_column_that_exists_only_where_treated_is_refused():
 
 def test_a_column_of_noise_tells_nothing():
     rng = np.random.default_rng(0)
-    assert _told(rng.random(2000), (rng.random(2000) < 0.1).astype(float)) < 0.1
+    assert told(rng.random(2000), (rng.random(2000) < 0.1).astype(float)) < 0.1
 
 
 def test_labels_of_arms(roles):

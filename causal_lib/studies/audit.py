@@ -306,7 +306,7 @@ def _check_leaks(made, roles, found):
         coded = coded_column(values)
         if _only_where_treated(coded, t):
             raise LogError(
-                f"log: column {column!r} is {values[t == 0].iloc[0]!r} in every row with "
+                f"log: column {column!r} is 0 in every row with "
                 f"{roles.treatment} = 0 and varies in the others: it is written when the treatment "
                 "happens; move it to after"
             )

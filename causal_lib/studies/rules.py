@@ -17,6 +17,7 @@ from causal_lib.studies.step import Step, picture, worst
 from causal_lib.studies.templates import render
 
 DEPTH = 3
+_FEWEST = 100  # rows of a leaf: the mean of fewer scores is mostly noise
 _RARE = 0.05  # share treated below which "as many as today" is no budget
 _Z = 1.959963984540054
 
@@ -251,7 +252,7 @@ def _best_rule(frame, columns, gain, budget, cost, depth):
     cost and the rows taken so far leave room for it.
     """
     x, meaning = _questions(frame, columns)
-    fewest = max(20, len(x) // 50)
+    fewest = max(_FEWEST, len(x) // 20)
     tree = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=fewest, random_state=0)
     tree.fit(x, gain)
     leaves = tree.apply(x)

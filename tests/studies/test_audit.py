@@ -74,7 +74,7 @@ def test_a_column_with_the_outcome_in_it_is_refused():
 def test_a_column_that_exists_only_where_treated_is_refused():
     log = make_log()
     log["place"] = log["shown"] * (1 + np.arange(len(log)) % 5)
-    with pytest.raises(LogError, match=r"'place' is .* in every row with shown = 0"):
+    with pytest.raises(LogError, match=r"'place' is 0 in every row with shown = 0"):
         prepare(log, Roles.from_dict(ROLES | {"before": [["age", "place"]]}))
 
 

@@ -134,11 +134,12 @@ def refused_logs(seed: int = 0, n: int = 3_000) -> dict[str, tuple]:
         "a date after the row": _changed(
             log,
             {"before": [*before, ["joined"]], "time": "moment"},
-            moment=pd.Timestamp("2024-01-01"),
+            moment=pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(n), unit="min"),
             joined=pd.Timestamp("2024-05-01"),
         ),
         "the device for a unit": _changed(
-            log, {"unit": "device", "before": [["age", "activity"], ["quality", "price"]]}
+            log,
+            {"unit": "device", "time": "", "before": [["age", "activity"], ["quality", "price"]]},
         ),
         "treated by city": _changed(log, {"unit": "city"}, city=city, shown=city % 2),
         "both arms of a candidate": (

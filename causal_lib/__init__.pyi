@@ -8,6 +8,7 @@ from . import (
     models,
     plots,
     policy,
+    studies,
     tooling,
     worlds,
 )
@@ -31,6 +32,7 @@ from .models.gnn import convert_to_graph
 from .models.recommender import train_recommender
 from .policy.learning import learn_policy
 from .policy.value import policy_value
+from .studies.run import study
 
 __all__ = [
     "CausalGraph",
@@ -64,6 +66,8 @@ __all__ = [
     "policy_value",
     "preprocess_data",
     "select_features",
+    "studies",
+    "study",
     "tooling",
     "train_model",
     "train_recommender",

@@ -91,6 +91,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--jobs", type=int, default=2, metavar="K", help="processes at a time (default 2)"
     )
 
+    study = commands.add_parser(
+        "study", help="from a log of your own to an effect, a rule and one report"
+    )
+    study.add_argument(
+        "log",
+        metavar="LOG",
+        help="CSV, Parquet (file or folder), file.sqlite#table, a SELECT or table:name at "
+        "CAUSAL_LIB_DB",
+    )
+    study.add_argument("--roles", type=Path, metavar="FILE", help="default: roles.toml")
+    study.add_argument(
+        "--guess",
+        action="store_true",
+        help="write a first roles file from names and values, to be checked by you",
+    )
+    study.add_argument("--graph", type=Path, metavar="FILE", help="graph.toml of an earlier run")
+    study.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="default: study-<name of the log>"
+    )
+    study.add_argument("--language", choices=["en", "zh"], default="en", help="of the report")
+    study.add_argument("-p", dest="given", **given)
+
     pretrain = commands.add_parser(
         "pretrain", help="make the weights of the pretrained discoverer anew (an hour on 2 cores)"
     )
@@ -126,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "bench": _bench,
         "reproduce": _reproduce,
         "pretrain": _pretrain,
+        "study": _study,
     }
     return verbs[options.command](options)
 
@@ -134,15 +157,7 @@ def _run(options):
     from causal_lib.tooling.runner import UsageError, run, summary
 
     try:
-        given = {}
-        for text in options.given:
-            name, equals, value = text.partition("=")
-            if not equals:
-                # the text itself may be a secret in the wrong place
-                raise UsageError("-p takes name=value")
-            if name in given:
-                raise UsageError(f"parameter {name!r} is given twice")
-            given[name] = value
+        given = _named(options.given, UsageError)
         chosen = {
             name: getattr(options, name) for name in ("profile", "jobs", "resume", "in_place")
         }
@@ -154,6 +169,69 @@ def _run(options):
     text, good = summary(folder)
     print(text)
     return 0 if good else 1
+
+
+def _named(texts, error):
+    """Name -> value of the texts of -p; ``error`` for one that is no pair, or one given twice."""
+    given = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            # the text itself may be a secret in the wrong place
+            raise error("-p takes name=value")
+        if name in given:
+            raise error(f"parameter {name!r} is given twice")
+        given[name] = value
+    return given
+
+
+def _study(options):
+    from causal_lib.studies.errors import LogError
+
+    path = options.roles or Path("roles.toml")
+    try:
+        given = _named(options.given, LogError)
+        if options.guess:
+            return _guess(options.log, path)
+        from causal_lib.studies.run import Settings, study
+
+        settings = vars(Settings.from_text(given))
+        folder = options.out or Path(f"study-{_stem(options.log)}")
+        found = study(
+            options.log,
+            path,
+            graph=options.graph,
+            folder=folder,
+            language=options.language,
+            **settings,
+        )
+    except LogError as error:
+        return _fail(error, 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command goes on after the last step", 130)
+    print("\n".join(found.conclusion(options.language)))
+    print(f"report: {os.path.relpath(folder / 'report.html')}")
+    return 0
+
+
+def _guess(log, path):
+    from causal_lib.studies.errors import LogError
+    from causal_lib.studies.guess import guess_roles
+    from causal_lib.studies.reading import read_log
+
+    if path.exists():
+        raise LogError(f"{path} is there already; move it, or name another file by --roles")
+    roles, notes = guess_roles(read_log(log))
+    roles.write(path, notes)
+    print("\n".join(notes))
+    print(f"{path}: written; check it, then run the same command without --guess")
+    return 0
+
+
+def _stem(log):
+    """The name of a log's file for a folder's name; 'log' where there is none."""
+    name = Path(log.partition("#")[0]).name.partition(".")[0]
+    return name if name.replace("-", "").replace("_", "").isalnum() else "log"
 
 
 def _data(options):

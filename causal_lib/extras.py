@@ -18,7 +18,6 @@ EXTRAS = {
         "bs4",
         "docutils",
         "furo",
-        "jinja2",
         "latex2mathml",
         "myst_nb",
         "nbconvert",

@@ -40,6 +40,7 @@ ROOMS = [
     {"inference"},
     {"policy"},
     {"explanation", "plots"},
+    {"studies"},
     {"tooling"},
     {"experiments"},
     {"cli"},

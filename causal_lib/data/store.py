@@ -338,24 +338,52 @@ class Store:
                     f"add them to {parent} or drop the rows"
                 )
 
-    @contextmanager
     def _explained(self):
-        """Turn the database's errors into a StoreError that says what to do."""
-        try:
-            yield
-        except (SQLAlchemyError, RuntimeError) as error:  # PyMySQL raises bare RuntimeErrors too
-            url = self._engine.url
-            text = _redacted(error, url)
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
-                advice = (
-                    "the connection was lost, what was being written is rolled back: run it again"
-                )
-            elif isinstance(error, IntegrityError):
-                advice = "it refused the rows, nothing was written; drop them or use replace=True"
-            else:
-                known = (way for signs, way in _ADVICE.items() if any(s in text for s in signs))
-                advice = next(known, "the database refuses")
-            raise StoreError(f"{_shown(url)}: {advice} ({text})") from None
+        return _explained(self._engine)
+
+
+@contextmanager
+def _explained(engine):
+    """Turn the database's errors into a StoreError that says what to do."""
+    try:
+        yield
+    except (SQLAlchemyError, RuntimeError) as error:  # PyMySQL raises bare RuntimeErrors too
+        url = engine.url
+        text = _redacted(error, url)
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            advice = "the connection was lost, what was being written is rolled back: run it again"
+        elif isinstance(error, IntegrityError):
+            advice = "it refused the rows, nothing was written; drop them or use replace=True"
+        else:
+            known = (way for signs, way in _ADVICE.items() if any(s in text for s in signs))
+            advice = next(known, "the database refuses")
+        raise StoreError(f"{_shown(url)}: {advice} ({text})") from None
+
+
+def read_query(
+    url: str, query: str = "", *, table: str = "", chunk_rows: int = 50_000
+) -> Iterator[pd.DataFrame]:
+    """The rows of a ``query`` or a whole ``table`` of any database, as frames of ``chunk_rows``.
+
+    A query without rows gives one frame without rows. Raises StoreError as `Store` does.
+    """
+    engine = _engine(url)
+    if table:
+        query = f"SELECT * FROM {engine.dialect.identifier_preparer.quote_identifier(table)}"
+    try:
+        with _explained(engine), engine.connect() as connection:
+            # no parameters: a colon or a percent sign in the query is itself
+            options = {"yield_per": chunk_rows, "no_parameters": True}
+            found = connection.execution_options(**options).exec_driver_sql(query)
+            names = list(found.keys())
+            empty = True
+            for rows in found.partitions():
+                empty = False
+                yield pd.DataFrame(rows, columns=names)
+            if empty:
+                yield pd.DataFrame(columns=names)
+    finally:
+        engine.dispose()
 
 
 def frame_checksum(frame: pd.DataFrame) -> str:

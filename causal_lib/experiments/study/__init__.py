@@ -1,0 +1,1 @@
+"""Studies of logs whose truth is known, and the sample log of `data/sample`."""

@@ -1,0 +1,251 @@
+"""How each column of a log is read: as a number, a category or a date, with what is missing."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from causal_lib import columns as meaning
+from causal_lib.studies.errors import LogError
+
+MISSING = "(missing)"
+OTHER = "(other)"
+_LEVELS = 30  # of a category; more are put together
+_RARE_ROWS = 20  # a level of fewer rows is put together with others
+_MOST = 0.5  # share of a text's values that are numbers, or dates, from which the rest is an error
+_ZONE = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
+_DATE = re.compile(r"^\d{4}-\d\d-\d\d|^\d{8}T")
+_SLASHED = re.compile(r"^\d{1,4}[/.]\d{1,2}[/.]\d{1,4}")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a column of the log becomes a column of the table; what a rule as code has to repeat.
+
+    Attributes
+    ----------
+    name : of the column.
+    kind : 'number', 'category', 'age' (a date as days before the row's time) or 'date' (days since
+        ``origin``).
+    fill : what stands for a missing number.
+    levels : of a category; others are `OTHER`.
+    missing : number of missing values.
+    """
+
+    name: str
+    kind: str
+    fill: float | None = None
+    levels: tuple[str, ...] = ()
+    origin: str = ""
+    missing: int = 0
+
+
+def number(values: pd.Series, role: str) -> np.ndarray:
+    """The column as floats (n,), missing as nan; LogError where it is no number."""
+    kind, values = _kind(values)
+    if kind != "number":
+        shown = ", ".join(repr(one) for one in values.dropna().unique()[:3])
+        raise LogError(
+            f"log: {role} {values.name!r} holds {'text' if kind == 'category' else 'dates'} "
+            f"({shown}); give numbers, or 0 and 1"
+        )
+    return _numbers(values)
+
+
+def number_or_nothing(values: pd.Series) -> np.ndarray:
+    """The column as floats (n,); nan in every row where it holds anything but numbers."""
+    try:
+        return number(values, "column")
+    except LogError:
+        return np.full(len(values), np.nan)
+
+
+def times(values: pd.Series) -> pd.Series:
+    """A column of times: floats, or time stamps in UTC; LogError where some cannot be read."""
+    name = values.name
+    if missing := int(values.isna().sum()):
+        raise LogError(f"log: time {name!r} is missing in {missing} rows; leave these rows out")
+    if _is_text(values):
+        read = pd.to_numeric(values, errors="coerce")
+        if read.notna().all():
+            return read.astype(float)
+        return _dates_of_text(values)
+    kind, values = _kind(values)
+    if kind == "number":
+        return pd.Series(_numbers(values), name=name)
+    if kind == "date":
+        return _dates(values)
+    raise LogError(f"log: time {name!r} holds no times; give dates (ISO 8601) or numbers")
+
+
+def ids(values: pd.Series, role: str) -> pd.Series:
+    """A column of ids as codes (n,); LogError for missing ones, mixed types and stray blanks."""
+    from causal_lib.checks import check_ids
+
+    name = values.name
+    if missing := int(values.isna().sum()):
+        raise LogError(f"log: {role} {name!r} is missing in {missing} rows; leave these rows out")
+    try:
+        kind = check_ids(values, name="log")
+    except ValueError as error:
+        raise LogError(str(error)) from None
+    if kind == "text":
+        text = pd.Series(values.unique()).astype(str)
+        strays = text[text != text.str.strip()]
+        if len(strays):
+            raise LogError(
+                f"log: {role} {name!r} has {len(strays)} ids with blanks at an end, as "
+                f"{strays.iloc[0]!r}, so that one {role} may count as two; strip them first"
+            )
+        if (text == "").any():
+            raise LogError(f"log: {role} {name!r} has empty ids; leave these rows out")
+    return pd.Series(pd.factorize(values)[0], index=values.index, name=name)
+
+
+def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Reading, list[str]]:
+    """The column without missing values, how it was read, and notes on what was done to it.
+
+    Missing numbers are filled by the median and missing labels are a level of their own. Levels of
+    few rows are put together. A date becomes days before the row's ``time``, where there is one.
+
+    Raises LogError for what cannot be read, and for dates after the row's time.
+    """
+    name = values.name
+    kind, values = _kind(values)
+    lost = int(values.isna().sum())
+    notes = []
+    if kind == "category":
+        found, levels, note = _labels(values)
+        return found, Reading(name, "category", levels=levels, missing=lost), note
+    origin = ""
+    if kind == "date":
+        dates = _dates(values)
+        if time is not None and pd.api.types.is_datetime64_any_dtype(time.dtype):
+            numbers = ((time - dates) / pd.Timedelta(days=1)).to_numpy(dtype=float)
+            if late := int((numbers < -1).sum()):
+                raise LogError(
+                    f"log: column {name!r} is later than the row's time in {late} rows: it was not "
+                    "known then; move it to after"
+                )
+            kind = "age"
+            notes.append(f"{name}: a date, read as days before the row's time")
+        else:
+            start = dates.min().normalize()
+            origin = f"{start:%Y-%m-%d}"
+            numbers = ((dates - start) / pd.Timedelta(days=1)).to_numpy(dtype=float)
+            notes.append(f"{name}: a date, read as days since {origin}")
+    else:
+        numbers = _numbers(values)
+    fill = float(np.nanmedian(numbers)) if lost < len(numbers) else 0.0
+    if lost:
+        notes.append(f"{name}: {lost:,} missing values filled by the median, {fill:.4g}")
+    filled = pd.Series(np.where(np.isnan(numbers), fill, numbers), values.index, name=name)
+    return filled, Reading(name, kind, fill, origin=origin, missing=lost), notes
+
+
+def _labels(values):
+    """A category as text of at most 30 levels, its levels, and notes."""
+    text = values.astype(object).where(values.notna(), MISSING).astype(str)
+    counts = text.value_counts()
+    common = counts[counts >= min(_RARE_ROWS, max(2, len(text) // 50))]
+    kept = list(common.index[:_LEVELS]) if len(counts) > 2 else list(counts.index)
+    pooled = [level for level in counts.index if level not in kept]
+    notes = []
+    if int(values.isna().sum()):
+        notes.append(f"{values.name}: {int(values.isna().sum()):,} missing values are a level")
+    if pooled and len(kept):
+        rows = int(counts[pooled].sum())
+        notes.append(
+            f"{values.name}: {len(pooled):,} rare levels ({rows:,} rows) are one level, {OTHER}"
+        )
+        text = text.where(text.isin(kept), OTHER)
+    return text, tuple(sorted(kept)), notes
+
+
+def _kind(values):
+    """'number', 'category' or 'date', and the values as that; LogError for a mixture."""
+    if _is_text(values):
+        return _kind_of_text(values)
+    try:
+        return meaning.column_kind(values, name="log"), values
+    except ValueError as error:
+        raise LogError(str(error)) from None
+
+
+def _is_text(values):
+    if isinstance(values.dtype, pd.StringDtype):
+        return True
+    return values.dtype == object and all(isinstance(one, str) for one in values.dropna())
+
+
+def _kind_of_text(values):
+    present = values.dropna().astype(str)
+    if not len(present):
+        return "category", values
+    numbers = pd.to_numeric(values, errors="coerce")
+    zeros = present.str.match(r"^0\d").any()
+    if numbers.notna().sum() == len(present) and not zeros:
+        return "number", numbers
+    levels = pd.Series(present.unique(), dtype=object)
+    truths = levels.str.lower()
+    if set(truths) <= {"true", "false"}:
+        return "number", values.str.lower().map({"true": 1.0, "false": 0.0})
+    numeric = pd.to_numeric(levels, errors="coerce").notna()
+    share = float(present.isin(levels[numeric]).mean())
+    if share >= _MOST and not zeros and not numeric.all():
+        strange = levels[~numeric]
+        raise LogError(
+            f"log: column {values.name!r} mixes numbers and text: {len(strange)} values are no "
+            f"numbers, as {', '.join(map(repr, strange[:3]))}; mend them, or name them in missing ="
+        )
+    if float(levels.str.match(_DATE).mean()) >= _MOST:
+        return "date", _dates_of_text(values)
+    if float(levels.str.match(_SLASHED).mean()) >= _MOST:
+        raise LogError(
+            f"log: column {values.name!r} holds dates that can be read in two ways, as "
+            f"{levels.iloc[0]!r}; write them as 2024-12-31 (ISO 8601)"
+        )
+    return "category", values
+
+
+def _dates_of_text(values):
+    present = values.dropna().astype(str)
+    read = pd.to_datetime(present, utc=True, errors="coerce", format="ISO8601")
+    unread = present[read.isna()]
+    if len(unread):
+        raise LogError(
+            f"log: column {values.name!r} has {len(unread)} values that are no dates, as "
+            f"{unread.iloc[0]!r}; write them as 2024-12-31 or 2024-12-31T23:59:00+08:00 (ISO 8601)"
+        )
+    zoned = present.str.contains(_ZONE) & (present.str.len() > 10)
+    if 0 < int(zoned.sum()) < len(zoned):
+        raise LogError(
+            f"log: column {values.name!r} mixes times with a zone ({int(zoned.sum())} rows) and "
+            f"without ({int((~zoned).sum())} rows), which cannot be compared; give all the same"
+        )
+    return read.dt.tz_localize(None).reindex(values.index)
+
+
+def _dates(values):
+    try:
+        return meaning.as_dates(values)
+    except (ValueError, TypeError) as error:
+        raise LogError(
+            f"log: column {values.name!r}: dates cannot be compared ({error}); give all the same "
+            "time zone"
+        ) from None
+
+
+def _numbers(values):
+    try:
+        return meaning.as_numbers(values, name="log")
+    except ValueError as error:
+        raise LogError(str(error)) from None
+
+
+def levels_shown(values: Sequence, count: int = 4) -> str:
+    """The first levels in words, for an error."""
+    shown = ", ".join(repr(one) for one in list(values)[:count])
+    return f"{shown}, ..." if len(values) > count else shown

@@ -1,0 +1,284 @@
+"""The effect for all, the treated and the overlap by two estimators; how wrong it could be."""
+
+import math
+
+import joblib
+
+from causal_lib.graph import CausalGraph
+from causal_lib.inference.effects import effect
+from causal_lib.inference.identification import identify
+from causal_lib.inference.nuisances import NoOverlapError
+from causal_lib.inference.robustness import sensitivity
+from causal_lib.metric import Metric
+from causal_lib.progress import without_bars
+from causal_lib.studies.audit import Prepared
+from causal_lib.studies.step import Step, picture, worst
+
+TARGETS = ("all", "treated", "overlap")
+ESTIMATORS = ("aipw", "ipw")
+_PLACEBO_LEVEL = 0.99
+_PLACEBO_ROWS = 500
+
+
+def estimate_effect(
+    prepared: Prepared, graph: Step, identified: Step, *, jobs: int = 1, seed: int = 0
+) -> Step:
+    """The effect by AIPW and by weighting, for all rows, the treated and the overlap.
+
+    The verdict is that of the question (see `effects.effect`); it is lowered to 'weak' where the
+    two estimators differ by more than chance. Beside them stands the naive difference of the arms.
+    """
+    roles = prepared.roles
+    if identified.verdict == "refused":
+        return Step("effect", "refused", (("effect_refused", {}),), identified.reasons)
+    how = {"cluster": prepared.cluster, "seed": seed}
+    adjustment = list(identified.facts["adjustment"])
+    if identified.facts["strategy"] == "front-door":
+        found = CausalGraph.from_dict(graph.facts["graph"])
+        how["estimand"] = identify(
+            found, roles.treatment, roles.outcome, hidden=graph.facts.get("hidden", [])
+        )
+        asked = [("front_door", "all")]
+    else:
+        how["adjustment"] = adjustment
+        if roles.propensity:
+            how["propensity"] = roles.propensity
+        chosen = ESTIMATORS if adjustment else ("difference",)
+        targets = TARGETS if adjustment else ("all",)
+        asked = [(estimator, target) for target in targets for estimator in chosen]
+    columns = [roles.treatment, roles.outcome, *roles.columns_before]
+    columns += [name for name in (roles.propensity, roles.unit) if name]
+    frame = prepared.frame[columns]
+    try:
+        answers = joblib.Parallel(jobs)(
+            joblib.delayed(_answer)(frame, roles, estimator, target, how)
+            for estimator, target in asked
+        )
+    except (NoOverlapError, ValueError) as error:
+        return Step("effect", "refused", (("effect_refused", {}),), (str(error),))
+    naive = effect(
+        frame, roles.treatment, roles.outcome, adjustment=[], estimator="difference",
+        cluster=prepared.cluster,
+    )  # fmt: skip
+    return _step(prepared, answers, naive)
+
+
+def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 0) -> Step:
+    """How strong a hidden cause must be to undo the effect, and outcomes that must show none.
+
+    The strength is compared with that of the strongest column that was measured (by least squares
+    with one coefficient). A negative control, where the roles name one, and the unit's outcome in
+    its previous row are outcomes that the treatment cannot move.
+    """
+    adjustment = list(identified.facts.get("adjustment", []))
+    if estimated.verdict == "refused":
+        return Step("sensitivity", "refused", (("sensitivity_refused", {}),), estimated.reasons)
+    random = bool(identified.facts.get("random"))
+    says = []
+    reasons = []
+    facts = {"random": random}
+    tables = {}
+    if random:
+        says.append(("sensitivity_random", {}))
+    elif identified.facts["strategy"] == "front-door" or not adjustment:
+        says.append(("sensitivity_none", {}))
+        reasons.append("nothing is known of what a hidden cause would do to this estimate")
+    else:
+        facts |= _hidden_cause(prepared, adjustment, tables)
+        says.append(("sensitivity", {key: facts[key] for key in _TOLD}))
+        if facts["undone"] and facts["value"] * facts["value_if"] <= 0:
+            says.append(("sensitivity_undone", {"column": facts["column"]}))
+        excluded = estimated.facts["low"] > 0 or estimated.facts["high"] < 0
+        if excluded and facts["undone"]:
+            reasons.append(
+                f"a hidden cause as strong as {facts['column']} would leave no effect that can be "
+                "told from zero"
+            )
+    checks = _controls(prepared, adjustment, seed)
+    for check in checks:
+        says.append(("control", check))
+        if not check["low"] <= 0 <= check["high"]:
+            reasons.append(f"the treatment seems to move {check['name']}, which it cannot")
+    tables["controls"] = checks
+    verdict = "weak" if reasons else "supported"
+    return Step("sensitivity", verdict, tuple(says), tuple(reasons), facts, tables)
+
+
+_TOLD = ("robustness", "of_sign", "column", "with_treatment", "with_outcome")
+
+
+def _answer(frame, roles, estimator, target, how):
+    """One answer as JSON types."""
+    with without_bars():
+        found = effect(
+            frame, roles.treatment, roles.outcome, estimator=estimator, target=target, **how
+        )
+    return found.to_dict() | {"standard_error": found.standard_error}
+
+
+def _step(prepared, answers, naive):
+    main = answers[0]
+    reasons = list(main["reasons"])
+    verdict = main["verdict"]
+    for first, second in zip(answers[::2], answers[1::2], strict=False):
+        apart = abs(first["value"] - second["value"])
+        error = max(first["standard_error"], second["standard_error"])
+        if first["target"] == second["target"] == "all" and apart > 3 * error:
+            reasons.append(
+                f"{first['estimator']} and {second['estimator']} differ by {apart:.3g}, more than "
+                "chance explains"
+            )
+            verdict = worst(verdict, "weak")
+    y = prepared.frame[prepared.roles.outcome]
+    events = bool(y.isin([0, 1]).all())
+    scale = 1000.0 if events else 1.0
+    facts = {name: main[name] for name in ("value", "low", "high", "effective_sample_size")}
+    facts |= {
+        "standard_error": main["standard_error"],
+        "naive": naive.value,
+        "naive_low": naive.low,
+        "naive_high": naive.high,
+        "events": events,
+        "scale": scale,
+        "clear": main["low"] > 0 or main["high"] < 0,
+    }
+    told = {
+        "value": scale * main["value"],
+        "low": scale * main["low"],
+        "high": scale * main["high"],
+        "naive": scale * naive.value,
+        "treatment": prepared.roles.treatment,
+        "outcome": prepared.roles.outcome,
+    }
+    says = [("effect_events" if events else "effect_number", told)]
+    says.append(("effect_naive", told))
+    if not facts["clear"]:
+        says.append(("effect_none", told))
+    if support := main.get("support"):
+        facts["support"] = support
+        says.append(("effect_support", {"share": support["share"], "rule": support["rule"] or "-"}))
+    rows = [
+        {
+            "for": one["target"],
+            "estimator": one["estimator"],
+            "value": one["value"],
+            "low": one["low"],
+            "high": one["high"],
+            "verdict": one["verdict"],
+        }
+        for one in answers
+    ]
+    return Step(
+        "effect", verdict, tuple(says), tuple(reasons), facts, {"effects": rows},
+        _drawn(rows, naive, scale, events),
+    )  # fmt: skip
+
+
+def _drawn(rows, naive, scale, events):
+    from matplotlib import pyplot as plt
+
+    from causal_lib import plots
+
+    metrics = [
+        Metric("", f"{row['estimator']}, {row['for']}", *_scaled(row, scale)) for row in rows
+    ]
+    naive_row = {"value": naive.value, "low": naive.low, "high": naive.high}
+    value, low, high = _scaled(naive_row, scale)
+    metrics.append(Metric("", "naive difference", value, low, high))
+    with plt.style.context(plots.STYLE):
+        axes = plots.intervals(metrics, ax=plt.subplots(figsize=(5.4, 3.4))[1])
+        axes.errorbar(value, 0, xerr=[[value - low], [high - value]], fmt="o", color=plots.NAIVE)
+        axes.axvline(0, color=plots.REFERENCE, lw=1)
+        axes.set_xlabel("added per 1,000 rows, 95%" if events else "effect on the outcome, 95%")
+        return picture(axes)
+
+
+def _scaled(row, scale):
+    return tuple(scale * row[name] for name in ("value", "low", "high"))
+
+
+def _hidden_cause(prepared, adjustment, tables):
+    """Strengths by least squares with one coefficient; the strongest measured column."""
+    roles = prepared.roles
+    found = sensitivity(
+        prepared.frame,
+        roles.treatment,
+        roles.outcome,
+        adjustment,
+        estimator="regression",
+        target="overlap",
+        cluster=prepared.cluster,
+        multiples=(1,),
+    )
+    bounds = found.bounds.fillna({"value": 0.0, "low": -math.inf, "high": math.inf})
+    pull = (bounds["value"] - found.value).abs()
+    strongest = bounds.loc[pull.idxmax()]
+    tables["hidden"] = [
+        {
+            key: row[key]
+            for key in ("as strong as", "with_treatment", "with_outcome", "value", "low", "high")
+        }
+        for row in found.bounds.to_dict("records")
+    ]
+    return {
+        "value": found.value,
+        "robustness": found.robustness,
+        "of_sign": found.robustness_of_sign,
+        "column": str(strongest["as strong as"]),
+        "with_treatment": float(min(strongest["with_treatment"], 1.0)),
+        "with_outcome": float(min(strongest["with_outcome"], 1.0)),
+        "value_if": float(strongest["value"]),
+        "undone": bool(strongest["low"] <= 0 <= strongest["high"]),
+    }
+
+
+def _controls(prepared, adjustment, seed):
+    """Effects on outcomes that the treatment cannot move, with 99% intervals."""
+    roles = prepared.roles
+    asked = []
+    if roles.negative_control:
+        asked.append((roles.negative_control, prepared.frame, roles.negative_control))
+    earlier = _previous(prepared)
+    if earlier is not None:
+        asked.append((f"the previous {roles.outcome}", earlier, "previous outcome"))
+    found = []
+    for name, frame, column in asked:
+        try:
+            one = effect(
+                frame,
+                roles.treatment,
+                column,
+                adjustment=adjustment,
+                estimator="regression" if adjustment else "difference",
+                target="all",
+                cluster=prepared.cluster,
+                seed=seed,
+            )
+        except (NoOverlapError, ValueError):
+            continue
+        low, high = one.interval(_PLACEBO_LEVEL)
+        found.append({"name": name, "value": one.value, "low": low, "high": high})
+    return found
+
+
+def _previous(prepared):
+    """Rows with the outcome of their unit's previous row; None where there are too few."""
+    roles = prepared.roles
+    if not (roles.unit and roles.time):
+        return None
+    order = prepared.frame.sort_values([roles.unit, roles.time], kind="stable")
+    before = order.groupby(roles.unit, sort=False)
+    earlier = before[roles.outcome].shift()
+    # rows of one moment are one page: none of them comes before another
+    later = order[roles.time] > before[roles.time].shift()
+    kept = order.assign(**{"previous outcome": earlier})[later & earlier.notna()]
+    if len(kept) < _PLACEBO_ROWS or kept["previous outcome"].nunique() < 2:
+        return None
+    if kept[roles.treatment].nunique() < 2:
+        return None
+    return kept.reset_index(drop=True)
+
+
+def half_width(step: Step) -> float:
+    """Half of the width of the effect's interval."""
+    return (step.facts["high"] - step.facts["low"]) / 2

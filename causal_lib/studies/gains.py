@@ -1,0 +1,148 @@
+"""Who gains: effects that vary between rows, judged on rows that the models did not see."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from causal_lib.inference.covariates import Covariates
+from causal_lib.inference.nuisances import NoOverlapError
+from causal_lib.inference.support import rule_of
+from causal_lib.inference.uplift import UpliftModel
+from causal_lib.progress import without_bars
+from causal_lib.studies.audit import Prepared
+from causal_lib.studies.step import Step, picture
+
+_GROUPS = 5
+_FEWEST = 50  # rows of an arm
+LEARNERS = ("dr_linear", "dr_coarse", "t_linear", "t_coarse")
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Of each row of a table: a doubly robust ``score`` of its effect, and the effect ``predicted``
+    by models that did not see the row; empty where there are none.
+    """
+
+    score: np.ndarray
+    predicted: np.ndarray
+
+    @classmethod
+    def none(cls) -> "Scores":
+        """No scores."""
+        return cls(np.zeros(0), np.zeros(0))
+
+
+def find_gains(
+    prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 0
+) -> tuple[Step, Scores]:
+    """Effects for each row, their calibration and Qini on held-out rows, and who gains most.
+
+    The verdict is 'weak' where held-out rows do not show that predictions rank the effects.
+    """
+    roles = prepared.roles
+    adjustment = list(identified.facts.get("adjustment", []))
+    t = prepared.frame[roles.treatment]
+    why = None
+    if estimated.verdict == "refused":
+        why = estimated.reasons
+    elif identified.facts["strategy"] == "front-door":
+        why = ("effects of single rows need columns to adjust for",)
+    elif not adjustment:
+        why = ("no column is known before the treatment, so that rows cannot be told apart",)
+    elif min(t.sum(), (1 - t).sum()) < _FEWEST:
+        why = (f"an arm has {int(min(t.sum(), (1 - t).sum()))} rows, fewer than {_FEWEST}",)
+    if why is not None:
+        return Step("gains", "refused", (("gains_refused", {}),), tuple(why)), Scores.none()
+    propensity = roles.propensity or None
+    if propensity and not prepared.frame[propensity].lt(1).all():
+        propensity = None
+    try:
+        with without_bars():
+            model = UpliftModel.train(
+                prepared.frame,
+                roles.treatment,
+                roles.outcome,
+                adjustment,
+                learner=LEARNERS,
+                cluster=prepared.cluster,
+                propensity=propensity,
+                seed=seed,
+            )
+    except (NoOverlapError, ValueError) as error:
+        return Step("gains", "refused", (("gains_refused", {}),), (str(error),)), Scores.none()
+    return _step(prepared, model, adjustment, estimated), Scores(model.score, model.predicted)
+
+
+def _step(prepared, model, adjustment, estimated):
+    slope = model.calibration().loc["slope"]
+    qini = model.qini()
+    grouped = model.grouped(_GROUPS)
+    scale = estimated.facts["scale"]
+    varies = bool(slope["low"] > 0) and qini[1] > 0
+    facts = {
+        "slope": slope["value"],
+        "slope_low": slope["low"],
+        "slope_high": slope["high"],
+        "qini": qini[0],
+        "qini_low": qini[1],
+        "qini_high": qini[2],
+        "varies": varies,
+    }
+    says = []
+    if varies:
+        most = model.predicted >= np.quantile(model.predicted, 1 - 1 / _GROUPS)
+        x = Covariates.fit(prepared.frame, sorted(adjustment)).table(prepared.frame)
+        facts["who"] = rule_of(most, x)
+        says.append(
+            (
+                "gains",
+                {
+                    "top": scale * grouped["value"].iloc[-1],
+                    "low": scale * grouped["low"].iloc[-1],
+                    "high": scale * grouped["high"].iloc[-1],
+                    "bottom": scale * grouped["value"].iloc[0],
+                    "who": facts["who"] or "-",
+                },
+            )
+        )
+    else:
+        says.append(("gains_alike", {}))
+    reasons = () if varies else ("held-out rows do not show that effects differ as predicted",)
+    rows = [
+        {"fifth": number + 1, **{key: float(value) for key, value in row.items()}}
+        for number, row in grouped.iterrows()
+    ]
+    return Step(
+        "gains",
+        "supported" if varies else "weak",
+        tuple(says),
+        reasons,
+        facts,
+        {"fifths": rows},
+        _drawn(grouped, scale, estimated.facts["events"]),
+    )
+
+
+def _drawn(grouped, scale, events):
+    from matplotlib import pyplot as plt
+
+    from causal_lib import plots
+
+    with plt.style.context(plots.STYLE):
+        axes = plt.subplots(figsize=(5.4, 3.2))[1]
+        places = np.arange(1, len(grouped) + 1)
+        value = scale * grouped["value"]
+        error = [value - scale * grouped["low"], scale * grouped["high"] - value]
+        axes.errorbar(
+            places, value, yerr=error, fmt="o", color=plots.ESTIMATE, label="measured, 95%"
+        )
+        axes.plot(
+            places, scale * grouped["predicted"], "s", mfc="none", color=plots.OTHERS[1],
+            label="predicted",
+        )  # fmt: skip
+        axes.axhline(0, color=plots.REFERENCE, lw=1)
+        axes.set_xticks(places)
+        axes.set_xlabel("fifth of the rows by predicted effect")
+        axes.set_ylabel("added per 1,000 rows" if events else "effect on the outcome")
+        axes.legend()
+        return picture(axes)

@@ -1,0 +1,340 @@
+"""`read_log`: a log from a file, a folder, a table in memory or a database, as one frame."""
+
+import codecs
+import csv
+import gzip
+import io
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv as pacsv
+from pyarrow import dataset
+
+from causal_lib.studies.errors import LogError
+
+_SEPARATORS = ",;\t|"
+_SAMPLE = 65_536  # bytes from which encoding and separator are guessed
+_TEXT = (".csv", ".tsv", ".txt")
+_SQLITE = (".sqlite", ".sqlite3", ".db")
+_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
+_QUERY = re.compile(r"\s*(select|with)\s", re.IGNORECASE)
+_CODECS = {"utf-8-sig": "utf-8"}  # Arrow itself takes a byte order mark away
+_PAIRED = 0.9  # share of high bytes in pairs from which on a text is taken for Chinese
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """A log as it was read: ``frame``, the ``source`` in words, ``notes`` on what was guessed."""
+
+    frame: pd.DataFrame
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+def read_log(
+    source: pd.DataFrame | pa.Table | str | Path,
+    *,
+    columns: Sequence[str] | None = None,
+    missing: Sequence[str] = (),
+    encoding: str = "",
+    separator: str = "",
+) -> Log:
+    """The log that ``source`` names, one row per unit and time.
+
+    Parameters
+    ----------
+    source : a frame or an Arrow table; a CSV file (.csv, .tsv, .txt, each also .gz), a Parquet file
+        or a folder of its parts, an Arrow (Feather) file; ``file.sqlite#table``; a
+        query that begins with SELECT, or ``table:name``, at the database of the environment
+        variable CAUSAL_LIB_DB.
+    columns : the columns that are needed; all where left out. Others are not read. Those of a CSV
+        file come as texts, read by `prepare` as what they mean.
+    missing : further spellings of a missing value, beside the empty cell, NA and NULL.
+    encoding, separator : of a CSV file; guessed where empty, and said in ``notes``.
+
+    Raises
+    ------
+    LogError
+        for a source that is absent, empty or cannot be read, a column that it lacks, or columns of
+        one name.
+    """
+    if isinstance(source, pa.Table):
+        source = source.to_pandas()
+    if isinstance(source, pd.DataFrame):
+        found = Log(source, "a frame")
+    elif isinstance(source, (str, Path)):
+        found = _named(str(source), columns, tuple(missing), encoding, separator)
+    else:
+        raise LogError(
+            f"log: a path, a frame or an Arrow table is needed, not {type(source).__name__}"
+        )
+    frame = _checked(found.frame, columns)
+    return Log(frame, found.source, found.notes)
+
+
+def _named(text, columns, missing, encoding, separator):
+    """The log that a path, a query or a table's name stands for."""
+    if _QUERY.match(text) or text.startswith("table:"):
+        return _database(text)
+    path, _, table = text.partition("#")
+    if Path(text).exists():
+        path = text
+        table = ""
+    path = Path(path)
+    if not path.exists():
+        raise LogError(
+            f"log: no file or folder {str(path)!r}; a query begins with SELECT, a table at "
+            "CAUSAL_LIB_DB is written table:name"
+        )
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    last = suffixes[-1] if suffixes else ""
+    inner = suffixes[-2] if last == ".gz" and len(suffixes) > 1 else last
+    try:
+        if path.is_dir():
+            return _parquet_folder(path, columns)
+        if last == ".parquet":
+            return Log(_parquet(pq.ParquetFile(path).schema_arrow, path, columns), path.name)
+        if last in (".arrow", ".feather", ".ipc"):
+            return Log(pd.read_feather(path), path.name)
+        if inner in _TEXT:
+            return _csv(path, columns, missing, encoding, separator, last == ".gz")
+        if last in _SQLITE:
+            return _sqlite(path, table)
+    except (OSError, pa.ArrowException, EOFError) as error:
+        raise LogError(f"log: {path.name} cannot be read: {_first_line(error)}") from None
+    raise LogError(
+        f"log: {path.name}: files of kind {last or '(none)'} are not read; give .csv, .csv.gz, "
+        ".tsv, .parquet, .feather, or file.sqlite#table"
+    )
+
+
+def _checked(frame, columns):
+    """``frame`` with texts for names, each once, and the ``columns`` that are needed."""
+    if frame.columns.nlevels > 1:
+        raise LogError("log: columns have several levels of names; give each column one name")
+    if strange := [name for name in frame.columns if not isinstance(name, str)]:
+        raise LogError(
+            f"log: {len(strange)} names of columns are no text, first {strange[0]!r}; is there a "
+            "header? rename them by frame.rename(columns=str)"
+        )
+    if blank := [name for name in frame.columns if not name.strip()]:
+        raise LogError(f"log: {len(blank)} columns have no name; name them in the header")
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
+        raise LogError(
+            f"log: {int((frame.columns == repeated[0]).sum())} columns are named "
+            f"{repeated[0]!r}; rename one"
+        )
+    if columns is not None:
+        absent = [name for name in columns if name not in frame.columns]
+        if absent:
+            raise LogError(
+                f"log: no column {', '.join(map(repr, absent))}; columns there: "
+                f"{', '.join(map(repr, frame.columns))}"
+            )
+        frame = frame[list(columns)]
+    if not len(frame):
+        raise LogError("log: it has no rows")
+    return frame
+
+
+# ---- text ----------------------------------------------------------------------------------------
+
+
+def _csv(path, columns, missing, encoding, separator, packed):
+    opened = gzip.open if packed else open
+    with opened(path, "rb") as file:
+        head = file.read(_SAMPLE)
+    if not head.strip():
+        raise LogError(f"log: {path.name} is empty")
+    notes = []
+    if not encoding:
+        encoding = guess_encoding(head, whole=len(head) < _SAMPLE)
+        if encoding not in ("utf-8", "utf-8-sig"):
+            notes.append(f"{path.name} was read as {encoding} (guessed); encoding = names another")
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise LogError(
+            f"roles: unknown encoding {encoding!r}; write utf-8, gb18030, cp1252 ..."
+        ) from None
+    try:
+        text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
+    except UnicodeError as error:
+        raise LogError(
+            f"log: {path.name} is no {encoding}: {error}; name another encoding"
+        ) from None
+    if not separator:
+        separator = guess_separator(text)
+        if separator not in (",", "\t"):
+            notes.append(f"{path.name} was read with the separator {separator!r} (guessed)")
+    header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
+    header = [name.lstrip("\ufeff") for name in header]
+    if len(header) < 2:
+        raise LogError(
+            f"log: {path.name} has one column when read with the separator {separator!r}; name "
+            "the right one by separator = in the roles"
+        )
+    wanted = None if columns is None else [name for name in columns if name in header]
+    if repeated := [name for name in header if header.count(name) > 1]:
+        raise LogError(
+            f"log: {header.count(repeated[0])} columns are named {repeated[0]!r}; rename one"
+        )
+    if wanted is not None and len(wanted) < len(columns):
+        absent = [name for name in columns if name not in header]
+        raise LogError(
+            f"log: no column {', '.join(map(repr, absent))}; columns there: "
+            f"{', '.join(map(repr, header))}; was the separator {separator!r}?"
+        )
+    try:
+        frame = _texts(path, wanted or header, missing, encoding, separator, packed)
+    except UnicodeError:
+        raise LogError(
+            f"log: {path.name} is no {encoding}; name its encoding by "
+            'encoding = in the roles, as "gb18030" or "cp1252"'
+        ) from None
+    except pa.ArrowInvalid as error:
+        if "UTF8" in str(error):
+            raise LogError(
+                f"log: {path.name} is no {encoding}; name its "
+                'encoding by encoding = in the roles, as "gb18030" or "cp1252"'
+            ) from None
+        raise LogError(
+            f"log: {path.name} is no table: {_first_line(error)[:200]}; a text that holds the "
+            "separator stands in quotes"
+        ) from None
+    return Log(frame, path.name, tuple(notes))
+
+
+def _texts(path, columns, missing, encoding, separator, packed):
+    """The ``columns`` of a CSV file as texts: what they mean is read later, by one rule for all.
+
+    Arrow refuses a row of another length; pandas drops what is too much without a word.
+    """
+    convert = pacsv.ConvertOptions(
+        column_types={name: pa.string() for name in columns},
+        include_columns=list(columns),
+        null_values=[*_MISSING, *missing],
+        strings_can_be_null=True,
+    )
+    with pa.input_stream(str(path), compression="gzip" if packed else None) as file:
+        table = pacsv.read_csv(
+            file,
+            read_options=pacsv.ReadOptions(encoding=_CODECS.get(encoding, encoding)),
+            parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            convert_options=convert,
+        )
+    return table.to_pandas()
+
+
+def guess_encoding(head: bytes, *, whole: bool = True) -> str:
+    """The likely encoding of the first bytes of a text; ``whole`` if they are all of it.
+
+    A byte order mark decides; else UTF-8 where the bytes are that; else GB 18030 where bytes above
+    127 come in pairs, as those of Chinese do, else Windows' Western code page.
+
+    >>> guess_encoding("价格,城市".encode("gb18030"))
+    'gb18030'
+    >>> guess_encoding("prix,région".encode("cp1252"))
+    'cp1252'
+    """
+    for mark, name in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if head.startswith(mark):
+            return name
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head, final=whole)
+        return "utf-8"
+    except UnicodeDecodeError:
+        pass
+    high = len(re.findall(rb"[\x80-\xff]", head))
+    paired = 2 * len(re.findall(rb"[\xa1-\xfe][\xa1-\xfe]", head))
+    return "gb18030" if paired >= _PAIRED * high else "cp1252"
+
+
+def guess_separator(text: str) -> str:
+    """The separator that cuts the first lines of ``text`` into most cells of one number.
+
+    >>> guess_separator("a;b\\n1,5;2\\n")
+    ';'
+    """
+    lines = [line for line in text.splitlines()[:20] if line.strip()]
+    best = ","
+    most = 1
+    for separator in _SEPARATORS:
+        cells = [
+            len(row) for row in csv.reader(lines[: max(1, len(lines) - 1)], delimiter=separator)
+        ]
+        if cells and cells[0] > most and cells.count(cells[0]) >= 0.9 * len(cells):
+            best = separator
+            most = cells[0]
+    return best
+
+
+# ---- columnar files ------------------------------------------------------------------------------
+
+
+def _parquet(schema, path, columns):
+    wanted = None if columns is None else [name for name in columns if name in schema.names]
+    if wanted is not None and len(wanted) < len(columns):
+        wanted = None  # all of them, so that the error can list what is there
+    return pq.read_table(path, columns=wanted).to_pandas()
+
+
+def _parquet_folder(path, columns):
+    parts = sorted(path.rglob("*.parquet"))
+    if not parts:
+        raise LogError(f"log: folder {path.name!r} holds no .parquet files")
+    found = dataset.dataset([str(part) for part in parts], format="parquet")
+    names = found.schema.names
+    wanted = columns if columns is not None and set(columns) <= set(names) else None
+    frame = found.to_table(columns=None if wanted is None else list(wanted)).to_pandas()
+    return Log(frame, f"{path.name}, {len(parts)} parts")
+
+
+# ---- databases -----------------------------------------------------------------------------------
+
+
+def _database(text):
+    """A query or ``table:name`` at CAUSAL_LIB_DB, read in parts."""
+    url = os.environ.get("CAUSAL_LIB_DB")
+    if not url:
+        raise LogError(
+            "log: a query or table: needs the database's URL in the environment variable "
+            "CAUSAL_LIB_DB (mysql+pymysql://user:password@host:port/database or sqlite:///file)"
+        )
+    table = text.removeprefix("table:") if text.startswith("table:") else ""
+    return Log(_queried(url, "" if table else text, table), _shown_query(text))
+
+
+def _queried(url, query, table):
+    from causal_lib.data.store import StoreError, read_query
+
+    try:
+        return pd.concat(list(read_query(url, query, table=table)), ignore_index=True)
+    except StoreError as error:
+        raise LogError(f"log: {error}") from None
+
+
+def _shown_query(text):
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _sqlite(path, table):
+    if not table:
+        raise LogError(f"log: {path.name} is a database; write {path.name}#table")
+    frame = _queried(f"sqlite:///{path}", "", table)
+    return Log(frame, f"{path.name}#{table}")
+
+
+def _first_line(error):
+    return (str(error) or type(error).__name__).splitlines()[0]

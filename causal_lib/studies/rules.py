@@ -1,0 +1,351 @@
+"""A rule that a person can read, its value on users that it did not see, and the rule as code."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.tree import DecisionTreeRegressor
+
+from causal_lib.inference.covariates import design
+from causal_lib.inference.models import fit
+from causal_lib.inference.nuisances import standard_error
+from causal_lib.metric import Metric
+from causal_lib.studies.audit import Prepared
+from causal_lib.studies.columns import MISSING, OTHER
+from causal_lib.studies.gains import Scores
+from causal_lib.studies.step import Step, picture, worst
+from causal_lib.studies.templates import render
+
+DEPTH = 3
+_FEWEST = 100  # rows of a leaf: the mean of fewer scores is mostly noise
+_RARE = 0.05  # share treated below which "as many as today" is no budget
+_Z = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A row's ``column`` is at most ``value``, or above it ('<=', '>'); is, or is not, a level."""
+
+    column: str
+    sign: str
+    value: float | str
+
+    def holds(self, frame: pd.DataFrame) -> np.ndarray:
+        """(n,) bool."""
+        values = frame[self.column]
+        if self.sign == "<=":
+            return (values <= self.value).to_numpy()
+        if self.sign == ">":
+            return (values > self.value).to_numpy()
+        same = (values.astype(str) == self.value).to_numpy()
+        return same if self.sign == "is" else ~same
+
+    def __str__(self):
+        value = f"{self.value:.4g}" if isinstance(self.value, float) else repr(self.value)
+        return f"{self.column} {self.sign} {value}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Show where all conditions of one of ``cases`` hold; no cases: never; an empty one: always."""
+
+    cases: tuple[tuple[Condition, ...], ...]
+
+    def applies(self, frame: pd.DataFrame) -> np.ndarray:
+        """(n,) bool: the rows to treat."""
+        shown = np.zeros(len(frame), dtype=bool)
+        for case in self.cases:
+            inside = np.ones(len(frame), dtype=bool)
+            for condition in case:
+                inside &= condition.holds(frame)
+            shown |= inside
+        return shown
+
+    def __str__(self):
+        if not self.cases:
+            return "never"
+        return "; or ".join(" and ".join(map(str, case)) or "always" for case in self.cases)
+
+    def to_dict(self) -> dict:
+        """The rule as JSON types."""
+        return {"cases": [[asdict(condition) for condition in case] for case in self.cases]}
+
+    @classmethod
+    def from_dict(cls, found: dict) -> "Rule":
+        """The rule that `to_dict` wrote."""
+        return cls(tuple(tuple(Condition(**one) for one in case) for case in found["cases"]))
+
+    def as_python(self, readings) -> str:
+        """A Python function of one row (a mapping) that gives True where to treat."""
+        return render("rule.py.j2", rule=self, cases=[
+            [_in_python(one, readings[one.column]) for one in case] for case in self.cases
+        ])  # fmt: skip
+
+    def as_sql(self, readings) -> str:
+        """The rule as a SQL CASE expression, 1 where to treat."""
+        return render("rule.sql.j2", rule=self, cases=[
+            [_in_sql(one, readings[one.column]) for one in case] for case in self.cases
+        ])  # fmt: skip
+
+
+def choose_rule(
+    prepared: Prepared,
+    identified: Step,
+    estimated: Step,
+    gains: Step,
+    scores: Scores,
+    *,
+    budget: float | None = None,
+    cost: float = 0.0,
+    depth: int = DEPTH,
+    seed: int = 0,
+) -> Step:
+    """A tree of ``depth`` that says whom to treat, learnt on half of the units, valued on the rest.
+
+    Its gain is what it adds over treating nobody, a row, less ``cost`` a treated row (in outcomes,
+    or in money where the roles name a price). Beside it: as today, everything, and as many as the
+    rule by the predicted outcome when treated. There is no rule where no effect can be told from
+    zero, and none is recommended that does not beat today's beyond chance.
+
+    Parameters
+    ----------
+    budget : share of the rows that may be treated; by default as many as today, or all where today
+        treats under a twentieth.
+    """
+    roles = prepared.roles
+    if gains.verdict == "refused" or not len(scores.score):
+        return Step("rule", "refused", (("rule_refused", {}),), gains.reasons)
+    if not estimated.facts["clear"] and not gains.facts["varies"]:
+        return Step(
+            "rule",
+            "refused",
+            (("rule_none", {"outcome": roles.outcome}),),
+            ("no effect can be told from zero, on average or for anyone",),
+        )
+    worth = prepared.frame[roles.price].to_numpy() if roles.price else 1.0
+    gain = scores.score * worth
+    today = prepared.frame[roles.treatment].to_numpy(dtype=float)
+    if budget is None:
+        budget = float(today.mean()) if today.mean() >= _RARE else 1.0
+    units = prepared.frame[roles.unit].to_numpy() if roles.unit else np.arange(len(gain))
+    learn = _half(units, seed)
+    columns = [
+        name
+        for name, read in prepared.readings.items()
+        if read.kind in ("number", "category") and name in identified.facts["adjustment"]
+    ]
+    if not columns:
+        return Step(
+            "rule", "refused", (("rule_refused", {}),), ("no column that a rule could ask for",)
+        )
+    frame = prepared.frame
+    rule = _best_rule(frame[learn], columns, gain[learn], budget, cost, depth)
+    shown = rule.applies(frame).astype(float)
+    relevance = _relevance(prepared, learn, seed)
+    share = shown[learn].mean()
+    cut = np.quantile(relevance[learn], 1 - share) if 0 < share < 1 else (
+        np.inf if share == 0 else -np.inf
+    )  # fmt: skip
+    policies = {
+        "the rule": shown,
+        "as today": today,
+        "show everything": np.ones(len(gain)),
+        "by predicted outcome": (relevance >= cut).astype(float),
+    }
+    test = ~learn
+    net = gain[test] - cost
+    groups = units[test]
+    rows = [
+        {"policy": name, "share": float(chosen[test].mean()), **_value(chosen[test] * net, groups)}
+        for name, chosen in policies.items()
+    ]
+    over = {
+        name: _value((shown - chosen)[test] * net, groups)
+        for name, chosen in policies.items()
+        if name != "the rule"
+    }
+    return _step(prepared, rule, rows, over, budget, cost, estimated)
+
+
+def _step(prepared, rule, rows, over, budget, cost, estimated):
+    roles = prepared.roles
+    scale = 1.0 if roles.price else estimated.facts["scale"]
+    better = over["as today"]["low"] > 0
+    reasons = (
+        [] if better else ["on held-out units the rule is not better than today beyond chance"]
+    )
+    verdict = worst(estimated.verdict, "supported" if better else "weak")
+    told = {
+        "rule": str(rule),
+        "share": rows[0]["share"],
+        "more": scale * over["as today"]["value"],
+        "low": scale * over["as today"]["low"],
+        "high": scale * over["as today"]["high"],
+        "budget": budget,
+        "unit": roles.price or roles.outcome,
+        "per": "1,000" if scale == 1000 else "1",
+    }
+    facts = {
+        "rule": rule.to_dict(),
+        "text": str(rule),
+        "recommended": better,
+        "budget": budget,
+        "cost": cost,
+        "over": over,
+    }
+    says = [("rule" if better else "rule_not_better", told)]
+    everything = next(row for row in rows if row["policy"] == "show everything")
+    if budget >= 1 and everything["value"] > rows[0]["value"]:
+        says.append(("rule_everything", {}))
+    if better:
+        facts["python"] = rule.as_python(prepared.readings)
+        facts["sql"] = rule.as_sql(prepared.readings)
+    return Step(
+        "rule", verdict, tuple(says), tuple(reasons), facts, {"policies": rows}, _drawn(rows, scale)
+    )
+
+
+def _drawn(rows, scale):
+    from matplotlib import pyplot as plt
+
+    from causal_lib import plots
+
+    metrics = [
+        Metric("", row["policy"], scale * row["value"], scale * row["low"], scale * row["high"])
+        for row in rows
+    ]
+    per = "1,000 rows" if scale == 1000 else "row"
+    with plt.style.context(plots.STYLE):
+        axes = plots.intervals(metrics, ax=plt.subplots(figsize=(5.4, 2.6))[1])
+        axes.axvline(0, color=plots.REFERENCE, lw=1)
+        axes.set_xlabel(f"gain over showing nothing per {per}, 95%")
+        return picture(axes)
+
+
+def _half(units, seed):
+    """(n,) bool: the rows of half of the units, drawn at random."""
+    names, codes = np.unique(units, return_inverse=True)
+    order = np.random.default_rng([seed, 1]).permutation(len(names))
+    return (order < len(names) // 2)[codes]
+
+
+def _value(parts, groups):
+    """Mean of ``parts`` (n,) with its 95% interval over clusters."""
+    mean = float(parts.mean())
+    half = _Z * standard_error(parts - mean, groups)
+    return {"value": mean, "low": mean - half, "high": mean + half}
+
+
+def _relevance(prepared, learn, seed):
+    """(n,) the predicted outcome when treated, by a model of the learning half."""
+    roles = prepared.roles
+    x = design(prepared.frame, list(roles.columns_before))
+    treated = learn & (prepared.frame[roles.treatment] == 1).to_numpy()
+    y = prepared.frame[roles.outcome].to_numpy(dtype=float)
+    return fit(y[treated], x[treated], seed)(x)
+
+
+def _best_rule(frame, columns, gain, budget, cost, depth):
+    """The leaves of a tree of the gains that earn most within the budget, the best first.
+
+    The tree cuts where the effect differs most; a leaf is taken while what it earns is above the
+    cost and the rows taken so far leave room for it.
+    """
+    x, meaning = _questions(frame, columns)
+    fewest = max(_FEWEST, len(x) // 20)
+    tree = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=fewest, random_state=0)
+    tree.fit(x, gain)
+    leaves = tree.apply(x)
+    means = pd.Series(gain).groupby(leaves).mean().sort_values(ascending=False)
+    shares = pd.Series(leaves).value_counts(normalize=True)
+    taken = set()
+    left = budget + 1e-9
+    for leaf, mean in means.items():
+        if mean > cost and shares[leaf] <= left:
+            taken.add(leaf)
+            left -= shares[leaf]
+    return Rule(_cases(tree.tree_, meaning, taken, 0, ()))
+
+
+def _questions(frame, columns):
+    """(n, k) numbers and indicators of levels, and (column, level or None) of each."""
+    parts = []
+    meaning = []
+    for column in columns:
+        values = frame[column]
+        if values.dtype.kind in "fiub":
+            parts.append(values.to_numpy(dtype=float))
+            meaning.append((column, None))
+            continue
+        text = values.astype(str)
+        for level in sorted(text.unique()):
+            if level == OTHER:
+                continue
+            parts.append((text == level).to_numpy(dtype=float))
+            meaning.append((column, level))
+    return np.column_stack(parts), meaning
+
+
+def _cases(tree, meaning, taken, node, conditions) -> tuple[tuple[Condition, ...], ...]:
+    """The cases in which the subtree of ``node`` treats; branches that all treat become one."""
+    left = tree.children_left[node]
+    right = tree.children_right[node]
+    if left < 0:
+        return (conditions,) if node in taken else ()
+    column, level = meaning[tree.feature[node]]
+    cut = float(tree.threshold[node])
+    if level is None:
+        low = Condition(column, "<=", cut)
+        high = Condition(column, ">", cut)
+    else:
+        low = Condition(column, "is not", level)
+        high = Condition(column, "is", level)
+    found = [
+        *_cases(tree, meaning, taken, left, _narrowed(conditions, low)),
+        *_cases(tree, meaning, taken, right, _narrowed(conditions, high)),
+    ]
+    if found == [_narrowed(conditions, low), _narrowed(conditions, high)]:
+        return (conditions,)
+    return tuple(found)
+
+
+def _narrowed(conditions, new):
+    """``conditions`` and ``new``, without those that it makes idle."""
+    kept = [
+        one
+        for one in conditions
+        if (one.column, one.sign) != (new.column, new.sign) or one.sign == "is not"
+    ]
+    if new.sign == "is":
+        kept = [one for one in kept if one.column != new.column]
+    return (*kept, new)
+
+
+# ---- as code -------------------------------------------------------------------------------------
+
+
+def _in_python(condition: Condition, read) -> str:
+    value = f"row[{condition.column!r}]"
+    if condition.sign in ("<=", ">"):
+        if read.missing:
+            value = f"({read.fill!r} if {value} is None else {value})"
+        return f"{value} {condition.sign} {condition.value!r}"
+    same = "==" if condition.sign == "is" else "!="
+    level = None if condition.value == MISSING else condition.value
+    if level is None:
+        return f"{value} is {'' if same == '==' else 'not '}None"
+    return f"{value} {same} {level!r}"
+
+
+def _in_sql(condition: Condition, read) -> str:
+    column = '"' + condition.column.replace('"', '""') + '"'
+    if condition.sign in ("<=", ">"):
+        if read.missing:
+            column = f"COALESCE({column}, {read.fill!r})"
+        return f"{column} {condition.sign} {condition.value!r}"
+    if condition.value == MISSING:
+        return f"{column} IS {'' if condition.sign == 'is' else 'NOT '}NULL"
+    level = "'" + str(condition.value).replace("'", "''") + "'"
+    if condition.sign == "is":
+        return f"{column} = {level}"
+    return f"({column} <> {level} OR {column} IS NULL)"

@@ -1,0 +1,348 @@
+"""`study`: all steps in their order, each kept in a folder as soon as it is done."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from causal_lib import paths
+from causal_lib.checks import check_number, check_whole
+from causal_lib.progress import progress_bar
+from causal_lib.studies.advice import advise
+from causal_lib.studies.audit import Prepared, prepare
+from causal_lib.studies.effects import estimate_effect, probe
+from causal_lib.studies.errors import LogError
+from causal_lib.studies.gains import Scores, find_gains
+from causal_lib.studies.graphs import (
+    DRAWS,
+    GivenGraph,
+    find_graph,
+    identify_effect,
+    read_graph,
+    take_graph,
+    write_graph,
+)
+from causal_lib.studies.reading import Log, read_log
+from causal_lib.studies.report import write_report
+from causal_lib.studies.roles import Roles
+from causal_lib.studies.rules import DEPTH, choose_rule
+from causal_lib.studies.step import Step, worst
+from causal_lib.studies.templates import LANGUAGES, say
+
+STEPS = ("audit", "graph", "identify", "effect", "sensitivity", "gains", "rule", "next")
+_FORMAT = 1  # of the kept steps; steps of another are made anew
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be set in a study.
+
+    Attributes
+    ----------
+    budget : share of rows that the rule may treat; None: as many as today.
+    cost : of one treated row, in outcomes, or in money where the roles name a price.
+    depth : of the rule's tree.
+    draws : of the graph's stability.
+    rows : at most so many are analysed.
+    jobs : processes at a time.
+    seed : of everything that is drawn.
+    """
+
+    budget: float | None = None
+    cost: float = 0.0
+    depth: int = DEPTH
+    draws: int = DRAWS
+    rows: int = 200_000
+    jobs: int = 1
+    seed: int = 0
+
+    def __post_init__(self):
+        try:
+            if self.budget is not None and not 0 < check_number(self.budget, name="budget") <= 1:
+                raise ValueError(f"budget: a share in (0, 1] is needed, not {self.budget!r}")
+            check_number(self.cost, name="cost")
+            check_whole(self.rows, name="rows", low=100)
+            check_whole(self.seed, name="seed", low=0)
+            for name in ("depth", "draws", "jobs"):
+                check_whole(getattr(self, name), name=name)
+        except ValueError as error:
+            raise LogError(str(error)) from None
+
+    @classmethod
+    def from_text(cls, given: Mapping[str, str]) -> "Settings":
+        """Settings from texts, as the command line gives them; LogError for a strange one."""
+        known = cls.__dataclass_fields__
+        found = {}
+        for name, text in given.items():
+            if name not in known:
+                raise LogError(f"unknown parameter {name!r}; known: {', '.join(known)}")
+            kind = float if name in ("budget", "cost") else int
+            try:
+                found[name] = kind(text)
+            except ValueError:
+                noun = "number" if kind is float else "whole number"
+                raise LogError(f"parameter {name}: {text!r} is no {noun}") from None
+        return cls(**found)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study:
+    """What a log says about an effect; prints as its conclusion.
+
+    Attributes
+    ----------
+    roles : as they were used.
+    steps : step by name, in the order of `STEPS`.
+    source : of the log.
+    settings : of the study.
+    """
+
+    roles: Roles
+    steps: Mapping[str, Step]
+    source: str
+    settings: Settings
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict of the steps that carry the effect."""
+        return worst(
+            *(self.steps[name].verdict for name in ("audit", "identify", "effect", "sensitivity"))
+        )
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the verdict is not 'supported'."""
+        carrying = ("identify", "effect", "sensitivity", "audit")
+        found = [why for name in carrying for why in self.steps[name].reasons]
+        return tuple(dict.fromkeys(found))
+
+    def conclusion(self, language: str = "en") -> list[str]:
+        """The answer in three sentences: the effect, how sure it is, what to do."""
+        reason = self.reasons[0].rstrip(".") if self.reasons else ""
+        effect = self.steps["effect"].sentences(language)[0]
+        sure = say(f"conclusion_{self.verdict}", language, reason=reason)
+        against = self.steps["sensitivity"].sentences(language)[:1]
+        if self.steps["effect"].verdict == "refused":
+            return [sure, self.steps["rule"].sentences(language)[0]]
+        return [effect, " ".join([sure, *against]), self.steps["rule"].sentences(language)[0]]
+
+    def to_dict(self) -> dict:
+        """The study as JSON types."""
+        return {
+            "source": self.source,
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "conclusion": self.conclusion(),
+            "roles": self.roles.to_dict(),
+            "settings": {
+                name: value for name, value in vars(self.settings).items() if name != "jobs"
+            },
+            "steps": {name: step.to_dict() for name, step in self.steps.items()},
+        }
+
+    def write(self, folder: str | Path, language: str = "en") -> Path:
+        """Write report.html, report.md, results.json, graph.toml and the rule as code."""
+        folder = Path(folder)
+        write_graph(self.steps["graph"], folder / "graph.toml")
+        return write_report(self, folder, language)
+
+    def __repr__(self):
+        return " ".join(self.conclusion())
+
+    def _repr_html_(self):
+        from causal_lib.studies.report import html
+
+        return html(self, whole=False)
+
+
+def study(
+    log: pd.DataFrame | Log | str | Path,
+    roles: Roles | Mapping | str | Path,
+    *,
+    graph: GivenGraph | str | Path | None = None,
+    folder: str | Path | None = None,
+    language: str = "en",
+    progress: bool = True,
+    **settings,
+) -> Study:
+    """What a log says about the effect of its treatment: audit, graph, effect, uplift, a rule.
+
+    Parameters
+    ----------
+    log : see `reading.read_log`.
+    roles : `Roles`, a mapping of the same names, or a ``roles.toml``.
+    graph : a ``graph.toml`` of an earlier run, edited or not, in place of a search.
+    folder : where steps are kept as they are done and the report is written; the same call with
+        the same log goes on after the last step that was done. None: nothing is written.
+    language : of the report, 'en' or 'zh'.
+    settings : of `Settings`: budget, cost, depth, draws, rows, jobs, seed.
+
+    Raises
+    ------
+    LogError
+        for a log, roles or settings that cannot be used; nothing is written then. What the log
+        cannot answer is no error: it is a verdict, with its reason.
+
+    >>> from causal_lib.worlds import shop
+    >>> log = shop(n_users=200, n_items=50, days=3, seed=0).log()
+    >>> found = study(log, {"treatment": "exposed", "outcome": "purchased", "unit": "user_id",
+    ...                     "before": [["activity", "popularity", "stock"]]}, draws=2)
+    >>> list(found.steps)
+    ['audit', 'graph', 'identify', 'effect', 'sensitivity', 'gains', 'rule', 'next']
+    """
+    if language not in LANGUAGES:
+        raise LogError(f"language: {language!r} is not one of {', '.join(LANGUAGES)}")
+    roles = _roles(roles)
+    strange = [name for name in settings if name not in Settings.__dataclass_fields__]
+    if strange:
+        known = ", ".join(Settings.__dataclass_fields__)
+        raise LogError(f"unknown setting {strange[0]!r}; known: {known}")
+    chosen = Settings(**settings)
+    given = read_graph(graph) if isinstance(graph, (str, Path)) else graph
+    read = _read(log, roles)
+    prepared = prepare(read, roles, rows=chosen.rows, seed=chosen.seed)
+    if given is not None:
+        take_graph(prepared, given)  # what is wrong with it is said before anything is written
+    kept = _Kept(folder, _hash(prepared, roles, given, chosen))
+    found = {"audit": kept.audit(prepared.audit)}
+    scores = Scores.none()
+
+    def gains():
+        nonlocal scores
+        step, scores = find_gains(prepared, found["identify"], found["effect"], seed=chosen.seed)
+        kept.keep_scores(scores)
+        return step
+
+    def rule():
+        own = scores if len(scores.score) else kept.scores()
+        return choose_rule(
+            prepared, found["identify"], found["effect"], found["gains"], own,
+            budget=chosen.budget, cost=chosen.cost, depth=chosen.depth, seed=chosen.seed,
+        )  # fmt: skip
+
+    seed = chosen.seed
+    made = {
+        "graph": lambda: (
+            find_graph(prepared, draws=chosen.draws, seed=seed)
+            if given is None
+            else take_graph(prepared, given)
+        ),
+        "identify": lambda: identify_effect(prepared, found["graph"]),
+        "effect": lambda: estimate_effect(
+            prepared, found["graph"], found["identify"], jobs=chosen.jobs, seed=seed
+        ),
+        "sensitivity": lambda: probe(prepared, found["identify"], found["effect"], seed=seed),
+        "gains": gains,
+        "rule": rule,
+        "next": lambda: advise(
+            prepared, found["identify"], found["effect"], found["sensitivity"], found["rule"]
+        ),
+    }
+    bar = progress_bar(made.items(), show=progress, desc="study", unit="step", total=len(made))
+    for name, make in bar:
+        found[name] = kept.step(name, make)
+    answer = Study(prepared.roles, found, read.source, chosen)
+    if folder is not None:
+        answer.write(folder, language)
+    return answer
+
+
+def _roles(roles):
+    if isinstance(roles, Roles):
+        return roles
+    return Roles.read(roles) if isinstance(roles, (str, Path)) else Roles.from_dict(roles)
+
+
+def _read(log, roles):
+    """The log and its candidates as one."""
+    if isinstance(log, Log):
+        return log
+    how = {"missing": roles.missing, "encoding": roles.encoding, "separator": roles.separator}
+    found = read_log(log, columns=roles.columns, **how)
+    if not roles.candidates:
+        return found
+    columns = [name for name in roles.columns if name not in (roles.treatment, *roles.after)]
+    columns = [name for name in columns if name != roles.position]
+    more = read_log(roles.candidates, columns=columns, **how)
+    control = roles.control if roles.control != "" else 0
+    if pd.api.types.is_string_dtype(found.frame[roles.treatment].dtype):
+        control = str(control)
+    rows = more.frame.assign(**{roles.treatment: control})
+    frame = pd.concat([found.frame, rows], ignore_index=True)
+    note = f"{len(rows):,} candidates that were not treated come from {more.source}"
+    return Log(frame, found.source, (*found.notes, *more.notes, note))
+
+
+def _hash(prepared, roles, given, settings):
+    """A text that is the same where the same steps come out."""
+    found = hashlib.sha256()
+    found.update(pd.util.hash_pandas_object(prepared.frame, index=False).to_numpy().tobytes())
+    graph = None if given is None else [given.graph.to_dict(), given.hidden]
+    chosen = {name: value for name, value in vars(settings).items() if name != "jobs"}
+    parts = [_FORMAT, list(prepared.frame.columns), roles.to_dict(), graph, chosen]
+    found.update(json.dumps(parts, sort_keys=True, default=str).encode())
+    return found.hexdigest()[:16]
+
+
+class _Kept:
+    """The steps of one study in its folder; without one, nothing is kept."""
+
+    def __init__(self, folder, key):
+        self._folder = None if folder is None else Path(folder) / "steps" / key
+
+    def audit(self, step):
+        if self._folder is not None:
+            self._write("audit", step)
+        return step
+
+    def step(self, name: str, make: Callable[[], Step]) -> Step:
+        """The step that is there, or the one that ``make`` gives, kept whole."""
+        path = self._path(name)
+        if path is not None and path.exists():
+            step = Step.restored(json.loads(path.read_text(encoding="utf-8")))
+            # the rule needs the scores that belong to the gains
+            if name != "gains" or step.verdict == "refused" or self._scores.exists():
+                return step
+        step = make()
+        if path is not None:
+            self._write(name, step)
+        return step
+
+    def keep_scores(self, scores: Scores) -> None:
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / ".scores.npy"
+        np.save(temporary, np.vstack([scores.score, scores.predicted]), allow_pickle=False)
+        os.replace(temporary, self._scores)
+
+    def scores(self) -> Scores:
+        if self._folder is None or not self._scores.exists():
+            return Scores.none()
+        return Scores(*np.load(self._scores, allow_pickle=False))
+
+    @property
+    def _scores(self):
+        return self._folder / "scores.npy"
+
+    def _path(self, name):
+        if self._folder is None:
+            return None
+        return self._folder / f"{STEPS.index(name)}_{name}.json"
+
+    def _write(self, name, step):
+        paths.write_text(self._path(name), json.dumps(step.stored(), ensure_ascii=False))
+
+
+def open_log(
+    log: pd.DataFrame | Log | str | Path, roles: Roles | Mapping | str | Path, **settings
+) -> Prepared:
+    """The table that `study` analyses, for calling its steps one by one."""
+    roles = _roles(roles)
+    chosen = Settings(**settings)
+    return prepare(_read(log, roles), roles, rows=chosen.rows, seed=chosen.seed)

@@ -1,0 +1,109 @@
+"""`Step`: what one step of a study found, as JSON types, with its verdict and its sentences."""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from causal_lib.studies.templates import say
+
+VERDICTS = ("supported", "weak", "extrapolated", "refused")
+"""From the best to the worst; the verdict of a whole is the worst of its parts."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Step:
+    """One step's finding; prints as its sentences.
+
+    Attributes
+    ----------
+    name : of the step.
+    verdict : one of `VERDICTS`.
+    says : sentences, each the key of one in ``sentences.toml`` with the values to put in.
+    reasons : why the verdict is not 'supported'.
+    facts, tables : numbers by name; rows by the name of their table.
+    figure : a PNG in base 64, or ''.
+    """
+
+    name: str
+    verdict: str = "supported"
+    says: tuple[tuple[str, dict], ...] = ()
+    reasons: tuple[str, ...] = ()
+    facts: Mapping = field(default_factory=dict)
+    tables: Mapping[str, list] = field(default_factory=dict)
+    figure: str = ""
+
+    def sentences(self, language: str = "en") -> list[str]:
+        """The sentences in ``language``."""
+        return [say(key, language, **values) for key, values in self.says]
+
+    def to_dict(self) -> dict:
+        """The step as JSON types, with its sentences in English."""
+        return {
+            "name": self.name,
+            "verdict": self.verdict,
+            "sentences": self.sentences(),
+            "reasons": list(self.reasons),
+            "facts": plain(self.facts),
+            "tables": plain(self.tables),
+        }
+
+    def stored(self) -> dict:
+        """All of the step as JSON types: `Step.restored` gives the same step back."""
+        kept = {"says": [[key, plain(values)] for key, values in self.says], "figure": self.figure}
+        return self.to_dict() | kept
+
+    @classmethod
+    def restored(cls, kept: Mapping) -> "Step":
+        """The step that `stored` wrote."""
+        return cls(
+            kept["name"],
+            kept["verdict"],
+            tuple((key, values) for key, values in kept["says"]),
+            tuple(kept["reasons"]),
+            kept["facts"],
+            kept["tables"],
+            kept["figure"],
+        )
+
+    def __repr__(self):
+        text = " ".join(self.sentences())
+        why = f" {'; '.join(self.reasons)}." if self.reasons else ""
+        return f"{self.name} ({self.verdict}): {text}{why}"
+
+
+def worst(*verdicts: str) -> str:
+    """The gravest of ``verdicts``.
+
+    >>> worst("supported", "weak")
+    'weak'
+    """
+    return max(verdicts, key=VERDICTS.index)
+
+
+def plain(value):
+    """``value`` as JSON types; numbers that are not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, (np.bool_, bool)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value if value is None else str(value)
+
+
+def picture(axes) -> str:
+    """The figure of ``axes`` as a PNG in base 64, and the figure closed."""
+    import matplotlib.pyplot as plt
+
+    figure = axes.figure
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    return base64.b64encode(file.getvalue()).decode("ascii")

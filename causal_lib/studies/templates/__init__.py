@@ -1,0 +1,42 @@
+"""The texts of a study: page, Markdown, roles and rules as jinja2 templates, sentences as TOML."""
+
+import tomllib
+from functools import cache
+from importlib import resources
+
+LANGUAGES = ("en", "zh")
+
+
+def render(name: str, **values) -> str:
+    """Template ``name`` of this folder with ``values``; those of HTML escape every value."""
+    return _environment().get_template(name).render(**values)
+
+
+def say(key: str, language: str = "en", **values) -> str:
+    """The sentence ``key`` of ``sentences.toml`` in ``language`` with ``values`` put in."""
+    return _sentences()[key][language].format(**values)
+
+
+def known(key: str) -> bool:
+    """Whether there is a sentence ``key``."""
+    return key in _sentences()
+
+
+@cache
+def _sentences():
+    text = resources.files(__name__).joinpath("sentences.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+@cache
+def _environment():
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("causal_lib.studies", "templates"),
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,103 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib.studies import LogError, Roles, prepare
+from causal_lib.studies.audit import told
+from tests.studies.conftest import ROLES, make_log
+
+
+def notes(prepared):
+    return " ".join(row["note"] for row in prepared.audit.tables["notes"])
+
+
+def test_columns_become_what_they_mean(own_log, roles):
+    found = prepare(own_log, roles)
+    kinds = {name: read.kind for name, read in found.readings.items()}
+    assert kinds == {"age": "number", "device": "category", "joined": "age", "cost": "number"}
+    assert not found.frame.isna().any(axis=None)
+    assert "age missing" in found.roles.before[0]
+    joined = pd.Timestamp(own_log["joined"][0])
+    moment = pd.Timestamp(own_log["time"][0]).tz_convert("UTC").tz_localize(None)
+    assert found.frame["joined"][0] == (moment - joined) / pd.Timedelta(days=1)
+    assert found.frame["age"].isna().sum() == 0
+    filled = found.frame["age"][own_log["age"].isna()]
+    assert (filled == own_log["age"].median()).all()
+
+
+def test_exact_repeats_go_and_are_counted(own_log, roles):
+    twice = pd.concat([own_log, own_log[:7]], ignore_index=True)
+    found = prepare(twice, roles)
+    assert len(found.frame) == len(own_log)
+    assert "7 rows were exact duplicates" in notes(found)
+
+
+def test_rare_levels_are_put_together_and_said(roles):
+    log = make_log()
+    log["device"] = [f"d{one}" if one < 9 else "phone" for one in range(len(log))]
+    found = prepare(log, roles)
+    assert set(found.frame["device"]) == {"phone", "(other)"}
+    assert "9 rare levels (9 rows)" in notes(found)
+
+
+def test_constants_and_identifiers_are_left_out_and_said(roles):
+    log = make_log()
+    log["cost"] = 1
+    log["device"] = [f"row {one}" for one in range(len(log))]
+    found = prepare(log, roles)
+    assert "cost: constant" in notes(found)
+    assert "device: 600 labels identify rows" in notes(found)
+    assert found.roles.before == (("age", "age missing", "joined"),)
+
+
+def test_rows_without_an_outcome_weaken_the_verdict(roles):
+    log = make_log()
+    log["bought"] = log["bought"].astype(float).mask(np.arange(600) < 30)
+    found = prepare(log, roles)
+    assert found.audit.verdict == "weak"
+    assert "30 rows without bought" in found.audit.reasons[0]
+
+
+def test_a_name_that_comes_later_weakens_the_verdict():
+    log = make_log().rename(columns={"cost": "rating"})
+    roles = Roles.from_dict(ROLES | {"before": [["age", "rating"]]})
+    assert "'rating' suggests" in prepare(log, roles).audit.reasons[0]
+
+
+def test_a_column_with_the_outcome_in_it_is_refused():
+    log = make_log()
+    log["income"] = log["bought"] * 9.5
+    with pytest.raises(LogError, match=r"'income' tells 100.0% of the outcome 'bought'"):
+        prepare(log, Roles.from_dict(ROLES | {"before": [["age", "income"]]}))
+
+
+def test_a_column_that_exists_only_where_treated_is_refused():
+    log = make_log()
+    log["place"] = log["shown"] * (1 + np.arange(len(log)) % 5)
+    with pytest.raises(LogError, match=r"'place' is 0 in every row with shown = 0"):
+        prepare(log, Roles.from_dict(ROLES | {"before": [["age", "place"]]}))
+
+
+def test_a_column_of_noise_tells_nothing():
+    rng = np.random.default_rng(0)
+    assert told(rng.random(2000), (rng.random(2000) < 0.1).astype(float)) < 0.1
+
+
+def test_labels_of_arms(roles):
+    log = make_log()
+    log["shown"] = np.where(log["shown"] == 1, "yes", "no")
+    chosen = Roles.from_dict(ROLES | {"control": "no", "treated": "yes"})
+    assert (prepare(log, chosen).frame["shown"] == make_log()["shown"]).all()
+
+
+def test_whole_users_are_drawn_from_a_long_log(own_log, roles):
+    found = prepare(own_log, roles, rows=200)
+    assert 150 < len(found.frame) <= 200
+    assert (found.frame.groupby("user").size() == 4).all()
+    assert "were drawn at random" in notes(found)
+
+
+def test_nothing_of_the_log_is_changed(own_log, roles):
+    before = own_log.copy(deep=True)
+    prepare(own_log, roles)
+    pd.testing.assert_frame_equal(own_log, before)

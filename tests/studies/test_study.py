@@ -1,0 +1,379 @@
+"""The steps one by one and together, on logs whose truth is known."""
+
+import json
+import re
+import shutil
+import sqlite3
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from causal_lib import effect, studies
+from causal_lib.cli import main
+from causal_lib.studies import LogError, Rule, Step, open_log, study
+from causal_lib.studies import run as running
+from causal_lib.studies.gains import Scores
+from causal_lib.studies.rules import Condition
+from causal_lib.studies.step import VERDICTS, worst
+from causal_lib.studies.templates import _sentences
+from tests.studies.conftest import ROLES, make_log
+
+QUICK = {"draws": 3, "progress": False}
+ODD = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def log():
+    return make_log(1200, seed=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="module")
+def found(log, folder):
+    return study(log, ROLES, folder=folder, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def nothing():
+    """A log without any effect."""
+    return study(make_log(800, seed=2, effect=0.0), ROLES, **QUICK)
+
+
+# ---- what comes out ------------------------------------------------------------------------------
+
+
+def test_the_effect_is_that_of_the_verb_and_near_the_truth(found, log, roles):
+    prepared = open_log(log, roles)
+    own = effect(
+        prepared.frame, "shown", "bought", adjustment=prepared.roles.columns_before, cluster="user"
+    )
+    assert found.steps["effect"].facts["value"] == own.value
+    assert abs(own.value - 0.3) < 3 * own.standard_error
+    naive = log.groupby("shown")["bought"].mean()
+    assert found.steps["effect"].facts["naive"] == pytest.approx(naive[1] - naive[0])
+    assert found.verdict == "supported"
+
+
+def test_no_effect_gives_no_rule(nothing):
+    assert not nothing.steps["effect"].facts["clear"]
+    assert nothing.steps["rule"].verdict == "refused"
+    assert "python" not in nothing.steps["rule"].facts
+
+
+def test_an_effect_is_never_told_without_its_strength_against_hidden_causes(found):
+    text = " ".join(found.conclusion())
+    share = f"{found.steps['sensitivity'].facts['robustness']:.1%}"
+    assert share in text
+    assert "hidden cause" in text
+
+
+def test_a_treatment_that_a_column_decides_is_refused():
+    log = make_log(800)
+    log["shown"] = (log["cost"] > 20).astype(int)
+    found = study(log, ROLES | {"after": []}, **QUICK)
+    assert found.verdict == "refused"
+    assert found.steps["rule"].verdict == "refused"
+    assert "cannot answer" in found.conclusion()[0]
+
+
+def test_nothing_known_before_is_refused(log):
+    found = study(log, ROLES | {"before": [], "unit": "", "time": ""}, **QUICK)
+    assert found.verdict == "refused"
+
+
+def test_a_randomised_treatment_needs_no_columns(log):
+    log = log.assign(shown=np.random.default_rng(0).integers(0, 2, len(log)))
+    found = study(log, ROLES | {"before": [], "after": [], "randomised": True}, **QUICK)
+    assert found.steps["effect"].verdict == "supported"
+    assert "known chances" in found.steps["sensitivity"].sentences()[0]
+
+
+def test_a_negative_control_that_moves_lowers_the_verdict(log, found):
+    frame = log.assign(control=log["bought"] + np.random.default_rng(0).normal(size=len(log)))
+    prepared = open_log(frame, ROLES | {"negative_control": "control"})
+    step = studies.probe(prepared, found.steps["identify"], found.steps["effect"])
+    assert step.verdict == "weak"
+    assert "seems to move control" in " ".join(step.reasons)
+
+
+def test_the_graph_of_users_is_learnt_from_users(log):
+    whole = log.assign(age=log["user"].str.len(), device=log["user"].str[-1])
+    prepared = open_log(whole, ROLES | {"before": [["age", "device", "cost"]]})
+    stages = studies.find_graph(prepared, draws=2).facts["stages"]
+    assert [stage["rows"] for stage in stages] == [log["user"].nunique()]
+    assert stages[0]["columns"] == ["age", "device"]
+
+
+def test_a_given_graph_is_taken(log, found, folder, roles):
+    given = studies.read_graph(folder / "graph.toml")
+    step = studies.take_graph(open_log(log, roles), given)
+    assert step.facts["given"]
+    first = {tuple(row.values())[:3] for row in found.steps["graph"].tables["edges"]}
+    assert {tuple(row.values()) for row in step.tables["edges"]} == first
+
+
+def test_a_hidden_cause_in_a_given_graph_is_refused(log, tmp_path):
+    path = tmp_path / "graph.toml"
+    path.write_text(
+        'hidden = ["mood"]\nedges = [["mood", "->", "shown"], ["mood", "->", "bought"], '
+        '["shown", "->", "bought"]]',
+        encoding="utf-8",
+    )
+    found = study(log, ROLES, graph=path, **QUICK)
+    assert found.steps["identify"].verdict == "refused"
+    assert found.verdict == "refused"
+    assert "hidden common causes" in found.reasons[0]
+
+
+def test_candidates_are_rows_that_were_not_treated(log, tmp_path):
+    shown = log[log["shown"] == 1]
+    rest = log[log["shown"] == 0].drop(columns=["shown", "clicked"])
+    rest.to_csv(tmp_path / "more.csv", index=False)
+    shown.to_csv(tmp_path / "log.csv", index=False)
+    prepared = open_log(tmp_path / "log.csv", ROLES | {"candidates": str(tmp_path / "more.csv")})
+    assert prepared.frame["shown"].value_counts().to_dict() == log["shown"].value_counts().to_dict()
+
+
+# ---- the order of rows, kept steps ---------------------------------------------------------------
+
+
+def test_a_second_run_goes_on_after_the_last_kept_step(log, found, folder, tmp_path, monkeypatch):
+    shutil.copytree(folder / "steps", tmp_path / "steps")
+    for path in tmp_path.rglob("[67]_*.json"):
+        path.unlink()
+
+    def never(*given, **how):
+        raise AssertionError("a kept step was made again")
+
+    for name in ("find_graph", "identify_effect", "estimate_effect", "probe", "find_gains"):
+        monkeypatch.setattr(running, name, never)
+    assert study(log, ROLES, folder=tmp_path, **QUICK).to_dict() == found.to_dict()
+
+
+def test_a_run_that_is_cut_leaves_whole_steps_and_no_report(log, tmp_path, monkeypatch):
+    def cut(*given, **how):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "estimate_effect", cut)
+    with pytest.raises(KeyboardInterrupt):
+        study(log, ROLES, folder=tmp_path, **QUICK)
+    kept = sorted(path.name for path in tmp_path.rglob("*.json"))
+    assert kept == ["0_audit.json", "1_graph.json", "2_identify.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["steps"]
+
+
+def test_kept_steps_give_the_same_study(found, log, folder):
+    again = study(log, ROLES, folder=folder, **QUICK)
+    assert again.to_dict() == json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def test_another_log_setting_or_role_makes_other_steps(log, roles):
+    prepared = open_log(log, roles)
+    settings = running.Settings()
+    keys = {
+        running._hash(prepared, roles, None, settings),
+        running._hash(prepared, roles, None, running.Settings(cost=0.1)),
+        running._hash(open_log(log[:-1], roles), roles, None, settings),
+        running._hash(prepared, replace(roles, after=()), None, settings),
+    }
+    assert len(keys) == 4
+    assert running._hash(prepared, roles, None, running.Settings(jobs=2)) in keys
+
+
+def test_a_step_comes_back_whole(found):
+    for step in found.steps.values():
+        kept = json.loads(json.dumps(step.stored()))
+        assert Step.restored(kept).stored() == kept
+
+
+# ---- the rule ------------------------------------------------------------------------------------
+
+
+def gains_log(n=2000, seed=3):
+    """The treatment helps users of phones alone, and tablets are shown as often."""
+    log = make_log(n, seed)
+    rng = np.random.default_rng(seed)
+    log["device"] = np.array(["phone", "o'tab", "desk"])[rng.integers(0, 3, n)]
+    log["shown"] = rng.integers(0, 2, n)
+    helped = 0.4 * log["shown"] * (log["device"] == "phone")
+    log["bought"] = (rng.random(n) < 0.2 + helped).astype(int)
+    return log
+
+
+@pytest.fixture(scope="module")
+def ruled():
+    log = gains_log()
+    return log, study(log, ROLES | {"after": []}, cost=0.1, **QUICK)
+
+
+def test_the_rule_finds_who_gains(ruled):
+    log, found = ruled
+    step = found.steps["rule"]
+    assert step.facts["recommended"]
+    shown = Rule.from_dict(step.facts["rule"]).applies(log)
+    assert (shown == (log["device"] == "phone")).mean() > 0.9
+    over = step.facts["over"]["as today"]
+    truth = (0.4 - 0.1) / 3 - 0.5 * (0.4 / 3 - 0.1)
+    assert over["low"] <= truth <= over["high"]
+
+
+def test_the_code_of_a_rule_is_the_rule(ruled):
+    log, found = ruled
+    step = found.steps["rule"]
+    shown = Rule.from_dict(step.facts["rule"]).applies(log)
+    space = {}
+    exec(step.facts["python"], space)
+    assert [space["show"](row) for row in log.to_dict("records")] == shown.tolist()
+    with sqlite3.connect(":memory:") as connection:
+        log.to_sql("log", connection)
+        rows = connection.execute(f"SELECT {step.facts['sql']} FROM log").fetchall()
+    connection.close()
+    assert [bool(one) for (one,) in rows] == shown.tolist()
+
+
+def test_code_of_odd_names_levels_and_missing_values():
+    reading = studies.open_log(make_log(), ROLES).readings
+    rule = Rule(
+        (
+            (Condition("age", "<=", 40.0), Condition("device", "is not", "(missing)")),
+            (Condition("device", "is", "o'tab"),),
+        )
+    )
+    rows = [
+        {"age": None, "device": "desk"},
+        {"age": 50.0, "device": "desk"},
+        {"age": 30.0, "device": None},
+        {"age": 90.0, "device": "o'tab"},
+    ]
+    space = {}
+    exec(rule.as_python(reading), space)
+    fill = reading["age"].fill
+    expected = [fill <= 40, False, False, True]
+    assert [space["show"](row) for row in rows] == expected
+    with sqlite3.connect(":memory:") as connection:
+        pd.DataFrame(rows).to_sql("log", connection)
+        query = f"SELECT {rule.as_sql(reading)} FROM log ORDER BY rowid"
+        assert [bool(one) for (one,) in connection.execute(query)] == expected
+    connection.close()
+
+
+def test_rules_that_always_and_never_treat(own_log):
+    assert Rule(((),)).applies(own_log).all()
+    assert not Rule(()).applies(own_log).any()
+    for rule, answer in ((Rule(((),)), True), (Rule(()), False)):
+        space = {}
+        exec(rule.as_python({}), space)
+        assert space["show"]({}) is answer
+
+
+def test_a_budget_is_kept_on_the_learning_half(ruled):
+    log, found = ruled
+    prepared = open_log(log, ROLES | {"after": []})
+    names = ("identify", "effect", "gains")
+    rng = np.random.default_rng(0)
+    score = 0.4 * (log["device"] == "phone") + 0.1 * rng.normal(size=len(log))
+    scores = Scores(score.to_numpy(), score.to_numpy())
+    step = studies.choose_rule(prepared, *(found.steps[name] for name in names), scores, budget=0.1)
+    policies = {row["policy"]: row for row in step.tables["policies"]}
+    assert policies["the rule"]["share"] < 0.15
+
+
+# ---- the report ----------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """The tags of a page, and addresses that it would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.loaded = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.loaded += [value for name, value in attributes if name in ("src", "href")]
+
+
+def test_names_are_data_and_no_markup(tmp_path):
+    log = make_log().rename(columns={"cost": ODD, "device": "a|b `c` [d](e)"})
+    log["a|b `c` [d](e)"] = "{{ 7 * 7 }}"
+    log.loc[::2, "a|b `c` [d](e)"] = "<b>x</b>"
+    roles = ROLES | {"before": [["age", ODD, "a|b `c` [d](e)"]]}
+    found = study(log, roles, folder=tmp_path, **QUICK)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert "alert(1)" in text
+    assert all(address.startswith("data:image/png") for address in page.loaded)
+    assert "<script" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in found._repr_html_()
+
+
+def test_the_page_loads_nothing_and_holds_four_pictures(found, folder):
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert len(page.loaded) == 4
+    assert all(address.startswith("data:image/png;base64,") for address in page.loaded)
+    names = {path.name for path in folder.iterdir()}
+    assert {"report.html", "report.md", "results.json", "graph.toml"} <= names
+
+
+def test_every_sentence_is_there_in_both_languages_with_the_same_values():
+    for key, texts in _sentences().items():
+        assert set(texts) == {"en", "zh"}, key
+        fields = [set(re.findall(r"\{(\w+)", texts[language])) for language in ("en", "zh")]
+        assert fields[0] == fields[1], key
+
+
+def test_every_sentence_is_said_somewhere():
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in Path(studies.__file__).parent.glob("*.py")
+    )
+    for key in _sentences():
+        head = key.split("_")[0] + "_"
+        assert f'"{key}"' in source or f'f"{head}{{' in source, key
+
+
+def test_the_report_in_chinese(found, tmp_path):
+    found.write(tmp_path, "zh")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'lang="zh"' in text
+    assert "回答" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "What was assumed" not in text
+
+
+def test_worst():
+    assert worst(*VERDICTS) == "refused"
+    assert worst("weak", "supported") == "weak"
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def test_guess_then_study(log, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    log.to_csv("own.csv", index=False)
+    assert main(["study", "own.csv", "--guess"]) == 0
+    assert "before holds all other columns" in capsys.readouterr().out
+    assert main(["study", "own.csv", "-p", "draws=2", "--language", "zh"]) == 0
+    written = capsys.readouterr()
+    assert "study-own/report.html" in written.out
+    results = json.loads((tmp_path / "study-own" / "results.json").read_text(encoding="utf-8"))
+    assert results["roles"]["treatment"] == "shown"
+    assert results["roles"]["after"] == ["clicked"]
+
+
+def test_unknown_settings_of_the_verb(log):
+    with pytest.raises(LogError, match="unknown setting 'colour'"):
+        study(log, ROLES, colour=1)
+    with pytest.raises(LogError, match="language"):
+        study(log, ROLES, language="fr")

@@ -379,3 +379,10 @@ def test_unknown_settings_of_the_verb(log):
         study(log, ROLES, colour=1)
     with pytest.raises(LogError, match="language"):
         study(log, ROLES, language="fr")
+
+
+def test_predictions_that_are_all_alike_have_no_fifths(nothing):
+    step = nothing.steps["gains"]
+    for row in step.tables["fifths"]:
+        assert np.isfinite(list(row.values())).all()
+    assert bool(step.figure) == bool(step.tables["fifths"])

@@ -76,9 +76,11 @@ def find_gains(
 def _step(prepared, model, adjustment, estimated):
     slope = model.calibration().loc["slope"]
     qini = model.qini()
-    grouped = model.grouped(_GROUPS)
+    # where many predictions are alike, there are no fifths of them
+    edges = np.quantile(model.predicted, np.linspace(0, 1, _GROUPS + 1))
+    grouped = model.grouped(_GROUPS) if (np.diff(edges) > 0).all() else None
     scale = estimated.facts["scale"]
-    varies = bool(slope["low"] > 0) and qini[1] > 0
+    varies = bool(slope["low"] > 0) and qini[1] > 0 and grouped is not None
     facts = {
         "slope": slope["value"],
         "slope_low": slope["low"],
@@ -108,10 +110,11 @@ def _step(prepared, model, adjustment, estimated):
     else:
         says.append(("gains_alike", {}))
     reasons = () if varies else ("held-out rows do not show that effects differ as predicted",)
-    rows = [
-        {"fifth": number + 1, **{key: float(value) for key, value in row.items()}}
-        for number, row in grouped.iterrows()
-    ]
+    rows = []
+    figure = ""
+    if grouped is not None:
+        rows = [{"fifth": number + 1, **row.to_dict()} for number, row in grouped.iterrows()]
+        figure = _drawn(grouped, scale, estimated.facts["events"])
     return Step(
         "gains",
         "supported" if varies else "weak",
@@ -119,7 +122,7 @@ def _step(prepared, model, adjustment, estimated):
         reasons,
         facts,
         {"fifths": rows},
-        _drawn(grouped, scale, estimated.facts["events"]),
+        figure,
     )
 
 

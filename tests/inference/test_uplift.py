@@ -394,15 +394,36 @@ def test_a_budget_buys_most_by_gain_a_unit_of_cost(objective):
     [
         ({"objective": "clicks"}, "unknown objective 'clicks'; known: uplift, relevance, revenue"),
         ({"objective": "revenue"}, "needs price"),
-        ({"k": 0}, "k=0: at least 1 is needed"),
+        ({"k": 0}, "k: a whole number of at least 1 is needed, not 0"),
+        ({"k": 1.5}, "k: a whole number of at least 1 is needed, not 1.5"),
+        ({"budget": "3"}, "budget: a number of at least 0 is needed, not '3'"),
+        ({"cost": np.nan}, "cost: a number of at least 0 is needed, not nan"),
+        ({"cost": "name"}, "candidates: column 'name' must hold numbers"),
+        ({"k": 1, "per": "mixed"}, "candidates: column 'mixed' mixes ids of types"),
         ({"budget": 0}, "budget=0 must be above 0"),
         ({"budget": 5, "cost": 0}, "cost: 4000 rows cost nothing or less"),
         ({"k": 1, "per": "who"}, "no column 'who'"),
     ],
 )
 def test_bad_choices(model, new, how, message):
+    mixed = pd.Series([1, "1"] * 2000, dtype=object, index=new.index)
     with pytest.raises(ValueError, match=message):
-        model.recommend(new, **how)
+        model.recommend(new.assign(name="cheap", mixed=mixed), **how)
+
+
+def test_groups_of_effects_hold_two_clusters_at_least(model):
+    clusters = model.groups.max() + 1
+    with pytest.raises(ValueError, match=f"count={clusters}: {clusters} rows or clusters are"):
+        model.grouped(int(clusters))
+    with pytest.raises(ValueError, match="count: a whole number of at least 1 is needed, not 0"):
+        model.grouped(0)
+
+
+def test_predictions_that_differ_by_rounding_have_no_slope(model):
+    rounding = np.spacing(0.2) * (np.arange(len(model.predicted)) % 3 - 1)
+    flat = replace(model, predicted=0.2 + rounding)
+    assert np.isnan(flat.calibration().loc["slope"]).all()
+    assert flat.calibration().loc["average", "value"] == pytest.approx(model.score.mean())
 
 
 def test_incremental_outcomes_by_hand():

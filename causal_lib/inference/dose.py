@@ -7,7 +7,13 @@ import pandas as pd
 from scipy.stats import gaussian_kde, norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from causal_lib.checks import check_columns, check_contrast, check_frame, check_outcome
+from causal_lib.checks import (
+    check_columns,
+    check_contrast,
+    check_frame,
+    check_number,
+    check_outcome,
+)
 from causal_lib.columns import as_numbers, column_kind, number_of
 from causal_lib.inference.covariates import Covariates, wide
 from causal_lib.inference.least_squares import LeastSquares
@@ -115,14 +121,17 @@ def dose_response(
         at = contrast
     if at is None:
         at = np.linspace(*np.quantile(t, [0.05, 0.95]), _LEVELS)
-    at = np.asarray(at, dtype=float).ravel()
+    try:
+        at = np.asarray(at, dtype=float).ravel()
+    except (TypeError, ValueError):
+        raise ValueError(f"at: levels are numbers, not {at!r}") from None
     if not len(at) or not ((at >= t.min()) & (at <= t.max())).all():
         raise ValueError(
             f"{'at' if contrast is None else 'contrast'}: levels must lie within those seen, "
             f"[{t.min():g}, {t.max():g}]; "
             f"found {at.tolist()}"
         )
-    if bandwidth is not None and not bandwidth > 0:
+    if bandwidth is not None and not check_number(bandwidth, name="bandwidth") > 0:
         raise ValueError(f"{bandwidth=} must be above 0")
     grid = np.unique(np.quantile(t, np.linspace(0, 1, _GRID)))
     if x.shape[1]:

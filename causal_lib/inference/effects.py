@@ -606,6 +606,11 @@ def _row_weights(frame, column, treatment, contrast):
             f"weights: column {column!r} has {int((found < 0).sum())} values below 0 and "
             f"{int((found > 0).sum())} above; each row stands for so many, some for more than 0"
         )
+    if found.max() > 0.5 * found.sum() and len(found) > 2:
+        raise ValueError(
+            f"weights: one row has {found.max() / found.sum():.0%} of the sum of column "
+            f"{column!r}: it alone decides the answer, and no error can be told; bound the weights"
+        )
     kept = np.flatnonzero(found)
     levels = as_labels(frame[treatment])
     arms = [0, 1] if contrast is None else list(contrast)

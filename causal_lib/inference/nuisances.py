@@ -25,10 +25,11 @@ def canonical_columns(x: pd.DataFrame, y: np.ndarray, t: np.ndarray) -> list[str
     """Names of the columns in an order that does not depend on names, units or the order of rows.
 
     Trees break ties by the order of columns. It is that of sums of products of ranks with those of
-    ``y`` and ``t`` (n,), then of skewness; only columns that are the same otherwise go by name.
+    ``y`` and ``t`` (n,), then of skewness, whatever their signs; only columns that are the same
+    otherwise go by name.
     """
-    of_y = _ranks(y)
-    of_t = _ranks(t)
+    of_y = _places(y)
+    of_t = _places(t)
 
     def key(name):
         if name in label_columns(x):
@@ -37,18 +38,22 @@ def canonical_columns(x: pd.DataFrame, y: np.ndarray, t: np.ndarray) -> list[str
             np.add.at(sums, codes, of_y)
             return 1, len(sums), int((sums**2).sum()), 0, 0.0, name
         values = x[name].to_numpy()
-        ranks = _ranks(values)
+        places = _places(values)
         spread = values.std()
         skew = ((values - values.mean()) ** 3).mean() / spread**3 if spread > 0 else 0.0
-        products = int(ranks @ of_y), int(ranks @ of_t)
-        return 0, int(ranks.max()), *products, round(float(skew), 6), name
+        products = abs(int(places @ of_y)), abs(int(places @ of_t))
+        return 0, int(places.max()), *products, round(abs(float(skew)), 6), name
 
     return sorted(x.columns, key=key)
 
 
-def _ranks(values):
-    """(n,) place of each value among the different ones, from 0."""
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+def _places(values):
+    """(n,) twice the place of each value among the different ones, from the middle.
+
+    Of values turned round they have the other sign.
+    """
+    places = np.unique(values, return_inverse=True)[1].astype(np.int64)
+    return 2 * places - places.max()
 
 
 def canonical_order(

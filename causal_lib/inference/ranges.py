@@ -217,6 +217,11 @@ def _answer(frame, treatment, outcome, strategy, adjustment, estimator, how):
 def _weighted_members(graph, directions, limit):
     """Member DAGs, their weights (which sum to 1), and whether they are all."""
     graphs = [graph] if isinstance(graph, CausalGraph) else list(graph)
+    if strange := [one for one in graphs if not isinstance(one, CausalGraph)]:
+        raise ValueError(
+            f"graph: a CausalGraph or several are needed, not {strange[0]!r} "
+            f"({type(strange[0]).__name__}); see CausalGraph.from_edges"
+        )
     exact = True
     if not graphs:
         raise ValueError("graph: give at least one")

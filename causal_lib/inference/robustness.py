@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from causal_lib.checks import check_columns
+from causal_lib.checks import check_columns, check_whole
 from causal_lib.inference.effects import question_of, shown, value_of
 from causal_lib.inference.estimators import WITHOUT_COLUMNS, Estimate
 from causal_lib.inference.least_squares import LeastSquares
@@ -208,8 +208,9 @@ def sensitivity(
     adjustment = check_columns(adjustment, name="adjustment")
     if not q > 0 or not 0 < alpha < 1:
         raise ValueError(f"q must be above 0 and alpha in (0, 1), not {q} and {alpha}")
+    multiples = np.atleast_1d(multiples).tolist()
     if not all(multiple >= 0 for multiple in multiples):
-        raise ValueError(f"multiples must be at least 0, not {list(multiples)}")
+        raise ValueError(f"multiples must be at least 0, not {multiples}")
     how |= {"target": target}
     question = question_of(
         frame, treatment, outcome, adjustment=adjustment, estimator=estimator, **how
@@ -357,10 +358,10 @@ def refute(
     Source: Sharma and Kıcıman 2020 (DoWhy's refuters); Lipsitch, Tchetgen Tchetgen and Cohen 2010
     (negative controls).
     """
+    checks = check_columns(checks, name="checks")
     if strange := [name for name in checks if name not in CHECKS]:
         raise ValueError(f"unknown check {strange[0]!r}; known: {', '.join(CHECKS)}")
-    if repeats < 1:
-        raise ValueError(f"{repeats=}: at least 1 is needed")
+    check_whole(repeats, name="repeats")
     adjustment = check_columns(adjustment, name="adjustment")
     rng = np.random.default_rng(seed)
     expected = value_of(frame, treatment, outcome, adjustment=adjustment, seed=seed, **how)[0]

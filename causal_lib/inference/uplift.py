@@ -8,8 +8,16 @@ import pandas as pd
 from scipy.optimize import nnls
 from scipy.stats import norm
 
-from causal_lib.checks import check_columns, check_contrast, check_frame, check_outcome, check_whole
-from causal_lib.columns import as_numbers, number_of
+from causal_lib.checks import (
+    check_columns,
+    check_contrast,
+    check_frame,
+    check_ids,
+    check_number,
+    check_outcome,
+    check_whole,
+)
+from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, expanded
 from causal_lib.inference.estimators import Sample, is_reversed, turned
 from causal_lib.inference.learners import (
@@ -149,7 +157,7 @@ class UpliftModel:
         t = _arms(frame[treatment], contrast)
         numbers = check_outcome(number_of(frame, outcome), outcome)
         y, unit, start = _standardised(numbers)
-        known = None if propensity is None else _known_propensities(frame[propensity], t)
+        known = None if propensity is None else _known_propensities(frame, propensity, t)
         groups = cluster_codes(frame, cluster)
         reverse = is_reversed(t, y)
         codes = turned(t) if reverse else t
@@ -253,6 +261,11 @@ class UpliftModel:
 
     def grouped(self, count: int = GROUPS) -> pd.DataFrame:
         """Average effect in ``count`` equal groups by predicted effect, the lowest first."""
+        check_whole(count, name="count")
+        if 2 * count > self.groups.max() + 1:
+            raise ValueError(
+                f"{count=}: {self.groups.max() + 1} rows or clusters are under 2 a group"
+            )
         place = self._groups_of_effect(count)
         rows = []
         for number in range(count):
@@ -328,13 +341,15 @@ class UpliftModel:
             raise ValueError(f"unknown objective {objective!r}; known: {', '.join(OBJECTIVES)}")
         if objective == "revenue" and price is None:
             raise ValueError("objective 'revenue' needs price, the column of what an outcome earns")
-        if k is not None and k < 1:
-            raise ValueError(f"{k=}: at least 1 is needed")
-        if budget is not None and not budget > 0:
+        if k is not None:
+            check_whole(k, name="k")
+        if budget is not None and not check_number(budget, name="budget") > 0:
             raise ValueError(f"{budget=} must be above 0")
         used = [per] if k is not None else []
         used += [name for name in (price, cost) if isinstance(name, str)]
         check_frame(candidates, [*self.adjustment, *used], complete=True, name="candidates")
+        if k is not None:
+            check_ids(candidates[per], name="candidates")
         value = _amounts(candidates, price if objective == "revenue" else 1.0)
         costs = _amounts(candidates, cost)
         if (costs <= 0).any():
@@ -415,6 +430,7 @@ class UpliftModel:
     def _calibration_line(self):
         """Intercept and slope of scores on centred predictions, influences (n, 2), the rank."""
         centred = self.predicted - self.predicted.mean()
+        centred[np.abs(centred) <= 1e-12 * np.abs(self.predicted).max()] = 0.0  # rounding
         line = LeastSquares.of(centred[:, None], self.score)
         return line.all_coefficients, line.influences, line.rank
 
@@ -484,8 +500,8 @@ def incremental_outcomes(
 def _amounts(frame, amount):
     """(n,) values of the column ``amount``, or that number for every row."""
     if isinstance(amount, str):
-        return frame[amount].to_numpy(dtype=float)
-    return np.full(len(frame), float(amount))
+        return number_of(frame, amount, name="candidates")
+    return np.full(len(frame), check_number(amount, name="cost"))
 
 
 def _interval(value, influence, groups):
@@ -513,6 +529,8 @@ def stack_weights(predictions: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 def _learner_names(learner):
     """The learners that are asked for; ValueError for one that is unknown."""
+    if learner is not None and not isinstance(learner, str | list | tuple):
+        raise ValueError(f"learner: a name or a list of names is needed, not {learner!r}")
     names = (
         [learner] if isinstance(learner, str) else list(CANDIDATES if learner is None else learner)
     )
@@ -604,18 +622,18 @@ def _standardised(numbers):
     return (numbers - middle) / unit, unit, middle
 
 
-def _known_propensities(values, t):
+def _known_propensities(frame, column, t):
     """(n, 2) known propensities of control and treated."""
-    treated = as_numbers(values)
+    treated = number_of(frame, column)
     if t.max() > 1:
         raise ValueError(
-            f"propensity {values.name!r} is one of two levels, and the treatment has more: keep "
+            f"propensity {column!r} is one of two levels, and the treatment has more: keep "
             "the rows of the two of contrast, or leave propensity out"
         )
     outside = (treated <= 0) | (treated >= 1)
     if outside.any():
         raise ValueError(
-            f"propensity {values.name!r}: {int(outside.sum())} of {len(treated)} values are not "
+            f"propensity {column!r}: {int(outside.sum())} of {len(treated)} values are not "
             "between 0 and 1; leave out rows that could have had one arm only"
         )
     return np.column_stack([1 - treated, treated])

@@ -611,3 +611,17 @@ def test_a_contrast_is_the_difference_of_two_levels_with_the_error_of_the_differ
             dose_response(frame, "t", "y", contrast=contrast, **how)
     with pytest.raises(ValueError, match="give contrast= or at=, not both"):
         dose_response(frame, "t", "y", contrast=(4.0, 6.0), at=[1.0], **how)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"at": ["a"]}, r"at: levels are numbers, not \['a'\]"),
+        ({"bandwidth": "wide"}, "bandwidth: a number of at least 0 is needed, not 'wide'"),
+        ({"contrast": 1}, "contrast=1: two different levels are needed"),
+    ],
+)
+def test_words_where_numbers_are_needed(how, message):
+    frame = pd.DataFrame({"t": np.arange(50.0), "y": np.arange(50.0) % 7})
+    with pytest.raises(ValueError, match=message):
+        dose_response(frame, "t", "y", adjustment=[], **how)

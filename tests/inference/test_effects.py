@@ -406,6 +406,20 @@ def test_rows_of_weight_0_count_as_if_they_were_not_there(estimator, target):
         assert len(found.support.members) == 500
 
 
+def test_one_row_with_nearly_all_weight_is_refused():
+    frame = _confounded(100, 17)
+    frame["w"] = np.where(np.arange(100) == 0, 1e9, 1.0)
+    with pytest.raises(ValueError, match="one row has 100% of the sum of column 'w'"):
+        effect(frame, "t", "y", adjustment=["z"], weights="w")
+
+
+@pytest.mark.parametrize("contrast", [1, "ab", (0,), (0, 0), {0, 1}])
+def test_a_contrast_is_a_pair(contrast):
+    frame = _confounded(50, 18)
+    with pytest.raises(ValueError, match=r"two different levels are needed, \(control, treated\)"):
+        effect(frame, "t", "y", adjustment=["z"], contrast=contrast)
+
+
 def test_an_arm_of_weight_0_is_named():
     frame = _confounded(100, 16)
     frame["w"] = frame["t"]

@@ -228,7 +228,9 @@ def test_z_is_in_standard_errors_of_one_estimate(hidden):
             lambda f: refute(f, "t", "y", ["x"], checks=["luck"]),
             "unknown check 'luck'; known: placebo treatment",
         ),
-        (lambda f: refute(f, "t", "y", ["x"], repeats=0), "repeats=0: at least 1 is needed"),
+        (lambda f: refute(f, "t", "y", ["x"], repeats=0), "repeats: a whole number of at least 1"),
+        (lambda f: refute(f, "t", "y", ["x"], repeats=1.5), "repeats: a whole number of at least"),
+        (lambda f: refute(f, "t", "y", ["x"], checks="subset"), r"checks: .* write \['subset'\]"),
     ],
 )
 def test_bad_input(hidden, call, message):

@@ -44,8 +44,8 @@ def test_predictions_rank_the_effect_not_the_outcome(model, new):
 
 
 def test_relevance_is_the_outcome_of_the_treated(model, new):
-    treated = shoppers(8000, 0).query("t == 1").sort_values("need")
-    columns = ["loyal", "need"]
+    columns = list(model.x)
+    treated = shoppers(8000, 0).query("t == 1").sort_values(columns[-1])
     users = treated["user_id"].to_numpy()
     found = models.fit(treated["y"].to_numpy(), treated[columns], 0, groups=users)
     assert model.relevance(new) == pytest.approx(found(new[columns]))
@@ -193,13 +193,11 @@ def test_intervals_of_the_projection(model, new):
     assert inside.mean() > 0.8  # the effect is clipped, which a quadratic is not
     terms = [
         np.column_stack([np.ones(len(x)), x, x**2, x.prod(axis=1)])
-        for x in (model.x, new[["loyal", "need"]])
+        for x in (model.x, new[list(model.x)])
     ]
-    fitted = sm.OLS(model.score, terms[0]).fit(
-        cov_type="cluster", cov_kwds={"groups": model.groups, "use_correction": False}
-    )
-    error = np.sqrt(np.einsum("ij,jk,ik->i", terms[1], fitted.cov_params(), terms[1]) * 4000 / 3999)
-    assert ends["value"].to_numpy() == pytest.approx(terms[1] @ fitted.params)
+    params, covariance = _fitted(model, terms[0])
+    error = np.sqrt(np.einsum("ij,jk,ik->i", terms[1], covariance, terms[1]))
+    assert ends["value"].to_numpy() == pytest.approx(terms[1] @ params)
     assert ((ends["high"] - ends["low"]) / 2).to_numpy() == pytest.approx(
         1.959964 * error, rel=1e-6
     )
@@ -289,14 +287,15 @@ def _terms(model, at):
 
 
 def _fitted(model, terms):
-    """By statsmodels: scores on terms of the held-out predictions, the covariance clustered by
-    user.
+    """Scores on terms of the held-out predictions by statsmodels; the covariance clustered by user,
+    residuals divided by the root of 1 - leverage.
     """
-    fitted = sm.OLS(model.score, terms).fit(
-        cov_type="cluster", cov_kwds={"groups": model.groups, "use_correction": False}
-    )
-    count = len(np.unique(model.groups))
-    return fitted.params, fitted.cov_params() * count / (count - 1)
+    fitted = sm.OLS(model.score, terms).fit()
+    left = fitted.resid / np.sqrt(1 - fitted.get_influence().hat_matrix_diag)
+    sums = pd.DataFrame(terms * left[:, None]).groupby(model.groups).sum().to_numpy()
+    count = len(sums)
+    bread = np.linalg.inv(terms.T @ terms)
+    return fitted.params, bread @ sums.T @ sums @ bread * count / (count - 1)
 
 
 def _line(model):
@@ -394,15 +393,36 @@ def test_a_budget_buys_most_by_gain_a_unit_of_cost(objective):
     [
         ({"objective": "clicks"}, "unknown objective 'clicks'; known: uplift, relevance, revenue"),
         ({"objective": "revenue"}, "needs price"),
-        ({"k": 0}, "k=0: at least 1 is needed"),
+        ({"k": 0}, "k: a whole number of at least 1 is needed, not 0"),
+        ({"k": 1.5}, "k: a whole number of at least 1 is needed, not 1.5"),
+        ({"budget": "3"}, "budget: a number of at least 0 is needed, not '3'"),
+        ({"cost": np.nan}, "cost: a number of at least 0 is needed, not nan"),
+        ({"cost": "name"}, "candidates: column 'name' must hold numbers"),
+        ({"k": 1, "per": "mixed"}, "candidates: column 'mixed' mixes ids of types"),
         ({"budget": 0}, "budget=0 must be above 0"),
         ({"budget": 5, "cost": 0}, "cost: 4000 rows cost nothing or less"),
         ({"k": 1, "per": "who"}, "no column 'who'"),
     ],
 )
 def test_bad_choices(model, new, how, message):
+    mixed = pd.Series([1, "1"] * 2000, dtype=object, index=new.index)
     with pytest.raises(ValueError, match=message):
-        model.recommend(new, **how)
+        model.recommend(new.assign(name="cheap", mixed=mixed), **how)
+
+
+def test_groups_of_effects_hold_two_clusters_at_least(model):
+    clusters = model.groups.max() + 1
+    with pytest.raises(ValueError, match=f"count={clusters}: {clusters} rows or clusters are"):
+        model.grouped(int(clusters))
+    with pytest.raises(ValueError, match="count: a whole number of at least 1 is needed, not 0"):
+        model.grouped(0)
+
+
+def test_predictions_that_differ_by_rounding_have_no_slope(model):
+    rounding = np.spacing(0.2) * (np.arange(len(model.predicted)) % 3 - 1)
+    flat = replace(model, predicted=0.2 + rounding)
+    assert np.isnan(flat.calibration().loc["slope"]).all()
+    assert flat.calibration().loc["average", "value"] == pytest.approx(model.score.mean())
 
 
 def test_incremental_outcomes_by_hand():
@@ -577,7 +597,7 @@ def test_categories_of_new_rows_are_those_of_training():
 @pytest.mark.parametrize("never", [False, True])
 def test_the_verdict_is_that_of_the_average_effect(never):
     """Of a fifth of the rows, whose loyalty is highest, nobody is treated in one of the two."""
-    frame = shoppers(1000, 11)
+    frame = shoppers(2000, 11)
     if never:
         loyal = frame["loyal"] > frame["loyal"].quantile(0.8)
         frame["t"] = frame["t"].where(~loyal, 0)
@@ -590,6 +610,13 @@ def test_the_verdict_is_that_of_the_average_effect(never):
     assert found.score.mean() == pytest.approx(average.value)
 
 
+def _fitted_by_the_rarer_arm(y, t, x, groups, how):
+    """Propensities and outcomes of both arms, by models that see the rarer one as treated."""
+    if t.mean() <= 0.5:
+        return nuisances.cross_fit(y, t, x, groups, how)
+    return [part[:, ::-1] for part in nuisances.cross_fit(y, 1 - t, x, groups, how)]
+
+
 def test_training_by_hand():
     """Rows in an order of their values; scores of folds of the seed; predictions of those of the
     next seed, their mean set to that of all folds; clusters together; relevance of the treated.
@@ -598,13 +625,14 @@ def test_training_by_hand():
     columns = ["loyal", "need"]
     seed = 3
     model = UpliftModel.train(frame, "t", "y", columns, cluster="user_id", seed=seed, learner="dr")
-    order = np.argsort(frame["need"].to_numpy())  # no two values are alike
+    columns = list(model.x)
+    order = np.argsort(frame[columns[-1]].to_numpy())  # no two values are alike
     ordered = frame.iloc[order]
     x = ordered[columns]
     t = ordered["t"].to_numpy()
     y = ordered["y"].to_numpy(dtype=float)
     groups = pd.factorize(ordered["user_id"])[0]
-    chances, means = nuisances.cross_fit(y, t, x, groups, Fitting(seed=seed))
+    chances, means = _fitted_by_the_rarer_arm(y, t, x, groups, Fitting(seed=seed))
     score = nuisances.dr_scores(y, t, chances, means)[0]
     assert model.score[order] == pytest.approx(score)
     predicted = np.empty(400)
@@ -625,6 +653,7 @@ def test_training_by_hand():
         "dr",
     )
     assert model.x.equals(frame[columns].astype(float))
+    assert sorted(columns) == ["loyal", "need"]
     assert model.events
     apart = UpliftModel.train(frame, "t", "y", columns, seed=seed, learner="dr")
     assert apart.groups.tolist() == list(range(400))
@@ -888,12 +917,13 @@ def test_known_propensities_are_used():
         patch.setitem(LEARNERS, "s", fake)
         model = UpliftModel.train(frame, "t", "y", ["need", "loyal"], propensity="p", learner="s")
     assert len(seen) == 6
-    order = np.argsort(frame["need"].to_numpy())
+    columns = list(model.x)
+    order = np.argsort(frame[columns[-1]].to_numpy())
     ordered = frame.iloc[order]
-    x = ordered[["loyal", "need"]]
+    x = ordered[columns]
     y = ordered["y"].to_numpy(dtype=float)
     t = ordered["t"].to_numpy()
-    means = nuisances.cross_fit(y, t, x, np.arange(600), Fitting())[1]
+    means = _fitted_by_the_rarer_arm(y, t, x, np.arange(600), Fitting())[1]
     p = ordered["p"].to_numpy()
     by_hand = means[:, 1] - means[:, 0]
     by_hand += t / p * (y - means[:, 1]) - (1 - t) / (1 - p) * (y - means[:, 0])

@@ -26,6 +26,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
@@ -256,6 +257,50 @@ def intervals(
     ax.set_yticks(range(len(metrics)), [metric.name for metric in reversed(metrics)])
     ax.margins(y=0.2)
     return ax
+
+
+@_styled
+def overlap(
+    treated: Sequence, propensity: Sequence, covariates: pd.DataFrame, *, names: Sequence[str]
+) -> Figure:
+    """Whether two arms can be compared: their propensities (left), and how far they differ in each
+    covariate, before and after weighting by one over the probability of the row's arm (right).
+
+    Parameters
+    ----------
+    treated : (n,) 0 or 1.
+    propensity : (n,) probability of 1, in (0, 1).
+    covariates : (n, k) numbers.
+    names : of the arms 0 and 1.
+    """
+    arm = np.asarray(treated)
+    chance = np.asarray(propensity, dtype=float)
+    if not ((chance > 0) & (chance < 1)).all():
+        raise ValueError("propensity: its values must lie in (0, 1)")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
+    for code, colour in enumerate((REFERENCE, ESTIMATE)):
+        bins = np.linspace(0, 1, 41)
+        left.hist(
+            chance[arm == code], bins, density=True, alpha=0.6, color=colour, label=names[code]
+        )
+    weights = {
+        "before weighting": np.ones(len(arm)),
+        "after": 1 / np.where(arm, chance, 1 - chance),
+    }
+    within = [covariates[arm == code].var(ddof=0) for code in (0, 1)]
+    for (name, weight), colour in zip(weights.items(), (NAIVE, ESTIMATE), strict=True):
+        mean = [
+            np.average(covariates[arm == code], axis=0, weights=weight[arm == code])
+            for code in (0, 1)
+        ]
+        apart = np.abs(mean[1] - mean[0]) / np.sqrt((within[0] + within[1]) / 2)
+        right.plot(apart, covariates.columns, "o", color=colour, label=name)
+    left.set(xlabel="propensity", ylabel="density", title="Overlap")
+    right.set(xlabel="difference of the arms in standard deviations", title="Balance")
+    right.margins(y=0.3)
+    left.legend()
+    right.legend()
+    return figure
 
 
 @_styled

@@ -158,6 +158,22 @@ def test_layers_stand_below_what_feeds_them():
     assert sum(not text.get_text() for text in ax.texts) == 2  # the arrows
 
 
+def test_overlap_shows_what_weighting_does():
+    """By hand: of the rows with z = 1, three in four are treated; of those with z = 0, one."""
+    z = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    treated = np.array([1, 1, 1, 0, 1, 0, 0, 0])
+    figure = plots.overlap(
+        treated, np.where(z, 0.75, 0.25), pd.DataFrame({"z": z}), names=["not", "yes"]
+    )
+    left, right = figure.axes
+    before, after = (line.get_xdata()[0] for line in right.lines)
+    assert before == pytest.approx(0.5 / np.sqrt(0.75 * 0.25))
+    assert after == pytest.approx(0, abs=1e-12)
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["not", "yes"]
+    with pytest.raises(ValueError, match=r"propensity: its values must lie in \(0, 1\)"):
+        plots.overlap([0, 1], [0.5, 1.0], pd.DataFrame({"z": [0, 1]}), names=["not", "yes"])
+
+
 def test_history_and_bars():
     frame = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.4], "val_loss": [0.6, 0.5]})
     assert len(plots.history(frame).lines) == 2

@@ -43,6 +43,13 @@ class Metric:
             )
 
     @classmethod
+    def of(cls, stage: str, name: str, found, **fields) -> "Metric":
+        """The value and the interval of what has value, low and high: an effect, a policy's
+        value.
+        """
+        return cls(stage, name, found.value, found.low, found.high, **fields)
+
+    @classmethod
     def mean_of(cls, stage: str, name: str, values: Iterable[float], **fields) -> "Metric":
         """The mean of independent replicates (worlds, seeds) with its 95% t-interval; two values or
         more.

@@ -15,21 +15,26 @@ How they look is in ``plots.mplstyle``; a notebook uses the same by
 The colours are those of Okabe and Ito, which colour-blind readers can tell apart.
 """
 
+import pathlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
-from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 
 from causal_lib import paths
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
+from causal_lib.layout import Link, columns, layered
 from causal_lib.metric import Metric
 
 STYLE = "causal_lib.plots"
@@ -42,14 +47,16 @@ REFERENCE = "#7f7f7f"
 OTHERS = ("#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 STATUS_STYLE = {
     "right": ("#009E73", "-"),
-    "direction open": ("#E69F00", "-"),
-    "reversed": ("#CC79A7", "-"),
-    "extra": ("#56B4E9", "--"),
+    "direction open": ("#E69F00", (0, (8, 2))),
+    "reversed": ("#CC79A7", (0, (6, 1.5, 1, 1.5))),
+    "extra": ("#56B4E9", (0, (3, 1.5))),
     "missing": ("#7f7f7f", ":"),
 }
 """Status of an edge (`discovery.edge_status`) -> colour and line; the dash repeats the colour."""
 _LINE = "#444444"  # of edges, frames and error bars without a meaning
-_HEADS = {"->": "-|>", "<-": "<|-", "--": "-", "<->": "<|-|>"}
+# markers whose right end is at the point: a head and a circle
+_HEAD = Path([(0, 0), (-1, 0.4), (-1, -0.4), (0, 0)], [1, 2, 2, 79])
+_CIRCLE = Path(Path.unit_circle().vertices * 0.36 - [0.36, 0], Path.unit_circle().codes)
 
 
 def _styled(draw: Callable) -> Callable:
@@ -64,7 +71,7 @@ def _styled(draw: Callable) -> Callable:
 
 
 @_styled
-def save(figure, name: str) -> Path:
+def save(figure, name: str) -> pathlib.Path:
     """Write ``figure`` as ``figures/<name>.png`` under `paths.reports` and return the path."""
     path = paths.reports() / "figures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,29 +85,36 @@ def graph(
     *,
     knowledge: Knowledge | None = None,
     status: pd.DataFrame | None = None,
+    colours: Mapping[tuple[str, str], str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """``graph`` drawn left to right: by the tiers of ``knowledge``, then by generation.
+    """``graph`` drawn left to right: by the tiers of ``knowledge``, then causes before effects.
 
-    ``status`` (from `discovery.edge_status`) gives the edges the colours of `STATUS_STYLE`, adds
-    the missing ones, and counts them in a legend.
+    No line passes behind a box (see `layout`). Heads and circles touch the boxes; an undirected
+    edge has neither. Lines of one cause run together until they part.
+
+    Parameters
+    ----------
+    status : from `discovery.edge_status`: gives the edges the colours of `STATUS_STYLE`, adds the
+        missing ones, without heads, and counts them in a legend.
+    colours : (one, other) -> colour of the edge between them.
+    ax : axes to draw in, as large as the boxes need; by default a figure of the right size.
     """
-    ax = ax or plt.subplots(figsize=(10.5, 4.6))[1]
-    position = _layout(graph, knowledge)
-    for cause, effect, sign, colour, dash in _links(graph, status):
-        apart = abs(position[cause][0] - position[effect][0])
-        arrow = {
-            "arrowstyle": _HEADS.get(sign, "-|>"),
-            "color": colour,
-            "linestyle": dash,
-            "lw": 1.3,
-            "shrinkA": 16,
-            "shrinkB": 16,
-            "connectionstyle": f"arc3,rad={0.12 if apart > 0.5 else 0.35}",
-        }
-        ax.annotate("", position[effect], position[cause], arrowprops=arrow)
-    for name, place in position.items():
-        _box(ax, place, name.replace("_", "\n"), size=9)
+    own = ax is None
+    ax = plt.subplots()[1] if own else ax
+    ax.axis("off")
+    lines = _lines(graph, status, colours or {})
+    tiers = [] if knowledge is None else knowledge.tiers
+    directed = [(one.cause, one.effect, one.sign not in ("--", "o-o", "<->")) for one in lines]
+    column = columns(graph.names, directed, tiers)
+    links = [_link(one, column) for one in lines]
+    boxes = {name: _box(ax, (0, 0), name.replace("_", "\n"), size=9) for name in graph.names}
+    size = _sizes(ax, boxes)
+    place = layered(column, links, size)
+    for name, box in boxes.items():
+        box.set_position(place.centre[name])
+    for one, link, pieces in zip(lines, links, place.lines, strict=True):
+        _draw_line(ax, one, pieces, rightwards=link.left == one.cause)
     if status is not None:
         counts = status["status"].value_counts()
         shown = [name for name in STATUS_STYLE if name in counts]
@@ -108,36 +122,103 @@ def graph(
             [Line2D([], [], color=STATUS_STYLE[one][0], ls=STATUS_STYLE[one][1]) for one in shown],
             [f"{name} ({counts[name]})" for name in shown],
             loc="upper center",
-            bbox_to_anchor=(0.5, 0.02),
-            ncols=len(shown),
+            bbox_to_anchor=(0.5, 0),
+            ncols=max(len(shown), 1),
             fontsize=10,
         )
-    xs, ys = zip(*position.values(), strict=True)
-    ax.set(xlim=(min(xs) - 0.5, max(xs) + 0.5), ylim=(min(ys) - 0.7, max(ys) + 0.4))
-    ax.axis("off")
+    _fit(ax, place, size, resize=own)
     return ax
 
 
-def _links(graph, status):
-    """Cause, effect, sign, colour and dash of every edge that is drawn."""
+class _Line(NamedTuple):
+    """An edge to be drawn."""
+
+    cause: str
+    sign: str
+    effect: str
+    colour: str
+    dash: str
+
+
+def _lines(graph, status, colours):
+    signs = {frozenset((cause, effect)): (cause, sign) for cause, sign, effect in graph.triples}
+    for one, other in colours:
+        if frozenset((one, other)) not in signs:
+            raise ValueError(f"colours: there is no edge between {one!r} and {other!r}")
     if status is None:
-        return [(cause, effect, sign, _LINE, "-") for cause, sign, effect in graph.triples]
-    signs = {frozenset((cause, effect)): sign for cause, sign, effect in graph.triples}
-    return [
-        (
-            row.cause,
-            row.effect,
-            signs.get(frozenset((row.cause, row.effect)), "->"),
-            *STATUS_STYLE[row.status],
-        )
-        for row in status.itertuples()
+        styles = [(cause, effect, _LINE, "-") for cause, _, effect in graph.triples]
+    else:
+        styles = [(row.cause, row.effect, *STATUS_STYLE[row.status]) for row in status.itertuples()]
+    lines = []
+    for cause, effect, colour, dash in styles:
+        # of a missing edge the graph has no sign
+        first, sign = signs.get(frozenset((cause, effect)), (cause, "--"))
+        if first != cause:
+            cause, effect = effect, cause
+        colour = colours.get((cause, effect), colours.get((effect, cause), colour))
+        lines.append(_Line(cause, sign, effect, colour, dash))
+    return lines
+
+
+def _link(line, column):
+    """The line from left to right. Tails without a mark run together."""
+    left, right = sorted((line.cause, line.effect), key=column.get)
+    bare = line.sign[0 if left == line.cause else -1] == "-"
+    trunk = (left, line.colour, line.dash) if bare and line.sign != "--" else line
+    return Link(left, right, trunk)
+
+
+def _sizes(ax, boxes):
+    """Name -> width and height of its box in inches."""
+    renderer = ax.figure.canvas.get_renderer()
+    dpi = ax.figure.dpi
+    found = {}
+    for name, box in boxes.items():
+        box.update_bbox_position_size(renderer)
+        extent = box.get_bbox_patch().get_window_extent(renderer)
+        found[name] = (extent.width / dpi, extent.height / dpi)
+    return found
+
+
+def _draw_line(ax, line, pieces, rightwards):
+    """The line through its pieces, with its marks where it touches the boxes."""
+    points = [pieces[0].start]
+    codes = [Path.MOVETO]
+    for piece in pieces:
+        points += [*piece.bend, piece.end]
+        codes += [Path.LINETO, *[Path.CURVE4] * 3, Path.LINETO]
+    how = {"fc": "none", "ec": line.colour, "ls": line.dash, "lw": 1.3, "zorder": 1}
+    ax.add_patch(PathPatch(Path(points, codes), **how))
+    marks = (line.sign[0], line.sign[-1]) if rightwards else (line.sign[-1], line.sign[0])
+    for mark, point, turn in zip(marks, (points[0], points[-1]), (-1, 1), strict=True):
+        if mark == "-":
+            continue
+        shape = _CIRCLE if mark == "o" else _HEAD
+        filled = "white" if mark == "o" else line.colour
+        shape = Path(shape.vertices * [turn, 1], shape.codes)
+        ax.plot(*point, marker=shape, ms=16, mfc=filled, mec=line.colour, mew=0.8, zorder=2)
+
+
+def _fit(ax, place, size, *, resize):
+    """Limits that hold every box and line, in inches; with ``resize``, a figure of that size."""
+    corners = [
+        (x + side * size[name][0] / 2, y + side * size[name][1] / 2)
+        for name, (x, y) in place.centre.items()
+        for side in (-1, 1)
     ]
+    corners += [point for line in place.lines for piece in line for point in piece.bend]
+    low = np.min(corners, axis=0) - 0.1
+    high = np.max(corners, axis=0) + 0.1
+    if resize:
+        ax.figure.set_size_inches(high - low)
+        ax.set_position((0, 0, 1, 1))
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
 
 def _box(ax, place, text, *, size, edge=_LINE):
     frame = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": edge}
     # names are no formulas, and without any text there would be no box
-    ax.text(
+    return ax.text(
         *place, text or " ", ha="center", va="center", fontsize=size, bbox=frame, parse_math=False
     )
 
@@ -176,6 +257,50 @@ def intervals(
     ax.set_yticks(range(len(metrics)), [metric.name for metric in reversed(metrics)])
     ax.margins(y=0.2)
     return ax
+
+
+@_styled
+def overlap(
+    treated: Sequence, propensity: Sequence, covariates: pd.DataFrame, *, names: Sequence[str]
+) -> Figure:
+    """Whether two arms can be compared: their propensities (left), and how far they differ in each
+    covariate, before and after weighting by one over the probability of the row's arm (right).
+
+    Parameters
+    ----------
+    treated : (n,) 0 or 1.
+    propensity : (n,) probability of 1, in (0, 1).
+    covariates : (n, k) numbers.
+    names : of the arms 0 and 1.
+    """
+    arm = np.asarray(treated)
+    chance = np.asarray(propensity, dtype=float)
+    if not ((chance > 0) & (chance < 1)).all():
+        raise ValueError("propensity: its values must lie in (0, 1)")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
+    for code, colour in enumerate((REFERENCE, ESTIMATE)):
+        bins = np.linspace(0, 1, 41)
+        left.hist(
+            chance[arm == code], bins, density=True, alpha=0.6, color=colour, label=names[code]
+        )
+    weights = {
+        "before weighting": np.ones(len(arm)),
+        "after": 1 / np.where(arm, chance, 1 - chance),
+    }
+    within = [covariates[arm == code].var(ddof=0) for code in (0, 1)]
+    for (name, weight), colour in zip(weights.items(), (NAIVE, ESTIMATE), strict=True):
+        mean = [
+            np.average(covariates[arm == code], axis=0, weights=weight[arm == code])
+            for code in (0, 1)
+        ]
+        apart = np.abs(mean[1] - mean[0]) / np.sqrt((within[0] + within[1]) / 2)
+        right.plot(apart, covariates.columns, "o", color=colour, label=name)
+    left.set(xlabel="propensity", ylabel="density", title="Overlap")
+    right.set(xlabel="difference of the arms in standard deviations", title="Balance")
+    right.margins(y=0.3)
+    left.legend()
+    right.legend()
+    return figure
 
 
 @_styled
@@ -242,34 +367,3 @@ def layers(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set(xlim=(min(xs) - 0.6, max(xs) + 0.6), ylim=(-len(rows) + 0.5, 0.5))
     ax.axis("off")
     return ax
-
-
-def _layout(graph, knowledge):
-    """Name -> (x, y): tiers from left to right, inside each the generations of the directed part.
-
-    Without tiers, a graph whose edges are mostly undirected is drawn as a ring.
-    """
-    if knowledge is None and graph.undirected.sum() > graph.adjacency.sum():
-        angles = np.linspace(0, 2 * np.pi, len(graph.names), endpoint=False)
-        return {
-            name: (2.2 * np.cos(angle), 1.8 * np.sin(angle))
-            for name, angle in zip(graph.names, angles, strict=True)
-        }
-    tiers = [] if knowledge is None else [list(tier) for tier in knowledge.tiers]
-    free = [name for name in graph.names if not any(name in tier for tier in tiers)]
-    if free:
-        tiers = [free, *tiers]
-    directed = graph.directed_part()
-    position = {}
-    x = 0.0
-    for tier in tiers:
-        inside = directed.subgraph(tier)
-        acyclic = nx.is_directed_acyclic_graph(inside)
-        for column in nx.topological_generations(inside) if acyclic else [tier]:
-            names = sorted(column, key=graph.names.index)
-            # a slant keeps edges between distant columns from running through boxes between them
-            slant = 0.7 * np.sin(1.9 * x)
-            for row, name in enumerate(names):
-                position[name] = (x, 1.1 * ((len(names) - 1) / 2 - row) + slant)
-            x += 1.0
-    return position

@@ -29,6 +29,7 @@ ROOMS = [
         "checks",
         "columns",
         "graph",
+        "layout",
     },
     {"columns", "knowledge", "resampling"},
     {"data"},

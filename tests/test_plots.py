@@ -1,7 +1,10 @@
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from causal_lib import plots
 from causal_lib.discovery import edge_status
@@ -33,10 +36,75 @@ def test_edges_are_coloured_by_what_became_of_them():
     truth = CausalGraph.from_edges("abc", ["a -> b", "b -> c"])
     found = CausalGraph.from_edges("abc", ["b -> a", "a -> c"])
     ax = plots.graph(found, status=edge_status(found, truth))
-    arrows = [t.arrow_patch.get_edgecolor() for t in ax.texts if getattr(t, "arrow_patch", None)]
-    assert len(arrows) == 3
+    assert len({patch.get_edgecolor() for patch in ax.patches}) == len(ax.patches) == 3
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
     assert labels == ["reversed (1)", "extra (1)", "missing (1)"]
+
+
+def marks(ax):
+    """(x, y) of every head and circle, with its colour inside."""
+    return [(*line.get_xydata()[0], line.get_markerfacecolor()) for line in ax.lines]
+
+
+def extents(ax):
+    """Variable -> the box as it is drawn, in the axes' units."""
+    ax.figure.canvas.draw()
+    back = ax.transData.inverted()
+    return {
+        t.get_text(): back.transform_bbox(t.get_bbox_patch().get_window_extent()) for t in ax.texts
+    }
+
+
+@pytest.mark.parametrize(
+    ("edge", "at_a", "at_b"),
+    [("a -> b", 0, 1), ("a -- b", 0, 0), ("a <-> b", 1, 1), ("a o-> b", 1, 1), ("a o-o b", 1, 1)],
+)
+def test_marks_touch_the_boxes_and_an_undirected_edge_has_none(edge, at_a, at_b):
+    ax = plots.graph(CausalGraph.from_edges("ab", [edge]))
+    box = extents(ax)
+    at = [x for x, _, _ in marks(ax)]
+    assert len(at) == at_a + at_b
+    assert sum(x == pytest.approx(box["a"].x1, abs=0.02) for x in at) == at_a
+    assert sum(x == pytest.approx(box["b"].x0, abs=0.02) for x in at) == at_b
+    circles = [colour for *_, colour in marks(ax) if colour == "white"]
+    assert len(circles) == edge.count("o")
+
+
+def test_a_head_is_at_the_effect_wherever_it_stands():
+    """The tiers put the effect b on the left of its cause a."""
+    ax = plots.graph(CausalGraph.from_edges("ab", ["a -> b"]), knowledge=Knowledge([["b"], ["a"]]))
+    ((x, _, _),) = marks(ax)
+    assert x == pytest.approx(extents(ax)["b"].x1, abs=0.02)
+
+
+def test_no_line_of_the_shop_passes_behind_a_box(world):
+    ax = plots.graph(world.graph, knowledge=world.knowledge)
+    boxes = {name.replace("\n", "_"): box for name, box in extents(ax).items()}
+    triples = world.graph.triples
+    assert len(triples) == len(ax.patches)
+    for (cause, _, effect), patch in zip(triples, ax.patches, strict=True):
+        drawn = patch.get_path().interpolated(1).to_polygons(closed_only=False)[0]
+        points = np.vstack([np.linspace(a, b, 10) for a, b in pairwise(drawn)])
+        for name in boxes.keys() - {cause, effect}:
+            box = boxes[name]
+            inside = (points > box.min) & (points < box.max)
+            assert not inside.all(axis=1).any(), (cause, effect, name)
+
+
+def test_a_missing_edge_has_no_head_since_the_estimate_has_none():
+    truth = CausalGraph.from_edges("ab", ["a -> b"])
+    found = CausalGraph.from_edges("ab", [])
+    assert marks(plots.graph(found, status=edge_status(found, truth))) == []
+
+
+def test_an_edge_takes_the_colour_that_is_asked_for():
+    graph = CausalGraph.from_edges("abc", ["a -> b", "b -> c"])
+    ax = plots.graph(graph, colours={("b", "a"): plots.NAIVE})
+    drawn = [to_hex(patch.get_edgecolor()).upper() for patch in ax.patches]
+    assert plots.NAIVE in drawn
+    assert len(set(drawn)) == 2
+    with pytest.raises(ValueError, match="colours: there is no edge between 'a' and 'c'"):
+        plots.graph(graph, colours={("a", "c"): plots.NAIVE})
 
 
 def test_a_cyclic_tier_and_axes_that_are_given():
@@ -88,6 +156,22 @@ def test_layers_stand_below_what_feeds_them():
     assert left[1] == right[1] > below[1]
     assert left[0] < below[0] < right[0]
     assert sum(not text.get_text() for text in ax.texts) == 2  # the arrows
+
+
+def test_overlap_shows_what_weighting_does():
+    """By hand: of the rows with z = 1, three in four are treated; of those with z = 0, one."""
+    z = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    treated = np.array([1, 1, 1, 0, 1, 0, 0, 0])
+    figure = plots.overlap(
+        treated, np.where(z, 0.75, 0.25), pd.DataFrame({"z": z}), names=["not", "yes"]
+    )
+    left, right = figure.axes
+    before, after = (line.get_xdata()[0] for line in right.lines)
+    assert before == pytest.approx(0.5 / np.sqrt(0.75 * 0.25))
+    assert after == pytest.approx(0, abs=1e-12)
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["not", "yes"]
+    with pytest.raises(ValueError, match=r"propensity: its values must lie in \(0, 1\)"):
+        plots.overlap([0, 1], [0.5, 1.0], pd.DataFrame({"z": [0, 1]}), names=["not", "yes"])
 
 
 def test_history_and_bars():

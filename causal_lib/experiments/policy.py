@@ -12,8 +12,9 @@ import pandas as pd
 from scipy.special import softmax
 
 from causal_lib import paths
+from causal_lib.data import load
 from causal_lib.experiments.bench import benchmark
-from causal_lib.experiments.claims import Claim, report
+from causal_lib.experiments.claims import Claim, prediction, report
 from causal_lib.experiments.peers import folder_with, run
 from causal_lib.experiments.programs.measuring import peak_mb
 from causal_lib.inference.covariates import design
@@ -198,6 +199,81 @@ def _judged(hole, told, seed, n, k=6):
             "width": min(high - low, 1.0),
             "untold": found.bounds is None,
         }
+
+
+@benchmark("policy.two_policies", peer="what each policy earned online")
+def two_policies() -> dict:
+    """Open Bandit Data: the value of each of two policies by the other's log, against what it
+    earned online; three campaigns, both directions, three estimators.
+
+    Bernoulli Thompson sampling (bts) changed over the week: its average shares by position stand
+    for it.
+    """
+    logs = load("obd")
+    rows = []
+    for campaign in ("all", "men", "women"):
+        random, bts = (
+            logs[policy, campaign].reset_index(drop=True) for policy in ("random", "bts")
+        )
+        k = int(max(random["item_id"].max(), bts["item_id"].max())) + 1
+        shares = pd.crosstab(bts["position"], bts["item_id"], normalize="index")
+        shares = shares.reindex(columns=range(k), fill_value=0.0).loc[random["position"]].to_numpy()
+        for direction, seen, policy, online in (
+            ("random to bts", random, shares, bts["click"]),
+            ("bts to uniform", bts, np.full(k, 1 / k), random["click"]),
+        ):
+            context = ["position", "user_feature_0", "user_feature_1"]
+            found = policy_values(seen, policy, estimators=("ips", "snips", "dr"), context=context)
+            about = {
+                "campaign": campaign,
+                "direction": direction,
+                "clicks": int(seen["click"].sum()),
+            }
+            about |= {
+                "online": float(online.mean()),
+                "half width online": 1.96 * float(online.sem()),
+            }
+            rows += [about | _told(one) for one in found.values()]
+    agreeing = [_agrees(row) for row in rows if row["direction"] == "random to bts"]
+    claims = [
+        Claim.of("random to bts: share that agrees with online", [np.mean(agreeing)], "at least 1")
+    ]
+    agreed = prediction(
+        "From the logs of the random policy, the value of the bts policy agrees with what bts "
+        "earned online, in all three campaigns.",
+        claims,
+        "held",
+        "By all three estimators; with so few clicks a gap as large as the value counts as "
+        "agreement.",
+    )
+    hopeless = [
+        row["value"] is None
+        for row in rows
+        if (row["campaign"], row["direction"]) == ("women", "bts to uniform")
+    ]
+    claims.append(
+        Claim.of("women, bts to uniform: share without value", [np.mean(hopeless)], "at least 1")
+    )
+    refused = prediction(
+        "In the hopeless direction (women's campaign, from bts to uniform) no value is reported.",
+        claims[1:],
+        "held",
+    )
+    return report(claims, predictions=[agreed, refused], rows=rows)
+
+
+def _told(found):
+    """What a value says, as JSON types."""
+    names = ("estimator", "value", "low", "high", "effective_sample_size", "verdict")
+    return {name: getattr(found, name) for name in names}
+
+
+def _agrees(row):
+    """Whether the value differs from what was earned online by no more than both errors allow."""
+    if row["value"] is None:
+        return False
+    joint = np.hypot(row["high"] - row["value"], row["half width online"])
+    return abs(row["value"] - row["online"]) <= joint
 
 
 @benchmark("policy.rare_clicks", peer="the nominal level, and normal intervals")

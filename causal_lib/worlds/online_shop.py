@@ -178,13 +178,15 @@ class Shop(World):
             "ratings": rated[[*schema.KEY, "rating"]].astype({"rating": "int8"}),
         }
 
-    def potential_outcomes(self, user_id, item_id, position: int = 1) -> pd.DataFrame:
+    def potential_outcomes(self, user_id, item_id, position=1) -> pd.DataFrame:
         """Probabilities of click and purchase of any pairs, shown at ``position`` and not shown.
+
+        With the places that a policy's own ranking gives its items, this simulates the policy.
 
         Parameters
         ----------
-        user_id, item_id : ids, broadcast against each other (``users[:, None]`` and
-            ``items[None, :]`` give all pairs).
+        user_id, item_id, position : ids and places from 1, broadcast against each other
+            (``users[:, None]`` and ``items[None, :]`` give all pairs).
 
         Returns
         -------
@@ -196,17 +198,17 @@ class Shop(World):
         ValueError
             for an id that is not there, or a position below 1.
         """
-        pairs = np.broadcast_arrays(np.asarray(user_id), np.asarray(item_id))
-        user, item = (np.ravel(ids) for ids in pairs)
+        rows = np.broadcast_arrays(*map(np.asarray, (user_id, item_id, position)))
+        user, item, place = map(np.ravel, rows)
         for name, ids, table in (("user_id", user, self.users), ("item_id", item, self.items)):
             bad = (ids < 0) | (ids >= len(table))
             if bad.any():
                 raise ValueError(
                     f"{name}: {int(bad.sum())} ids outside 0..{len(table) - 1}, first {ids[bad][0]}"
                 )
-        if position < 1:
-            raise ValueError(f"position must be 1 or more, not {position}")
-        rates = self._rates(user, item, np.full(len(user), position))
+        if not (place >= 1).all():
+            raise ValueError(f"position must be 1 or more, not {place[~(place >= 1)][0]}")
+        rates = self._rates(user, item, place)
         return pd.DataFrame(
             {
                 "user_id": user,

@@ -112,7 +112,9 @@ SMALLEST = {
         "designs": ["linear, 300 rows, 50.0% treated, good overlap"],
         "n_jobs": 1,
     },
+    "inference.estimators": {"n_users": 200, "n_items": 100, "days": 5, "n": 1200},
     "inference.panel": {"runs": 1, "n_jobs": 1},
+    "inference.programme": {},
     "inference.standard": {"sets": 2, "n": 550, "n_jobs": 1},
     "inference.uplift": {"seeds": (8, 9), "n": 1500, "runs": 2, "rows": 400, "n_jobs": 1},
     "inference.verdicts": {
@@ -147,6 +149,7 @@ SMALLEST = {
     "policy.open_bandit": {"n": 3000, "k": 3, "tables": 1, "folder": PEERS},
     "policy.rare_clicks": {"logs": 3, "rounds": (1500,)},
     "policy.support": {"logs": 1, "n": 2000},
+    "policy.two_policies": {},
     "pretrained.ablations": {"recipe": Recipe(examples=4, validation=4, steps=2), "n_jobs": 1},
     # with fewer rows some family has no edge of a probability above .9, and no claim about such
     "pretrained.families": {"d": 6, "n": 2000, "tables": 1},

@@ -1,5 +1,6 @@
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -199,6 +200,13 @@ def test_rounding_moves_a_number_by_less_than_a_tenth_of_the_interval(value, bel
     assert interval.startswith("[")
     assert truth == ""
     assert results.table([metric]).iloc[0].tolist() == ["06", "effect", text, interval, "", ""]
+
+
+def test_a_metric_of_what_has_a_value_and_an_interval():
+    found = SimpleNamespace(value=1.5, low=1.0, high=2.0)
+    assert Metric.of("06", "effect", found, truth=1.4, unit="s") == Metric(
+        "06", "effect", 1.5, 1.0, 2.0, 1.4, "s"
+    )
 
 
 def test_the_mean_of_replicates_has_students_interval():

@@ -164,6 +164,17 @@ def test_sizes_out_of_range(arguments, message):
         shop(**arguments)
 
 
+def test_potential_outcomes_at_the_places_of_the_log_are_those_of_the_log(world):
+    rows = world.candidates
+    found = world.potential_outcomes(
+        rows["user_id"], rows["item_id"], world.truth["position_if_exposed"]
+    )
+    for column in ("click_if_exposed", "purchase_if_exposed", "purchase_if_not", "uplift"):
+        np.testing.assert_allclose(found[column], world.truth[column], rtol=1e-12)
+    with pytest.raises(ValueError, match="position must be 1 or more, not 0"):
+        world.potential_outcomes(0, [0, 1, 2], [1, 0, -1])
+
+
 def test_unknown_pairs(world):
     with pytest.raises(ValueError, match=r"item_id: 1 ids outside 0\.\.99"):
         world.potential_outcomes(0, 100)

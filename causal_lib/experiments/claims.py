@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from causal_lib.metric import Metric
+from causal_lib.tooling.results import Prediction
 
 _COMPARISONS = {
     "at most": operator.le,
@@ -105,6 +106,16 @@ class Claim:
 def report(claims: Iterable[Claim], **parts: object) -> dict:
     """What a benchmark returns: its claims as JSON types, then the other parts."""
     return {"claims": [claim.to_json() for claim in claims], **parts}
+
+
+def prediction(
+    sentence: str, claims: Iterable[Claim], recorded: str = "", note: str = ""
+) -> dict[str, str]:
+    """The outcome of a prediction in words, as `Prediction` has it; it is true where all of its
+    ``claims`` are held.
+    """
+    made = Prediction(sentence, all(claim.held for claim in claims), recorded, note)
+    return {"sentence": made.sentence, "outcome": made.outcome, "note": made.note}
 
 
 class Measurements:

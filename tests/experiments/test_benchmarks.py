@@ -92,9 +92,10 @@ def _costs():
 SMALLEST = {
     "costs": {"repeats": 1, "worlds": 1, "users": 100, "methods": _costs()},
     "discovery.mixed": {"d": 6, "n": 300, "graphs": 2},
-    "discovery.networks": {"n": 600, "samples": 1},
+    "discovery.networks": {"n": 600, "samples": 1, "draws": 2},
     "discovery.peers": {"d": 8, "n": 300, "graphs": 2, "python": sys.executable},
     "discovery.proposals": {"n": 300, "samples": 2, "draws": 5, "apart": 3, "model": Hesitant()},
+    "discovery.scale": {"d": 6, "n": 300, "graphs": 2},
     "discovery.settings": {"d": 8, "n": 300, "graphs": 1, "python": sys.executable},
     "discovery.speed": {
         "sizes": [(d, degree, 1) for d in (20, 50, 100, 200) for degree in (2, 4)],
@@ -139,6 +140,7 @@ SMALLEST = {
     "pretrained.ablations": {"recipe": Recipe(examples=4, validation=4, steps=2), "n_jobs": 1},
     "pretrained.families": {"d": 6, "tables": 1},
     "pretrained.fitted": {"d": 5, "n": 200, "tables": 1, "limit": 1, "python": sys.executable},
+    "pretrained.fresh": {"d": 6, "n": 300, "tables": 1},
     "pretrained.knowledge": {"d": 6, "n": 200, "tables": 1},
     "pretrained.networks": {"n": 300, "samples": 1},
     "pretrained.speed": {"n": 200, "tables": 1},

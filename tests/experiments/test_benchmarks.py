@@ -104,6 +104,7 @@ SMALLEST = {
         "restarts": 0,
     },
     "discovery.stability": {"d": 5, "n": 500, "draws": 3, "cores": 1},
+    "discovery.stages": {"worlds": 2, "n_users": 200, "n_items": 50, "days": 7},
     "discovery.statistics": {"parts": 2, "rows": 200, "pairs": 1},
     "discovery.statistics_reader": {"parts": 2, "rows": 200, "pairs": 1},
     "discovery.table": {"rows": 400, "d": 6, "pairs": 1},

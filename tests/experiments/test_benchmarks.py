@@ -95,6 +95,14 @@ SMALLEST = {
     "discovery.networks": {"n": 600, "samples": 1, "draws": 2},
     "discovery.peers": {"d": 8, "n": 300, "graphs": 2, "python": sys.executable},
     "discovery.proposals": {"n": 300, "samples": 2, "draws": 5, "apart": 3, "model": Hesitant()},
+    "discovery.repeats": {
+        "n_users": 200,
+        "n_items": 50,
+        "days": 7,
+        "models": 2,
+        "n": 300,
+        "draws": 5,
+    },
     "discovery.scale": {"d": 6, "n": 300, "graphs": 2},
     "discovery.settings": {"d": 8, "n": 300, "graphs": 1, "python": sys.executable},
     "discovery.speed": {

@@ -1,5 +1,6 @@
-"""The graph of a recommender's log, whose rows repeat users and items: one stage or two, and how stable.
+"""The graph of a recommender's log, whose rows repeat users and items.
 
+Two questions: what two stages gain over one, and whether stable edges are true.
 In two stages the attributes of users and items are learnt from a table with one row for each user
 or item, and fixed before the log is searched.
 """
@@ -105,8 +106,8 @@ def repeats(
         ),
     ]
     predicted = prediction(
-        "Stable is not true: a false adjacency between attributes of the log comes back in at least "
-        "95% of the bootstrap graphs, while on independent rows at least 90% of the edges "
+        "Stable is not true: a false adjacency between attributes of the log comes back in at "
+        "least 95% of the bootstrap graphs, while on independent rows at least 90% of the edges "
         "(direction included) that come back so often are true.",
         claims,
         "held",

@@ -5,7 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from causal_lib.experiments.claims import Claim, Measurements, is_target, meets, report
+from causal_lib.experiments.claims import (
+    Claim,
+    Measurements,
+    is_target,
+    meets,
+    prediction,
+    report,
+)
 
 
 @pytest.mark.parametrize(
@@ -95,3 +102,14 @@ def test_measurements_by_hand():
         "f1": None,
     }
     json.dumps(rows.tables(6, "records"), allow_nan=False)
+
+
+def test_a_prediction_is_true_where_all_its_claims_are_held():
+    held = Claim.of("a", [1.0], "above 0")
+    lost = Claim.of("b", [-1.0], "above 0")
+    assert prediction("It rises.", [held, held], "held")["outcome"] == "held"
+    assert prediction("It rises.", [held, lost], "held")["outcome"] == "failed"
+    changed = prediction("It rises.", [held], "changed", "After a look.")
+    assert changed == {"sentence": "It rises.", "outcome": "changed", "note": "After a look."}
+    with pytest.raises(ValueError, match="a changed one needs a note"):
+        prediction("It rises.", [held], "changed")

@@ -86,8 +86,8 @@ def test_every_parameter_states_its_limits_and_the_default_keeps_them(path):
         ("03", {"n_boot": 19}, "'n_boot' of 03_model_training.ipynb is 19; it must be at least 20"),
         (
             "05",
-            {"n_fitted": 1},
-            "'n_fitted' of 05_causal_discovery.ipynb is 1; it must be at least 2",
+            {"n_boot": 19},
+            "'n_boot' of 05_causal_discovery.ipynb is 19; it must be at least 20",
         ),
         (
             "07",

@@ -220,7 +220,7 @@ def test_networks_are_scored_by_every_method_that_can(monkeypatch):
     network = SimpleNamespace(nodes=list("xyz"), edges=[("x", "y")])
     monkeypatch.setattr(benchmark, "bayes_net", lambda name: nets[name.removeprefix("network-")])
     monkeypatch.setattr(benchmark, "load", {"sachs": cells, "network-sachs": network}.get)
-    table = pd.DataFrame(benchmark.networks(n=300, samples=2)["rows"])
+    table = pd.DataFrame(benchmark.networks(n=300, samples=2, draws=2)["rows"])
     assert not table.duplicated(["setting", "method", "seed"]).any()
     methods = table.groupby("setting")["method"].agg(set)
     by_levels = {"pc, chisq", "miic", "greedy", "order", "pc, mixed", "fci, mixed"}

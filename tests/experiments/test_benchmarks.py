@@ -37,7 +37,7 @@ NOT_YET = {
     "worlds.shop": {"claims", "cpu_seconds"},
 }
 # Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
-UNMEASURED = {"inference.designs", "inference.standard"}
+UNMEASURED = {"inference.designs", "inference.standard", "models.architectures"}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
@@ -119,6 +119,17 @@ SMALLEST = {
     "inference.verdicts": {
         "seeds": 1,
         "problems": ["an arm that is not in the log", "100 rows, straight lines"],
+    },
+    "models.architectures": {
+        "seeds": 2,
+        "converged": 1,
+        "n_users": 200,
+        "n_items": 50,
+        "days": 10,
+        "epochs": 2,
+        "most_steps": 3,
+        "sampled_epochs": 1,
+        "n_boot": 20,
     },
     "models.debiased": {
         "seeds": 2,

@@ -17,7 +17,7 @@ CLIPS = (0.0, 0.02, 0.1, 1.0)
 
 
 @benchmark("models.clipping", peer="the clip with the least plain validation error")
-def clipping(seeds: int = 5, *, n_users: int | None = None, epochs: int = 200) -> dict:
+def clipping(seeds: int = 5, *, n_users: int | None = None, epochs: int = 100) -> dict:
     """Clip of the propensities of a factorisation, chosen by the plain and by the weighted
     validation error.
 

@@ -223,13 +223,15 @@ def _scores(seed, sizes, epochs, most_steps, sampled_epochs):
     log = world.log()
     prepared = preprocess_data(log, split="time", seed=seed)
     histories = {}
-    scores = _dense(prepared, log, histories, seed, epochs, most_steps)
+    scores = _dense(prepared, log, histories, seed, epochs)
+    if most_steps:
+        scores["dense, all rows"] = _all_rows(prepared, histories, seed, most_steps)
     of_graphs, rates = _graphs(prepared, log, world, seed, 4 * epochs, sampled_epochs)
     settings = {"rates": rates, "histories": histories}
     return scores | of_graphs, settings, prepared.y_test, prepared.rows_test["user_id"]
 
 
-def _dense(prepared, log, histories, seed, epochs, most_steps):
+def _dense(prepared, log, histories, seed, epochs):
     """Scores of the models that read a table of features."""
     labels = {"train": prepared.y_train, "validation": prepared.y_val}
     attributes = {
@@ -240,34 +242,43 @@ def _dense(prepared, log, histories, seed, epochs, most_steps):
     logistic = LogisticRegression(max_iter=1000).fit(attributes["train"], labels["train"])
     scores = {"logistic": logistic.predict_proba(attributes["test"])[:, 1]}
 
-    def trained(model, inputs, **training):
-        history = train_model(
-            model,
-            inputs["train"],
-            labels["train"],
-            inputs["validation"],
-            labels["validation"],
-            seed=seed,
-            verbose=False,
-            **{"epochs": epochs, **training},
-        )
-        return predict(model, inputs["test"]), history
-
     batches = -(-len(labels["train"]) // 1024)  # steps of an epoch
     for suffix, left_out in (("", ()), (", withheld", WITHHELD)):
         features = {part: frame.drop(columns=[*left_out]) for part, frame in attributes.items()}
         for name, (model, inputs) in _networks(prepared, log, features, seed).items():
-            scores[name + suffix], history = trained(model, inputs)
+            history = train_model(
+                model,
+                inputs["train"],
+                labels["train"],
+                inputs["validation"],
+                labels["validation"],
+                epochs=epochs,
+                seed=seed,
+                verbose=False,
+            )
+            scores[name + suffix] = predict(model, inputs["test"])
             if name + suffix == "dense":
                 histories["mini-batches"] = _curve(history, batches, every=1)
-    if not most_steps:
-        return scores
-    model = build_model(attributes["train"].shape[1:], seed=seed)
-    scores["dense, all rows"], history = trained(
-        model, attributes, epochs=most_steps, patience=100, batch_size=len(labels["train"])
+    return scores
+
+
+def _all_rows(prepared, histories, seed, most_steps):
+    """Scores of the dense network after one step per epoch on all rows, until it falls no more."""
+    model = build_model(prepared.X_train.shape[1:], seed=seed)
+    history = train_model(
+        model,
+        prepared.X_train,
+        prepared.y_train,
+        prepared.X_val,
+        prepared.y_val,
+        epochs=most_steps,
+        patience=100,
+        batch_size=len(prepared.y_train),
+        seed=seed,
+        verbose=False,
     )
     histories["one step per epoch"] = _curve(history, 1, every=max(1, len(history) // 100))
-    return scores
+    return predict(model, prepared.X_test)
 
 
 def _curve(history, steps, every):

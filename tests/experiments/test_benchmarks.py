@@ -37,7 +37,12 @@ NOT_YET = {
     "worlds.shop": {"claims", "cpu_seconds"},
 }
 # Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
-UNMEASURED = {"inference.designs", "inference.standard", "models.architectures", "models.clipping"}
+UNMEASURED = {
+    "inference.designs",
+    "inference.standard",
+    "models.architectures",
+    "models.propensities",
+}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
@@ -131,7 +136,6 @@ SMALLEST = {
         "sampled_epochs": 1,
         "n_boot": 20,
     },
-    "models.clipping": {"seeds": 2, "n_users": 150, "epochs": 2},
     "models.debiased": {
         "seeds": 2,
         "trials": 1,
@@ -143,6 +147,7 @@ SMALLEST = {
     "models.dnn": {"pairs": 1, "epochs": 2, "users": 40, "items": 15, "days": 5},
     "models.lightgcn": {"seeds": 2, "epochs": 1, "python": sys.executable},
     "models.metrics": {"seeds": 3, "python": sys.executable},
+    "models.propensities": {"seeds": 2, "n_users": 150, "epochs": 2},
     "models.size": {"rows": 5000, "n_users": 200, "n_items": 100},
     "policy.off_policy": {"n": 3000, "k": 10, "repeats": 2},
     "policy.open_bandit": {"n": 3000, "k": 3, "tables": 1, "folder": PEERS},

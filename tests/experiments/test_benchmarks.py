@@ -42,6 +42,7 @@ UNMEASURED = {
     "inference.standard",
     "models.architectures",
     "models.propensities",
+    "models.rankings",
 }
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
@@ -132,6 +133,7 @@ SMALLEST = {
         "n_items": 50,
         "days": 10,
         "epochs": 2,
+        "smaller": (150, 50),
         "most_steps": 3,
         "sampled_epochs": 1,
         "n_boot": 20,
@@ -148,6 +150,7 @@ SMALLEST = {
     "models.lightgcn": {"seeds": 2, "epochs": 1, "python": sys.executable},
     "models.metrics": {"seeds": 3, "python": sys.executable},
     "models.propensities": {"seeds": 2, "n_users": 150, "epochs": 2},
+    "models.rankings": {"seeds": 2, "n_users": 80, "n_items": 120, "days": 30, "n_boot": 20},
     "models.size": {"rows": 5000, "n_users": 200, "n_items": 100},
     "policy.off_policy": {"n": 3000, "k": 10, "repeats": 2},
     "policy.open_bandit": {"n": 3000, "k": 3, "tables": 1, "folder": PEERS},

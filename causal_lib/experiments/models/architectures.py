@@ -35,7 +35,10 @@ FIRST_RATE = 0.03
 
 COMPARED = {
     "dense network minus logistic regression": ("dense", "logistic"),
-    "one step per epoch until it no longer falls minus mini-batches": ("dense, all rows", "dense"),
+    "one step per epoch until it no longer falls minus mini-batches": (
+        "dense, all rows",
+        "dense, smaller shop",
+    ),
     "embeddings beside all attributes": ("embeddings", "dense"),
     "history beside all attributes": ("convolution", "dense"),
     "embeddings, attributes withheld": ("embeddings, withheld", "dense, withheld"),
@@ -127,6 +130,7 @@ def architectures(
     n_items: int = 500,
     days: int = 14,
     epochs: int = 100,
+    smaller: tuple[int, int] = (500, 200),
     most_steps: int = 3000,
     sampled_epochs: int = 20,
     n_boot: int = 500,
@@ -135,9 +139,9 @@ def architectures(
 
     Shop and training have the same seed, so that an interval over ``seeds`` allows for the world,
     the initial weights and the order of the rows. Each graph network has the learning rate of
-    `RATES` with the least validation loss of its shop. The network that takes up to
-    ``most_steps`` steps on all rows is trained for the first ``converged`` seeds, in single
-    precision; the others run in double.
+    `RATES` with the least validation loss of its shop. One step per epoch on all rows, up to
+    ``most_steps`` of them, is compared with mini-batches on shops of ``smaller`` size (users,
+    items), for ``converged`` seeds: so many steps cost much.
 
     Claims apply one rule to every comparison: an interval within ±`MARGIN` is called the same, one
     beyond it better or worse. The sentences are those of notebook 03, written for seed 0 (but two:
@@ -147,14 +151,17 @@ def architectures(
     aucs = []
     chosen = []
     for seed in range(seeds):
-        scores, settings, labels, users = _scores(
-            seed, (n_users, n_items, days), epochs, most_steps * (seed < converged), sampled_epochs
+        scores, rates, labels, users = _scores(
+            seed, (n_users, n_items, days), epochs, sampled_epochs
         )
         aucs.append({name: roc_auc_score(labels, score) for name, score in scores.items()})
-        chosen.append(settings["rates"])
+        chosen.append(rates)
+        if seed < converged:
+            found, curves = _until_converged(seed, (*smaller, days), epochs, most_steps)
+            aucs[-1] |= found
         if seed == 0:
             first = _first(scores, labels, users, n_boot)
-            histories = settings["histories"]
+            histories = curves
     table = pd.DataFrame(aucs)
     rows = table.to_dict("records")
     comparisons = []
@@ -217,21 +224,17 @@ def _first(scores, labels, users, n_boot):
     return first
 
 
-def _scores(seed, sizes, epochs, most_steps, sampled_epochs):
-    """Scores of the test rows by model; rates and histories; labels and users of these rows."""
+def _scores(seed, sizes, epochs, sampled_epochs):
+    """Scores of the test rows by model, the rates chosen, and labels and users of these rows."""
     world = shop(*sizes, seed)
     log = world.log()
     prepared = preprocess_data(log, split="time", seed=seed)
-    histories = {}
-    scores = _dense(prepared, log, histories, seed, epochs)
-    if most_steps:
-        scores["dense, all rows"] = _all_rows(prepared, histories, seed, most_steps)
+    scores = _dense(prepared, log, seed, epochs)
     of_graphs, rates = _graphs(prepared, log, world, seed, 4 * epochs, sampled_epochs)
-    settings = {"rates": rates, "histories": histories}
-    return scores | of_graphs, settings, prepared.y_test, prepared.rows_test["user_id"]
+    return scores | of_graphs, rates, prepared.y_test, prepared.rows_test["user_id"]
 
 
-def _dense(prepared, log, histories, seed, epochs):
+def _dense(prepared, log, seed, epochs):
     """Scores of the models that read a table of features."""
     labels = {"train": prepared.y_train, "validation": prepared.y_val}
     attributes = {
@@ -242,11 +245,10 @@ def _dense(prepared, log, histories, seed, epochs):
     logistic = LogisticRegression(max_iter=1000).fit(attributes["train"], labels["train"])
     scores = {"logistic": logistic.predict_proba(attributes["test"])[:, 1]}
 
-    batches = -(-len(labels["train"]) // 1024)  # steps of an epoch
     for suffix, left_out in (("", ()), (", withheld", WITHHELD)):
         features = {part: frame.drop(columns=[*left_out]) for part, frame in attributes.items()}
         for name, (model, inputs) in _networks(prepared, log, features, seed).items():
-            history = train_model(
+            train_model(
                 model,
                 inputs["train"],
                 labels["train"],
@@ -257,37 +259,39 @@ def _dense(prepared, log, histories, seed, epochs):
                 verbose=False,
             )
             scores[name + suffix] = predict(model, inputs["test"])
-            if name + suffix == "dense":
-                histories["mini-batches"] = _curve(history, batches, every=1)
     return scores
 
 
-def _all_rows(prepared, histories, seed, most_steps):
-    """Scores of the dense network after one step per epoch on all rows, until it falls no more."""
-    model = build_model(prepared.X_train.shape[1:], seed=seed)
-    history = train_model(
-        model,
-        prepared.X_train,
-        prepared.y_train,
-        prepared.X_val,
-        prepared.y_val,
-        epochs=most_steps,
-        patience=100,
-        batch_size=len(prepared.y_train),
-        seed=seed,
-        verbose=False,
-    )
-    histories["one step per epoch"] = _curve(history, 1, every=max(1, len(history) // 100))
-    return predict(model, prepared.X_test)
-
-
-def _curve(history, steps, every):
-    """Validation loss by gradient steps, thinned."""
-    kept = history.iloc[every - 1 :: every]
-    return {
-        "steps": (kept["epoch"] * steps).tolist(),
-        "validation loss": kept["val_loss"].round(6).tolist(),
-    }
+def _until_converged(seed, sizes, epochs, most_steps):
+    """AUC of the dense network by mini-batches and by steps on all rows; validation losses."""
+    prepared = preprocess_data(shop(*sizes, seed).log(), split="time", seed=seed)
+    rows = len(prepared.y_train)
+    aucs = {}
+    curves = {}
+    for name, way, size, most, patience in (
+        ("dense, smaller shop", "mini-batches", 1024, epochs, 10),
+        ("dense, all rows", "one step per epoch", rows, most_steps, 100),
+    ):
+        model = build_model(prepared.X_train.shape[1:], dtype="float64", seed=seed)
+        history = train_model(
+            model,
+            prepared.X_train,
+            prepared.y_train,
+            prepared.X_val,
+            prepared.y_val,
+            epochs=most,
+            batch_size=size,
+            patience=patience,
+            seed=seed,
+            verbose=False,
+        )
+        aucs[name] = roc_auc_score(prepared.y_test, predict(model, prepared.X_test))
+        kept = history[:: max(1, len(history) // 100)]
+        curves[way] = {
+            "steps": (kept["epoch"] * -(-rows // size)).tolist(),
+            "validation loss": kept["val_loss"].round(6).tolist(),
+        }
+    return aucs, curves
 
 
 def _networks(prepared, log, features, seed):

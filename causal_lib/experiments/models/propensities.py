@@ -58,7 +58,8 @@ def propensities(seeds: int = 5, *, n_users: int | None = None, epochs: int = 10
         ),
         Claim.of(
             "Those by popularity to the power of one half, put to the right level, do not: pairs "
-            "of the top tenth are seen more often than they say. (ratio of the top tenth, high end)",
+            "of the top tenth are seen more often than they say. (ratio of the top tenth, high "
+            "end)",
             [ends["by popularity, top tenth"][1]],
             "below 1",
         ),
@@ -121,13 +122,44 @@ def _run(ratings, seed, epochs):
     plain, weighted = (clips[f"{how} validation"].idxmin() for how in ("plain", "weighted"))
     by_user = Metric.mean_of("", "", errors[plain] - errors[weighted])
     numbers["cost of the plain clip"] = by_user.value
-    first = {
-        "means": opinions,
-        "calibration": {name: table.to_dict("list") for name, table in ratios.items()},
-        "clips": [plain, weighted],
-        "cost": [float(end) for end in (by_user.value, by_user.low, by_user.high)],
-    }
+    first = _first(ratios, opinions, by_user)
     return {"numbers": numbers, "clips": clips, "first": first}
+
+
+def _first(ratios, opinions, cost):
+    """The sentences of notebook 04 and whether they are true of this draw."""
+    off = {name: (np.abs(table["ratio"] - 1) > 0.25).any() for name, table in ratios.items()}
+    top_tenth = ratios["by popularity"]["low over estimate"].iloc[-1]
+    errors = {
+        name: abs(one["mean"] - one["truth"]) / one["error"] for name, one in opinions.items()
+    }
+    passes = not off["by features"]
+    least = ratios["by features"]["ratio"].min()
+    most = ratios["by features"]["ratio"].max()
+    true = {
+        "Propensities by features pass the calibration plot, every tenth within a quarter of the "
+        "share seen;": passes,
+        "those by popularity to the power of one half, put to the right level, do not: pairs of "
+        "the top tenth are seen more often than they say.": off["by popularity"] and top_tenth > 1,
+        "Passing that plot is not enough:": passes and errors["by features"] > 3.3,
+        "weighted by features the mean rating misses the truth (99.9%), since the rating itself "
+        "decides what is seen; weighted by the known propensities it agrees (3.3 standard "
+        "errors).": errors["by features"] > 3.3 and errors["known"] < 3.3,
+        "The clip chosen by the plain validation error has a larger true error than the one "
+        "chosen by the weighted validation error (interval by user).": cost.low > 0,
+    }
+    notes = (
+        f"What they say is {least:.1f} to {most:.1f} times the share seen, by tenths.",
+        "",
+        f"The mean misses by {errors['by features']:.0f} standard errors, but these propensities "
+        "do not pass the plot.",
+        "",
+        "",
+    )
+    return [
+        {"sentence": sentence, "true": bool(held), "note": "" if held else note}
+        for (sentence, held), note in zip(true.items(), notes, strict=True)
+    ]
 
 
 def _ratios(propensity, given):

@@ -216,6 +216,8 @@ def _first(scores, labels, users, n_boot):
     auc = ("naive", "ROC AUC")
     first = []
     for label, (one, other) in COMPARED.items():
+        if one not in found:  # trained for another shop
+            continue
         value = found[one].table.loc[auc, "value"] - found[other].table.loc[auc, "value"]
         ends = (found[one].draws[auc] - found[other].draws[auc]).quantile([0.025, 0.975])
         first.append(

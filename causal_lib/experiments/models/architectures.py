@@ -141,7 +141,7 @@ def architectures(
     the initial weights and the order of the rows. Each graph network has the learning rate of
     `RATES` with the least validation loss of its shop. One step per epoch on all rows, up to
     ``most_steps`` of them, is compared with mini-batches on shops of ``smaller`` size (users,
-    items), for ``converged`` seeds: so many steps cost much.
+    items), for ``converged`` seeds and in single precision: so many steps cost much.
 
     Claims apply one rule to every comparison: an interval within ±`MARGIN` is called the same, one
     beyond it better or worse. The sentences are those of notebook 03, written for seed 0 (but two:
@@ -274,7 +274,7 @@ def _until_converged(seed, sizes, epochs, most_steps):
         ("dense, smaller shop", "mini-batches", 1024, epochs, 10),
         ("dense, all rows", "one step per epoch", rows, most_steps, 100),
     ):
-        model = build_model(prepared.X_train.shape[1:], dtype="float64", seed=seed)
+        model = build_model(prepared.X_train.shape[1:], seed=seed)
         history = train_model(
             model,
             prepared.X_train,

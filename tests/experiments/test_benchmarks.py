@@ -42,7 +42,6 @@ UNMEASURED = {
     "inference.standard",
     "models.architectures",
     "models.propensities",
-    "models.rankings",
 }
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {

@@ -123,7 +123,7 @@ def verdict(low: float, high: float, margin: float = MARGIN) -> str:
     "models.architectures", peer="the article's dense network; the GCN where a graph is compared"
 )
 def architectures(
-    seeds: int = 5,
+    seeds: int = 4,
     *,
     converged: int = 3,
     n_users: int = 2000,

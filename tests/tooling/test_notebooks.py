@@ -82,7 +82,11 @@ def test_every_parameter_states_its_limits_and_the_default_keeps_them(path):
             {"replicates": 1},
             "'replicates' of 01_preprocessing.ipynb is 1; it must be at least 2",
         ),
-        ("03", {"length": 0}, "'length' of 03_model_training.ipynb is 0; it must be at least 1"),
+        (
+            "03",
+            {"batch_size": 0},
+            "'batch_size' of 03_model_training.ipynb is 0; it must be at least 1",
+        ),
         ("03", {"n_boot": 19}, "'n_boot' of 03_model_training.ipynb is 19; it must be at least 20"),
         (
             "05",
@@ -120,6 +124,15 @@ def test_a_size_with_which_a_notebook_would_fail_late_is_refused_before_it_start
 ):
     with pytest.raises(UsageError, match=re.escape(message)):
         plan([number], given, results=paths.ROOT / "reports" / "results")
+
+
+def test_notebook_04_evaluates_the_networks_of_03():
+    found = {}
+    for number in ("03", "04"):
+        text = (paths.COMMITTED / "results" / f"{number}.json").read_text(encoding="utf-8")
+        found[number] = {one["name"]: one["value"] for one in json.loads(text)["metrics"]}
+    for network in ("dense network", "graph network"):
+        assert found["04"][f"{network}, AUC as logged"] == found["03"][f"test AUC, {network}"]
 
 
 @each_notebook

@@ -98,7 +98,8 @@ def graph(
     status : from `discovery.edge_status`: gives the edges the colours of `STATUS_STYLE`, adds the
         missing ones, without heads, and counts them in a legend.
     colours : (one, other) -> colour of the edge between them.
-    ax : axes to draw in, as large as the boxes need; by default a figure of the right size.
+    ax : axes to draw in, where the graph is made smaller until it fits; by default a figure of the
+        right size.
     """
     own = ax is None
     ax = plt.subplots()[1] if own else ax
@@ -108,13 +109,17 @@ def graph(
     directed = [(one.cause, one.effect, one.sign not in ("--", "o-o", "<->")) for one in lines]
     column = columns(graph.names, directed, tiers)
     links = [_link(one, column) for one in lines]
-    boxes = {name: _box(ax, (0, 0), name.replace("_", "\n"), size=9) for name in graph.names}
+    boxes = {
+        name: _box(ax, (0, 0), name.replace("_", "\n"), size=_NAME_SIZE) for name in graph.names
+    }
     size = _sizes(ax, boxes)
     place = layered(column, links, size)
+    scale = _fit(ax, place, size, resize=own)
     for name, box in boxes.items():
         box.set_position(place.centre[name])
+        box.set_fontsize(scale * _NAME_SIZE)
     for one, link, pieces in zip(lines, links, place.lines, strict=True):
-        _draw_line(ax, one, pieces, rightwards=link.left == one.cause)
+        _draw_line(ax, one, pieces, scale, rightwards=link.left == one.cause)
     if status is not None:
         counts = status["status"].value_counts()
         shown = [name for name in STATUS_STYLE if name in counts]
@@ -126,8 +131,10 @@ def graph(
             ncols=max(len(shown), 1),
             fontsize=10,
         )
-    _fit(ax, place, size, resize=own)
     return ax
+
+
+_NAME_SIZE = 9  # points
 
 
 class _Line(NamedTuple):
@@ -180,7 +187,7 @@ def _sizes(ax, boxes):
     return found
 
 
-def _draw_line(ax, line, pieces, rightwards):
+def _draw_line(ax, line, pieces, scale, rightwards):
     """The line through its pieces, with its marks where it touches the boxes."""
     points = [pieces[0].start]
     codes = [Path.MOVETO]
@@ -196,11 +203,15 @@ def _draw_line(ax, line, pieces, rightwards):
         shape = _CIRCLE if mark == "o" else _HEAD
         filled = "white" if mark == "o" else line.colour
         shape = Path(shape.vertices * [turn, 1], shape.codes)
-        ax.plot(*point, marker=shape, ms=16, mfc=filled, mec=line.colour, mew=0.8, zorder=2)
+        ax.plot(*point, marker=shape, ms=16 * scale, mfc=filled, mec=line.colour, mew=0.8, zorder=2)
 
 
 def _fit(ax, place, size, *, resize):
-    """Limits that hold every box and line, in inches; with ``resize``, a figure of that size."""
+    """Limits in inches that hold every box and line; with ``resize``, a figure of that size.
+
+    Without it the graph stands in the middle of the axes. Returns the scale, 1 or below, at which
+    text and marks fit there.
+    """
     corners = [
         (x + side * size[name][0] / 2, y + side * size[name][1] / 2)
         for name, (x, y) in place.centre.items()
@@ -209,10 +220,18 @@ def _fit(ax, place, size, *, resize):
     corners += [point for line in place.lines for piece in line for point in piece.bend]
     low = np.min(corners, axis=0) - 0.1
     high = np.max(corners, axis=0) + 0.1
+    scale = 1.0
     if resize:
         ax.figure.set_size_inches(high - low)
         ax.set_position((0, 0, 1, 1))
+    else:
+        inches = ax.get_position().size * ax.figure.get_size_inches()
+        scale = min(1.0, *(inches / (high - low)))
+        spare = (inches / scale - (high - low)) / 2
+        low = low - spare
+        high = high + spare
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    return scale
 
 
 def _box(ax, place, text, *, size, edge=_LINE):

@@ -77,6 +77,18 @@ def test_a_head_is_at_the_effect_wherever_it_stands():
     assert x == pytest.approx(extents(ax)["b"].x1, abs=0.02)
 
 
+def test_in_narrow_axes_the_graph_is_made_smaller_and_its_heads_still_touch_the_boxes():
+    graph = CausalGraph.from_edges(["activity", "exposed", "bought"], ["activity -> exposed",
+                                   "exposed -> bought"])  # fmt: skip
+    _, axes = plt.subplots(1, 4, figsize=(6, 2))
+    ax = plots.graph(graph, ax=axes[0])
+    box = extents(ax)
+    at = sorted(x for x, _, _ in marks(ax))
+    assert at == pytest.approx([box["exposed"].x0, box["bought"].x0], abs=0.05)
+    assert box["activity"].x0 > ax.get_xlim()[0]
+    assert box["bought"].x1 < ax.get_xlim()[1]
+
+
 def test_no_line_of_the_shop_passes_behind_a_box(world):
     ax = plots.graph(world.graph, knowledge=world.knowledge)
     boxes = {name.replace("\n", "_"): box for name, box in extents(ax).items()}

@@ -777,7 +777,7 @@ def test_large_and_small_numbers_change_nothing(call):
         assert np.array([got.value, got.low, got.high]) / scale == pytest.approx(
             [expected.value, expected.low, expected.high], rel=1e-4
         )
-    with pytest.raises(ValueError, match=r"column 'y': has values up to .*e\+300; divide it"):
+    with pytest.raises(ValueError, match=r"column 'y' has values up to .*e\+300; divide it"):
         call(frame.assign(y=frame["y"] * 1e300), "y", **HOW)
     with pytest.raises(ValueError, match="column 'y' holds complex numbers"):
         call(frame.assign(y=frame["y"] + 1j), "y", **HOW)

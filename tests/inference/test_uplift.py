@@ -475,7 +475,7 @@ def _tiny(score, predicted, groups=None, **columns):
 def test_groups_ranks_and_ties_by_hand():
     """Ties get their mean rank; a prediction at an edge belongs to the group above."""
     predicted = [0.1, 0.3, 0.3, 0.2, 0.5, 0.4, 0.7]
-    tiny = _tiny([1.0, 0.0, 2.0, 4.0, -1.0, 3.0, 5.0], predicted, [0, 0, 1, 2, 2, 2, 3])
+    tiny = _tiny([1.0, 0.0, 2.0, 4.0, -1.0, 3.0, 5.0], predicted, [0, 0, 1, 2, 3, 4, 5])
     ranks = np.array([7, 4.5, 4.5, 6, 2, 3, 1]) / 8
     assert tiny.qini()[0] == pytest.approx((tiny.score * (0.5 - ranks)).mean())
     assert tiny.auuc()[0] == pytest.approx((tiny.score * (1 - ranks)).mean())
@@ -484,7 +484,7 @@ def test_groups_ranks_and_ties_by_hand():
     assert table["predicted"].tolist() == pytest.approx([0.15, 0.3, 1.6 / 3])
     assert table["value"].tolist() == pytest.approx([2.5, 1.0, 7 / 3])
     left = [1.0 - 2.5, 4.0 - 2.5]  # of the first group, in clusters 0 and 2
-    error = np.sqrt((left[0] ** 2 + left[1] ** 2) * 4 / 3) / 2
+    error = np.sqrt((left[0] ** 2 + left[1] ** 2) * 6 / 5) / 2
     assert table.loc[0, "high"] - table.loc[0, "value"] == pytest.approx(1.959964 * error)
     assert len(_tiny(np.arange(20.0), np.arange(20.0)).grouped()) == 5
     line = tiny.calibration().loc["slope"]

@@ -720,7 +720,7 @@ def test_other_forms_of_the_probabilities():
     some[[4, 9]] = [[0.1, 0.1, 0.1], [0.2, 0.2, 0.2]]
     with pytest.raises(ValueError, match=r"policy: 2 rows do not sum to 1, first 0\.3"):
         policy_value(logs, some, estimator="ips")
-    with pytest.raises(ValueError, match="policy has 2 rows for 300 rounds"):
+    with pytest.raises(ValueError, match=r"policy has shape \(2, 300, 3\); \(rounds, actions\)"):
         policy_value(logs, np.full((2, 300, 3), 1 / 3), estimator="ips")
 
 

@@ -274,13 +274,9 @@ def _step(graph, stability, known, stages, roles):
 
 
 def _drawn(graph, knowledge):
-    from matplotlib import pyplot as plt
-
     from causal_lib import plots
 
-    deepest = max([len(tier) for tier in knowledge.tiers] or [1])
-    axes = plt.subplots(figsize=(6.6, max(3.0, min(9.0, 0.7 * deepest))))[1]
-    return picture(plots.graph(graph, knowledge=knowledge, ax=axes))
+    return picture(plots.graph(graph, knowledge=knowledge))
 
 
 def _statistics(frame, codes=None, draws=0, seed=0):

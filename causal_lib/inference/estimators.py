@@ -251,11 +251,16 @@ def _doubly_robust(sample, means, chances=None):
     """The `Estimate` of the target by doubly robust scores, with outcomes ``means`` (n, 2)."""
     y = sample.y
     t = sample.t
+    raked = chances is None and bool(label_columns(sample.x))
     chances = sample.chances if chances is None else chances
     h, g = tilt(sample.target, t, chances)
     # by the propensity of the row's own arm: that of the other may be known to be 0
     own = np.where(t == 1, chances[:, 1], chances[:, 0])
-    weight = h * ((t == 1) * 1.0 - (t == 0)) / own
+    size_of_weight = h / own
+    if raked:  # what the models miss of a level's mean then cancels between the arms
+        counted = sample.weights > 0
+        size_of_weight[counted] = arm_weights(sample)[counted] / sample.weights[counted]
+    weight = size_of_weight * ((t == 1) * 1.0 - (t == 0))
     left = np.where(t < 2, y - np.where(t == 1, means[:, 1], means[:, 0]), 0.0)
     score = g * (means[:, 1] - means[:, 0]) + weight * left
     size = np.mean(sample.weights * g)

@@ -729,3 +729,18 @@ def test_an_estimator_that_is_registered_is_offered_by_effect(monkeypatch):
         match="'constant' cannot average over target='overlap'; those that can: aipw, ipw, linea",
     ):
         effect(small(), "t", "y", adjustment=["x"], estimator="constant", target="overlap")
+
+
+def test_aipw_leaves_little_confounding_by_a_column_of_many_levels():
+    """Twelve rows a level: models draw the levels together, weights that balance them do not."""
+    values = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        seller = np.repeat(np.arange(120), 12)
+        quality = rng.normal(size=120)[seller]
+        t = (rng.random(len(seller)) < 1 / (1 + np.exp(-quality))).astype(int)
+        y = t + 2 * quality + rng.normal(size=len(seller))
+        frame = pd.DataFrame({"seller": [f"s{k:04d}" for k in seller], "t": t, "y": y})
+        how = {"adjustment": ["seller"], "estimator": "aipw", "learners": "linear"}
+        values.append(effect(frame, "t", "y", **how).value)
+    assert np.mean(values) == pytest.approx(1, abs=0.1)  # the naive difference is above 2.5

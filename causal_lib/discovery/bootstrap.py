@@ -91,8 +91,8 @@ def edge_stability(
     most = data.n_draws if given else np.inf
     if not 2 <= draws <= most:
         raise ValueError(
-            f"n_boot: {draws} draws wanted, at least 2 are needed for a frequency and at most "
-            f"{most} can be had"
+            f"n_boot: {draws} draws wanted, at least 2 are needed for a frequency"
+            + (f" and these statistics hold {most}" if given else "")
         )
     if not given:
         check_frame(data)

@@ -3,7 +3,6 @@ pages on the article, ``reports/RESULTS.md`` and the glossary.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,25 +228,26 @@ def results_page(reports: Path = paths.COMMITTED) -> str:
 
 def glossary_page(notebooks: Path = paths.NOTEBOOKS, language: str = "en") -> str:
     """The Markdown of the glossary, made from ``glossary.yaml`` beside the notebooks, in "en" or
-    "zh". Each term has an anchor: `anchor_of`.
+    "zh". Each term is a heading in both, so that a link to it is `anchor_of` it.
     """
     file = Path(notebooks) / "glossary.yaml"
     terms = yaml.safe_load(file.read_text(encoding="utf-8"))
     lines = ["# Glossary" if language == "en" else "# 术语表", ""]
     for entry in sorted(terms, key=lambda one: one["term"].lower()):
-        text = entry["en"] if language == "en" else entry["zh_text"]
-        lines.append(f'<a id="{anchor_of(entry["term"])}"></a>\n')
-        lines.append(f"**{entry['term']}** ({entry['zh']}): {text}\n")
+        text = f"({entry['zh']}) {entry['en']}"
+        if language == "zh":
+            text = f"{entry['zh']}：{entry['zh_text']}"
+        lines.append(f"## {entry['term']}\n\n{text}\n")
     return "\n".join(lines)
 
 
 def anchor_of(term: str) -> str:
-    """The anchor of a term of the glossary: lower case, blanks as hyphens.
+    """The anchor of a term of the glossary, as forges and the book give it to the heading.
 
     >>> anchor_of("Markov equivalence class")
     'markov-equivalence-class'
     """
-    return re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
+    return term.lower().replace(" ", "-")
 
 
 def benchmark_claims(reports: Path = paths.COMMITTED) -> list[tuple[str, dict]]:

@@ -133,7 +133,7 @@ def test_a_page_takes_its_chinese_text_from_the_metadata_and_folds_solutions(tmp
             [],
         ]
     words = (tmp_path / "zh" / "reports" / "glossary.md").read_text(encoding="utf-8")
-    assert '<a id="a-b"></a>\n\n**A b** (甲): 是甲。' in words
+    assert "## A b\n\n甲：是甲。" in words
 
 
 def test_formulas_become_mathml_and_an_unknown_one_stays_tex(monkeypatch):

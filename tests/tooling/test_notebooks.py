@@ -59,7 +59,13 @@ def test_one_cell_of_literal_parameters(path):
     assert "seed" in defaults(path)
 
 
-UNLIMITED = {("07", "confounding"), ("01", "log"), ("02", "log")}  # any value will do
+UNLIMITED = {  # any value will do
+    ("01", "log"),
+    ("02", "log"),
+    ("07", "confounding"),
+    ("18", "log"),
+    ("18", "roles"),
+}
 
 
 @each_notebook

@@ -250,7 +250,7 @@ def stability(*, d: int = 50, n: int = 100_000, draws: int = 100, cores: int = 2
 
     def search(case):
         # starts the processes
-        edge_stability(case.frame[:500], n_boot=cores, n_jobs=cores, restarts=0)
+        edge_stability(case.frame[:500], n_boot=max(2, cores), n_jobs=cores, restarts=0)
         start = time.perf_counter()
         found = edge_stability(case.frame, n_boot=draws, n_jobs=cores, seed=case.seed).graph()
         return _with(found, seconds=time.perf_counter() - start)

@@ -316,7 +316,7 @@ _CLEAR = Stability(("a", "b"), np.zeros((2, 2)), np.zeros((2, 2)), np.ones((2, 2
         ),
         (
             lambda: edge_stability(_statistics([1, 1]), n_boot=3),
-            "n_boot: 3 draws wanted, at least 2 are needed for a frequency and at most 2",
+            "n_boot: 3 draws wanted, at least 2 are needed for a frequency and these statistics hold 2",
         ),
         (lambda: edge_stability(_statistics([])), "0 draws wanted"),
         (lambda: edge_stability(_linear(50), n_boot=0), "0 draws wanted"),

@@ -818,5 +818,6 @@ def _check_one_unit(label, levels, shown, is_number, estimator):
 
 def _check_contrast(contrast, levels, label, shown):
     """Raise ValueError for a contrast of what is no level of the treatment."""
+    check_contrast(contrast)
     if strange := [level for level in contrast if level not in levels]:
         raise ValueError(f"contrast: {strange[0]!r} is no level of {label}; its levels: {shown}")

@@ -161,6 +161,27 @@ def edge_importance(
     return table.assign(one=names[table["one"]], other=names[table["other"]]).reset_index(drop=True)
 
 
+def without_edges(graph: Data, edges: pd.DataFrame) -> Data:
+    """A copy of ``graph`` without ``edges`` (both directions of each), to see whether a score moves
+    without them.
+
+    ``edges`` has the columns one and other, names of nodes, as `edge_importance` gives them. Raises
+    ValueError for edges that are not in the graph; a node's message to itself is none.
+    """
+    number = {name: k for k, name in enumerate(graph.node_names)}
+    pairs = map(tuple, edges[["one", "other"]].to_numpy())
+    named = {frozenset(map(number.get, pair)): pair for pair in pairs}
+    there = [frozenset(edge) for edge in graph.edge_index.T.tolist()]
+    if missing := [named[edge] for edge in named.keys() - set(there)]:
+        raise ValueError(
+            f"edges: {len(missing)} of {len(named)} are not in the graph, such as "
+            f"{' - '.join(min(missing))}; leave them out"
+        )
+    cut = graph.clone()
+    cut.edge_index = graph.edge_index[:, [edge not in named for edge in there]]
+    return cut
+
+
 # ---- taste and popularity ------------------------------------------------------------------------
 
 

@@ -1,5 +1,7 @@
 """Explanations: they add up to what they explain, and find a truth that was put in."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from causal_lib.explanation import (
     integrated_gradients,
     layer_table,
     permutation_importance,
+    without_edges,
 )
 from causal_lib.graph import CausalGraph
 from causal_lib.models.dnn import build_embedding_model, build_model, build_sequence_model, predict
@@ -159,6 +162,27 @@ def test_edges_add_up_to_the_log_odds_without_messages(kind):
     assert ("user 0", "user 0") in pairs
     assert not any("user 3" in pair for pair in pairs)  # no way leads from there
     assert table["importance"].abs().is_monotonic_decreasing
+
+
+def test_edges_are_deleted_in_both_directions_and_others_stay():
+    graph = tiny()
+    before = graph.edge_index.clone()
+    some = pd.DataFrame({"one": ["user 0", "item 2"], "other": ["item 1", "user 2"]})
+    cut = without_edges(graph, some)
+    left = set(map(tuple, cut.edge_index.T.tolist()))
+    gone = set(map(tuple, before.T.tolist())) - left
+    assert gone == {(0, 5), (5, 0), (2, 6), (6, 2)}
+    assert len(left) == before.shape[1] - 4
+    assert torch.equal(graph.edge_index, before)  # the argument is not changed
+    assert torch.equal(without_edges(graph, some[:0]).edge_index, before)
+
+
+@pytest.mark.parametrize("pair", [("user 0", "item 2"), ("user 0", "user 0"), ("user 9", "item 0")])
+def test_an_edge_that_is_not_there_is_not_deleted_silently(pair):
+    table = pd.DataFrame([("user 0", "item 1"), pair], columns=["one", "other"])
+    message = f"edges: 1 of 2 are not in the graph, such as {pair[0]} - {pair[1]}; leave them out"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        without_edges(tiny(), table)
 
 
 def test_the_edge_that_counts_is_found():

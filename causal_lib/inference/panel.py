@@ -7,14 +7,13 @@ import datetime
 import itertools
 import math
 import numbers
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
-from scipy.stats import norm, ttest_ind
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from causal_lib.checks import check_binary, check_frame, check_ids, check_outcome
@@ -1000,18 +999,18 @@ def _finite(values, name):
 
 def _welch(first, second):
     """Difference of the means, its 95% interval and the p-value of any other, by Welch's t."""
+    from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
     value = float(first.mean() - second.mean())
     if first.var() == 0 and second.var() == 0:
         return value, value, value, lambda other: float(value == other)
-    with warnings.catch_warnings():
-        # scipy warns where the values of a group are all alike; the other group's variance remains
-        warnings.simplefilter("ignore", RuntimeWarning)
-        test = ttest_ind(first, second, equal_var=False)
-        low, high = test.confidence_interval()
-    error = (high - low) / 2 / student.ppf(0.975, test.df)
+    means = CompareMeans(DescrStatsW(first), DescrStatsW(second))
+    low, high = means.tconfint_diff(usevar="unequal")
+    _, _, df = means.ttest_ind(usevar="unequal")
+    error = (high - low) / 2 / student.ppf(0.975, df)
 
     def p_of(other):
-        return float(2 * student.sf(abs(value - other) / error, test.df))
+        return float(2 * student.sf(abs(value - other) / error, df))
 
     return value, float(low), float(high), p_of
 

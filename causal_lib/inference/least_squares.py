@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular
+from scipy.optimize import nnls
 
 _RANK = 1e-10  # of the largest diagonal entry of R: below it a column says nothing new
 
@@ -121,3 +122,20 @@ def residuals(
 ) -> np.ndarray:
     """(n,) what a constant and ``columns`` (n, k) leave of ``values`` (n,)."""
     return LeastSquares.of(columns, values, weights).left
+
+
+def stack_weights(predictions: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """(k,) weights w ≥ 0, Σw ≤ 1, that minimise |score - predictions w|².
+
+    ``predictions`` (n, k) and ``score`` (n,) are centred. With a column of zeros for what is left
+    of 1, weights sum to 1: the point of a convex hull that is nearest to the scores. Those weights
+    are proportional to the u ≥ 0 that minimise |Σ u_k (prediction_k - score)|² + (Σ u_k - 1)².
+    """
+    size = np.sqrt(score @ score)
+    if size == 0:
+        return np.zeros(predictions.shape[1])
+    distances = np.column_stack([-score, predictions - score[:, None]]) / size
+    # the triangular factor has the same inner products as the n rows
+    rows = np.vstack([np.linalg.qr(distances, mode="r"), np.ones(distances.shape[1])])
+    found = nnls(rows, np.append(np.zeros(len(rows) - 1), 1.0))[0]
+    return found[1:] / found.sum()

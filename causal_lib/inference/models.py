@@ -219,13 +219,13 @@ def held_out(
     if count < len(splits):
         seen = np.concatenate([test for _, test in splits[:count]])
         seen = seen[used[seen]]
-        share = _stack(found[:, seen], values[seen], levels, weights, seen)
+        share = short_stack(found[:, seen], values[seen], levels, weights, seen)
         kept = [k for k in kept if share[k] >= _LEAST_WEIGHT] or [int(share.argmax())]
         _fill(found, kept, splits[count:], tried, values, x, used, weights, levels, None)
     if len(kept) == 1:
         return found[kept[0]]
     seen = np.flatnonzero(used)
-    share = _stack(found[kept][:, seen], values[seen], levels, weights, seen)
+    share = short_stack(found[kept][:, seen], values[seen], levels, weights, seen)
     return np.tensordot(share, found[kept], 1)
 
 
@@ -305,8 +305,18 @@ def _predicts_classes(model):
     return is_classifier(model) and hasattr(model, "predict_proba")
 
 
-def _stack(found, values, levels, weights, rows):
-    """(learners,) weights of the predictions (learners, n) or (learners, n, classes)."""
+def short_stack(
+    found: np.ndarray,
+    values: np.ndarray,
+    levels: np.ndarray | None,
+    weights: np.ndarray | None,
+    rows: np.ndarray,
+) -> np.ndarray:
+    """(learners,) weights of held-out predictions (learners, n), by least squares of the values.
+
+    Predictions of ``levels`` are (learners, n, classes). ``weights`` are of all rows, ``rows`` the
+    positions of these n.
+    """
     if found.ndim == 3:
         target = (values[:, None] == levels).astype(float)
         columns = found.reshape(len(found), -1).T
@@ -381,7 +391,7 @@ def fit(
         used = np.ones(len(values), dtype=bool)
         parts = (splits, tried, values, x, used, weights, levels, rng)
         _fill(found, range(len(tried)), *parts)
-        share = _stack(found, values, levels, weights, np.arange(len(values)))
+        share = short_stack(found, values, levels, weights, np.arange(len(values)))
         share = np.where(share >= _LEAST_WEIGHT, share, 0.0)
         share = share / share.sum()
     kept = [

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
 from scipy.stats import norm
 
 from causal_lib.checks import (
@@ -27,7 +26,7 @@ from causal_lib.inference.learners import (
     Projection,
     Rows,
 )
-from causal_lib.inference.least_squares import LeastSquares
+from causal_lib.inference.least_squares import LeastSquares, stack_weights
 from causal_lib.inference.models import Fitting, fit, folds, is_zero_one
 from causal_lib.inference.nuisances import (
     canonical_columns,
@@ -508,23 +507,6 @@ def _interval(value, influence, groups):
     """Value with the 95% interval of a mean of ``influence``, summed within clusters."""
     half = norm.ppf(0.975) * standard_error(influence, groups)
     return float(value), float(value - half), float(value + half)
-
-
-def stack_weights(predictions: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """(k,) weights w ≥ 0, Σw ≤ 1, that minimise |score - predictions w|².
-
-    ``predictions`` (n, k) and ``score`` (n,) are centred. With a column of zeros for what is left
-    of 1, weights sum to 1: the point of a convex hull that is nearest to the scores. Those weights
-    are proportional to the u ≥ 0 that minimise |Σ u_k (prediction_k - score)|² + (Σ u_k - 1)².
-    """
-    size = np.sqrt(score @ score)
-    if size == 0:
-        return np.zeros(predictions.shape[1])
-    distances = np.column_stack([-score, predictions - score[:, None]]) / size
-    # the triangular factor has the same inner products as the n rows
-    rows = np.vstack([np.linalg.qr(distances, mode="r"), np.ones(distances.shape[1])])
-    found = nnls(rows, np.append(np.zeros(len(rows) - 1), 1.0))[0]
-    return found[1:] / found.sum()
 
 
 def _learner_names(learner):

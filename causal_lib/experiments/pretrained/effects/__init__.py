@@ -1,0 +1,1 @@
+"""Training of the pretrained learner of effects and its comparison with peers."""

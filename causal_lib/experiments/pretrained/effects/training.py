@@ -1,0 +1,169 @@
+"""Training of the network of effects on `examples`."""
+
+import numpy as np
+import torch
+
+from causal_lib.experiments.pretrained.effects.examples import Examples
+from causal_lib.inference.pretrained.candidates import NAMES
+from causal_lib.inference.pretrained.network import EffectNetwork, signs_of
+from causal_lib.inference.pretrained.weights import SIZES
+from causal_lib.progress import progress_bar
+
+TABLES = 16  # in a batch
+ROWS = 64  # of a table's queries that a step sees
+LEARNING_RATE = 2e-3
+DECAY = 0.02
+WARM_UP = 1 / 20  # of the steps, in which the rate grows
+AVERAGE = 1 / 8  # of the steps, which the averaged weights remember
+_OF_WIDTH = 0.1  # weight of the half-widths in the loss
+_MOST = 4.0  # error of a table, in those of its median candidate, from which it counts by its root
+_FITTED = NAMES.index("constant")
+PARTS = ("cells", "rows", "candidates", "table")
+
+
+def candidate_errors(examples: Examples) -> np.ndarray:
+    """(tables, candidates) mean squared errors of the candidates, in squared scales."""
+    values = examples.cells[..., 0].astype(np.float32) + examples.candidates[:, None, :, 0]
+    return ((values - examples.target[:, :, None]) ** 2).mean(axis=1)
+
+
+def usual_errors(examples: Examples) -> np.ndarray:
+    """(tables,) the median candidate's mean squared error: by it a table's loss is divided."""
+    return np.median(candidate_errors(examples)[:, :_FITTED], axis=1)
+
+
+def tensors(examples: Examples) -> dict[str, torch.Tensor]:
+    """The examples as tensors, with `usual_errors` as 'usual'."""
+    found = {
+        name: torch.from_numpy(getattr(examples, name).astype(np.float32))
+        for name in (*PARTS, "target")
+    }
+    return found | {"usual": torch.from_numpy(usual_errors(examples).astype(np.float32))}
+
+
+def table_errors(found: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """(tables,) mean squared errors of ``found`` (tables, m) over those of the median candidate."""
+    return ((found - batch["target"]) ** 2).mean(1) / batch["usual"]
+
+
+def loss_of(network: EffectNetwork, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Mean of `table_errors`, of a great one its root, and a tenth of the half-widths' surprise.
+
+    The half-width b is that of a Laplace distribution about the answer: log b + |error|/b.
+    """
+    found, width = network(*(batch[name] for name in PARTS))
+    errors = table_errors(found, batch)
+    errors = torch.where(errors > _MOST, 2 * torch.sqrt(_MOST * errors) - _MOST, errors)
+    off = (found - batch["target"]).abs().detach()
+    surprise = width + off * torch.exp(-width)
+    return errors.mean() + _OF_WIDTH * surprise.mean()
+
+
+def train(
+    examples: Examples,
+    validation: Examples,
+    *,
+    seed: int,
+    steps: int,
+    used: dict[str, np.ndarray] | None = None,
+    progress: bool = True,
+    **options,
+) -> tuple[EffectNetwork, list[tuple[int, float]]]:
+    """A trained network (averaged weights) and its validation error on the way.
+
+    Parameters
+    ----------
+    used : kind of features -> (features,) bool, which are shown (ablations); all by default.
+    options : of `EffectNetwork`.
+    """
+    rng = np.random.default_rng([seed, 1])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = EffectNetwork(*SIZES, **options)
+        _scale(network, examples, used)
+        average = torch.optim.swa_utils.AveragedModel(
+            network,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(
+                1 - 1 / max(1.0, AVERAGE * steps)
+            ),
+        )
+        optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=DECAY)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda k: (
+                min((k + 1) / (WARM_UP * steps), 1)
+                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * k / steps)))
+            ),
+        )
+        everything = tensors(examples)
+        check = tensors(validation)
+        history = []
+        queue = []
+        bar = progress_bar(range(steps), show=progress, desc="training", unit="step")
+        for step in bar:
+            if len(queue) < min(TABLES, len(examples)):
+                queue = rng.permutation(len(examples)).tolist()
+            which = [queue.pop() for _ in range(min(TABLES, len(examples)))]
+            batch = {name: part[which] for name, part in everything.items()}
+            batch = _some_rows(batch, rng)
+            network.train()
+            optimizer.zero_grad()
+            loss = loss_of(network, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            average.update_parameters(network)
+            if (step + 1) % 1000 == 0 or step + 1 == steps:
+                history.append((step + 1, validate(average.module, check)))
+                bar.set_postfix(loss=f"{loss.item():.4f}", validation=f"{history[-1][1]:.4f}")
+    return average.module.eval(), history
+
+
+def _some_rows(batch, rng):
+    """Some rows of each table, and half of the outcomes turned round."""
+    count = batch["target"].shape[1]
+    kept = rng.permutation(count)[:ROWS]
+    turned = torch.from_numpy(rng.choice([-1.0, 1.0], len(batch["target"])).astype(np.float32))
+    for name in ("cells", "rows", "target"):
+        batch[name] = batch[name][:, kept]
+    back = signs_of(-1.0)
+    for name, signs in back.items():
+        shape = (-1, *[1] * (batch[name].dim() - 1))
+        sign = torch.where(turned.reshape(shape) < 0, signs, torch.ones_like(signs))
+        batch[name] = batch[name] * sign
+    batch["target"] = batch["target"] * turned[:, None]
+    return batch
+
+
+def answers(
+    network: EffectNetwork, batch: dict[str, torch.Tensor], at_once: int = 50
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """δ and log b (tables, m) of `EffectNetwork.both_signs`."""
+    network.eval()
+    with torch.no_grad():
+        parts = [
+            network.both_signs(*(batch[name][k : k + at_once] for name in PARTS))
+            for k in range(0, len(batch["target"]), at_once)
+        ]
+    found, width = zip(*parts, strict=True)
+    return torch.cat(found), torch.cat(width)
+
+
+def validate(network: EffectNetwork, batch: dict[str, torch.Tensor]) -> float:
+    """Mean of `table_errors`."""
+    return float(table_errors(answers(network, batch)[0], batch).mean())
+
+
+def _scale(network, examples, used):
+    """Feature means and deviations of the examples; a feature that is not shown is always 0."""
+    with torch.no_grad():
+        for name in PARTS:
+            buffer = getattr(network, f"{name}_scale")
+            values = getattr(examples, name)[: 2 * 10**3].astype(np.float64)
+            values = values.reshape(-1, *buffer.shape[1:])
+            spread = np.maximum(values.std(axis=0), 1e-3)
+            if used is not None and name in used:
+                spread = np.where(used[name], spread, 1e12)
+            buffer[0] = torch.from_numpy(values.mean(axis=0))
+            buffer[1] = torch.from_numpy(spread)

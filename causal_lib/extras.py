@@ -11,7 +11,7 @@ import lazy_loader
 from causal_lib import _former
 
 EXTRAS = {
-    "networks": ("tensorflow", "torch", "torch_geometric", "safetensors"),
+    "networks": ("tensorflow", "torch", "torch_geometric", "safetensors", "lightgbm"),
     "uplift": ("causalml",),
     "language": ("transformers", "accelerate", "gguf"),
     "tutorials": (

@@ -161,6 +161,41 @@ def tiny(trained):
     return load(trained)
 
 
+# ---- the pretrained learner of effects --------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def few_tables(tmp_path_factory):
+    """A folder of described tables, eight a file, that stays for the session."""
+    return tmp_path_factory.mktemp("tables")
+
+
+@pytest.fixture(scope="session")
+def trained_on_effects(tmp_path_factory, few_tables):
+    """The path of weights of effects of a recipe so small that they are of no use."""
+    from causal_lib.experiments.pretrained.effects import examples
+    from causal_lib.experiments.pretrained.effects.recipe import Recipe, pretrain
+
+    recipe = Recipe(examples=8, validation=8, familiar=6, networks=2, steps=5)
+    path = tmp_path_factory.mktemp("weights") / "effects.safetensors"
+    patch = pytest.MonkeyPatch()
+    patch.setattr(examples, "SHARD", 8)
+    pretrain(recipe, path, folder=few_tables, n_jobs=1, progress=False)
+    patch.undo()
+    return path
+
+
+@pytest.fixture
+def tiny_effects(trained_on_effects, monkeypatch):
+    """Those weights, in the place of the package's."""
+    from causal_lib.inference.pretrained import learner
+    from causal_lib.inference.pretrained.weights import load
+
+    weights = load(trained_on_effects)
+    monkeypatch.setattr(learner, "load", lambda: weights)
+    return weights
+
+
 @pytest.fixture(scope="session")
 def mixed():
     """A small table of every kind of column and its graph."""

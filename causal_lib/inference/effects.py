@@ -28,10 +28,8 @@ from causal_lib.inference.estimators import (
     arm_weights,
     comparing_levels,
     estimators_table,
-    is_reversed,
     of_one_unit,
     serving,
-    turned,
 )
 from causal_lib.inference.identification import Estimand, identify
 from causal_lib.inference.models import FOLDS, Fitting
@@ -40,7 +38,9 @@ from causal_lib.inference.nuisances import (
     NoOverlapError,
     canonical_columns,
     canonical_order,
+    is_reversed,
     standard_error,
+    turned,
 )
 from causal_lib.inference.pags import why_no_common_adjustment_set
 from causal_lib.inference.support import (

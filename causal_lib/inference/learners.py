@@ -88,10 +88,12 @@ class Learned:
     ----------
     predict : x -> (n,) effects.
     interval : (x, level) -> pointwise ends (n,) and (n,); None where the model has none.
+    note : what a reader should know of these predictions.
     """
 
     predict: Callable[[pd.DataFrame], np.ndarray]
     interval: Callable[[pd.DataFrame, float], tuple[np.ndarray, np.ndarray]] | None = None
+    note: str = ""
 
     def times(self, unit: float) -> "Learned":
         """The same effects in other units of the outcome."""
@@ -101,7 +103,9 @@ class Learned:
             return unit * low, unit * high
 
         return Learned(
-            lambda x: unit * self.predict(x), None if self.interval is None else interval
+            lambda x: unit * self.predict(x),
+            None if self.interval is None else interval,
+            self.note,
         )
 
 
@@ -345,6 +349,22 @@ def _forest(rows):
     return Learned(lambda new: np.ravel(model.effect(new.to_numpy())), interval)
 
 
+def _pretrained(rows):
+    """Small learners weighed by networks that were trained on random tables with known effects."""
+    rows = rows.of_two_arms()
+    if np.ptp(rows.y) == 0:
+        return Learned(lambda new: np.zeros(len(new)))
+    with naming_extra():
+        learner = import_module("causal_lib.inference.pretrained.learner")
+    known = None if rows.chances is None else rows.chances[:, 1]
+    fitted = learner.fit(rows.y, rows.t, rows.x.to_numpy(), rows.groups, rows.seed, known)
+    return Learned(
+        lambda new: fitted.answer(new.to_numpy()).effects,
+        lambda new, level: fitted.interval(new.to_numpy(), level),
+        fitted.note,
+    )
+
+
 LEARNERS: dict[str, Callable[[Rows], Learned]] = {
     "dr": _dr,
     "dr_linear": _dr_linear,
@@ -355,6 +375,7 @@ LEARNERS: dict[str, Callable[[Rows], Learned]] = {
     "uplift_tree": partial(_uplift_trees, False),
     "uplift_forest": partial(_uplift_trees, True),
     "causal_forest": _forest,
+    "pretrained": _pretrained,
 }
 """Learner name -> function of `Rows` that gives a `Learned`."""
 

@@ -191,6 +191,22 @@ def bounded(chances: np.ndarray, t: np.ndarray, weights: np.ndarray | None = Non
     return np.column_stack([1 - treated, treated])
 
 
+def turned(t: np.ndarray) -> np.ndarray:
+    """Codes (n,) of a treatment with control and treated exchanged."""
+    return np.where(t < 2, 1 - t, t)
+
+
+def is_reversed(t: np.ndarray, y: np.ndarray) -> bool:
+    """Whether models are to be fitted with the arms exchanged: where the control is the rarer.
+
+    So a contrast turned round gives the value with the other sign, whatever the levels are called.
+    Of two arms of the same size, that with the lower outcomes by rank counts as the control.
+    """
+    ranks = np.unique(y, return_inverse=True)[1]
+    control, treated = ((int((t == arm).sum()), -int(ranks[t == arm].sum())) for arm in (0, 1))
+    return control < treated
+
+
 def inverse_propensities(t: np.ndarray, chances: np.ndarray) -> np.ndarray:
     """(n,) one over the propensity (n, 2) of the row's own arm; 0 for rows of other levels."""
     return (t < 2) / np.where(t == 1, chances[:, 1], chances[:, 0])

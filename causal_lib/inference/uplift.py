@@ -18,7 +18,7 @@ from causal_lib.checks import (
 )
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, expanded
-from causal_lib.inference.estimators import Sample, is_reversed, turned
+from causal_lib.inference.estimators import Sample
 from causal_lib.inference.learners import (
     CANDIDATES,
     LEARNERS,
@@ -33,7 +33,9 @@ from causal_lib.inference.nuisances import (
     canonical_order,
     clustered_covariance,
     dr_scores,
+    is_reversed,
     standard_error,
+    turned,
 )
 from causal_lib.inference.support import judge_arms
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
@@ -66,7 +68,8 @@ class UpliftModel:
         of the average, as a share) and weight in the predictions.
     contrast : control and treated level, if given.
     covariates : the encoder of the adjustment columns.
-    verdict, reasons : what the training rows can say of the average effect, as of `effects.Effect`.
+    verdict, reasons : what the training rows can say of the average effect, as of `effects.Effect`;
+        ``reasons`` also tells where the learner 'pretrained' does not know such a table.
     """
 
     treatment: str
@@ -119,7 +122,9 @@ class UpliftModel:
             propensity, the regression of residuals on residuals); 'uplift_tree', 'uplift_forest'
             (outcome 0/1 and a randomised treatment, since they compare the arms of a leaf without
             adjustment; `calibration` shows the harm that confounding does). EconML's:
-            'causal_forest'.
+            'causal_forest'. 'pretrained': networks that were trained on random tables with known
+            effects weigh many small learners, row by row; a table unlike those is answered by a
+            stack of the small learners, and `reasons` says so.
         contrast : (control, treated), two levels of the treatment. Rows of other levels count in
             averages by what the outcome models predict for them, as in `effects.effect`.
         propensity : column of the known probabilities of treatment, in (0, 1), instead of
@@ -198,7 +203,7 @@ class UpliftModel:
             lambda new: start + unit * relevance(new),
             covariates,
             judged.verdict,
-            judged.reasons,
+            (*judged.reasons, *([model.note] if model.note else [])),
             is_zero_one(numbers),
             chosen,
             None if contrast is None else tuple(contrast),
@@ -214,24 +219,27 @@ class UpliftModel:
         Each interval is for its row alone. The default learner and 'dr': of the best quadratic
         approximation of the effect (see `learners.Projection`; `predict` is not bound to a
         quadratic). 'causal_forest': of its prediction, by EconML's bootstrap of little bags.
+        'pretrained': of its prediction, as wide as its errors were on random tables that it was not
+        trained on. It holds ``level`` of the effects on average over such tables, not in each one.
 
-        Raises ValueError for other learners, for 'causal_forest' when trained with clusters (its
-        trees ignore them), and for a level outside (0, 1).
+        Raises ValueError for other learners; for 'causal_forest' and 'pretrained' when trained with
+        clusters (the trees ignore them, the random tables had none); for 'pretrained' on a table
+        unlike those of its training or a level above 0.99; and for a level outside (0, 1).
         """
         if not 0 < level < 1:
             raise ValueError(f"level must lie in (0, 1), not {level}")
-        if self.learner not in (STACK, "dr", "causal_forest"):
+        if self.learner not in (STACK, "dr", "causal_forest", "pretrained"):
             raise ValueError(
                 f"learner {self.learner!r} has no intervals; train with the default learner, "
-                "'dr' or 'causal_forest'"
+                "'dr', 'causal_forest' or 'pretrained'"
             )
         x = self._design(frame)
-        if self.learner != "causal_forest":
+        if self.learner in (STACK, "dr"):
             return Projection.of(self.score, self.x, self.groups).interval(x, level)
         if self.groups.max() + 1 < len(self.groups):
             raise ValueError(
-                "learner 'causal_forest' has no intervals with clusters, which its "
-                "trees ignore; use the default learner"
+                f"learner {self.learner!r} has no intervals with clusters, which it "
+                "ignores; use the default learner"
             )
         low, high = self.model.interval(x, level)
         return pd.DataFrame(

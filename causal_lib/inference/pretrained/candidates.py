@@ -190,14 +190,7 @@ def fit(
         outcomes[:, :, test] = fold.outcomes(held, codes[test])
         chances[test] = fold.chances(held, codes[test])
         folds.append(fold)
-    shares = np.array(
-        [
-            short_stack(
-                outcomes[arm][:, t == arm], y[t == arm], None, None, np.flatnonzero(t == arm)
-            )
-            for arm in (0, 1)
-        ]
-    )
+    shares = np.array([_shares(outcomes[arm], y, t == arm) for arm in (0, 1)])
     means = (shares[:, :, None] * outcomes).sum(axis=1).T
     chances = chances if known is None else known
     both = bounded(np.column_stack([1 - chances, chances]), t)
@@ -241,6 +234,13 @@ def fit(
         encoder=encoder,
         folds=tuple(folds),
     )
+
+
+def _shares(found, y, own):
+    """(kinds,) of the regressions (kinds, n) of an arm, the first alone for a constant outcome."""
+    if np.ptp(y[own]) == 0:
+        return np.eye(len(found))[0]
+    return short_stack(found[:, own], y[own], None, None, np.flatnonzero(own))
 
 
 def _winsorised(scores):

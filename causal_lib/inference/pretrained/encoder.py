@@ -41,9 +41,10 @@ class Encoder:
         """Of columns (n, p); outcome and treatment (n,) say which columns have products."""
         spread = x.std(axis=0)
         used = np.flatnonzero(spread > 1e-12 * np.maximum(np.abs(x).max(axis=0), 1e-300))
+        used = used if len(used) else np.zeros(1, dtype=int)  # all constant: terms of 0
         x = x[:, used]
         mean = x.mean(axis=0)
-        scale = spread[used]
+        scale = np.where(spread[used] > 0, spread[used], 1.0)
         z = (x - mean) / scale
         edges = tuple(_edges(column) for column in x.T)
         squared = np.array([j for j, cuts in enumerate(edges) if len(cuts) > 1], dtype=int)

@@ -11,7 +11,7 @@ import numpy as np
 from causal_lib import paths
 from causal_lib.experiments.pretrained.effects import tables
 from causal_lib.experiments.pretrained.effects.tables import FAMILIES, HELD_OUT, draw
-from causal_lib.inference.estimators import is_reversed, turned
+from causal_lib.inference.nuisances import is_reversed, turned
 from causal_lib.inference.pretrained import candidates, encoder, features
 from causal_lib.progress import progress_bar
 

@@ -59,6 +59,7 @@ NAMES = (
 _FITTED = NAMES.index("constant")
 _PENALTIES = np.logspace(-4, 1.5, 12)  # of ridge regressions, per row
 _TAIL = 0.005  # of the scores on either side, moved to the quantile before regressions
+_GRID = 2.0**20
 _BINNING = {"verbosity": -1, "max_bin": 63, "min_data_in_bin": 1, "feature_pre_filter": False}
 _GROWING = {
     "objective": "l2",
@@ -438,7 +439,14 @@ class _Trees:
 
     def _grown(self, data, rows, values, weights, how, rounds):
         part = data.subset(rows).construct()
-        part.set_label(values[rows].astype(float))
+        part.set_label(_on_grid(values[rows]))
         if weights is not None:
-            part.set_weight(weights[rows])
+            part.set_weight(_on_grid(weights[rows]))
         return lightgbm.train(_BINNING | _GROWING | how, part, rounds, keep_training_booster=True)
+
+
+def _on_grid(values):
+    """Rounded to millionths: splits that are equally good are told apart by rounding errors, and
+    these would differ with the unit of the outcome.
+    """
+    return np.round(values * _GRID) / _GRID

@@ -168,7 +168,9 @@ def _losses(target, predictions):
     mean = gained.mean(axis=0)
     error = gained.std(axis=0) / np.sqrt(len(target))
     share = mean / max(base.mean(), 1e-12)
-    z = np.divide(mean, error, out=np.zeros_like(mean), where=error > 0)
+    varies = error > 1e-9 * max(base.mean(), 1e-12)  # not so the average, but for rounding
+    z = np.divide(mean, error, out=np.zeros_like(mean), where=varies)
+    share = np.where(varies, share, 0.0)
     # rounded, so that rounding errors do not order equals
     rank = (rankdata(-share.round(9)) - 1) / (len(share) - 1)
     return np.sign(share) * np.sqrt(np.abs(share)), z, rank

@@ -69,6 +69,7 @@ class EffectNetwork(nn.Module):
         self.answer = nn.Linear(hidden, 3)
         # it begins as a mean of the candidates, shrunk by half
         nn.init.zeros_(self.weigh[-1].weight)
+        nn.init.zeros_(self.weigh[-1].bias)
         nn.init.zeros_(self.answer.weight)
         nn.init.zeros_(self.answer.bias)
 

@@ -92,14 +92,14 @@ def test_no_row_is_predicted_by_models_that_saw_it(table, found):
 
 
 def test_the_treatment_of_a_row_does_not_enter_its_propensity(table, found):
-    y, t, x, groups = table
+    _, t, x, _ = table
     assert ((found.chances > 0) & (found.chances < 1)).all()
     assert np.corrcoef(found.chances, x[:, 0])[0, 1] > 0.8
     assert np.abs(np.corrcoef(found.residual, t - found.chances)[0, 1]) == pytest.approx(1)
 
 
 def test_average_and_error_by_hand(table, found):
-    y, t, x, groups = table
+    y, t, _, groups = table
     standard = (y - y.mean()) / y.std()
     both = np.column_stack([1 - found.chances, found.chances])
     scores = dr_scores(standard, t, both, found.means)[0]

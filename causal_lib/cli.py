@@ -114,7 +114,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study.add_argument("-p", dest="given", **given)
 
     pretrain = commands.add_parser(
-        "pretrain", help="make the weights of the pretrained discoverer anew (an hour on 2 cores)"
+        "pretrain", help="make the weights of pretrained networks anew (an hour on 2 cores)"
+    )
+    pretrain.add_argument(
+        "what",
+        nargs="?",
+        choices=["discovery", "effects"],
+        default="discovery",
+        help="the networks of discover(method='pretrained') or of the learner 'pretrained'",
     )
     pretrain.add_argument(
         "--quick", action="store_true", help="all of it in two minutes; the weights are of no use"
@@ -315,17 +322,24 @@ def _reproduce(options):
 def _pretrain(options):
     from dataclasses import replace
 
-    from causal_lib.discovery.engines.pretrained.weights import PATH
-    from causal_lib.experiments.pretrained.recipe import QUICK, Recipe, pretrain
+    if options.what == "effects":
+        from causal_lib.experiments.pretrained.effects.recipe import QUICK, Recipe, pretrain
+        from causal_lib.inference.pretrained.weights import PATH
 
+        loss = "error"
+    else:
+        from causal_lib.discovery.engines.pretrained.weights import PATH
+        from causal_lib.experiments.pretrained.recipe import QUICK, Recipe, pretrain
+
+        loss = "loss"
     recipe = replace(QUICK if options.quick else Recipe(), seed=options.seed)
     path = options.output or (
         paths.ROOT / "data" / "cache" / "quick.safetensors" if options.quick else PATH
     )
     about = pretrain(recipe, path, n_jobs=options.jobs).about
-    loss = ", ".join(f"{value:.4f}" for value in about["validation"]["loss"])
+    values = ", ".join(f"{value:.4f}" for value in about["validation"][loss])
     print(
-        f"{os.path.relpath(path)}: {about['networks']} networks, validation loss {loss}, "
+        f"{os.path.relpath(path)}: {about['networks']} networks, validation {loss} {values}, "
         f"{about['minutes']} minutes"
     )
     return 0

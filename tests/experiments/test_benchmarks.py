@@ -37,7 +37,14 @@ NOT_YET = {
     "worlds.shop": {"claims", "cpu_seconds"},
 }
 # Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
-UNMEASURED = {"inference.designs", "study.logs"}
+UNMEASURED = {
+    "inference.designs",
+    "pretrained.effect_averages",
+    "pretrained.effect_campaigns",
+    "pretrained.effects",
+    "pretrained.effects_acic",
+    "study.logs",
+}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
@@ -175,6 +182,19 @@ SMALLEST = {
     "policy.support": {"logs": 1, "n": 2000},
     "policy.two_policies": {},
     "pretrained.ablations": {"recipe": Recipe(examples=4, validation=4, steps=2), "n_jobs": 1},
+    "pretrained.effect_averages": {
+        "runs": 1,
+        "designs": ["linear, 300 rows, 50.0% treated, good overlap"],
+        "n_jobs": 1,
+    },
+    "pretrained.effect_campaigns": {"seeds": [9], "n": 1500, "n_jobs": 1},
+    "pretrained.effects": {
+        "tables": 2,
+        "sizes": [200],
+        "families": ["linear", "wave"],
+        "n_jobs": 1,
+    },
+    "pretrained.effects_acic": {"sets": 2, "n": 300, "n_jobs": 1},
     # with fewer rows some family has no edge of a probability above .9, and no claim about such
     "pretrained.families": {"d": 6, "n": 2000, "tables": 1},
     "pretrained.fitted": {"d": 5, "n": 200, "tables": 1, "limit": 1, "python": sys.executable},

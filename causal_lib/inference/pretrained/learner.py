@@ -44,6 +44,9 @@ class FittedLearner:
     distance, disagreement : out-of-distribution scores as shares of their limits; beyond 1 the
         table is unfamiliar.
     average, error : of the doubly robust scores, in units of the outcome.
+    candidates, table : what the networks see, of the standardised outcome.
+    weights : of the networks.
+    unit : of the standardised outcome, negative where the arms are exchanged for the fit.
     """
 
     familiar: bool
@@ -51,10 +54,10 @@ class FittedLearner:
     disagreement: float
     average: float
     error: float
-    _candidates: Candidates
-    _table: Table
-    _weights: Weights
-    _unit: float
+    candidates: Candidates
+    table: Table
+    weights: Weights
+    unit: float
 
     def answer(self, x: np.ndarray) -> Answer:
         """Effects and widths of rows (m, columns)."""
@@ -63,14 +66,14 @@ class FittedLearner:
         ]
         effects = np.concatenate([part[0] for part in parts])
         widths = np.concatenate([part[1] for part in parts])
-        scale = self._table.scale
-        return Answer(self.average + self._unit * scale * effects, abs(self._unit) * scale * widths)
+        scale = self.table.scale
+        return Answer(self.average + self.unit * scale * effects, abs(self.unit) * scale * widths)
 
     def _some(self, x):
-        cells = describe_rows(self._table, self._candidates, x)
-        found, widths, _ = combined(self._weights, self._table, cells)
+        cells = describe_rows(self.table, self.candidates, x)
+        found, widths, _ = combined(self.weights, self.table, cells)
         if not self.familiar:
-            offset = self._table.candidates[_STACK, 0]
+            offset = self.table.candidates[_STACK, 0]
             found = cells.cells[:, _STACK, 0] + offset
         return found, widths
 
@@ -85,7 +88,7 @@ class FittedLearner:
                 "the table is unlike those that the pretrained learner was trained on, so that its "
                 "intervals mean nothing here; use the default learner"
             )
-        levels = self._weights.reference["levels"]
+        levels = self.weights.reference["levels"]
         if level > levels[-1]:
             raise ValueError(
                 f"{level=}: the intervals of the pretrained learner are calibrated up to "
@@ -93,7 +96,7 @@ class FittedLearner:
             )
         found = self.answer(x)
         times = np.interp(level, np.append(0, levels),
-                          np.append(0, self._weights.reference["quantiles"]))  # fmt: skip
+                          np.append(0, self.weights.reference["quantiles"]))  # fmt: skip
         return found.effects - times * found.widths, found.effects + times * found.widths
 
     @property
@@ -197,10 +200,10 @@ def fit(
         disagreement=apart,
         average=unit * found.average,
         error=abs(unit) * found.error,
-        _candidates=found,
-        _table=table,
-        _weights=weights,
-        _unit=unit,
+        candidates=found,
+        table=table,
+        weights=weights,
+        unit=unit,
     )
 
 

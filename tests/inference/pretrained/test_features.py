@@ -46,7 +46,7 @@ def test_there_is_a_name_for_every_feature(described):
 
 
 def test_features_by_hand(data, described):
-    y, t, x, new = data
+    _, t, _, new = data
     found, table, rows = described
     effects, between, _, _ = found.predict(new)
     deviations = found.effects[:, : NAMES.index("constant")].std(axis=0)
@@ -118,7 +118,7 @@ def test_an_outcome_of_the_other_sign_has_the_features_of_other_sign(data, descr
 def test_degenerate_tables_have_finite_features(data):
     y, t, x, new = data
     for outcome in (np.where(t == 1, 1.0, y), (y > 2.5).astype(float), t * 1.0):
-        _, table, rows = _described(outcome, t, np.column_stack([x, x[:, 0] * 0]), 
-                                    np.column_stack([new, new[:, 0] * 0]))  # fmt: skip
+        padded = [np.column_stack([part, 0 * part[:, 0]]) for part in (x, new)]
+        _, table, rows = _described(outcome, t, *padded)
         for values in (table.candidates, table.table, rows.cells, rows.rows):
             assert np.isfinite(values).all()

@@ -75,14 +75,14 @@ def test_nothing_but_what_the_rows_say_matters(known, frame):
 def test_the_answer_is_the_mean_of_the_networks_in_units_of_the_outcome(known, frame):
     y, t, x, groups = _arrays(frame)
     fitted = learner.fit(y, t, x, groups, 0)
-    cells = describe_rows(fitted._table, fitted._candidates, x[:5])
-    found, widths, each = learner.combined(known, fitted._table, cells)
+    cells = describe_rows(fitted.table, fitted.candidates, x[:5])
+    found, widths, each = learner.combined(known, fitted.table, cells)
     assert found == pytest.approx(each.mean(axis=0))
     answer = fitted.answer(x[:5])
-    scale = fitted._table.scale * fitted._unit
+    scale = fitted.table.scale * fitted.unit
     assert answer.effects == pytest.approx(fitted.average + scale * found)
     assert answer.widths == pytest.approx(abs(scale) * widths)
-    assert abs(fitted._unit) == pytest.approx(y.std())
+    assert abs(fitted.unit) == pytest.approx(y.std())
 
 
 def test_the_width_of_several_networks_by_hand():
@@ -112,8 +112,8 @@ def test_a_table_unlike_those_of_the_training_is_answered_by_the_stack_and_says_
     y, t, x, groups = _arrays(frame)
     fitted = learner.fit(y, t, x, groups, 0)
     assert not fitted.familiar
-    stack = fitted._candidates.predict(x[:5])[0][:, NAMES.index("r_stack")]
-    assert fitted.answer(x[:5]).effects == pytest.approx(fitted._unit * stack)
+    stack = fitted.candidates.predict(x[:5])[0][:, NAMES.index("r_stack")]
+    assert fitted.answer(x[:5]).effects == pytest.approx(fitted.unit * stack)
     model = _train(frame)
     assert any("unlike the tables" in reason for reason in model.reasons)
     with pytest.raises(ValueError, match="its intervals mean nothing here"):
@@ -125,7 +125,7 @@ def test_candidates_of_a_large_table_are_fitted_to_some_of_its_rows(known, monke
     y, t, x, _ = _arrays(_frame(500))
     groups = np.arange(500) // 4
     fitted = learner.fit(y, t, x, groups, 0)
-    assert 200 <= len(fitted._candidates.y) <= 204
+    assert 200 <= len(fitted.candidates.y) <= 204
     kept = learner._some_rows(t, groups, 0)
     assert (np.bincount(groups[kept])[np.unique(groups[kept])] == 4).all()
     assert len(fitted.answer(x).effects) == 500

@@ -88,7 +88,7 @@ def test_an_example_s_target_and_candidates_are_effects_in_scales():
 
 def test_families_take_turns_and_the_same_seed_gives_the_same_tables(few):
     assert few.family.tolist() == [k % len(FAMILIES) for k in range(8)]
-    again = collect([list(FAMILIES)[0]], [[0, 0]])
+    again = collect([next(iter(FAMILIES))], [[0, 0]])
     for name in ("cells", "target", "table"):
         assert np.array_equal(getattr(again, name)[0], getattr(few, name)[0])
     for part in fields(few):

@@ -472,7 +472,6 @@ def causal_forest(sample: Sample) -> Estimate:
     "as causal_forest, τ(x) of networks trained on random tables",
     "as causal_forest",
     "with some hundred to some thousand rows, when no formula for the effect is at hand",
-    of_two_levels=True,
     needs_columns=True,
 )
 def pretrained(sample: Sample) -> Estimate:
@@ -492,11 +491,10 @@ def pretrained(sample: Sample) -> Estimate:
     tau = np.empty(len(sample.y))
     unlike = 0
     for train, test in folds(sample.groups, sample.how.seed, sample.how.folds):
-        own = train[sample.t[train] < 2]
-        known = None if sample.known is None else sample.known[own, 1]
-        groups = np.unique(sample.groups[own], return_inverse=True)[1]
+        known = None if sample.known is None else sample.known[train, 1]
+        groups = np.unique(sample.groups[train], return_inverse=True)[1]
         fitted = learner.fit(
-            sample.y[own], sample.t[own], columns[own], groups, sample.how.seed, known
+            sample.y[train], sample.t[train], columns[train], groups, sample.how.seed, known
         )
         tau[test] = fitted.answer(columns[test]).effects
         unlike += not fitted.familiar

@@ -237,9 +237,10 @@ class UpliftModel:
         if self.learner in (STACK, "dr"):
             return Projection.of(self.score, self.x, self.groups).interval(x, level)
         if self.groups.max() + 1 < len(self.groups):
+            why = "its trees ignore" if self.learner == "causal_forest" else "its training had not"
             raise ValueError(
-                f"learner {self.learner!r} has no intervals with clusters, which it "
-                "ignores; use the default learner"
+                f"learner {self.learner!r} has no intervals with clusters, which {why}; use the "
+                "default learner"
             )
         low, high = self.model.interval(x, level)
         return pd.DataFrame(

@@ -210,7 +210,7 @@ def test_intervals_of_the_projection(model, new):
         (
             {"learner": "magic"},
             "unknown learner 'magic'; known: dr, dr_linear, dr_coarse, t_linear, t_coarse, s, t, "
-            "x, r, uplift_tree, uplift_forest, causal_forest",
+            "x, r, uplift_tree, uplift_forest, causal_forest, pretrained",
         ),
         (
             {"learner": "uplift_tree", "outcome": "price"},

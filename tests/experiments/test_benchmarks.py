@@ -25,6 +25,8 @@ from causal_lib.experiments import bench, peers
 from causal_lib.experiments.costs import report as costs
 from causal_lib.experiments.costs.methods import MEASURED
 from causal_lib.experiments.pretrained import examples
+from causal_lib.experiments.pretrained.effects import examples as effect_examples
+from causal_lib.experiments.pretrained.effects.recipe import Recipe as EffectRecipe
 from causal_lib.experiments.pretrained.recipe import Recipe
 from causal_lib.experiments.programs.call import call
 
@@ -39,6 +41,7 @@ NOT_YET = {
 # Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
 UNMEASURED = {
     "inference.designs",
+    "pretrained.effect_ablations",
     "pretrained.effect_averages",
     "pretrained.effect_campaigns",
     "pretrained.effects",
@@ -182,6 +185,10 @@ SMALLEST = {
     "policy.support": {"logs": 1, "n": 2000},
     "policy.two_policies": {},
     "pretrained.ablations": {"recipe": Recipe(examples=4, validation=4, steps=2), "n_jobs": 1},
+    "pretrained.effect_ablations": {
+        "recipe": EffectRecipe(examples=4, validation=4, familiar=4, networks=1, steps=2),
+        "n_jobs": 1,
+    },
     "pretrained.effect_averages": {
         "runs": 1,
         "designs": ["linear, 300 rows, 50.0% treated, good overlap"],
@@ -307,6 +314,11 @@ def _elsewhere(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(examples, "SHARD", 4)
+    monkeypatch.setattr(effect_examples, "SHARD", 4)
+    monkeypatch.setattr(
+        "causal_lib.experiments.pretrained.effects.ablations.make",
+        lambda *parts, **how: effect_examples.make(*parts, **how | {"folder": tmp_path}),
+    )
     monkeypatch.setattr(
         "causal_lib.experiments.pretrained.ablations.make", partial(examples.make, folder=tmp_path)
     )

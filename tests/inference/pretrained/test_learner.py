@@ -176,6 +176,14 @@ def test_without_columns_or_weights(tmp_path, frame, monkeypatch):
         _train(frame)
 
 
+def test_a_treatment_that_is_a_number_is_refused(frame):
+    priced = frame.assign(t=np.linspace(0, 1, len(frame)))
+    with pytest.raises(ValueError, match="estimator 'pretrained' compares two levels"):
+        effects.effect(priced, "t", "y", adjustment=COLUMNS, estimator="pretrained")
+    with pytest.raises(ValueError, match="must be 0 or 1 in every row, or give contrast"):
+        _train(priced)
+
+
 def test_it_is_registered_with_its_needs():
     assert estimators.WITHOUT_COLUMNS["pretrained"] == "regression"
     assert estimators.ESTIMATORS["pretrained"].needs_columns

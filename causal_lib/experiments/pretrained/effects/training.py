@@ -15,6 +15,7 @@ LEARNING_RATE = 2e-3
 DECAY = 0.02
 WARM_UP = 1 / 20  # of the steps, in which the rate grows
 AVERAGE = 1 / 8  # of the steps, which the averaged weights remember
+FORGET = 0.15  # share of the features of a table and of its candidates that a step does not see
 _OF_WIDTH = 0.1  # weight of the half-widths in the loss
 _MOST = 4.0  # error of a table, in those of its median candidate, from which it counts by its root
 _FITTED = NAMES.index("constant")
@@ -105,7 +106,7 @@ def train(
                 queue = rng.permutation(len(examples)).tolist()
             which = [queue.pop() for _ in range(min(TABLES, len(examples)))]
             batch = {name: part[which] for name, part in everything.items()}
-            batch = _some_rows(batch, rng)
+            batch = _forgetful(_some_rows(batch, rng), network, rng)
             network.train()
             optimizer.zero_grad()
             loss = loss_of(network, batch)
@@ -133,6 +134,22 @@ def _some_rows(batch, rng):
         sign = torch.where(turned.reshape(shape) < 0, signs, torch.ones_like(signs))
         batch[name] = batch[name] * sign
     batch["target"] = batch["target"] * turned[:, None]
+    return batch
+
+
+def _forgetful(batch, network, rng):
+    """Some features of each table, and of all its candidates, are replaced by their usual value.
+
+    The candidates' first one is not, as answers are made of it.
+    """
+    for name in ("candidates", "table"):
+        usual = getattr(network, f"{name}_scale")[0]
+        lost = rng.random((len(batch["table"]), usual.shape[-1])) < FORGET
+        lost = torch.from_numpy(lost)
+        if name == "candidates":
+            lost[:, 0] = False
+            lost = lost[:, None]
+        batch[name] = torch.where(lost, usual, batch[name])
     return batch
 
 

@@ -10,6 +10,7 @@ from causal_lib.cli import main
 from causal_lib.discovery.engines.pretrained import familiarity
 from causal_lib.experiments.pretrained.effects import examples as module
 from causal_lib.experiments.pretrained.effects import recipe as recipes
+from causal_lib.experiments.pretrained.effects import training
 from causal_lib.experiments.pretrained.effects.examples import (
     NUMBERS,
     QUERIES,
@@ -191,3 +192,21 @@ def test_the_command_makes_the_weights_of_effects(tmp_path, few_tables, monkeypa
     assert main(["pretrain", "effects", "--quick", "--jobs", "1", "--output", str(path)]) == 0
     assert "1 networks, validation error" in capsys.readouterr().out
     assert load(path).about["recipe"]["steps"] == 2
+
+
+def test_what_is_forgotten_is_the_usual_value(few, networks):
+    batch = tensors(few)
+    before = {name: part.clone() for name, part in batch.items()}
+    found = training._forgetful(dict(batch), networks[0], np.random.default_rng(0))
+    assert torch.equal(found["candidates"][..., 0], before["candidates"][..., 0])
+    for name in ("candidates", "table"):
+        changed = found[name] != before[name]
+        usual = getattr(networks[0], f"{name}_scale")[0].expand_as(found[name])
+        assert torch.equal(found[name][changed], usual[changed])
+        assert 0.05 < changed.float().mean() < 0.3
+    # all candidates of a table forget the same
+    lost = (found["candidates"] != before["candidates"]).any(1)
+    kept = (found["candidates"] == before["candidates"]).all(1)
+    assert torch.equal(lost, ~kept)
+    for name in ("cells", "rows", "target"):
+        assert torch.equal(found[name], before[name])

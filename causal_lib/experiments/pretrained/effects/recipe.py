@@ -29,7 +29,7 @@ HELD_OUT_SEED = 2
 @dataclass(frozen=True)
 class Recipe:
     """What the weights depend on: numbers of tables, networks and steps, and the seed of all of
-    them.
+    them. The defaults are those of the weights in the package.
 
     Attributes
     ----------
@@ -37,11 +37,11 @@ class Recipe:
     familiar : tables of held-out families, for the limits of familiarity only.
     """
 
-    examples: int = 6000
-    validation: int = 500
-    familiar: int = 300
+    examples: int = 350
+    validation: int = 150
+    familiar: int = 100
     networks: int = 4
-    steps: int = 6000
+    steps: int = 400
     seed: int = 0
 
 

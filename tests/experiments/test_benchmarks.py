@@ -37,7 +37,7 @@ NOT_YET = {
     "worlds.shop": {"claims", "cpu_seconds"},
 }
 # Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
-UNMEASURED = {"inference.designs"}
+UNMEASURED = {"inference.designs", "inference.opinions"}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
@@ -123,6 +123,7 @@ SMALLEST = {
         "n_jobs": 1,
     },
     "inference.estimators": {"n_users": 200, "n_items": 100, "days": 5, "n": 1200},
+    "inference.opinions": {"worlds": 2, "n_users": 300, "n_topics": 24, "days": 40, "n_jobs": 1},
     "inference.panel": {"runs": 1, "n_jobs": 1},
     "inference.programme": {},
     "inference.standard": {"sets": 2, "n": 550, "n_jobs": 1},

@@ -15,7 +15,7 @@ def table():
 
 
 def test_errors_are_those_of_the_estimates_in_each_world(table):
-    assert len(table) == 3 * 2 * 12
+    assert len(table) == 3 * 2 * 17
     world = forum(**SMALL, seed=1)
     log = world.daily.merge(world.topics, on="topic")
     since = log["day"] >= world.change_day
@@ -23,11 +23,25 @@ def test_errors_are_those_of_the_estimates_in_each_world(table):
     before, after = (log.loc[favoured & when, "sentiment"].mean() for when in (~since, since))
     others = log.loc[~favoured & since, "sentiment"].mean()
     found = table[(table["kind"] == "by interest") & (table["world"] == 1)].set_index("method")
-    assert found.loc["before against after", "error"] == pytest.approx(after - before - world.effect)
+    assert found.loc["before against after", "error"] == pytest.approx(
+        after - before - world.effect
+    )
     assert found.loc["favoured against others", "error"] == pytest.approx(after - others - world.effect)  # fmt: skip
     naive = ["before against after", "favoured against others"]
     assert found.loc[naive, "covers"].isna().all()
     assert found.drop(index=naive)["covers"].notna().all()
+
+
+def test_the_past_is_that_of_the_same_topic():
+    rows = forum(**SMALL).daily
+    late, names = study.with_past(rows, ["mood", "news"])
+    assert late["day"].min() == 3
+    assert names[0] == "mood"
+    assert len(names) == 8
+    one = late[(late["topic"] == 5) & (late["day"] == 20)].iloc[0]
+    then = rows[(rows["topic"] == 5) & (rows["day"] == 18)].iloc[0]
+    assert one["news 2 days before"] == then["news"]
+    assert one["mood 2 days before"] == then["mood"]
 
 
 def test_the_summary_counts(table):
@@ -43,7 +57,7 @@ def test_the_summary_counts(table):
 
 def test_the_predictions_are_decided_by_the_claims(table):
     claims, predictions = study._judged(table)
-    assert len(predictions) == 10
+    assert len(predictions) == 12
     held = {claim.name: claim.held for claim in claims}
     name = "synthetic control, by interest: coverage"
     seventh = predictions[6]

@@ -123,6 +123,7 @@ SMALLEST = {
         "n_jobs": 1,
     },
     "inference.estimators": {"n_users": 200, "n_items": 100, "days": 5, "n": 1200},
+    "inference.opinions": {"worlds": 2, "n_users": 300, "n_topics": 24, "days": 40, "n_jobs": 1},
     "inference.panel": {"runs": 1, "n_jobs": 1},
     "inference.programme": {},
     "inference.standard": {"sets": 2, "n": 550, "n_jobs": 1},

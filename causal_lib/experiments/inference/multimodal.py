@@ -219,12 +219,14 @@ def _judged(table):
             "purchase on all its words, leave less than half of the bias that 20 unsupervised "
             "numbers leave (20 draws, upper end of the interval of the difference below 0).",
             learnt,
+            "failed",
         ),
         prediction(
             "Who does not know where the confounder is pays little by a plain regression: the mean "
             "error with all three embeddings is within 0.01 of that with the right one, in each "
             "world (mean of 20 draws).",
             price,
+            "held",
         ),
     ]
     return [*shares, *stays, *harm, *shorter, *learnt, *price], predictions

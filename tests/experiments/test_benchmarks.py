@@ -123,6 +123,7 @@ SMALLEST = {
         "n_jobs": 1,
     },
     "inference.estimators": {"n_users": 200, "n_items": 100, "days": 5, "n": 1200},
+    "inference.multimodal": {"n": 600, "draws": 2, "n_pictures": 100, "epochs": 1},
     "inference.opinions": {"worlds": 2, "n_users": 300, "n_topics": 24, "days": 40, "n_jobs": 1},
     "inference.panel": {"runs": 1, "n_jobs": 1},
     "inference.programme": {},
@@ -132,6 +133,7 @@ SMALLEST = {
         "seeds": 1,
         "problems": ["an arm that is not in the log", "100 rows, straight lines"],
     },
+    "inference.what_if": {"n_boot": 2, "splits": 1},
     "models.architectures": {
         "seeds": 2,
         "converged": 1,

@@ -105,7 +105,7 @@ def test_a_class_of_graphs_scores_between_its_best_and_worst_member():
     truth = CausalGraph.from_edges("abc", ["a -> b", "b -> c"])
     assert graphs._to_dag(truth, truth) == 0
     assert 0 < graphs._to_dag(truth.cpdag(), truth) < 2
-    rows = pd.DataFrame(graphs._distances(6, 0))
+    rows = pd.DataFrame(graphs._distances(6, 0, tuple(graphs._SIMULATED)))
     assert len(rows) == 2 * len(graphs._SIMULATED)
     given = rows.drop_duplicates("scale").set_index("scale")["varsortability"]
     assert given["raw"] > given["standardised"]

@@ -118,12 +118,8 @@ def test_every_parameter_states_its_limits_and_the_default_keeps_them(path):
             {"caps": "[]"},
             "'caps' of 11_risk_control.ipynb has 0 values; it must have at least 1 value",
         ),
-        (
-            "16",
-            {"figure": "bogus"},
-            "must be one of all, bandits, scale, sizes, lalonde, acic, coverage",
-        ),
-        ("16", {"sets": 11}, "'sets' of 16_reproductions.ipynb is 11; it must be at most 10"),
+        ("06", {"share": 1.5}, "'share' of 06_causal_inference.ipynb is 1.5; it must be at most 1"),
+        ("16", {"runs": 1}, "'runs' of 16_reproductions.ipynb is 1; it must be at least 2"),
     ],
 )
 def test_a_size_with_which_a_notebook_would_fail_late_is_refused_before_it_starts(

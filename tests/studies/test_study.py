@@ -353,6 +353,11 @@ def test_the_report_in_chinese(found, tmp_path):
     assert "What was assumed" not in text
 
 
+def test_the_reasons_of_a_step_print_as_a_sentence():
+    step = Step("rule", "weak", (("rule_refused", {}),), ("no column", "'x' is constant"))
+    assert repr(step) == "rule (weak): No rule can be learnt. No column; 'x' is constant."
+
+
 def test_worst():
     assert worst(*VERDICTS) == "refused"
     assert worst("weak", "supported") == "weak"

@@ -6,13 +6,13 @@ by its heads and by its dashes, never by colour; lines have the colour of the te
 
 import textwrap
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 from causal_lib.layout import Link, columns, layered
 
 SIGNS = {
-    "->": ("", "cause of"),
+    "->": ("", "cause"),
     "--": ("9 4", "direction open"),
     "<->": ("2 4", "hidden common cause"),
     "o->": ("9 4 2 4", "cause, or hidden common cause"),
@@ -81,18 +81,16 @@ def graph_svg(
     )
 
 
-def legend(signs: Collection[str]) -> str:
-    """What the lines mean, of the ``signs`` that are drawn."""
+def legend(meanings: Mapping[str, str]) -> str:
+    """What the lines mean: sign -> words."""
     items = []
-    for sign, (dashes, meaning) in SIGNS.items():
-        if sign not in signs:
-            continue
-        meaning = "cause" if sign == "->" else meaning
+    for sign, meaning in meanings.items():
+        dashes = SIGNS[sign][0]
         line = _stroke([(4, 8), (56, 8)], dashes, 1.4) + _marks(sign, (4, 8), (56, 8), True)
         items.append(
             '<span style="display: inline-flex; align-items: center; gap: .4em; margin-right: 1em">'
             f'<svg aria-hidden="true" width="60" height="16" fill="currentColor">{line}</svg>'
-            f"{meaning}</span>"
+            f"{escape(meaning)}</span>"
         )
     return f'<div style="font-size: .9em">{"".join(items)}</div>'
 
@@ -107,11 +105,13 @@ def graph_html(
     if len(triples) > MOST_EDGES or not names:
         return None
     drawn = graph_svg(names, triples, tiers=tiers)
+    drawn_signs = {sign for _, sign, _ in triples}
+    meanings = {sign: words for sign, (_, words) in SIGNS.items() if sign in drawn_signs}
     told = f"{kind} of {len(names)} variables, {len(triples)} edges"
     return (
         '<figure style="margin: 0; color: var(--jp-content-font-color1, inherit)">'
         f'<figcaption>{told}</figcaption><div style="overflow-x: auto">{drawn}</div>'
-        f"{legend({sign for _, sign, _ in triples})}</figure>"
+        f"{legend(meanings)}</figure>"
     )
 
 
@@ -198,7 +198,7 @@ def _edge(number, triple, link, pieces, at, thin, choosable):
     wide = f'<path class="reach" d="{path}" fill="none" stroke="transparent" stroke-width="16"/>'
     return (
         f'<g class="edge" role="button" tabindex="0" aria-label="{label}" '
-        f'data-edge="{number}">{title}{wide}{drawn}</g>'
+        f'data-edge="{number}">{wide}{drawn}</g>'
     )
 
 

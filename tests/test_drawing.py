@@ -67,9 +67,9 @@ def test_the_head_touches_the_box_of_the_effect():
 
 
 def test_the_legend_names_the_kinds_that_are_drawn():
-    text = drawn(legend({"--", "->"})).get_text()
-    assert "direction open" in text
-    assert "hidden" not in text
+    text = drawn(legend({"--": "direction open <b>", "->": "cause"})).get_text()
+    assert "direction open <b>" in text
+    assert text.count("cause") == 1
 
 
 def test_a_graph_shows_itself_in_a_notebook_unless_it_has_too_many_edges():

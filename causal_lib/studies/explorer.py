@@ -287,12 +287,11 @@ def _edges(study):
         row = {} if number is None else rows[number]
         if facts.get("given"):
             said.append(("edge_given", {}))
-        elif "found" in row:
-            said.append(("edge_found", {"share": row["found"], "draws": facts.get("draws", 0)}))
-            if "directions" in facts:
-                there, back = facts["directions"][number]
-                ends = {"one": one, "other": other}
-                said.append(("edge_directions", ends | {"there": there, "back": back}))
+        elif number is not None and "directions" in facts:
+            said.append(("edge_found", {"share": row["found"], "draws": facts["draws"]}))
+            there, back = facts["directions"][number]
+            ends = {"one": one, "other": other}
+            said.append(("edge_directions", ends | {"there": there, "back": back}))
         said.append(_role_of_edge(study, graph, one, sign, other))
         if share := deciding.get(f"{one} {sign} {other}"):
             said.append(("edge_deciding", {"share": share}))
@@ -301,7 +300,7 @@ def _edges(study):
             {
                 "name": f"{one} {sign} {other}",
                 "found": row.get("found"),
-                "decides": said[-1][0] in ("edge_decides", "edge_deciding", "edge_question"),
+                "decides": said[-1][0] in ("edge_decides", "edge_deciding"),
                 "says": {
                     language: [texts[key][language].format(**values) for key, values in said]
                     for language in LANGUAGES

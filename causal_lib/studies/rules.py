@@ -1,6 +1,8 @@
 """A rule that a person can read, its value on users that it did not see, and the rule as code."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -56,11 +58,15 @@ class Rule:
 
     def applies(self, frame: pd.DataFrame) -> np.ndarray:
         """(n,) bool: the rows to treat."""
-        shown = np.zeros(len(frame), dtype=bool)
+        return self.where(lambda condition: condition.holds(frame), len(frame))
+
+    def where(self, holds: Callable[[Condition], np.ndarray], n: int) -> np.ndarray:
+        """(n,) bool: the rows to treat, where ``holds`` says in which a condition holds."""
+        shown = np.zeros(n, dtype=bool)
         for case in self.cases:
-            inside = np.ones(len(frame), dtype=bool)
+            inside = np.ones(n, dtype=bool)
             for condition in case:
-                inside &= condition.holds(frame)
+                inside &= holds(condition)
             shown |= inside
         return shown
 
@@ -310,7 +316,8 @@ def _grid(leaves, frame, score, gain, today, units, test, budget, cost):
         [rules.setdefault(leaves.rule(one, price), len(rules)) for price in costs]
         for one in budgets
     ]
-    chosen = [rule.applies(frame).astype(float) for rule in rules]
+    holds = cache(lambda condition: condition.holds(frame))  # the rules share their conditions
+    chosen = [rule.where(holds, len(frame)).astype(float) for rule in rules]
     parts = []
     for name, inside in _parts(frame, leaves.columns(), test):
         held_out = inside & test

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import threading
+from copy import deepcopy
 from http.server import ThreadingHTTPServer
 
 import numpy as np
@@ -270,7 +271,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 def test_the_page_of_a_study_without_rule_or_effect_says_why(kept):
-    refused = json.loads(json.dumps(kept))
+    refused = deepcopy(kept)
     for name in ("effect", "sensitivity", "gains", "rule"):
         refused["steps"][name] |= {
             "verdict": "refused", "facts": {}, "tables": {}, "reasons": ["no <b>overlap</b>"]
@@ -278,7 +279,7 @@ def test_the_page_of_a_study_without_rule_or_effect_says_why(kept):
     page = explorer_page(refused)
     assert "no &lt;b&gt;overlap&lt;/b&gt;" in page
     assert 'id="budget"' not in page
-    older = json.loads(json.dumps(kept))
+    older = deepcopy(kept)
     del older["steps"]["rule"]["facts"]["grid"]
     del older["conclusion_zh"]
     assert "earlier version" in explorer_page(older)
@@ -439,6 +440,7 @@ def test_the_page_in_a_browser(served, kept, rule_at):
         tab.locator(".edge").nth(1).focus()
         tab.keyboard.press("Enter")
         assert data["edges"][1]["name"] in tab.inner_text("#evidence")
+        assert "none, if the tiers" in tab.inner_text("#deciding")
         tab.locator("#language").click()
         assert data["edges"][1]["says"]["zh"][-1] in tab.inner_text("#evidence")
         assert "What does" not in tab.inner_text("main")

@@ -113,6 +113,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study.add_argument("--language", choices=["en", "zh"], default="en", help="of the report")
     study.add_argument("-p", dest="given", **given)
 
+    explore = commands.add_parser(
+        "explore", help="turn the answers of a finished study over, in a page on this machine"
+    )
+    explore.add_argument("folder", metavar="STUDY", help="folder of a study, or one above it")
+    explore.add_argument("--port", type=int, default=0, metavar="N", help="default: a free one")
+    explore.add_argument(
+        "--no-browser", action="store_true", help="only print the address, open nothing"
+    )
+    explore.add_argument("--language", choices=["en", "zh"], default="en", help="to begin with")
+
     pretrain = commands.add_parser(
         "pretrain", help="make the weights of the pretrained discoverer anew (an hour on 2 cores)"
     )
@@ -149,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "reproduce": _reproduce,
         "pretrain": _pretrain,
         "study": _study,
+        "explore": _explore,
     }
     return verbs[options.command](options)
 
@@ -211,6 +222,30 @@ def _study(options):
         return _fail("interrupted; the same command goes on after the last step", 130)
     print("\n".join(found.conclusion(options.language)))
     print(f"report: {os.path.relpath(folder / 'report.html')}")
+    return 0
+
+
+def _explore(options):
+    import secrets
+    import webbrowser
+
+    from causal_lib.studies.errors import LogError
+    from causal_lib.studies.explorer import explorer_page, make_server, read_study
+
+    nonce = secrets.token_urlsafe(16)
+    try:
+        page = explorer_page(read_study(options.folder), language=options.language, nonce=nonce)
+        server, address = make_server(page, port=options.port, nonce=nonce)
+    except LogError as error:
+        return _fail(error, 2)
+    with server:
+        print(f"{address}\nCtrl-C ends it", flush=True)
+        if not options.no_browser:
+            webbrowser.open(address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
     return 0
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 import networkx as nx
 import numpy as np
 
+from causal_lib.drawing import graph_html
+
 NONE = 0
 TAIL = 1
 ARROW = 2
@@ -470,6 +472,9 @@ class CausalGraph:
             f"{self.kind}{how} of {len(self.names)} variables, {len(self.edges)} edges: "
             f"{', '.join(self.edges)}"
         )
+
+    def _repr_html_(self):
+        return graph_html(self.names, self.triples, self.kind)
 
 
 def _read_edge(edge, names):

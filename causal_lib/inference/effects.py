@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from causal_lib.cards import card
 from causal_lib.checks import (
     check_binary,
     check_columns,
@@ -188,6 +189,24 @@ class Effect:
             low, high = self.bounds
             text += f"; without trust in a model for these rows, [{shown(low)}, {shown(high)}]"
         return text if self.support is None else f"{text}; {self.support!r}"
+
+    def _repr_html_(self):
+        levels = f" ({self.contrast[0]} -> {self.contrast[1]})" if self.contrast else ""
+        among = "" if self.target == "all" else f", {_AMONG[self.target]}"
+        return card(
+            f"Effect of {self.treatment}{levels} on {self.outcome}{among}",
+            f"{shown(self.value)} [{shown(self.low)}, {shown(self.high)}]",
+            verdict=self.verdict,
+            reasons=self.reasons,
+            interval=(self.value, self.low, self.high),
+            facts=[
+                ("estimator", self.estimator),
+                ("adjusted for", ", ".join(map(str, self.adjustment))),
+                ("effective sample size", f"{self.effective_sample_size:,.0f}"),
+                ("bounds without a model", self.bounds and " to ".join(map(shown, self.bounds))),
+                ("support", self.support and repr(self.support)),
+            ],
+        )
 
 
 _AMONG = {

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.optimize import nnls
 from scipy.stats import norm
 
+from causal_lib.cards import card
 from causal_lib.checks import (
     check_columns,
     check_contrast,
@@ -460,6 +461,29 @@ class UpliftModel:
             f"UpliftModel of {self.treatment}{levels} on {self.outcome} from "
             f"{len(self.score):,} rows; {varies}"
         )
+
+    def _repr_html_(self):
+        found = self.calibration()
+        average = tuple(found.loc["average"])
+        levels = f" ({self.contrast[0]} -> {self.contrast[1]})" if self.contrast else ""
+        return card(
+            f"Uplift of {self.treatment}{levels} on {self.outcome}",
+            f"{_shown(*average)} on average",
+            verdict=self.verdict,
+            reasons=self.reasons,
+            interval=average,
+            facts=[
+                ("slope of effects on predictions", _shown(*found.loc["slope"])),
+                ("Qini", _shown(*self.qini())),
+                ("learner", self.learner),
+                ("adjusted for", ", ".join(self.adjustment)),
+                ("rows", f"{len(self.score):,}"),
+            ],
+        )
+
+
+def _shown(value, low, high):
+    return "the same for every row" if np.isnan(value) else f"{value:.4g} [{low:.4g}, {high:.4g}]"
 
 
 def incremental_outcomes(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from causal_lib.cards import card
 from causal_lib.checks import check_columns, check_frame, check_range
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import design
@@ -100,6 +101,24 @@ class PolicyValue:
         if self.bounds and self.verdict != "ok":
             told += f"; bounds [{self.bounds[0]:.5f}, {self.bounds[1]:.5f}]"
         return told
+
+    def _repr_html_(self):
+        ends = "no interval" if self.low is None else f"[{self.low:.5f}, {self.high:.5f}]"
+        bounds = None if self.bounds is None else f"{self.bounds[0]:.5f} to {self.bounds[1]:.5f}"
+        known = self.value is not None
+        good = self.verdict == "ok"
+        return card(
+            f"Value of a policy, by {self.estimator}",
+            f"{self.value:.5f} {ends}" if known else "no value",
+            verdict="supported" if good else "weak" if known else "refused",
+            reasons=() if good else (self.verdict,),
+            interval=(self.value, self.low, self.high) if known and self.low is not None else None,
+            facts=[
+                ("effective sample size", f"{self.effective_sample_size:,.0f} of {self.rounds:,}"),
+                ("bounds", bounds if not good else None),
+                ("share that the logs lack", f"{self.unsupported:.1%}" if self.unsupported else ""),
+            ],
+        )
 
 
 def policy_value(

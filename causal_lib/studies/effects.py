@@ -18,6 +18,7 @@ TARGETS = ("all", "treated", "overlap")
 ESTIMATORS = ("aipw", "ipw")
 _PLACEBO_LEVEL = 0.99
 _PLACEBO_ROWS = 500
+_STRENGTHS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
 
 
 def estimate_effect(
@@ -220,15 +221,24 @@ def _hidden_cause(prepared, adjustment, tables):
         }
         for row in found.bounds.to_dict("records")
     ]
+    column = (
+        float(min(strongest["with_treatment"], 1.0)),
+        float(min(strongest["with_outcome"], 1.0)),
+    )
+    # of a hidden cause with the treatment, below 1, and with the outcome: those of the column too
+    with_treatment = sorted({*_STRENGTHS, column[0]} - {1.0})
+    with_outcome = sorted({*_STRENGTHS, column[1]})
     return {
         "value": found.value,
         "robustness": found.robustness,
         "of_sign": found.robustness_of_sign,
         "column": str(strongest["as strong as"]),
-        "with_treatment": float(min(strongest["with_treatment"], 1.0)),
-        "with_outcome": float(min(strongest["with_outcome"], 1.0)),
+        "with_treatment": column[0],
+        "with_outcome": column[1],
         "value_if": float(strongest["value"]),
         "undone": bool(strongest["low"] <= 0 <= strongest["high"]),
+        "strengths": [with_treatment, with_outcome],
+        "under": [[found.under(t, y) for y in with_outcome] for t in with_treatment],
     }
 
 

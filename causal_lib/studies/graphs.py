@@ -267,6 +267,14 @@ def _step(graph, stability, known, stages, roles):
         for stage in stages
     ]
     facts = {"graph": graph.to_dict(), "hidden": [], "given": False, "stages": stages}
+    facts |= {
+        "draws": stability.draws,
+        # of each edge, in the order of the table: how often each direction is found
+        "directions": [
+            [shares.get((a, "->", b), 0.0), shares.get((b, "->", a), 0.0)]
+            for a, b in ((row["cause"], row["effect"]) for row in edges)
+        ],
+    }
     tiers = replace(known, forbidden=(), required=())
     return Step(
         "graph", says=tuple(says), facts=facts, tables={"edges": edges}, figure=_drawn(graph, tiers)

@@ -35,7 +35,7 @@ from causal_lib.studies.step import Step, worst
 from causal_lib.studies.templates import LANGUAGES, say
 
 STEPS = ("audit", "graph", "identify", "effect", "sensitivity", "gains", "rule", "next")
-_FORMAT = 1  # of the kept steps; steps of another are made anew
+_FORMAT = 2  # of the kept steps; steps of another are made anew
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ class Study:
             "verdict": self.verdict,
             "reasons": list(self.reasons),
             "conclusion": self.conclusion(),
+            "conclusion_zh": self.conclusion("zh"),
             "roles": self.roles.to_dict(),
             "settings": {
                 name: value for name, value in vars(self.settings).items() if name != "jobs"

@@ -17,15 +17,19 @@ def say(key: str, language: str = "en", **values) -> str:
     return _sentences()[key][language].format(**values)
 
 
+@cache
+def words(name: str) -> dict[str, dict[str, str]]:
+    """Key -> language -> text of the file ``name`` of this folder."""
+    return tomllib.loads(resources.files(__name__).joinpath(name).read_text(encoding="utf-8"))
+
+
 def known(key: str) -> bool:
     """Whether there is a sentence ``key``."""
     return key in _sentences()
 
 
-@cache
 def _sentences():
-    text = resources.files(__name__).joinpath("sentences.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return words("sentences.toml")
 
 
 @cache

@@ -11,7 +11,14 @@ from sklearn.metrics import mutual_info_score, roc_auc_score
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 from sklearn.model_selection import GroupShuffleSplit
 
-from causal_lib.checks import check_binary, check_columns, check_frame, check_ids, check_range
+from causal_lib.checks import (
+    check_binary,
+    check_columns,
+    check_frame,
+    check_ids,
+    check_range,
+    check_same_order,
+)
 from causal_lib.columns import (
     as_dates,
     as_days,
@@ -22,7 +29,7 @@ from causal_lib.columns import (
     number_of,
 )
 from causal_lib.data import schema
-from causal_lib.resampling import mean_with_interval
+from causal_lib.resampling import group_codes, mean_with_interval
 
 _MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more rows
 _FEW_VALUES = 20  # of a number: counted like levels, since neighbours would tie
@@ -50,8 +57,8 @@ def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.Dat
     2               2                   1                  3.0
     """
     check_frame(log, [*schema.KEY, "category", outcome], name="log", key=schema.KEY, complete=True)
+    log = log.assign(**{column: number_of(log, column, name="log") for column in ("day", outcome)})
     check_range(log[outcome], 0, 1, name=f"log: column {outcome!r}")
-    log = log.assign(day=number_of(log, "day", name="log"))
 
     def at_rows(by_day, keys):
         return by_day.reindex(pd.MultiIndex.from_frame(log[[*keys, "day"]])).to_numpy()
@@ -151,8 +158,12 @@ def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFra
     for column, kind in kinds.items():
         if kind == "date":
             raise ValueError(f"frame: column {column!r} is a date; give days since some day")
-        if kind == "number" and not is_numeric_dtype(frame[column]):
-            frame = frame.assign(**{column: as_numbers(frame[column])})
+        values = frame[column]
+        # pandas' and Arrow's own dtypes do not mix in a product, nor with a numpy array
+        if kind == "number" and not (
+            is_numeric_dtype(values) and isinstance(values.dtype, np.dtype)
+        ):
+            frame = frame.assign(**{column: as_numbers(values)})
     crosses = {}
     for a, b in pairs:
         if kinds[a] != "number" and kinds[b] == "number":
@@ -162,9 +173,8 @@ def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFra
             crosses[f"{a} x {b}"] = frame[a] * frame[b]
         elif kinds[a] == "number":
             for level in sorted(frame[b].dropna().unique()):
-                crosses[f"{a} x {b}={level}"] = (
-                    (frame[a] * (frame[b] == level)).astype(float).where(known)
-                )
+                here = (frame[b] == level).to_numpy(dtype=bool, na_value=False)
+                crosses[f"{a} x {b}={level}"] = (frame[a] * here).astype(float).where(known)
         else:
             crosses[f"{a} x {b}"] = (frame[a].astype(str) + " x " + frame[b].astype(str)).where(
                 known
@@ -288,12 +298,14 @@ def importance(
         raise ValueError(
             f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed"
         )
+    check_frame(X, name="X")
     columns = list(X.columns) if columns is None else check_columns(columns, name="columns")
     check_frame(X, columns, name="X")
+    check_same_order(X=X, y=y, groups=groups)
     kinds = {column: column_kind(X[column], name="X") for column in X.columns}
     check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
     y = check_binary(y, name="y")
-    groups = np.arange(len(y)) if groups is None else np.asarray(groups)
+    groups = np.arange(len(y)) if groups is None else group_codes(groups)
     if not len(X) == len(y) == len(groups):
         raise ValueError(
             f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree"
@@ -350,7 +362,7 @@ def _as_codes(values, kind):
     The codes are in the order of the levels; of very many, by how frequent they are.
     """
     if kind == "number":
-        return as_numbers(values)
+        return as_numbers(values, name="X")
     if kind == "date":
         return as_days(values, as_dates(values).min())
     labels = as_labels(values)

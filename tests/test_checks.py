@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from causal_lib.checks import (
@@ -12,6 +13,7 @@ from causal_lib.checks import (
     check_frame,
     check_ids,
     check_number,
+    check_same_order,
     check_whole,
 )
 from causal_lib.data.preprocess import preprocess_data
@@ -193,6 +195,32 @@ def test_a_penalty_is_a_number(penalty):
 )
 def test_kinds_of_ids(values, kind):
     assert check_ids(pd.Series(values)) == kind
+
+
+def test_values_that_cannot_be_compared_are_no_ids():
+    ids = pd.Series([[1], [2]], name="user")
+    with pytest.raises(
+        ValueError, match=r"column 'user' holds list values, as \[1\]; give numbers"
+    ):
+        cluster_codes(ids.to_frame(), "user")
+
+
+def test_pairs_of_rows_by_place():
+    X = pd.DataFrame({"x": range(3)}, [5, 6, 7])
+    y = pd.Series([0, 1, 0], [7, 6, 5])
+    with pytest.raises(ValueError, match=r"y: has the index labels of X .* give y.loc\[X.index\]"):
+        check_same_order(X=X, y=y)
+    # by place is what is meant where labels say nothing: other ones, repeated ones, no pandas object
+    check_same_order(X=X, y=y.loc[X.index], groups=None)
+    check_same_order(X=X, y=y.reset_index(drop=True))
+    check_same_order(X=X.set_axis([0, 0, 1]), y=y.set_axis([0, 1, 0]))
+    check_same_order(X=X, y=y.to_numpy())
+
+
+def test_a_table_of_another_package_is_converted_first():
+    table = pa.table({"x": [1, 2]})
+    with pytest.raises(TypeError, match=r"not Table; convert it by .to_pandas\(\)"):
+        check_frame(table)
 
 
 @pytest.mark.parametrize(

@@ -617,6 +617,50 @@ def test_noise_of_many_values_has_no_information_in_any_dtype(dtype):
     assert table.index[0] == "cause"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"y": pd.Series([0, 1] * 20)[::-1]}, "y: has the index labels of X in another order"),
+        (
+            {"y": pd.DataFrame({"y": [0, 1] * 20})},
+            r"y: one value per row is needed, not .*\(40, 1\)",
+        ),
+        ({"y": ["no", "yes"] * 20}, r"y: .* found 2 levels \('no', 'yes'\).* \(y == 'yes'\)"),
+        ({"groups": [1, "1"] * 20}, "groups: column 'groups' mixes ids of types int and str"),
+        ({"groups": [1, None] * 20}, "groups: 20 of 40 ids are missing"),
+        ({"groups": [[1]] * 40}, "groups: column 'groups' holds list values"),
+        ({"groups": pd.Series(range(40))[::-1]}, "groups: has the index labels of X in another"),
+    ],
+)
+def test_rows_of_an_importance_are_paired_as_they_were_meant(arguments, message):
+    X = pd.DataFrame({"x": range(40)})
+    with pytest.raises(ValueError, match=message):
+        importance(**({"X": X, "y": [0, 1] * 20} | arguments))
+    with pytest.raises(TypeError, match="X: a pandas DataFrame is needed, not ndarray"):
+        importance(X.to_numpy(), [0, 1] * 20)
+
+
+@pytest.mark.parametrize("convert", ["bool", "boolean", "category", "Int64", "int64[pyarrow]"])
+def test_a_purchase_counts_in_any_dtype(convert):
+    log = pd.DataFrame({"user_id": 1, "item_id": range(4), "day": range(4), "category": "a"})
+    right = purchase_history(log.assign(purchased=[1, 0, 1, 0]))
+    found = purchase_history(log.assign(purchased=pd.Series([1, 0, 1, 0]).astype(convert)))
+    pd.testing.assert_frame_equal(found, right)
+    with pytest.raises(ValueError, match="column 'purchased' holds numbers as text"):
+        purchase_history(log.assign(purchased=["1", "0"] * 2))
+
+
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+def test_crosses_of_nullable_and_arrow_columns(backend):
+    frame = pd.DataFrame({"a": [2.0, 3.0, 4.0], "b": [5, 7, 9], "c": ["u", "v", None]})
+    pairs = [("a", "b"), ("c", "a")]
+    right = combine(frame, pairs)
+    assert right["a x c=u"].tolist()[:2] == [2, 0]
+    assert np.isnan(right["a x c=u"].iloc[2])
+    found = combine(frame.convert_dtypes(dtype_backend=backend), pairs)
+    pd.testing.assert_frame_equal(found, right)
+
+
 def test_what_a_column_is_does_not_depend_on_its_dtype():
     rng = np.random.default_rng(1)
     day = rng.integers(0, 400, 1500)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 import networkx as nx
 
 from causal_lib.cards import card
+from causal_lib.checks import check_columns
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import MOST
 from causal_lib.inference.components import HedgeError, Observed
@@ -146,7 +147,7 @@ def identify(
     Traceback (most recent call last):
     causal_lib.inference.identification.NotIdentifiableError: the effect of x on y is not ...
     """
-    hidden = tuple(hidden)
+    hidden = tuple(check_columns(hidden, name="hidden"))
     query = Query.of(graph, treatment, outcome, hidden)
     found = {"treatment": treatment, "outcome": outcome, "hidden": hidden}
     if outcome not in query.descendants:

@@ -2,10 +2,8 @@
 
 import math
 
-import joblib
-
 from causal_lib.graph import CausalGraph
-from causal_lib.inference.effects import effect
+from causal_lib.inference.effects import effect, effects_by
 from causal_lib.inference.identification import identify
 from causal_lib.inference.nuisances import NoOverlapError
 from causal_lib.inference.robustness import sensitivity
@@ -20,9 +18,7 @@ _PLACEBO_LEVEL = 0.99
 _PLACEBO_ROWS = 500
 
 
-def estimate_effect(
-    prepared: Prepared, graph: Step, identified: Step, *, jobs: int = 1, seed: int = 0
-) -> Step:
+def estimate_effect(prepared: Prepared, graph: Step, identified: Step, *, seed: int = 0) -> Step:
     """The effect by AIPW and by weighting, for all rows, the treated and the overlap.
 
     The verdict is that of the question (see `effects.effect`); it is lowered to 'weak' where the
@@ -50,10 +46,11 @@ def estimate_effect(
     columns += [name for name in (roles.propensity, roles.unit) if name]
     frame = prepared.frame[columns]
     try:
-        answers = joblib.Parallel(jobs)(
-            joblib.delayed(_answer)(frame, roles, estimator, target, how)
-            for estimator, target in asked
-        )
+        with without_bars():
+            answers = [
+                one.to_dict() | {"standard_error": one.standard_error}
+                for one in effects_by(frame, roles.treatment, roles.outcome, asked, **how)
+            ]
     except (NoOverlapError, ValueError) as error:
         return Step("effect", "refused", (("effect_refused", {}),), (str(error),))
     naive = effect(
@@ -105,15 +102,6 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
 
 
 _TOLD = ("robustness", "of_sign", "column", "with_treatment", "with_outcome")
-
-
-def _answer(frame, roles, estimator, target, how):
-    """One answer as JSON types."""
-    with without_bars():
-        found = effect(
-            frame, roles.treatment, roles.outcome, estimator=estimator, target=target, **how
-        )
-    return found.to_dict() | {"standard_error": found.standard_error}
 
 
 def _step(prepared, answers, naive):

@@ -49,7 +49,6 @@ class Settings:
     depth : of the rule's tree.
     draws : of the graph's stability.
     rows : at most so many are analysed.
-    jobs : processes at a time.
     seed : of everything that is drawn.
     """
 
@@ -58,7 +57,6 @@ class Settings:
     depth: int = DEPTH
     draws: int = DRAWS
     rows: int = 200_000
-    jobs: int = 1
     seed: int = 0
 
     def __post_init__(self):
@@ -68,7 +66,7 @@ class Settings:
             check_number(self.cost, name="cost")
             check_whole(self.rows, name="rows", low=100)
             check_whole(self.seed, name="seed", low=0)
-            for name in ("depth", "draws", "jobs"):
+            for name in ("depth", "draws"):
                 check_whole(getattr(self, name), name=name)
         except ValueError as error:
             raise LogError(str(error)) from None
@@ -139,9 +137,7 @@ class Study:
             "reasons": list(self.reasons),
             "conclusion": self.conclusion(),
             "roles": self.roles.to_dict(),
-            "settings": {
-                name: value for name, value in vars(self.settings).items() if name != "jobs"
-            },
+            "settings": vars(self.settings),
             "steps": {name: step.to_dict() for name, step in self.steps.items()},
         }
 
@@ -180,7 +176,7 @@ def study(
     folder : where steps are kept as they are done and the report is written; the same call with
         the same log goes on after the last step that was done. None: nothing is written.
     language : of the report, 'en' or 'zh'.
-    settings : of `Settings`: budget, cost, depth, draws, rows, jobs, seed.
+    settings : of `Settings`: budget, cost, depth, draws, rows, seed.
 
     Raises
     ------
@@ -233,9 +229,7 @@ def study(
             else take_graph(prepared, given)
         ),
         "identify": lambda: identify_effect(prepared, found["graph"]),
-        "effect": lambda: estimate_effect(
-            prepared, found["graph"], found["identify"], jobs=chosen.jobs, seed=seed
-        ),
+        "effect": lambda: estimate_effect(prepared, found["graph"], found["identify"], seed=seed),
         "sensitivity": lambda: probe(prepared, found["identify"], found["effect"], seed=seed),
         "gains": gains,
         "rule": rule,
@@ -283,8 +277,7 @@ def _hash(prepared, roles, given, settings):
     found = hashlib.sha256()
     found.update(pd.util.hash_pandas_object(prepared.frame, index=False).to_numpy().tobytes())
     graph = None if given is None else [given.graph.to_dict(), given.hidden]
-    chosen = {name: value for name, value in vars(settings).items() if name != "jobs"}
-    parts = [_FORMAT, list(prepared.frame.columns), roles.to_dict(), graph, chosen]
+    parts = [_FORMAT, list(prepared.frame.columns), roles.to_dict(), graph, vars(settings)]
     found.update(json.dumps(parts, sort_keys=True, default=str).encode())
     return found.hexdigest()[:16]
 

@@ -93,7 +93,9 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
             )
     checks = _controls(prepared, adjustment, seed)
     for check in checks:
-        says.append(("control", check))
+        previous = check["name"] == _previous_name(prepared)
+        told = check | {"outcome": prepared.roles.outcome} if previous else check
+        says.append(("control_previous" if previous else "control", told))
         if not check["low"] <= 0 <= check["high"]:
             reasons.append(f"the treatment seems to move {check['name']}, which it cannot")
     tables["controls"] = checks
@@ -228,7 +230,7 @@ def _controls(prepared, adjustment, seed):
         asked.append((roles.negative_control, prepared.frame, roles.negative_control))
     earlier = _previous(prepared)
     if earlier is not None:
-        asked.append((f"the previous {roles.outcome}", earlier, "previous outcome"))
+        asked.append((_previous_name(prepared), earlier, "previous outcome"))
     found = []
     for name, frame, column in asked:
         try:
@@ -247,6 +249,10 @@ def _controls(prepared, adjustment, seed):
         low, high = one.interval(_PLACEBO_LEVEL)
         found.append({"name": name, "value": one.value, "low": low, "high": high})
     return found
+
+
+def _previous_name(prepared):
+    return f"the previous {prepared.roles.outcome}"
 
 
 def _previous(prepared):

@@ -6,7 +6,7 @@ URL's password appears in no message, repr or traceback.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from urllib.parse import quote
@@ -362,11 +362,17 @@ def _explained(engine):
 
 
 def read_query(
-    url: str, query: str = "", *, table: str = "", chunk_rows: int = 50_000
+    url: str,
+    query: str = "",
+    *,
+    table: str = "",
+    columns: Sequence[str] | None = None,
+    chunk_rows: int = 50_000,
 ) -> Iterator[pd.DataFrame]:
     """The rows of a ``query`` or a whole ``table`` of any database, as frames of ``chunk_rows``.
 
-    A query without rows gives one frame without rows. Raises StoreError as `Store` does.
+    The frames hold only ``columns`` where the answer has them all. One frame is held at a time; a
+    query without rows gives one frame without rows. Raises StoreError as `Store` does.
     """
     engine = _engine(url)
     if table:
@@ -377,10 +383,12 @@ def read_query(
             options = {"yield_per": chunk_rows, "no_parameters": True}
             found = connection.execution_options(**options).exec_driver_sql(query)
             names = list(found.keys())
+            narrow = columns is not None and set(columns) <= set(names)
+            kept = [not narrow or name in columns for name in names]
             empty = True
-            for rows in found.partitions():
+            for rows in found.partitions(chunk_rows):  # else of one row: it is no compiled query
                 empty = False
-                yield pd.DataFrame(rows, columns=names)
+                yield pd.DataFrame(rows, columns=names).loc[:, kept]
             if empty:
                 yield pd.DataFrame(columns=names)
     finally:

@@ -330,6 +330,30 @@ def effect(
     return question.effect(found, judged)
 
 
+def effects_by(
+    frame: pd.DataFrame,
+    treatment: str,
+    outcome: str,
+    asked: Sequence[tuple[str, str]],
+    **how,
+) -> list[Effect]:
+    """`effect` by each (estimator, target) of ``asked``, of two arms.
+
+    The propensities and outcomes of all rows depend on neither, so their models are fitted once.
+    ``how`` and the errors are those of `effect`.
+    """
+    found = []
+    sample = None
+    for estimator, target in asked:
+        question = question_of(frame, treatment, outcome, estimator=estimator, target=target, **how)
+        if sample is not None:
+            question = replace(question, sample=sample.towards(target))
+        sample = question.sample
+        answer = question.answer()
+        found.append(question.effect(answer, question.judgement(answer.estimate)))
+    return found
+
+
 effect.__doc__ = effect.__doc__.replace(
     "ESTIMATORS_TABLE", estimators_table().replace("\n", "\n    ")
 )

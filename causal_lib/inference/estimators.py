@@ -116,6 +116,13 @@ class Sample:
         own = self.weights * tilt(self.target, self.t, self.chances)[1]
         return own / own.mean()
 
+    def towards(self, target: str) -> "Sample":
+        """The sample for another ``target``, with what was already predicted for its rows."""
+        other = replace(self, target=target)
+        kept = {name: self.__dict__[name] for name in _PREDICTED if name in self.__dict__}
+        other.__dict__.update(kept)  # where `cached_property` keeps them
+        return other
+
     def take(self, rows: np.ndarray) -> "Sample":
         """The sample of some rows (n,) bool."""
         parts = {name: getattr(self, name) for name in ("known", "z", "mediators")}
@@ -128,6 +135,9 @@ class Sample:
             weights=self.weights[rows] / self.weights[rows].mean(),
             **{name: None if part is None else part[rows] for name, part in parts.items()},
         )
+
+
+_PREDICTED = ("chances", "means", "numbers")  # of a sample, whatever its target
 
 
 def turned(t: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from causal_lib.drawing import SIGNS, graph_svg, legend
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import is_adjustment_set
 from causal_lib.studies.errors import LogError
-from causal_lib.studies.templates import LANGUAGES, render, words
+from causal_lib.studies.templates import LANGUAGES, render, texts_of
 
 RESULTS = "results.json"
 _TARGETS = ("all", "treated", "overlap")
@@ -69,7 +69,7 @@ def page_data(study: Mapping) -> dict:
     money = bool(study["roles"].get("price"))
     grid = steps["rule"]["facts"].get("grid")
     return {
-        "words": words("explorer.toml"),
+        "words": texts_of("explorer.toml"),
         "populations": [*_groups(steps), *_parts(grid, scale)],
         "policy": None if grid is None else _policy(grid, steps["rule"]["facts"], scale, money),
         "hidden": _hidden(steps["sensitivity"]["facts"], scale),
@@ -94,7 +94,7 @@ def explorer_page(study: Mapping, *, language: str = "en", nonce: str = "") -> s
         doubtful=doubtful,
         choosable=True,
     )
-    texts = words("explorer.toml")
+    texts = texts_of("explorer.toml")
     signs = {sign for _, sign, _ in graph.triples}
     data = json.dumps(page_data(study), ensure_ascii=False)
     for sign in "<>&\u2028\u2029":  # no text of the data can end the element that holds it
@@ -295,7 +295,7 @@ def _edges(study):
         said.append(_role_of_edge(study, graph, one, sign, other))
         if share := deciding.get(f"{one} {sign} {other}"):
             said.append(("edge_deciding", {"share": share}))
-        texts = words("explorer.toml")
+        texts = texts_of("explorer.toml")
         found.append(
             {
                 "name": f"{one} {sign} {other}",

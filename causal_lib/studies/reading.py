@@ -14,16 +14,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv as pacsv
-from pyarrow import dataset
+from pyarrow import dataset, ipc
 
+from causal_lib.extras import naming_extra
 from causal_lib.studies.errors import LogError
 
 _SEPARATORS = ",;\t|"
 _SAMPLE = 65_536  # bytes from which encoding and separator are guessed
 _TEXT = (".csv", ".tsv", ".txt")
+_ARROW = (".arrow", ".feather", ".ipc")
 _SQLITE = (".sqlite", ".sqlite3", ".db")
+_DUCKDB = (".duckdb", ".ddb")
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
-_QUERY = re.compile(r"\s*(select|with)\s", re.IGNORECASE)
+_QUERY = re.compile(r"\s*(select|with)[\s*(]", re.IGNORECASE)
+_VECTORS = 25  # of 2,048 rows, which DuckDB gives at a time
 _CODECS = {"utf-8-sig": "utf-8"}  # Arrow itself takes a byte order mark away
 _PAIRED = 0.9  # share of high bytes in pairs from which on a text is taken for Chinese
 
@@ -38,7 +42,7 @@ class Log:
 
 
 def read_log(
-    source: pd.DataFrame | pa.Table | str | Path,
+    source: pd.DataFrame | str | Path,
     *,
     columns: Sequence[str] | None = None,
     missing: Sequence[str] = (),
@@ -49,10 +53,11 @@ def read_log(
 
     Parameters
     ----------
-    source : a frame or an Arrow table; a CSV file (.csv, .tsv, .txt, each also .gz), a Parquet file
-        or a folder of its parts, an Arrow (Feather) file; ``file.sqlite#table``; a
-        query that begins with SELECT, or ``table:name``, at the database of the environment
-        variable CAUSAL_LIB_DB.
+    source : a frame or an Arrow table (or what can be read as one); a CSV file (.csv, .tsv, .txt,
+        each also .gz), a Parquet file or a folder of its parts, an Arrow (Feather) file;
+        ``file.sqlite#table`` or ``file.duckdb#table``; at the database of the environment variable
+        CAUSAL_LIB_DB, ``table:name``. A query that begins with SELECT may stand for the table. A
+        database is read in parts, and only ``columns`` of it are kept.
     columns : the columns that are needed; all where left out. Others are not read. Those of a CSV
         file come as texts, read by `prepare` as what they mean.
     missing : further spellings of a missing value, beside the empty cell, NA and NULL.
@@ -64,10 +69,10 @@ def read_log(
         for a source that is absent, empty or cannot be read, a column that it lacks, or columns of
         one name.
     """
-    if isinstance(source, pa.Table):
-        source = source.to_pandas()
     if isinstance(source, pd.DataFrame):
         found = Log(source, "a frame")
+    elif hasattr(source, "__arrow_c_stream__"):
+        found = Log(_selected(pa.table(source), columns), "an Arrow table")
     elif isinstance(source, (str, Path)):
         found = _named(str(source), columns, tuple(missing), encoding, separator)
     else:
@@ -81,13 +86,13 @@ def read_log(
 def _named(text, columns, missing, encoding, separator):
     """The log that a path, a query or a table's name stands for."""
     if _QUERY.match(text) or text.startswith("table:"):
-        return _database(text)
+        return _database(text, columns)
     path, _, table = text.partition("#")
-    if Path(text).exists():
+    if _exists(text):
         path = text
         table = ""
     path = Path(path)
-    if not path.exists():
+    if not _exists(path):
         raise LogError(
             f"log: no file or folder {str(path)!r}; a query begins with SELECT, a table at "
             "CAUSAL_LIB_DB is written table:name"
@@ -100,18 +105,25 @@ def _named(text, columns, missing, encoding, separator):
             return _parquet_folder(path, columns)
         if last == ".parquet":
             return Log(_parquet(pq.ParquetFile(path).schema_arrow, path, columns), path.name)
-        if last in (".arrow", ".feather", ".ipc"):
-            return Log(pd.read_feather(path), path.name)
+        if last in _ARROW:
+            return Log(_selected(_arrow(path), columns), path.name)
         if inner in _TEXT:
             return _csv(path, columns, missing, encoding, separator, last == ".gz")
-        if last in _SQLITE:
-            return _sqlite(path, table)
+        if last in (*_SQLITE, *_DUCKDB):
+            return _file_of_tables(path, table, columns, _sqlite if last in _SQLITE else _duckdb)
     except (OSError, pa.ArrowException, EOFError) as error:
         raise LogError(f"log: {path.name} cannot be read: {_first_line(error)}") from None
     raise LogError(
         f"log: {path.name}: files of kind {last or '(none)'} are not read; give .csv, .csv.gz, "
-        ".tsv, .parquet, .feather, or file.sqlite#table"
+        ".tsv, .parquet, .feather, file.sqlite#table or file.duckdb#table"
     )
+
+
+def _exists(path):
+    try:
+        return Path(path).exists()
+    except OSError:  # a name that is too long for one
+        return False
 
 
 def _checked(frame, columns):
@@ -283,6 +295,21 @@ def guess_separator(text: str) -> str:
 # ---- columnar files ------------------------------------------------------------------------------
 
 
+def _selected(table, columns):
+    """The frame of an Arrow table: only ``columns`` where it has them all."""
+    narrow = columns is not None and set(columns) <= set(table.column_names)
+    return (table.select(list(columns)) if narrow else table).to_pandas()
+
+
+def _arrow(path):
+    with pa.memory_map(str(path)) as file:
+        try:
+            return ipc.open_file(file).read_all()
+        except pa.ArrowInvalid:
+            file.seek(0)
+            return ipc.open_stream(file).read_all()
+
+
 def _parquet(schema, path, columns):
     wanted = None if columns is None else [name for name in columns if name in schema.names]
     if wanted is not None and len(wanted) < len(columns):
@@ -291,10 +318,28 @@ def _parquet(schema, path, columns):
 
 
 def _parquet_folder(path, columns):
-    parts = sorted(path.rglob("*.parquet"))
+    """The parts below a folder; a subfolder ``name=value`` gives the column ``name``."""
+    parts = [
+        part
+        for part in sorted(path.rglob("*.parquet"))
+        # what is being written, or was left behind
+        if not any(name.startswith((".", "_")) for name in part.relative_to(path).parts)
+    ]
     if not parts:
         raise LogError(f"log: folder {path.name!r} holds no .parquet files")
-    found = dataset.dataset([str(part) for part in parts], format="parquet")
+    first = set(pq.read_schema(parts[0]).names)
+    for part in parts[1:]:
+        if differing := first ^ set(pq.read_schema(part).names):
+            raise LogError(
+                f"log: parts {parts[0].name} and {part.name} of {path.name} do not have the same "
+                f"columns: {', '.join(map(repr, sorted(differing)))} is in one of them only"
+            )
+    found = dataset.dataset(
+        [str(part) for part in parts],
+        format="parquet",
+        partitioning="hive",
+        partition_base_dir=str(path),
+    )
     names = found.schema.names
     wanted = columns if columns is not None and set(columns) <= set(names) else None
     frame = found.to_table(columns=None if wanted is None else list(wanted)).to_pandas()
@@ -304,36 +349,68 @@ def _parquet_folder(path, columns):
 # ---- databases -----------------------------------------------------------------------------------
 
 
-def _database(text):
-    """A query or ``table:name`` at CAUSAL_LIB_DB, read in parts."""
+def _database(text, columns):
+    """A query or ``table:name`` at CAUSAL_LIB_DB."""
     url = os.environ.get("CAUSAL_LIB_DB")
     if not url:
         raise LogError(
             "log: a query or table: needs the database's URL in the environment variable "
             "CAUSAL_LIB_DB (mysql+pymysql://user:password@host:port/database or sqlite:///file)"
         )
-    table = text.removeprefix("table:") if text.startswith("table:") else ""
-    return Log(_queried(url, "" if table else text, table), _shown_query(text))
+    return Log(_queried(url, text.removeprefix("table:"), columns), _shown_query(text))
 
 
-def _queried(url, query, table):
+def _file_of_tables(path, asked, columns, read):
+    """A table or query of a file that holds a database."""
+    if not asked:
+        raise LogError(f"log: {path.name} is a database; write {path.name}#table")
+    return Log(read(path, asked, columns), _shown_query(f"{path.name}#{asked}"))
+
+
+def _sqlite(path, asked, columns):
+    return _queried(f"sqlite:///{path}", asked, columns)
+
+
+def _queried(url, asked, columns):
+    """The frame of a query or a table, read in parts."""
     from causal_lib.data.store import StoreError, read_query
 
+    what = {"query": asked} if _QUERY.match(asked) else {"table": asked}
     try:
-        return pd.concat(list(read_query(url, query, table=table)), ignore_index=True)
+        return pd.concat(list(read_query(url, **what, columns=columns)), ignore_index=True)
     except StoreError as error:
         raise LogError(f"log: {error}") from None
 
 
+def _duckdb(path, asked, columns):
+    """The frame of a query or a table of a DuckDB file, read in parts."""
+    try:
+        with naming_extra():
+            import duckdb
+    except ModuleNotFoundError as error:
+        raise LogError(f"log: {path.name}: {error}") from None
+    query = asked if _QUERY.match(asked) else f"SELECT * FROM {_name_in_sql(asked)}"
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            head = connection.execute(f"SELECT * FROM ({query}) LIMIT 0")
+            names = [column[0] for column in head.description]
+            if columns is not None and set(columns) <= set(names):
+                query = f"SELECT {', '.join(map(_name_in_sql, columns))} FROM ({query})"
+            found = connection.execute(query)
+            parts = [found.fetch_df_chunk(_VECTORS)]
+            while len(parts[-1]):
+                parts.append(found.fetch_df_chunk(_VECTORS))
+    except duckdb.Error as error:
+        raise LogError(f"log: {path.name}: {_first_line(error)}") from None
+    return pd.concat(parts[:-1] or parts, ignore_index=True)
+
+
+def _name_in_sql(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _shown_query(text):
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _sqlite(path, table):
-    if not table:
-        raise LogError(f"log: {path.name} is a database; write {path.name}#table")
-    frame = _queried(f"sqlite:///{path}", "", table)
-    return Log(frame, f"{path.name}#{table}")
 
 
 def _first_line(error):

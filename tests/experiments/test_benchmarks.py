@@ -128,6 +128,7 @@ SMALLEST = {
     "inference.panel": {"runs": 1, "n_jobs": 1},
     "inference.programme": {},
     "inference.standard": {"sets": 2, "n": 550, "n_jobs": 1},
+    "inference.text": {"n": 600, "draws": 2},
     "inference.uplift": {"seeds": (8, 9), "n": 1500, "runs": 2, "rows": 400, "n_jobs": 1},
     "inference.verdicts": {
         "seeds": 1,

@@ -97,7 +97,7 @@ def estimates(
         chosen = pd.DataFrame(
             words[:, picked].toarray(), columns=[f"word {names[i]}" for i in picked]
         )
-        drawn = pd.concat([frame, chosen], axis=1).assign(on_top=on_top, sales=sales)
+        drawn = pd.concat([frame, chosen], axis=1).copy().assign(on_top=on_top, sales=sales)
         for name, columns in {**sets, _SELECTION: [*chosen], _ITSELF: ["confounder"]}.items():
             found = effect(
                 drawn,

@@ -143,7 +143,7 @@ def test_at_most_40_cells(path):
     assert len(read(path).cells) <= 40
 
 
-NOT_YET_TRANSLATED = {"11", "12", "13", "14", "16"}
+NOT_YET_TRANSLATED = {"11", "13", "14", "16"}
 
 
 @each_notebook

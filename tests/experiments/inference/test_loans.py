@@ -19,7 +19,7 @@ def test_approvals_keep_the_budget_and_the_cap():
     for _ in range(20):
         aim = rng.normal(0.5, 1, 200)
         risk = rng.uniform(0, 0.4, 200)
-        chosen = study.approvals(aim, risk, budget=0.3, cap=0.1)
+        chosen = study.Rule.best(aim, risk, budget=0.3, cap=0.1).approves(aim, risk)
         assert chosen.sum() <= 60
         assert risk[chosen].mean() <= 0.1
         assert chosen.any()
@@ -30,7 +30,7 @@ def test_approvals_are_nearly_the_best_of_all_sets():
     for _ in range(10):
         aim = rng.uniform(0, 1, 12)
         risk = rng.uniform(0, 0.4, 12)
-        chosen = study.approvals(aim, risk, budget=0.5, cap=0.15)
+        chosen = study.Rule.best(aim, risk, budget=0.5, cap=0.15).approves(aim, risk)
         sets = np.array(list(product([False, True], repeat=12)))
         allowed = sets[(sets.sum(axis=1) <= 6) & (sets @ (risk - 0.15) <= 0)]
         best = (allowed @ aim).max()
@@ -39,8 +39,9 @@ def test_approvals_are_nearly_the_best_of_all_sets():
 
 
 def test_nobody_is_approved_where_the_cap_is_out_of_reach():
-    chosen = study.approvals(np.ones(50), np.full(50, 0.2), budget=0.5, cap=0.1)
-    assert not chosen.any()
+    risk = np.full(50, 0.2)
+    rule = study.Rule.best(np.ones(50), risk, budget=0.5, cap=0.1)
+    assert not rule.approves(np.ones(50), risk).any()
 
 
 def test_rows_of_the_decisions_are_those_of_the_half_that_was_not_learnt_from(world):
@@ -74,3 +75,21 @@ def test_without_appetite_the_log_is_right_about_the_limit():
     assert abs(calm["value"] - calm["truth"]) < 3.29 / 1.96 * (calm["high"] - calm["value"])
     assert calm["covers"]
     assert strong["high"] < strong["truth"]
+
+
+def test_a_weighted_scorecard_errs_less_among_the_refused(world):
+    few, weighted, full = study.scorecards(world)
+    assert few["high"] < 0  # too little risk
+    assert abs(weighted["error"]) < abs(few["error"])
+    assert abs(full["error"]) < abs(few["error"])
+
+
+def test_what_the_group_changes(world):
+    refused = study.good_payers_refused(world)
+    assert all(abs(row["rate"] - row["truth"]) < 4 * row["standard error"] for row in refused)
+    direct, lived, both = study.had_the_group_been_the_other(world, cap=0.12)
+    other = world.counterfactual(seen=True)
+    changed = other["approved"] != world.frame["approved"]
+    assert direct["officers"] == pytest.approx(changed.mean())
+    assert direct["estimated profit"] == 0  # the rule does not see the group
+    assert lived["estimated profit"] == both["estimated profit"] > 0

@@ -123,11 +123,13 @@ SMALLEST = {
         "n_jobs": 1,
     },
     "inference.estimators": {"n_users": 200, "n_items": 100, "days": 5, "n": 1200},
+    "inference.loans": {"n": 2000, "larger": 2000, "strengths": (0.0, 1.0)},
     "inference.multimodal": {"n": 600, "draws": 2, "n_pictures": 100, "epochs": 1},
     "inference.opinions": {"worlds": 2, "n_users": 300, "n_topics": 24, "days": 40, "n_jobs": 1},
     "inference.panel": {"runs": 1, "n_jobs": 1},
     "inference.programme": {},
     "inference.standard": {"sets": 2, "n": 550, "n_jobs": 1},
+    "inference.text": {"n": 600, "draws": 2},
     "inference.uplift": {"seeds": (8, 9), "n": 1500, "runs": 2, "rows": 400, "n_jobs": 1},
     "inference.verdicts": {
         "seeds": 1,

@@ -143,13 +143,10 @@ def test_at_most_40_cells(path):
     assert len(read(path).cells) <= 40
 
 
-NOT_YET_TRANSLATED = {"11", "12"}
-
-
 @each_notebook
 def test_every_markdown_cell_has_its_chinese_text(path):
     """It stands in the metadata; the Chinese book is made of it."""
-    assert bool(untranslated(read(path))) == (path.name[:2] in NOT_YET_TRANSLATED)
+    assert untranslated(read(path)) == []
 
 
 @each_notebook

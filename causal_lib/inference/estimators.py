@@ -769,8 +769,8 @@ def _ratio_of_residuals(y, t, z):
     strength = first**2 * len(z) ** 2 / noise
     if not strength >= _WEAK:
         raise ValueError(
-            f"the instrument is weak: first-stage F {strength:.1f}, below {_WEAK}; a ratio to "
-            "nothing says nothing"
+            f"the instrument is weak: first-stage F {strength:.1f}, below {_WEAK}; it hardly moves "
+            "the treatment, so an estimate by it would be unreliable"
         )
     value = (z @ y) / (z @ t)
     influence = z * (y - value * t) / ((z @ t) / len(y))

@@ -160,7 +160,8 @@ class Sensitivity:
             return f"{head}nothing is left of the outcome that a hidden cause could explain"
         return (
             f"{head}a hidden cause that explains {self.robustness:.1%} of what is left of both "
-            f"takes it away, {self.robustness_of_sign:.1%} its significance at {self.alpha:g}"
+            f"would reduce it to zero; {self.robustness_of_sign:.1%} would remove its significance "
+            f"at {self.alpha:g}"
         )
 
 

@@ -95,7 +95,7 @@ def test_the_robustness_value_brings_the_effect_to_what_it_says(hidden):
     half = sensitivity(hidden, "t", "y", ["x"], **LINE, q=0.5)
     assert half.under(half.robustness, half.robustness)[0] == pytest.approx(found.value / 2)
     assert found.under(found.partial_r2, 1.0)[0] == pytest.approx(0, abs=1e-9)
-    assert "takes it away" in repr(found)
+    assert "would reduce it to zero" in repr(found)
 
 
 def test_a_cause_as_strong_as_a_column_is_bounded_by_it(hidden):
@@ -297,8 +297,8 @@ def test_a_negative_effect_is_moved_up_and_strengths_have_ends():
     assert repr(found) == (
         "effect of a on b (regression, target overlap): -1.0000 (standard error 0.2000); a hidden "
         "cause that explains "
-        f"{found.robustness:.1%} of what is left of both takes it away, "
-        f"{found.robustness_of_sign:.1%} its significance at 0.1"
+        f"{found.robustness:.1%} of what is left of both would reduce it to zero; "
+        f"{found.robustness_of_sign:.1%} would remove its significance at 0.1"
     )
 
 

@@ -22,10 +22,13 @@ from causal_lib.inference.covariates import Covariates, expanded
 from causal_lib.inference.estimators import Sample, is_reversed, turned
 from causal_lib.inference.learners import (
     CANDIDATES,
+    FINE_CANDIDATES,
     LEARNERS,
+    LEAST_EXPLAINED,
     Learned,
     Projection,
     Rows,
+    explained,
 )
 from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import Fitting, fit, folds, is_zero_one
@@ -111,11 +114,13 @@ class UpliftModel:
         Parameters
         ----------
         treatment : column of 0 and 1, or of the levels named by ``contrast``.
-        learner : None for a stack of `learners.CANDIDATES`; several names for a stack of these; one
-            name for its predictions as they are. Our own: 'dr_linear' (ridge regression of the
-            scores on the adjustment columns), 'dr' (boosted), 'dr_coarse' (boosted by small trees);
-            't_linear' (one regression for each arm, logistic for events), 't_coarse' (boosted by
-            small trees). CausalML's, boosted: 's', 't', 'x', 'r' (one outcome model with the
+        learner : None for a stack of `learners.CANDIDATES`, and of `learners.FINE_CANDIDATES` where
+            held-out predictions explain half of the outcome's variance within the arms; several
+            names for a stack of these; one name for its predictions as they are. Our own:
+            'dr_linear' (ridge regression of the scores on the adjustment columns), 'dr' (boosted),
+            'dr_coarse' (boosted by small trees); 't_linear' (one regression for each arm, logistic
+            for events), 't_coarse' (boosted by small trees); 'x_fine' (as 'x', by trees of small
+            leaves). CausalML's, boosted: 's', 't', 'x', 'r' (one outcome model with the
             treatment among its columns, one for each arm, the arms' imputed effects weighted by
             propensity, the regression of residuals on residuals); 'uplift_tree', 'uplift_forest'
             (outcome 0/1 and a randomised treatment, since they compare the arms of a leaf without
@@ -181,6 +186,8 @@ class UpliftModel:
         means = sample.outcomes()
         rows = replace(rows, score=dr_scores(rows.y, rows.t, sample.chances, means)[0])
         several = learner is None or not isinstance(learner, str)
+        if learner is None and explained(rows.y, rows.t, means) >= LEAST_EXPLAINED:
+            names = [*names, *FINE_CANDIDATES]
         predicted, model, chosen = _learn(rows, names, several)
         treated = rows.t == 1
         relevance = fit(rows.y[treated], rows.x[treated], seed, groups=rows.groups[treated])

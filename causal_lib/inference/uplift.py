@@ -267,7 +267,11 @@ class UpliftModel:
         return pd.DataFrame(rows, index=["average", "slope"], columns=["value", "low", "high"])
 
     def grouped(self, count: int = GROUPS) -> pd.DataFrame:
-        """Average effect in ``count`` equal groups by predicted effect, the lowest first."""
+        """Average effect in ``count`` equal groups by predicted effect, the lowest first.
+
+        Rows of the same prediction are in the same group; numbers that are left without rows are
+        not in the table.
+        """
         check_whole(count, name="count")
         if 2 * count > self.groups.max() + 1:
             raise ValueError(
@@ -275,15 +279,15 @@ class UpliftModel:
             )
         place = self._groups_of_effect(count)
         rows = []
-        for number in range(count):
+        numbers = np.unique(place)
+        for number in numbers:
             inside = place == number
             value = self.score[inside].mean()
             share = inside.mean()
             influence = inside / share * (self.score - value)
             rows.append((self.predicted[inside].mean(), *_interval(value, influence, self.groups)))
-        return pd.DataFrame(rows, columns=["predicted", "value", "low", "high"]).rename_axis(
-            "group"
-        )
+        columns = ["predicted", "value", "low", "high"]
+        return pd.DataFrame(rows, columns=columns, index=pd.Index(numbers, name="group"))
 
     def qini(self) -> tuple[float, float, float]:
         """Area between the curve of gains, largest predicted effects first, and a random order.

@@ -3,6 +3,7 @@ and budget.
 """
 
 import re
+import warnings
 from dataclasses import replace
 from itertools import chain, combinations
 
@@ -216,8 +217,8 @@ def test_intervals_of_the_projection(model, new):
     [
         (
             {"learner": "magic"},
-            "unknown learner 'magic'; known: dr, dr_linear, dr_coarse, t_linear, t_coarse, s, t, "
-            "x, r, uplift_tree, uplift_forest, causal_forest",
+            "unknown learner 'magic'; known: dr, dr_linear, dr_coarse, t_linear, t_coarse, x_fine, "
+            "s, t, x, r, uplift_tree, uplift_forest, causal_forest",
         ),
         (
             {"learner": "uplift_tree", "outcome": "price"},
@@ -494,6 +495,11 @@ def test_groups_ranks_and_ties_by_hand():
     error = np.sqrt((left[0] ** 2 + left[1] ** 2) * 6 / 5) / 2
     assert table.loc[0, "high"] - table.loc[0, "value"] == pytest.approx(1.959964 * error)
     assert len(_tiny(np.arange(20.0), np.arange(20.0)).grouped()) == 5
+    # nobody has a prediction below the upper edge: the groups 0 to 1 have no rows
+    with warnings.catch_warnings(action="error"):
+        same = _tiny(np.arange(20.0), np.r_[np.full(18, 0.1), 0.2, 0.3]).grouped(3)
+    assert same.index.tolist() == [2]
+    assert same["value"].tolist() == [9.5]
     line = tiny.calibration().loc["slope"]
     assert repr(tiny) == (
         "UpliftModel of t on bought from 7 rows; slope of effects on predictions "

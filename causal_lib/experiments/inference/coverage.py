@@ -504,11 +504,23 @@ def designs(
 
     Hours on 2 cores: give a ``cache_file`` and slices of ``designs`` and ``runs`` first.
     """
-    table = design_answers(designs, runs, cache_file=cache_file, n_jobs=n_jobs)
+    return designs_report(design_answers(designs, runs, cache_file=cache_file, n_jobs=n_jobs))
+
+
+def designs_report(table: pd.DataFrame) -> dict:
+    """The report on `design_answers`, of which designs may have different numbers of data sets.
+
+    ``runs`` in it are the fewest and the most data sets of a design.
+    """
     rows = design_summary(table)
     rows = rows.astype(object).where(rows.notna(), None)
-    fewest = min(50, max(1, table["number"].nunique() // 8))
-    return report(_design_claims(table, fewest), rows=rows.to_dict("records"))
+    sets = table.groupby("design")["number"].nunique()
+    fewest = min(50, max(1, int(sets.max()) // 8))
+    return report(
+        _design_claims(table, fewest),
+        runs={"fewest": int(sets.min()), "most": int(sets.max())},
+        rows=rows.to_dict("records"),
+    )
 
 
 def _design_claims(table, fewest):

@@ -23,10 +23,13 @@ from causal_lib.inference.covariates import Covariates, expanded
 from causal_lib.inference.estimators import Sample, is_reversed, turned
 from causal_lib.inference.learners import (
     CANDIDATES,
+    FINE_CANDIDATES,
     LEARNERS,
+    LEAST_EXPLAINED,
     Learned,
     Projection,
     Rows,
+    explained,
 )
 from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import Fitting, fit, folds, is_zero_one
@@ -112,11 +115,13 @@ class UpliftModel:
         Parameters
         ----------
         treatment : column of 0 and 1, or of the levels named by ``contrast``.
-        learner : None for a stack of `learners.CANDIDATES`; several names for a stack of these; one
-            name for its predictions as they are. Our own: 'dr_linear' (ridge regression of the
-            scores on the adjustment columns), 'dr' (boosted), 'dr_coarse' (boosted by small trees);
-            't_linear' (one regression for each arm, logistic for events), 't_coarse' (boosted by
-            small trees). CausalML's, boosted: 's', 't', 'x', 'r' (one outcome model with the
+        learner : None for a stack of `learners.CANDIDATES`, and of `learners.FINE_CANDIDATES` where
+            held-out predictions explain half of the outcome's variance within the arms; several
+            names for a stack of these; one name for its predictions as they are. Our own:
+            'dr_linear' (ridge regression of the scores on the adjustment columns), 'dr' (boosted),
+            'dr_coarse' (boosted by small trees); 't_linear' (one regression for each arm, logistic
+            for events), 't_coarse' (boosted by small trees); 'x_fine' (as 'x', by trees of small
+            leaves). CausalML's, boosted: 's', 't', 'x', 'r' (one outcome model with the
             treatment among its columns, one for each arm, the arms' imputed effects weighted by
             propensity, the regression of residuals on residuals); 'uplift_tree', 'uplift_forest'
             (outcome 0/1 and a randomised treatment, since they compare the arms of a leaf without
@@ -182,6 +187,8 @@ class UpliftModel:
         means = sample.outcomes()
         rows = replace(rows, score=dr_scores(rows.y, rows.t, sample.chances, means)[0])
         several = learner is None or not isinstance(learner, str)
+        if learner is None and explained(rows.y, rows.t, means) >= LEAST_EXPLAINED:
+            names = [*names, *FINE_CANDIDATES]
         predicted, model, chosen = _learn(rows, names, several)
         treated = rows.t == 1
         relevance = fit(rows.y[treated], rows.x[treated], seed, groups=rows.groups[treated])
@@ -261,7 +268,11 @@ class UpliftModel:
         return pd.DataFrame(rows, index=["average", "slope"], columns=["value", "low", "high"])
 
     def grouped(self, count: int = GROUPS) -> pd.DataFrame:
-        """Average effect in ``count`` equal groups by predicted effect, the lowest first."""
+        """Average effect in ``count`` equal groups by predicted effect, the lowest first.
+
+        Rows of the same prediction are in the same group; numbers that are left without rows are
+        not in the table.
+        """
         check_whole(count, name="count")
         if 2 * count > self.groups.max() + 1:
             raise ValueError(
@@ -269,15 +280,15 @@ class UpliftModel:
             )
         place = self._groups_of_effect(count)
         rows = []
-        for number in range(count):
+        numbers = np.unique(place)
+        for number in numbers:
             inside = place == number
             value = self.score[inside].mean()
             share = inside.mean()
             influence = inside / share * (self.score - value)
             rows.append((self.predicted[inside].mean(), *_interval(value, influence, self.groups)))
-        return pd.DataFrame(rows, columns=["predicted", "value", "low", "high"]).rename_axis(
-            "group"
-        )
+        columns = ["predicted", "value", "low", "high"]
+        return pd.DataFrame(rows, columns=columns, index=pd.Index(numbers, name="group"))
 
     def qini(self) -> tuple[float, float, float]:
         """Area between the curve of gains, largest predicted effects first, and a random order.

@@ -119,7 +119,10 @@ SMALLEST = {
     "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
     "inference.designs": {
         "runs": 2,
-        "designs": ["linear, 300 rows, 50.0% treated, good overlap"],
+        "designs": [
+            "linear, 1,000 rows, 50.0% treated, good overlap",
+            "curved, 300 rows, 50.0% treated, bad overlap",
+        ],
         "n_jobs": 1,
     },
     "inference.estimators": {"n_users": 200, "n_items": 100, "days": 5, "n": 1200},

@@ -165,3 +165,33 @@ def test_the_claims_follow_the_answers(monkeypatch):
     found = study.designs(2, designs=[name], n_jobs=1)
     assert found["claims"][0]["value"] == 1.0
     assert [row["questions"] for row in found["rows"]] == [2, 2]
+    assert found["runs"] == {"fewest": 2, "most": 2}
+
+
+def test_designs_may_have_different_numbers_of_sets():
+    """Of 100 sets a design counts from 12 on: that with 8 of 10 supported does not."""
+    rows = []
+    for design, sets, weak in ((LINEAR, 100, 4), (study.Design(10_000), 10, 2)):
+        for number in range(sets):
+            row = {"design": design.name, "number": number, "method": "default", "truth": 1.0}
+            row |= {"verdict": "weak" if number < weak else "supported"}
+            rows.append(row | {"value": 1.0, "covers": True, "share": None, "sd": 2.0})
+    found = study.designs_report(pd.DataFrame(rows))
+    assert found["runs"] == {"fewest": 10, "most": 100}
+    assert [row["questions"] for row in found["rows"]] == [4, 96, 2, 8]
+    claims = {claim["claim"]: claim["value"] for claim in found["claims"]}
+    calm = "default, good overlap and enough rows: called supported, least of any design"
+    assert claims[calm] == 0.96
+
+
+def test_designs_of_which_all_rows_have_counterparts():
+    plain = [name for name in study.DESIGNS if study._is_plain(name)]
+    assert study.Design(100).name in plain
+    assert study.Design(10_000, "200 levels").name in plain
+    for other in (
+        study.Design(1000, "200 levels"),
+        study.Design(300, share=0.05),
+        study.Design(300, "curved", overlap="weak"),
+    ):
+        assert other.name in study.DESIGNS
+        assert other.name not in plain

@@ -305,7 +305,7 @@ def importance(
     kinds = {column: column_kind(X[column], name="X") for column in X.columns}
     check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
     y = check_binary(y, name="y")
-    groups = np.arange(len(y)) if groups is None else group_codes(groups)
+    groups = np.arange(len(y)) if groups is None else group_codes(groups, sort=True)
     if not len(X) == len(y) == len(groups):
         raise ValueError(
             f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree"

@@ -73,7 +73,7 @@ def test_a_broken_copy_is_seen(broken, says):
     assert says in problems(broken)
 
 
-@pytest.mark.parametrize("number", ["07", "08", "09", "12", "13", "15", "16"])
+@pytest.mark.parametrize("number", ["07", "08", "09", "11", "12", "13", "15", "16"])
 def test_every_paper_that_a_lesson_links_is_among_the_references(number):
     [path] = paths.NOTEBOOKS.glob(f"{number}_*.ipynb")
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]

@@ -115,8 +115,8 @@ def test_every_parameter_states_its_limits_and_the_default_keeps_them(path):
         ("10", {"ratings": "netflix"}, "must be one of semi-synthetic, coat, yahoo-r3"),
         (
             "11",
-            {"caps": "[]"},
-            "'caps' of 11_risk_control.ipynb has 0 values; it must have at least 1 value",
+            {"budget": 0.99},
+            "'budget' of 11_risk_control.ipynb is 0.99; it must be at most 0.95",
         ),
         ("06", {"share": 1.5}, "'share' of 06_causal_inference.ipynb is 1.5; it must be at most 1"),
         ("16", {"runs": 1}, "'runs' of 16_reproductions.ipynb is 1; it must be at least 2"),

@@ -111,8 +111,7 @@ def test_every_paper_that_a_lesson_links_is_among_the_references(number):
         reference(address)
 
 
-# 13 names a chapter of 1995 and links its working paper of 1993
-@pytest.mark.parametrize("number", [number for number in LINKING if number != "13"])
+@pytest.mark.parametrize("number", LINKING)
 def test_a_link_that_names_a_year_names_the_first_author_and_year_of_the_reference(number):
     for text, address in links(number):
         if year := re.search(r"[ (](\d{4})\)?$", text):

@@ -203,7 +203,7 @@ def _study(options):
     try:
         given = _named(options.given, LogError)
         if options.guess:
-            return _guess(options.log, path)
+            return _guess(options.log, path, given)
         from causal_lib.studies.run import Settings, study
 
         settings = vars(Settings.from_text(given))
@@ -249,14 +249,16 @@ def _explore(options):
     return 0
 
 
-def _guess(log, path):
+def _guess(log, path, given):
     from causal_lib.studies.errors import LogError
     from causal_lib.studies.guess import guess_roles
     from causal_lib.studies.reading import read_log
 
     if path.exists():
         raise LogError(f"{path} is there already; move it, or name another file by --roles")
-    roles, notes = guess_roles(read_log(log))
+    if strange := sorted(given.keys() - {"encoding", "separator"}):
+        raise LogError(f"unknown parameter {strange[0]!r}; known to --guess: encoding, separator")
+    roles, notes = guess_roles(read_log(log, **given), **given)
     roles.write(path, notes)
     print("\n".join(notes))
     print(f"{path}: written; check it, then run the same command without --guess")

@@ -25,7 +25,8 @@ _TEXT = (".csv", ".tsv", ".txt")
 _ARROW = (".arrow", ".feather", ".ipc")
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 _DUCKDB = (".duckdb", ".ddb")
-_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
+_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "\\N")
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)  # Excel's own first line
 _QUERY = re.compile(r"\s*(select|with)[\s*(]", re.IGNORECASE)
 _VECTORS = 25  # of 2,048 rows, which DuckDB gives at a time
 _CODECS = {"utf-8-sig": "utf-8"}  # Arrow itself takes a byte order mark away
@@ -108,7 +109,7 @@ def _named(text, columns, missing, encoding, separator):
         if last in _ARROW:
             return Log(_selected(_arrow(path), columns), path.name)
         if inner in _TEXT:
-            return _csv(path, columns, missing, encoding, separator, last == ".gz")
+            return _csv(path, columns, missing, encoding, separator)
         if last in (*_SQLITE, *_DUCKDB):
             return _file_of_tables(path, table, columns, _sqlite if last in _SQLITE else _duckdb)
     except (OSError, pa.ArrowException, EOFError) as error:
@@ -159,7 +160,12 @@ def _checked(frame, columns):
 # ---- text ----------------------------------------------------------------------------------------
 
 
-def _csv(path, columns, missing, encoding, separator, packed):
+def _csv(path, columns, missing, encoding, separator):
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start == b"PK\x03\x04":
+        raise LogError(f"log: {path.name} is a zip archive (or a workbook); unpack it to .csv")
+    packed = start.startswith(b"\x1f\x8b")  # whatever the name says
     opened = gzip.open if packed else open
     with opened(path, "rb") as file:
         head = file.read(_SAMPLE)
@@ -182,30 +188,40 @@ def _csv(path, columns, missing, encoding, separator, packed):
         raise LogError(
             f"log: {path.name} is no {encoding}: {error}; name another encoding"
         ) from None
+    lines = text.lstrip("\ufeff").splitlines()
+    above = next(place for place, line in enumerate(lines) if line.strip())
+    if named := _SEPARATOR_LINE.match(lines[above]):
+        separator = separator or named[1]
+        above += 1
+    text = "\n".join(lines[above:])
     if not separator:
         separator = guess_separator(text)
         if separator not in (",", "\t"):
             notes.append(f"{path.name} was read with the separator {separator!r} (guessed)")
     header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
-    header = [name.lstrip("\ufeff") for name in header]
     if len(header) < 2:
         raise LogError(
             f"log: {path.name} has one column when read with the separator {separator!r}; name "
-            "the right one by separator = in the roles"
+            "the right one by separator = in the roles, or with --guess by -p separator="
         )
+    if blank := sum(not name.strip() for name in header):
+        notes.append(f"{path.name}: {blank} columns without a name were left out")
+    header = [name for name in header if name.strip()]
     wanted = None if columns is None else [name for name in columns if name in header]
     if repeated := [name for name in header if header.count(name) > 1]:
         raise LogError(
-            f"log: {header.count(repeated[0])} columns are named {repeated[0]!r}; rename one"
+            f"log: {header.count(repeated[0])} columns are named {repeated[0]!r}; rename one (is "
+            "the first line a header?)"
         )
     if wanted is not None and len(wanted) < len(columns):
         absent = [name for name in columns if name not in header]
         raise LogError(
             f"log: no column {', '.join(map(repr, absent))}; columns there: "
-            f"{', '.join(map(repr, header))}; was the separator {separator!r}?"
+            f"{', '.join(map(repr, header))}; is the first line the header, and the separator "
+            f"{separator!r}?"
         )
     try:
-        frame = _texts(path, wanted or header, missing, encoding, separator, packed)
+        frame = _texts(path, wanted or header, missing, encoding, separator, packed, above)
     except UnicodeError:
         raise LogError(
             f"log: {path.name} is no {encoding}; name its encoding by "
@@ -224,7 +240,7 @@ def _csv(path, columns, missing, encoding, separator, packed):
     return Log(frame, path.name, tuple(notes))
 
 
-def _texts(path, columns, missing, encoding, separator, packed):
+def _texts(path, columns, missing, encoding, separator, packed, above):
     """The ``columns`` of a CSV file as texts: what they mean is read later, by one rule for all.
 
     Arrow refuses a row of another length; pandas drops what is too much without a word.
@@ -238,7 +254,9 @@ def _texts(path, columns, missing, encoding, separator, packed):
     with pa.input_stream(str(path), compression="gzip" if packed else None) as file:
         table = pacsv.read_csv(
             file,
-            read_options=pacsv.ReadOptions(encoding=_CODECS.get(encoding, encoding)),
+            read_options=pacsv.ReadOptions(
+                encoding=_CODECS.get(encoding, encoding), skip_rows=above
+            ),
             parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
             convert_options=convert,
         )
@@ -248,8 +266,9 @@ def _texts(path, columns, missing, encoding, separator, packed):
 def guess_encoding(head: bytes, *, whole: bool = True) -> str:
     """The likely encoding of the first bytes of a text; ``whole`` if they are all of it.
 
-    A byte order mark decides; else UTF-8 where the bytes are that; else GB 18030 where bytes above
-    127 come in pairs, as those of Chinese do, else Windows' Western code page.
+    A byte order mark decides; else UTF-16 where many bytes are 0; else UTF-8 where the bytes are
+    that; else GB 18030 where bytes above 127 come in pairs, as those of Chinese do, else Windows'
+    Western code page.
 
     >>> guess_encoding("价格,城市".encode("gb18030"))
     'gb18030'
@@ -263,6 +282,9 @@ def guess_encoding(head: bytes, *, whole: bool = True) -> str:
     ):
         if head.startswith(mark):
             return name
+    zeros = [head[start::2].count(0) for start in (0, 1)]
+    if sum(zeros) > len(head) / 8:  # every sign of two bytes
+        return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head, final=whole)
         return "utf-8"

@@ -19,7 +19,7 @@ from causal_lib.studies import LogError, Roles, choose_rule, open_log, study
 from causal_lib.studies.explorer import explorer_page, make_server, page_data, read_study
 from causal_lib.studies.gains import Scores
 from causal_lib.studies.rules import _half
-from causal_lib.studies.templates import LANGUAGES, words
+from causal_lib.studies.templates import LANGUAGES, texts_of
 from tests.studies.conftest import ROLES, make_log
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
@@ -161,7 +161,7 @@ def test_the_strength_of_a_hidden_cause_is_that_of_the_library(kept, prepared):
 
 
 def test_every_text_is_there_in_both_languages_with_the_same_values():
-    for key, texts in words("explorer.toml").items():
+    for key, texts in texts_of("explorer.toml").items():
         assert set(texts) == set(LANGUAGES), key
         fields = [sorted(part[: part.find("}")] for part in text.split("{")[1:]) for text in
                   texts.values()]  # fmt: skip

@@ -25,7 +25,7 @@ from causal_lib.studies import run as running
 from causal_lib.studies.gains import Scores
 from causal_lib.studies.rules import Condition
 from causal_lib.studies.step import VERDICTS, worst
-from causal_lib.studies.templates import _read, _sentences, in_language
+from causal_lib.studies.templates import in_language, texts_of
 from tests.studies.conftest import ROLES, make_log
 
 QUICK = {"draws": 3, "progress": False}
@@ -434,7 +434,7 @@ def test_the_page_loads_nothing_and_holds_four_pictures(found, folder):
 
 
 def test_every_sentence_is_there_in_both_languages_with_the_same_values():
-    for key, texts in _sentences().items():
+    for key, texts in texts_of("sentences.toml").items():
         assert set(texts) == {"en", "zh"}, key
         fields = [set(re.findall(r"\{(\w+)", texts[language])) for language in ("en", "zh")]
         assert fields[0] == fields[1], key
@@ -482,7 +482,7 @@ def test_the_chinese_texts_are_those_of_the_code():
             english,
             chinese,
         )
-        for english, chinese in _read("chinese.toml")["texts"].items()
+        for english, chinese in texts_of("chinese.toml")["texts"].items()
     }
     everything, told = texts_in_code()
     of_a_slope = {text for text in told if "the adjustment columns" in text}  # no study asks of one
@@ -574,7 +574,7 @@ def test_every_sentence_is_said_somewhere():
     source = "".join(
         path.read_text(encoding="utf-8") for path in Path(studies.__file__).parent.glob("*.py")
     )
-    for key in _sentences():
+    for key in texts_of("sentences.toml"):
         head = key.split("_")[0] + "_"
         assert f'"{key}"' in source or f'f"{head}{{' in source, key
 

@@ -4,7 +4,6 @@ real credits by age.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, prediction, report
 from causal_lib.inference import UpliftModel, effect, identify, sensitivity
 from causal_lib.metric import Metric
-from causal_lib.policy import learn_policy, policy_value
+from causal_lib.policy import CappedRule, learn_policy, policy_value
 from causal_lib.worlds import FEATURES, loans
 
 LOGGED = ["group", *FEATURES, "leniency"]
@@ -32,39 +31,6 @@ _BOOSTED = "predicted default, boosted"
 _PROFIT = "estimated profit"
 _NORMAL = 3.29 / 1.96
 """Half a 99.9% interval over half a 95% one."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Approve those whose aim - price (risk - cap) is above ``cut``."""
-
-    price: float
-    cap: float
-    cut: float
-
-    def approves(self, aim: np.ndarray, risk: np.ndarray) -> np.ndarray:
-        """One truth value per applicant."""
-        return aim - self.price * (risk - self.cap) > self.cut
-
-    @classmethod
-    def best(cls, aim: np.ndarray, risk: np.ndarray, *, budget: float, cap: float) -> "Rule":
-        """The rule with a large sum of ``aim``, at most a share ``budget`` approved and a mean
-        ``risk`` of at most ``cap`` among them.
-
-        The price on risk (a Lagrange multiplier) is raised until the cap holds; nobody is approved
-        where no price up to 1000 is enough.
-
-        >>> risk = np.array([0.3, 0.2, 0.1, 0.05, 0.02])
-        >>> Rule.best(np.ones(5), risk, budget=0.6, cap=0.05).approves(np.ones(5), risk)
-        array([False, False, False,  True,  True])
-        """
-        for price in np.geomspace(0.01, 1000, 500):
-            score = aim - price * (risk - cap)
-            cut = max(0.0, np.sort(score)[-round(budget * len(score)) - 1])
-            chosen = score > cut
-            if chosen.any() and risk[chosen].mean() <= cap:
-                return cls(price, cap, cut)
-        return cls(price, cap, np.inf)
 
 
 def halves(n: int, seed: int) -> np.ndarray:
@@ -127,7 +93,7 @@ def decisions(
     chosen = {}
     for name, (aim, promised) in rivals(world, seed).items():
         for cap in caps:
-            taken = Rule.best(aim, promised, budget=budget, cap=cap).approves(aim, promised)
+            taken = CappedRule.best(aim, promised, budget=budget, cap=cap).chooses(aim, promised)
             chosen[name, cap] = taken
             policy = np.column_stack([~taken, taken]).astype(float)
             found = policy_value(logged, policy, seed=seed, **asked)
@@ -207,8 +173,8 @@ def had_the_group_been_the_other(
         part = frame[~teach]
         return profit.predict(part), card.predict_proba(part[columns])[:, 1]
 
-    rule = Rule.best(*scored(world.frame), budget=budget, cap=cap)
-    before = rule.approves(*scored(world.frame))
+    rule = CappedRule.best(*scored(world.frame), budget=budget, cap=cap)
+    before = rule.chooses(*scored(world.frame))
     sign = np.where(world.frame["group"] == 1, -1, 1)
     rows = []
     for name, flip in (
@@ -221,7 +187,7 @@ def had_the_group_been_the_other(
         mean = Metric.mean_of("", "", change)
         row = {"method": name, "group 1": mean.value, "low": mean.low, "high": mean.high}
         row["officers"] = (change != 0).mean()
-        row[_PROFIT] = (rule.approves(*scored(other)) != before).mean()
+        row[_PROFIT] = (rule.chooses(*scored(other)) != before).mean()
         rows.append(row)
     return rows
 

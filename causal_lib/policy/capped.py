@@ -21,8 +21,8 @@ class CappedRule:
 
     @classmethod
     def best(cls, aim: np.ndarray, risk: np.ndarray, *, budget: float, cap: float) -> "CappedRule":
-        """The rule with a large sum of ``aim`` (n,), at most a share ``budget`` chosen and a mean
-        ``risk`` (n,) of at most ``cap`` among them; nobody below 0 but who makes room under the cap.
+        """The rule with a large sum of ``aim`` (n,), at most a share ``budget`` chosen, and a mean
+        ``risk`` (n,) of at most ``cap`` among them. An aim below 0 is chosen where it makes room.
 
         The price on risk (a Lagrange multiplier) is raised until the cap holds; nobody is chosen
         where no price up to 1000 is enough.

@@ -97,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study.add_argument(
         "log",
         metavar="LOG",
-        help="CSV, Parquet (file or folder), file.sqlite#table, a SELECT or table:name at "
-        "CAUSAL_LIB_DB",
+        help="CSV, Parquet (file or folder), Arrow, file.sqlite#table, file.duckdb#table, a SELECT "
+        "or table:name at CAUSAL_LIB_DB",
     )
     study.add_argument("--roles", type=Path, metavar="FILE", help="default: roles.toml")
     study.add_argument(

@@ -76,8 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help="benchmarks, e.g. discovery or discovery.speed; all when left out",
+        help="benchmarks, e.g. discovery or discovery.speed; they are listed when left out",
     )
+    bench.add_argument("--all", action="store_true", help="all of them, which takes hours")
 
     reproduce = commands.add_parser(
         "reproduce",
@@ -330,8 +331,13 @@ def _bench(options):
         return _fail(
             f"unknown benchmark {', '.join(unknown)}; known: {', '.join(bench.known())}", 2
         )
-    parts = [part for name in options.names for part in bench.known(name)]
-    for name in parts or bench.known():
+    if options.all and options.names:
+        return _fail("bench takes names or --all, not both", 2)
+    if not options.all and not options.names:
+        print("\n".join(bench.known()))
+        return _fail("bench needs names of these, or --all for all of them, which takes hours", 2)
+    chosen = [part for name in options.names for part in bench.known(name)]
+    for name in bench.known() if options.all else chosen:
         print(os.path.relpath(bench.write(name)), flush=True)
     return 0
 

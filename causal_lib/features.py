@@ -33,6 +33,7 @@ from causal_lib.resampling import group_codes, mean_with_interval
 
 _MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more rows
 _FEW_VALUES = 20  # of a number: counted like levels, since neighbours would tie
+_BINS = 5  # of a number that many rows share
 _MOST_LEVELS = 255  # what the boosted trees take
 
 
@@ -266,14 +267,14 @@ def importance(
 
     Columns importance, low, high. ``"permutation"``: the fall of the ROC AUC on 30% held-out rows
     when the column is shuffled, under a gradient boosting fitted to the other 70%.
-    ``"mutual_info"``: mutual information in nats on random rows; for categories and numbers of at
-    most 20 values less what chance alone gives. The 95% interval (Student's t over the repeats)
-    covers the randomness of shuffling or drawing rows, not of the fit. The importance is
-    predictive, not causal: a proxy or a consequence of the outcome may come first.
-
-    ``"mutual_info"`` of a number that is the same in many rows (an item's price, repeated in a log)
-    counts what these rows have in common, so a number drawn at random for each item has as much:
-    bin such numbers first (`pandas.qcut`).
+    ``"mutual_info"``: mutual information in nats on random rows: of numbers by nearest neighbours;
+    of categories and numbers of at most 20 values by counts, less what chance alone gives. A number
+    that is the same in many rows (an item's price, repeated in a log; fewer different values than
+    half of the rows) is counted in five equally frequent bins: neighbours in it would be rows of
+    the same item, so that a number drawn at random for each item had as much as the item. The 95%
+    interval (Student's t over the repeats) covers the randomness of shuffling or drawing rows, not
+    of the fit. The importance is predictive, not causal: a proxy or a consequence of the outcome
+    may come first.
 
     Parameters
     ----------
@@ -305,7 +306,7 @@ def importance(
     kinds = {column: column_kind(X[column], name="X") for column in X.columns}
     check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
     y = check_binary(y, name="y")
-    groups = np.arange(len(y)) if groups is None else group_codes(groups)
+    groups = np.arange(len(y)) if groups is None else group_codes(groups, sort=True)
     if not len(X) == len(y) == len(groups):
         raise ValueError(
             f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree"
@@ -345,14 +346,12 @@ def importance(
         )
     else:
         size = min(_MI_ROWS, max_rows, len(X) // 2)
-        few = [kinds[c] == "category" or X[c].nunique() <= _FEW_VALUES for c in columns]
+        counted = codes[:, places]
+        few = np.array([kinds[c] == "category" for c in columns])
+        for column in np.flatnonzero(~few):
+            counted[:, column], few[column] = _in_bins(counted[:, column])
         draws = (rng.permutation(len(X))[:size] for _ in range(n_repeats))
-        repeats = np.array(
-            [
-                _information(codes[np.ix_(rows, places)], y[rows], np.array(few), seed)
-                for rows in draws
-            ]
-        )
+        repeats = np.array([_information(counted[rows], y[rows], few, seed) for rows in draws])
     return importance_table(repeats, columns)
 
 
@@ -372,6 +371,17 @@ def _as_codes(values, kind):
         rank = np.argsort(np.argsort(-np.bincount(codes[codes >= 0].astype(int)), kind="stable"))
         codes[codes >= 0] = rank[codes[codes >= 0].astype(int)]
     return np.where(codes < 0, np.nan, codes)
+
+
+def _in_bins(values):
+    """(n,) numbers, or bins of those that many rows share, and whether they are to be counted."""
+    different = len(np.unique(values))
+    if different <= _FEW_VALUES:
+        return values, True
+    if 2 * different >= len(values):
+        return values, False
+    ends = np.quantile(values, np.arange(1, _BINS) / _BINS)
+    return np.searchsorted(np.unique(ends), values), True
 
 
 def _information(x, y, few, seed):

@@ -31,8 +31,8 @@ def cluster_codes(frame: pd.DataFrame, column: str | None) -> np.ndarray:
     return pd.factorize(frame[column])[0]
 
 
-def group_codes(groups, *, name: str = "groups") -> np.ndarray:
-    """(n,) number of each row's group, from 0 in the order of appearance, of one id per row.
+def group_codes(groups, *, sort: bool = False, name: str = "groups") -> np.ndarray:
+    """(n,) number of each row's group, from 0 in the order of appearance (``sort``: of the ids).
 
     ValueError for ids that are missing or of mixed types: 1 and '1' would be one group or two.
     """
@@ -40,7 +40,7 @@ def group_codes(groups, *, name: str = "groups") -> np.ndarray:
     if missing := int(ids.isna().sum()):
         raise ValueError(f"{name}: {missing} of {len(ids)} ids are missing; leave those rows out")
     check_ids(ids, name=name)
-    return pd.factorize(ids)[0]
+    return pd.factorize(ids, sort=sort)[0]
 
 
 def resampled_indices(n: int, rng: np.random.Generator) -> np.ndarray:

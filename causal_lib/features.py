@@ -60,6 +60,8 @@ def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.Dat
     check_frame(log, [*schema.KEY, "category", outcome], name="log", key=schema.KEY, complete=True)
     log = log.assign(**{column: number_of(log, column, name="log") for column in ("day", outcome)})
     check_range(log[outcome], 0, 1, name=f"log: column {outcome!r}")
+    if (log[outcome] % 1 == 0).all():
+        log = log.astype({outcome: int})  # counts of purchases are whole
 
     def at_rows(by_day, keys):
         return by_day.reindex(pd.MultiIndex.from_frame(log[[*keys, "day"]])).to_numpy()

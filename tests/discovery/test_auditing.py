@@ -415,7 +415,9 @@ def test_statistics_alone_show_the_same(case):
 def test_constant_in_statistics():
     (found,) = audit(Statistics.from_frame(rows(y=1e9, z="x"))).findings[:1]
     assert (found.code, found.columns) == ("constant", ("y",))
-    assert found.message.startswith("column 'y' is constant in 120 rows; leave it out. If it varies")
+    assert found.message.startswith(
+        "column 'y' is constant in 120 rows; leave it out. If it varies"
+    )
 
 
 @pytest.mark.parametrize("kind", ["er", "scale-free", "tiered"])

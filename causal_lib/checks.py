@@ -135,6 +135,22 @@ def check_columns(columns: Iterable[str], *, name: str) -> list[str]:
     return found
 
 
+def check_column_names(**given) -> None:
+    """Raise ValueError where an argument is to name one column and is given its values, or a list.
+
+    >>> check_column_names(treatment="t", cluster=None, weights=np.ones(3))
+    Traceback (most recent call last):
+    ValueError: weights: the name of a column is needed, not ndarray; put the values into the ...
+    """
+    for name, column in given.items():
+        if column is not None and not isinstance(column, str):
+            shown = f"{column!r} " if isinstance(column, numbers.Number) else ""
+            raise ValueError(
+                f"{name}: the name of a column is needed, not {shown}{type(column).__name__}; put "
+                "the values into the frame, and name their column by text"
+            )
+
+
 def check_contrast(contrast) -> None:
     """Raise ValueError unless ``contrast`` is a pair of different levels.
 
@@ -312,6 +328,25 @@ def check_propensity(propensity, *, name: str) -> np.ndarray:
         )
     check_range(found, 0, 1, name=name, open_low=True)
     return found
+
+
+def check_no_copy(x: pd.DataFrame, y: np.ndarray, outcome: str) -> None:
+    """Raise ValueError where a number among the covariates ``x`` (n, k) is a linear function of the
+    outcome ``y`` (n,): given it, nothing else can have an effect.
+    """
+    numbers_of_x = x.select_dtypes("number")
+    values = numbers_of_x.to_numpy(dtype=float)
+    deviations = values - values.mean(axis=0)
+    of_outcome = y - y.mean()
+    lengths = np.linalg.norm(deviations, axis=0) * np.linalg.norm(of_outcome)
+    correlation = np.abs(of_outcome @ deviations) / np.where(lengths > 0, lengths, np.inf)
+    # two rows always lie on a line
+    if len(y) > 2 and (correlation > 1 - 1e-12).any():
+        raise ValueError(
+            f"adjustment: column {numbers_of_x.columns[correlation.argmax()]!r} is a linear "
+            f"function of the outcome {outcome!r}, so that nothing else can be seen to have an "
+            "effect; leave it out"
+        )
 
 
 def check_outcome(values: np.ndarray, name) -> np.ndarray:

@@ -33,6 +33,7 @@ from causal_lib.resampling import group_codes, mean_with_interval
 
 _MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more rows
 _FEW_VALUES = 20  # of a number: counted like levels, since neighbours would tie
+_BINS = 5  # of a number that many rows share
 _MOST_LEVELS = 255  # what the boosted trees take
 
 
@@ -59,6 +60,8 @@ def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.Dat
     check_frame(log, [*schema.KEY, "category", outcome], name="log", key=schema.KEY, complete=True)
     log = log.assign(**{column: number_of(log, column, name="log") for column in ("day", outcome)})
     check_range(log[outcome], 0, 1, name=f"log: column {outcome!r}")
+    if (log[outcome] % 1 == 0).all():
+        log = log.astype({outcome: int})  # counts of purchases are whole
 
     def at_rows(by_day, keys):
         return by_day.reindex(pd.MultiIndex.from_frame(log[[*keys, "day"]])).to_numpy()
@@ -266,14 +269,14 @@ def importance(
 
     Columns importance, low, high. ``"permutation"``: the fall of the ROC AUC on 30% held-out rows
     when the column is shuffled, under a gradient boosting fitted to the other 70%.
-    ``"mutual_info"``: mutual information in nats on random rows; for categories and numbers of at
-    most 20 values less what chance alone gives. The 95% interval (Student's t over the repeats)
-    covers the randomness of shuffling or drawing rows, not of the fit. The importance is
-    predictive, not causal: a proxy or a consequence of the outcome may come first.
-
-    ``"mutual_info"`` of a number that is the same in many rows (an item's price, repeated in a log)
-    counts what these rows have in common, so a number drawn at random for each item has as much:
-    bin such numbers first (`pandas.qcut`).
+    ``"mutual_info"``: mutual information in nats on random rows: of numbers by nearest neighbours;
+    of categories and numbers of at most 20 values by counts, less what chance alone gives. A number
+    that is the same in many rows (an item's price, repeated in a log; fewer different values than
+    half of the rows) is counted in five equally frequent bins: neighbours in it would be rows of
+    the same item, so that a number drawn at random for each item had as much as the item. The 95%
+    interval (Student's t over the repeats) covers the randomness of shuffling or drawing rows, not
+    of the fit. The importance is predictive, not causal: a proxy or a consequence of the outcome
+    may come first.
 
     Parameters
     ----------
@@ -345,14 +348,12 @@ def importance(
         )
     else:
         size = min(_MI_ROWS, max_rows, len(X) // 2)
-        few = [kinds[c] == "category" or X[c].nunique() <= _FEW_VALUES for c in columns]
+        counted = codes[:, places]
+        few = np.array([kinds[c] == "category" for c in columns])
+        for column in np.flatnonzero(~few):
+            counted[:, column], few[column] = _in_bins(counted[:, column])
         draws = (rng.permutation(len(X))[:size] for _ in range(n_repeats))
-        repeats = np.array(
-            [
-                _information(codes[np.ix_(rows, places)], y[rows], np.array(few), seed)
-                for rows in draws
-            ]
-        )
+        repeats = np.array([_information(counted[rows], y[rows], few, seed) for rows in draws])
     return importance_table(repeats, columns)
 
 
@@ -372,6 +373,17 @@ def _as_codes(values, kind):
         rank = np.argsort(np.argsort(-np.bincount(codes[codes >= 0].astype(int)), kind="stable"))
         codes[codes >= 0] = rank[codes[codes >= 0].astype(int)]
     return np.where(codes < 0, np.nan, codes)
+
+
+def _in_bins(values):
+    """(n,) numbers, or bins of those that many rows share, and whether they are to be counted."""
+    different = len(np.unique(values))
+    if different <= _FEW_VALUES:
+        return values, True
+    if 2 * different >= len(values):
+        return values, False
+    ends = np.quantile(values, np.arange(1, _BINS) / _BINS)
+    return np.searchsorted(np.unique(ends), values), True
 
 
 def _information(x, y, few, seed):

@@ -31,7 +31,7 @@ from causal_lib.inference import (
 )
 from causal_lib.models.interactions import Interactions
 from causal_lib.models.recommender import train_recommender
-from causal_lib.policy import learn_policy, policy_values
+from causal_lib.policy import learn_policy, policy_values, slate_value
 from causal_lib.resampling import cluster_codes
 
 
@@ -195,6 +195,45 @@ def test_a_penalty_is_a_number(penalty):
 )
 def test_kinds_of_ids(values, kind):
     assert check_ids(pd.Series(values)) == kind
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda f: effect(f, f["t"], "y", adjustment=["age"]), "treatment"),
+        (lambda f: effect(f, "t", f["y"], adjustment=["age"]), "outcome"),
+        (lambda f: effect(f, "t", "y", adjustment=["age"], weights=np.ones(60)), "weights"),
+        (lambda f: effect(f, "t", "y", adjustment=["age"], propensity=np.ones(60)), "propensity"),
+        (lambda f: effect(f, "t", "y", adjustment=["age"], cluster=[1] * 60), "cluster"),
+        (lambda f: effect(f, ["t"], "y", adjustment=["age"]), "treatment"),
+        (lambda f: refute(f, f["t"], "y", ["age"]), "treatment"),
+        (lambda f: sensitivity(f, "t", f["y"], ["age"]), "outcome"),
+        (lambda f: dose_response(f, "age", f["y"], adjustment=[]), "outcome"),
+        (lambda f: probabilities_of_causation(f, f["t"], "y", []), "treatment"),
+        (lambda f: learn_policy(f, ["age"], reward=f["y"]), "reward"),
+        (lambda f: policy_values(f, [0.5, 0.5], action=f["t"]), "action"),
+        (lambda f: slate_value(f, round_id=range(60)), "round_id"),
+    ],
+)
+def test_a_column_is_named_not_given(call, argument):
+    with pytest.raises(ValueError, match=f"{argument}: the name of a column is needed, not "):
+        call(rows())
+
+
+@pytest.mark.parametrize("copy", [lambda y: y, lambda y: 3 - 2e6 * y, lambda y: y.astype(object)])
+def test_nothing_has_an_effect_given_a_copy_of_the_outcome(copy):
+    frame = rows().assign(bought=lambda f: copy(f["y"]))
+    for call in (
+        lambda: effect(frame, "t", "y", adjustment=["age", "bought"], estimator="regression"),
+        lambda: refute(frame, "t", "y", ["age", "bought"]),
+        lambda: sensitivity(frame, "t", "y", ["age", "bought"]),
+        lambda: dose_response(frame, "age", "y", adjustment=["bought"]),
+    ):
+        with pytest.raises(ValueError, match="adjustment: column 'bought' is a linear function of"):
+            call()
+    binary = frame.assign(y=frame["y"] > 0, bought=frame["y"] > 0)
+    with pytest.raises(ValueError, match="adjustment: column 'bought' is a linear function of"):
+        probabilities_of_causation(binary, "t", "y", ["bought"])
 
 
 def test_values_that_cannot_be_compared_are_no_ids():

@@ -10,10 +10,12 @@ from scipy.stats import t as student
 from causal_lib.cards import card
 from causal_lib.checks import (
     check_binary,
+    check_column_names,
     check_columns,
     check_contrast,
     check_frame,
     check_names,
+    check_no_copy,
     check_outcome,
     check_range,
 )
@@ -537,6 +539,13 @@ def _asked(
 ):
     """The `_Question` of the arguments of `effect`, checked."""
     check_names(frame)
+    check_column_names(
+        treatment=treatment,
+        outcome=outcome,
+        cluster=cluster,
+        weights=weights,
+        propensity=propensity,
+    )
     if adjustment is not None:
         adjustment = check_columns(adjustment, name="adjustment")
     route = _route(frame, treatment, outcome, graph, estimand, adjustment)
@@ -562,6 +571,7 @@ def _asked(
     y = check_outcome(number_of(frame, outcome), outcome)
     covariates = Covariates.fit(frame, sorted(route.adjustment))
     x = covariates.table(frame)
+    check_no_copy(x, y, outcome)
     if route.strategy == "instrument":
         coded = _Treatment(number_of(frame, treatment), {}, serving("instrument"))
     elif route.strategy == "front-door":

@@ -11,7 +11,13 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from causal_lib.cards import card
-from causal_lib.checks import check_columns, check_frame, check_number, check_whole
+from causal_lib.checks import (
+    check_column_names,
+    check_columns,
+    check_frame,
+    check_number,
+    check_whole,
+)
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, wide, wide_names
 from causal_lib.policy.columns import listed, propensities, read_actions
@@ -166,15 +172,14 @@ def learn_policy(
         raise ValueError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}")
     if depth is not None:
         check_whole(depth, name="depth")
+    check_column_names(action=action, reward=reward, propensity=propensity)
     context = check_columns(context, name="context")
     check_number(penalty, name="penalty")
     check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")
     chance = propensities(logs, propensity)
-    k = (
-        None
-        if isinstance(actions, Sequence | pd.Index | pd.Series | np.ndarray)
-        else actions or None
-    )
+    k = None
+    if not isinstance(actions, Sequence | pd.Index | pd.Series | np.ndarray | None):
+        k = check_whole(actions, name="actions (their number, or a list of labels)")
     chosen, labels = read_actions(logs[action], k, actions if k is None else None)
     n = len(logs)
     _check_size(n, len(labels), "learn from a sample of the rounds")

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.cards import card
-from causal_lib.checks import check_columns, check_frame, check_range
+from causal_lib.checks import check_column_names, check_columns, check_frame, check_range
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import design
 from causal_lib.policy.columns import (
@@ -224,6 +224,7 @@ def policy_values(
     limits = None if threshold is None else np.atleast_1d(np.asarray(threshold, dtype=float))
     if limits is not None and (not limits.size or not (limits > 0).all()):
         raise ValueError(f"threshold must be above 0, not {threshold}")
+    check_column_names(action=action, reward=reward, propensity=propensity, cluster=cluster)
     context = check_columns(context, name="context")
     check_frame(
         logs,
@@ -353,6 +354,9 @@ def slate_value(
     if estimator not in kinds:
         raise ValueError(f"unknown estimator {estimator!r}; known: {', '.join(kinds)}")
     check_interval(interval, level)
+    check_column_names(
+        round_id=round_id, position=position, reward=reward, propensity=propensity, target=target
+    )
     check_frame(logs, [round_id, position, reward, propensity, target], complete=True, name="logs")
     chance = propensities(logs, propensity)
     aimed = number_of(logs, target, name="logs")

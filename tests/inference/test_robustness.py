@@ -704,3 +704,17 @@ def test_the_effect_that_is_examined_is_the_one_that_is_printed(hidden):
         assert np.isfinite(found.bounds.to_numpy()[:, 1:].astype(float)).all()
         if "cluster" in how:
             frame["three"] = np.tile(["a", "b", "c"], 200)
+
+
+def test_a_check_that_the_rows_do_not_do_for_is_named():
+    """Of 600 outcomes one is an event: the row of it is not in every subset."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=600), "t": np.arange(600) % 2, "y": 0.0})
+    frame.loc[7, "y"] = 1.0
+    how = {"estimator": "regression", "repeats": 20}
+    with pytest.raises(
+        ValueError, match=r"check 'subset' cannot \(outcome 'y' is constant .*\['pl"
+    ):
+        refute(frame, "t", "y", ["x"], **how)
+    found = refute(frame, "t", "y", ["x"], checks=["placebo treatment", "random cause"], **how)
+    assert found["passed"].all()

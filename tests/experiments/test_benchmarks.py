@@ -37,7 +37,7 @@ NOT_YET = {
     "worlds.shop": {"claims", "cpu_seconds"},
 }
 # Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
-UNMEASURED = {"inference.designs", "study.logs"}
+UNMEASURED = {"inference.designs"}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",

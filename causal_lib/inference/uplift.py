@@ -39,6 +39,7 @@ from causal_lib.inference.nuisances import (
     clustered_covariance,
     dr_scores,
     standard_error,
+    untreated_scores,
 )
 from causal_lib.inference.support import judge_arms
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
@@ -70,6 +71,7 @@ class UpliftModel:
         from its predictions of rows that it did not see), explained (how far its loss is below that
         of the average, as a share) and weight in the predictions.
     contrast : control and treated level, if given.
+    untreated : (n,) AIPW score of the outcome that each training row has when not treated.
     covariates : the encoder of the adjustment columns.
     verdict, reasons : what the training rows can say of the average effect, as of `effects.Effect`.
     """
@@ -90,6 +92,7 @@ class UpliftModel:
     events: bool = True
     chosen: pd.DataFrame | None = None
     contrast: tuple | None = None
+    untreated: np.ndarray | None = None
 
     @classmethod
     def train(
@@ -186,6 +189,7 @@ class UpliftModel:
         judged = judge_arms(sample)
         means = sample.outcomes()
         rows = replace(rows, score=dr_scores(rows.y, rows.t, sample.chances, means)[0])
+        untreated = untreated_scores(rows.y, rows.t, sample.chances, means)
         several = learner is None or not isinstance(learner, str)
         if learner is None and explained(rows.y, rows.t, means) >= LEAST_EXPLAINED:
             names = [*names, *FINE_CANDIDATES]
@@ -211,6 +215,7 @@ class UpliftModel:
             is_zero_one(numbers),
             chosen,
             None if contrast is None else tuple(contrast),
+            start + unit * untreated[back],
         )
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:

@@ -133,9 +133,9 @@ def choose_rule(
         )
     worth = prepared.frame[roles.price].to_numpy() if roles.price else 1.0
     gain = scores.score * worth
-    today = prepared.frame[roles.treatment].to_numpy(dtype=float)
+    treated = prepared.frame[roles.treatment].to_numpy(dtype=float)
     if budget is None:
-        budget = float(today.mean()) if today.mean() >= _RARE else 1.0
+        budget = float(treated.mean()) if treated.mean() >= _RARE else 1.0
     units = prepared.frame[roles.unit].to_numpy() if roles.unit else np.arange(len(gain))
     learn = _half(units, seed)
     columns = [
@@ -156,26 +156,43 @@ def choose_rule(
     cut = np.quantile(relevance[learn], 1 - share) if 0 < share < 1 else (
         np.inf if share == 0 else -np.inf
     )  # fmt: skip
+    predicted = (relevance >= cut).astype(float)
+    # what today adds is seen: its outcomes less those of nobody. A row's score must not be taken
+    # where the row was treated, for the score depends on that.
+    outcome = prepared.frame[roles.outcome].to_numpy(dtype=float)
+    today = _Policy((outcome - scores.untreated) * worth, treated)
     policies = {
-        "the rule": shown,
+        "the rule": _Policy(shown * gain, shown),
         "as today": today,
-        "show everything": np.ones(len(gain)),
-        "by predicted outcome": (relevance >= cut).astype(float),
+        "show everything": _Policy(gain, np.ones(len(gain))),
+        "by predicted outcome": _Policy(predicted * gain, predicted),
     }
     test = ~learn
-    net = gain[test] - cost
     groups = units[test]
     rows = [
-        {"policy": name, "share": float(chosen[test].mean()), **_value(chosen[test] * net, groups)}
-        for name, chosen in policies.items()
+        {
+            "policy": name,
+            "share": float(one.chosen[test].mean()),
+            **_value(one.net(cost)[test], groups),
+        }
+        for name, one in policies.items()
     ]
-    over = {
-        name: _value((shown - chosen)[test] * net, groups)
-        for name, chosen in policies.items()
-        if name != "the rule"
-    }
+    own = policies.pop("the rule").net(cost)
+    over = {name: _value((own - one.net(cost))[test], groups) for name, one in policies.items()}
     grid = _grid(leaves, frame, scores.score, gain, today, units, test, budget, cost)
     return _step(prepared, rule, rows, over, budget, cost, estimated, grid)
+
+
+@dataclass(frozen=True, eq=False)
+class _Policy:
+    """What a policy adds to each row over treating nobody, (n,), and whom it treats, (n,)."""
+
+    added: np.ndarray
+    chosen: np.ndarray
+
+    def net(self, cost):
+        """(n,) what it adds less the cost."""
+        return self.added - cost * self.chosen
 
 
 def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
@@ -318,12 +335,15 @@ def _grid(leaves, frame, score, gain, today, units, test, budget, cost):
     ]
     holds = cache(lambda condition: condition.holds(frame))  # the rules share their conditions
     chosen = [rule.where(holds, len(frame)).astype(float) for rule in rules]
+    of_rules = [_Policy(one * gain, one) for one in chosen]
+    everything = _Policy(gain, np.ones(len(gain)))
+    more = [_Policy(one.added - today.added, one.chosen - today.chosen) for one in of_rules]
     parts = []
     for name, inside in _parts(frame, leaves.columns(), test):
         held_out = inside & test
         worth = [
-            _by_cost(gain[held_out], one[held_out], costs, units[held_out])
-            for one in [today, np.ones(len(gain)), *chosen, *(one - today for one in chosen)]
+            _by_cost(one.added[held_out], one.chosen[held_out], costs, units[held_out])
+            for one in [today, everything, *of_rules, *more]
         ]
         parts.append(
             {
@@ -364,9 +384,9 @@ def _parts(frame, columns, test):
                 yield str(condition), inside
 
 
-def _by_cost(gain, chosen, costs, units):
-    """[mean, low, high] of chosen (gain - cost) for each cost, as of `_value`."""
-    parts = np.column_stack([chosen * gain, chosen])
+def _by_cost(added, chosen, costs, units):
+    """[mean, low, high] of added - cost chosen for each cost, as of `_value`."""
+    parts = np.column_stack([added, chosen])
     mean = parts.mean(axis=0)
     covariance = clustered_covariance(parts - mean, units)
     found = []

@@ -37,7 +37,7 @@ from causal_lib.studies.step import Step, worst
 from causal_lib.studies.templates import LANGUAGES, in_language, say
 
 STEPS = ("audit", "graph", "identify", "effect", "sensitivity", "gains", "rule", "next")
-_FORMAT = 2  # of the kept steps; steps of another are made anew
+_FORMAT = 3  # of the kept steps; steps of another are made anew
 
 
 @dataclass(frozen=True)
@@ -347,7 +347,8 @@ class _Kept:
         if self._folder is None:
             return
         content = io.BytesIO()
-        np.save(content, np.vstack([scores.score, scores.predicted]), allow_pickle=False)
+        parts = [scores.score, scores.untreated, scores.predicted]
+        np.save(content, np.vstack(parts), allow_pickle=False)
         paths.write_bytes(self._scores, content.getvalue())
 
     def scores(self) -> Scores:

@@ -36,8 +36,6 @@ NOT_YET = {
     "policy.off_policy": {"bounds", "unsupported", "mean_weight", "mean_weight_error"},
     "worlds.shop": {"claims", "cpu_seconds"},
 }
-# Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
-UNMEASURED = {"study.logs"}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
@@ -361,7 +359,7 @@ def test_every_benchmark_has_a_report_and_a_smallest_size():
     reports = {
         path.stem: json.loads(path.read_text(encoding="utf-8")) for path in COMMITTED.glob("*.json")
     }
-    assert sorted(reports) == [name for name in bench.known() if name not in UNMEASURED]
+    assert sorted(reports) == bench.known()
     assert all(report["benchmark"] == name for name, report in reports.items())
 
 
@@ -373,9 +371,6 @@ def test_a_small_run_of_todays_code_says_what_the_report_says(name, monkeypatch,
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
-    if name in UNMEASURED:
-        assert found["claims"]
-        return
     committed = json.loads((COMMITTED / f"{name}.json").read_text(encoding="utf-8"))
     assert (found["description"], found["peer"]) == (committed["description"], committed["peer"])
     older = NOT_YET.get(name, set())

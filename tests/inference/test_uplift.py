@@ -87,6 +87,23 @@ def test_without_differences_nothing_is_claimed():
     assert sum(slopes) <= 1
 
 
+def test_scores_of_the_untreated_in_a_trial():
+    """They have the mean of the control arm, in the outcome's own units, and with the scores of the
+    effect that of the other arm.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=2000)
+    t = rng.integers(0, 2, 2000)
+    y = 1e6 + 1e3 * (x + t * (1 + x) + rng.normal(size=2000))
+    frame = pd.DataFrame({"x": x, "t": t, "y": y})
+    found = UpliftModel.train(frame, "t", "y", ["x"], learner="dr", seed=0)
+    slope, level = np.polyfit(x[t == 0], y[t == 0], 1)
+    assert found.untreated.mean() == pytest.approx(level + slope * x.mean(), abs=60)
+    slope, level = np.polyfit(x[t == 1], y[t == 1], 1)
+    both = found.untreated + found.score
+    assert both.mean() == pytest.approx(level + slope * x.mean(), abs=60)
+
+
 def test_qini_and_slope_by_hand():
     score = np.array([1.0, 0.0, 3.0, 2.0])
     predicted = np.array([0.1, 0.0, 0.3, 0.2])

@@ -23,7 +23,7 @@ from causal_lib.cli import main
 from causal_lib.studies import LogError, Rule, Step, open_log, study
 from causal_lib.studies import run as running
 from causal_lib.studies.gains import Scores
-from causal_lib.studies.rules import Condition
+from causal_lib.studies.rules import Condition, _half
 from causal_lib.studies.step import VERDICTS, worst
 from causal_lib.studies.templates import in_language, texts_of
 from tests.studies.conftest import ROLES, make_log
@@ -386,10 +386,29 @@ def test_a_budget_is_kept_on_the_learning_half(ruled):
     names = ("identify", "effect", "gains")
     rng = np.random.default_rng(0)
     score = 0.4 * (log["device"] == "phone") + 0.1 * rng.normal(size=len(log))
-    scores = Scores(score.to_numpy(), score.to_numpy())
+    scores = Scores(score.to_numpy(), np.zeros(len(log)), score.to_numpy())
     step = studies.choose_rule(prepared, *(found.steps[name] for name in names), scores, budget=0.1)
     policies = {row["policy"]: row for row in step.tables["policies"]}
     assert policies["the rule"]["share"] < 0.15
+
+
+def test_what_today_adds_is_its_outcome_less_that_of_nobody(ruled):
+    """By hand: the treated rows' own scores, which hold their outcomes, have no part in it."""
+    log, found = ruled
+    prepared = open_log(log, ROLES | {"after": []})
+    names = ("identify", "effect", "gains")
+    rng = np.random.default_rng(0)
+    score = 0.4 * (log["device"] == "phone") + 0.1 * rng.normal(size=len(log))
+    untreated = 0.1 + 0.01 * rng.normal(size=len(log))
+    scores = Scores(score.to_numpy(), untreated, score.to_numpy())
+    step = studies.choose_rule(prepared, *(found.steps[name] for name in names), scores, budget=0.1)
+    policies = {row["policy"]: row for row in step.tables["policies"]}
+    test = ~_half(prepared.frame["user"].to_numpy(), 0)
+    today = (log["bought"].to_numpy() - untreated)[test]
+    assert policies["as today"]["value"] == pytest.approx(today.mean())
+    shown = Rule.from_dict(step.facts["rule"]).applies(log)[test]
+    more = (shown * score[test] - today).mean()
+    assert step.facts["over"]["as today"]["value"] == pytest.approx(more)
 
 
 # ---- the report ----------------------------------------------------------------------------------

@@ -88,10 +88,7 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
             says.append(("sensitivity_undone", {"column": facts["column"]}))
         excluded = estimated.facts["low"] > 0 or estimated.facts["high"] < 0
         if excluded and facts["undone"]:
-            reasons.append(
-                f"a hidden cause as strong as {facts['column']} would leave no effect that can be "
-                "told from zero"
-            )
+            reasons.append(f"a hidden cause as strong as {facts['column']} would undo the effect")
     checks = _controls(prepared, adjustment, seed)
     for check in checks:
         previous = check["name"] == _previous_name(prepared)
@@ -226,7 +223,8 @@ def _hidden_cause(prepared, adjustment, tables):
         "with_treatment": column[0],
         "with_outcome": column[1],
         "value_if": float(strongest["value"]),
-        "undone": bool(strongest["low"] <= 0 <= strongest["high"]),
+        # nothing of the effect's own sign is left, be it nothing at all or the other sign
+        "undone": bool(strongest["low"] <= 0 if found.value > 0 else strongest["high"] >= 0),
         "strengths": [with_treatment, with_outcome],
         "under": [[found.under(t, y) for y in with_outcome] for t in with_treatment],
     }

@@ -126,6 +126,24 @@ def test_a_given_graph_is_taken(log, found, folder, roles):
     assert {tuple(row.values()) for row in step.tables["edges"]} == first
 
 
+def test_a_hidden_cause_that_would_turn_the_sign_undoes_the_effect():
+    """As strong as age it would more than undo the small effect: the whole interval of what is
+    left lies beyond zero.
+    """
+    rng = np.random.default_rng(0)
+    log = make_log(3000, seed=0, effect=0.0)
+    age = log["age"].fillna(40.0)
+    pull = (age - 40) / 10
+    shown = rng.random(3000) < 1 / (1 + np.exp(-pull))
+    bought = rng.random(3000) < 1 / (1 + np.exp(1 - pull - 0.25 * shown))
+    log = log.assign(age=age, shown=shown.astype(int), bought=bought.astype(int))
+    step = study(log, ROLES, **QUICK).steps["sensitivity"]
+    rows = pd.DataFrame(step.tables["hidden"]).set_index("as strong as")
+    assert rows.loc["age", "high"] < 0 < step.facts["value"]
+    assert step.facts["undone"]
+    assert step.verdict == "weak"
+
+
 def test_a_hidden_cause_in_a_given_graph_is_refused(log, tmp_path):
     path = tmp_path / "graph.toml"
     path.write_text(

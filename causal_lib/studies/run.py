@@ -25,6 +25,7 @@ from causal_lib.studies.graphs import (
     GivenGraph,
     find_graph,
     identify_effect,
+    is_edited,
     read_graph,
     take_graph,
     write_graph,
@@ -145,9 +146,13 @@ class Study:
         }
 
     def write(self, folder: str | Path, language: str = "en") -> Path:
-        """Write report.html, report.md, results.json, graph.toml and the rule as code."""
+        """Write report.html, report.md, results.json, graph.toml and the rule as code.
+
+        A ``graph.toml`` that somebody changed is left as it is.
+        """
         folder = Path(folder)
-        write_graph(self.steps["graph"], folder / "graph.toml")
+        if not is_edited(folder / "graph.toml"):
+            write_graph(self.steps["graph"], folder / "graph.toml")
         return write_report(self, folder, language)
 
     def __repr__(self):
@@ -175,7 +180,8 @@ def study(
     ----------
     log : see `reading.read_log`.
     roles : `Roles`, a mapping of the same names, or a ``roles.toml``.
-    graph : a ``graph.toml`` of an earlier run, edited or not, in place of a search.
+    graph : a ``graph.toml`` of an earlier run, edited or not, in place of a search. Without it, a
+        ``graph.toml`` in ``folder`` that somebody changed since it was written.
     folder : where steps are kept as they are done and the report is written; the same call with
         the same log goes on after the last step that was done. None: nothing is written.
     language : of the report, 'en' or 'zh'.
@@ -202,6 +208,8 @@ def study(
         known = ", ".join(Settings.__dataclass_fields__)
         raise LogError(f"unknown setting {strange[0]!r}; known: {known}")
     chosen = Settings(**settings)
+    if graph is None and folder is not None and is_edited(Path(folder) / "graph.toml"):
+        graph = Path(folder) / "graph.toml"
     given = read_graph(graph) if isinstance(graph, (str, Path)) else graph
     read = _read(log, roles)
     prepared = prepare(read, roles, rows=chosen.rows, seed=chosen.seed)

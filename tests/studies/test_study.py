@@ -20,6 +20,7 @@ import pytest
 
 from causal_lib import effect, paths, studies
 from causal_lib.cli import main
+from causal_lib.graph import CausalGraph
 from causal_lib.studies import LogError, Rule, Step, open_log, study
 from causal_lib.studies import run as running
 from causal_lib.studies.gains import Scores
@@ -142,6 +143,25 @@ def test_a_hidden_cause_that_would_turn_the_sign_undoes_the_effect():
     assert rows.loc["age", "high"] < 0 < step.facts["value"]
     assert step.facts["undone"]
     assert step.verdict == "weak"
+
+
+def test_a_changed_graph_is_taken_by_the_next_run_and_kept(log, tmp_path):
+    first = study(log, ROLES, folder=tmp_path, **QUICK)
+    path = tmp_path / "graph.toml"
+    written = path.read_bytes()
+    assert not study(log, ROLES, folder=tmp_path, **QUICK).steps["graph"].facts.get("given")
+    assert path.read_bytes() == written
+    names = CausalGraph.from_dict(first.steps["graph"].facts["graph"]).names
+    edge = next(name for name in names if name not in ("shown", "bought"))
+    mine = f'hidden = []\nedges = [["{edge}", "->", "shown"], ["shown", "->", "bought"]]\n'
+    path.write_text(mine, encoding="utf-8")
+    for _ in range(2):
+        found = study(log, ROLES, folder=tmp_path, **QUICK).steps["graph"]
+        assert [row["cause"] for row in found.tables["edges"]] == [edge, "shown"]
+        assert path.read_text(encoding="utf-8") == mine
+    path.write_bytes(written.replace(b"hidden", b"hiden"))
+    with pytest.raises(LogError, match="graph"):
+        study(log, ROLES, folder=tmp_path, **QUICK)
 
 
 def test_a_hidden_cause_in_a_given_graph_is_refused(log, tmp_path):

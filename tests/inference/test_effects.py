@@ -1294,7 +1294,7 @@ def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
             ESTIMATORS, name, replace(entry, estimate=fake(name, False), of_one_unit=of_unit)
         )
     frame = pd.DataFrame({"t": np.arange(220) % levels, "z": np.arange(220.0)})
-    frame = frame.assign(y=frame["z"], who=[f"u{k // 2 % 40}" for k in range(220)])
+    frame = frame.assign(y=frame["z"] % 7, who=[f"u{k // 2 % 40}" for k in range(220)])
     found = effect(frame, "t", "y", **{"adjustment": ["z"], "seed": 3, "learners": "linear"} | how)
     per_unit = levels > 2 and "contrast" not in how
     codes = list(range(levels)) if per_unit else [0, 1] if levels == 2 else [0, 1, 2]

@@ -188,7 +188,7 @@ SMALLEST = {
     "pretrained.knowledge": {"d": 6, "n": 200, "tables": 1},
     "pretrained.networks": {"n": 300, "samples": 1},
     "pretrained.speed": {"n": 200, "tables": 1},
-    "study.logs": {"seeds": 1, "n": 800, "n_refused": 500, "n_jobs": 1},
+    "study.logs": {"seeds": 1, "n": 2000, "n_refused": 500, "n_jobs": 1},
     "worlds.shop": {"n_users": 50, "n_items": 20, "days": 3, "drawn": 1000, "pairs": 1},
 }
 """Benchmark -> the sizes at which it still goes through all of its code, as arguments."""

@@ -10,10 +10,12 @@ from scipy.stats import norm
 
 from causal_lib.cards import card
 from causal_lib.checks import (
+    check_column_names,
     check_columns,
     check_contrast,
     check_frame,
     check_ids,
+    check_no_copy,
     check_number,
     check_outcome,
     check_whole,
@@ -151,6 +153,9 @@ class UpliftModel:
         """
         names = _learner_names(learner)
         adjustment = check_columns(adjustment, name="adjustment")
+        check_column_names(
+            treatment=treatment, outcome=outcome, propensity=propensity, cluster=cluster
+        )
         if treatment == outcome:
             raise ValueError(f"treatment and outcome are both {treatment!r}")
         if own := {treatment, outcome} & set(adjustment):
@@ -165,6 +170,7 @@ class UpliftModel:
             )
         t = _arms(frame[treatment], contrast)
         numbers = check_outcome(number_of(frame, outcome), outcome)
+        check_no_copy(table, numbers, outcome)
         y, unit, start = _standardised(numbers)
         known = None if propensity is None else _known_propensities(frame, propensity, t)
         groups = cluster_codes(frame, cluster)

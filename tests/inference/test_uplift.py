@@ -104,6 +104,16 @@ def test_scores_of_the_untreated_in_a_trial():
     assert both.mean() == pytest.approx(level + slope * x.mean(), abs=60)
 
 
+def test_a_copy_of_the_outcome_and_a_column_that_is_not_named_are_refused():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=200), "t": rng.integers(0, 2, 200)})
+    frame = frame.assign(y=frame["x"] + rng.normal(size=200)).assign(paid=lambda f: 3 - 2 * f["y"])
+    with pytest.raises(ValueError, match="'paid' is a linear function of the outcome 'y'"):
+        UpliftModel.train(frame, "t", "y", ["x", "paid"])
+    with pytest.raises((TypeError, ValueError), match="propensity"):
+        UpliftModel.train(frame, "t", "y", ["x"], propensity=frame["x"])
+
+
 def test_qini_and_slope_by_hand():
     score = np.array([1.0, 0.0, 3.0, 2.0])
     predicted = np.array([0.1, 0.0, 0.3, 0.2])

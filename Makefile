@@ -48,7 +48,7 @@ report: $(STAMP) ## make the generated blocks of the READMEs and of the pages in
 book: $(STAMP) ## make the offline site of all notebooks, reports/book/index.html
 	$(BIN)/causal-lib book
 
-bench: $(STAMP) ## measure speed, memory and accuracy, e.g. make bench ARGS="discovery.speed discovery.tiers"
+bench: $(STAMP) ## measure speed, memory and accuracy, e.g. make bench ARGS="discovery.speed discovery.tiers"; all: ARGS=--all
 	$(BIN)/causal-lib bench $(ARGS)
 
 # They need not live with the versions of .venv; discovery.peers says what it skipped when they are not there.

@@ -1,7 +1,7 @@
 """Every check of an argument, and the one wording of its error."""
 
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,10 @@ def check_frame(
     ValueError: frame: column 'a' has 1 missing value; impute (preprocess_data) or drop ...
     """
     if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"{name}: a pandas DataFrame is needed, not {type(frame).__name__}")
+        way_out = "; convert it by .to_pandas()" if hasattr(frame, "to_pandas") else ""
+        raise TypeError(
+            f"{name}: a pandas DataFrame is needed, not {type(frame).__name__}{way_out}"
+        )
     check_names(frame, name=name)
     columns = list(columns)
     key = list(key)
@@ -132,6 +135,22 @@ def check_columns(columns: Iterable[str], *, name: str) -> list[str]:
     return found
 
 
+def check_column_names(**given) -> None:
+    """Raise ValueError where an argument is to name one column and is given its values, or a list.
+
+    >>> check_column_names(treatment="t", cluster=None, weights=np.ones(3))
+    Traceback (most recent call last):
+    ValueError: weights: the name of a column is needed, not ndarray; put the values into the ...
+    """
+    for name, column in given.items():
+        if column is not None and not isinstance(column, str):
+            shown = f"{column!r} " if isinstance(column, numbers.Number) else ""
+            raise ValueError(
+                f"{name}: the name of a column is needed, not {shown}{type(column).__name__}; put "
+                "the values into the frame, and name their column by text"
+            )
+
+
 def check_contrast(contrast) -> None:
     """Raise ValueError unless ``contrast`` is a pair of different levels.
 
@@ -165,10 +184,11 @@ def check_draws(n_boot) -> None:
         check_whole(n_boot, name="n_boot (0 for no interval)", low=2)
 
 
-def check_ids(values: pd.Series, *, name: str = "frame") -> str:
+def check_ids(values: pd.Series, *, name: str = "frame", noun: str = "ids") -> str:
     """What kind of ids a column holds: 'number', 'text' or the name of another type.
 
-    Raises ValueError where types are mixed: 1 and '1' would be two ids.
+    Raises ValueError where types are mixed (1 and '1' would be two ids), and for values that cannot
+    be compared, as lists. ``noun``: what the message calls the values.
 
     >>> check_ids(pd.Series(["i1", "i2"], name="item_id"))
     'text'
@@ -185,11 +205,17 @@ def check_ids(values: pd.Series, *, name: str = "frame") -> str:
     seen = {}
     for value in values.dropna():
         seen.setdefault(type(value), value)
+    for one, value in seen.items():
+        if not isinstance(value, Hashable):
+            raise ValueError(
+                f"{name}: column {values.name!r} holds {one.__name__} values, as {value!r}; give "
+                "numbers or text"
+            )
     kinds = {_id_kind(one): value for one, value in seen.items()}
     if len(kinds) > 1:
         types = sorted(type(value).__name__ for value in kinds.values())
         raise ValueError(
-            f"{name}: column {values.name!r} mixes ids of types {' and '.join(types)}, as "
+            f"{name}: column {values.name!r} mixes {noun} of types {' and '.join(types)}, as "
             f"{' and '.join(map(repr, kinds.values()))}; convert it to one type, by astype(str)"
         )
     return next(iter(kinds), "text")
@@ -199,6 +225,35 @@ def _id_kind(one):
     if issubclass(one, str):
         return "text"
     return "number" if issubclass(one, (numbers.Number, np.bool_)) else one.__name__
+
+
+def check_same_order(**given) -> None:
+    """Raise ValueError where two of ``given`` hold the same index labels in another order.
+
+    Their rows are paired by place, so that each would meet another row's value. What is no pandas
+    object, and an index of other labels, is let through.
+
+    >>> y = pd.Series([0, 1], [5, 6])
+    >>> check_same_order(X=pd.DataFrame({"x": [1, 2]}, [6, 5]), y=y)
+    Traceback (most recent call last):
+    ValueError: y: has the index labels of X in another order; rows are paired by place, so give ...
+    """
+    indexed = {
+        name: values.index
+        for name, values in given.items()
+        if isinstance(values, pd.Series | pd.DataFrame) and values.index.is_unique
+    }
+    if len(indexed) < 2:
+        return
+    first, *others = indexed
+    index = indexed[first]
+    for other in others:
+        same_labels = len(indexed[other]) == len(index) and indexed[other].isin(index).all()
+        if same_labels and not indexed[other].equals(index):
+            raise ValueError(
+                f"{other}: has the index labels of {first} in another order; rows are paired by "
+                f"place, so give {other}.loc[{first}.index]"
+            )
 
 
 def check_range(values, low: float, high: float, *, name: str, open_low: bool = False) -> None:
@@ -220,12 +275,16 @@ def check_binary(values, *, name: str) -> np.ndarray:
     there.
     """
     array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name}: one value per row is needed, not an array of {array.shape}")
     levels = pd.unique(pd.Series(array).dropna())
     if pd.isna(array).any() or not set(levels.tolist()) <= {0, 1}:
-        shown = ", ".join(map(str, levels[:5]))
+        shown = ", ".join(map(repr, levels[:5].tolist()))
+        text = any(isinstance(level, str) for level in levels)
+        way_out = "; code text as numbers first, as by (y == 'yes').astype(int)" if text else ""
         raise ValueError(
             f"{name}: must be 0 or 1 in every row; found {len(levels)} levels ({shown}) and "
-            f"{int(pd.isna(array).sum())} missing"
+            f"{int(pd.isna(array).sum())} missing{way_out}"
         )
     if len(levels) < 2:
         raise ValueError(
@@ -269,6 +328,25 @@ def check_propensity(propensity, *, name: str) -> np.ndarray:
         )
     check_range(found, 0, 1, name=name, open_low=True)
     return found
+
+
+def check_no_copy(x: pd.DataFrame, y: np.ndarray, outcome: str) -> None:
+    """Raise ValueError where a number among the covariates ``x`` (n, k) is a linear function of the
+    outcome ``y`` (n,): given it, nothing else can have an effect.
+    """
+    numbers_of_x = x.select_dtypes("number")
+    values = numbers_of_x.to_numpy(dtype=float)
+    deviations = values - values.mean(axis=0)
+    of_outcome = y - y.mean()
+    lengths = np.linalg.norm(deviations, axis=0) * np.linalg.norm(of_outcome)
+    correlation = np.abs(of_outcome @ deviations) / np.where(lengths > 0, lengths, np.inf)
+    # two rows always lie on a line
+    if len(y) > 2 and (correlation > 1 - 1e-12).any():
+        raise ValueError(
+            f"adjustment: column {numbers_of_x.columns[correlation.argmax()]!r} is a linear "
+            f"function of the outcome {outcome!r}, so that nothing else can be seen to have an "
+            "effect; leave it out"
+        )
 
 
 def check_outcome(values: np.ndarray, name) -> np.ndarray:

@@ -76,8 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help="benchmarks, e.g. discovery or discovery.speed; all when left out",
+        help="benchmarks, e.g. discovery or discovery.speed; they are listed when left out",
     )
+    bench.add_argument("--all", action="store_true", help="all of them, which takes hours")
 
     reproduce = commands.add_parser(
         "reproduce",
@@ -97,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study.add_argument(
         "log",
         metavar="LOG",
-        help="CSV, Parquet (file or folder), file.sqlite#table, a SELECT or table:name at "
-        "CAUSAL_LIB_DB",
+        help="CSV, Parquet (file or folder), Arrow, file.sqlite#table, file.duckdb#table, a SELECT "
+        "or table:name at CAUSAL_LIB_DB",
     )
     study.add_argument("--roles", type=Path, metavar="FILE", help="default: roles.toml")
     study.add_argument(
@@ -112,6 +113,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     study.add_argument("--language", choices=["en", "zh"], default="en", help="of the report")
     study.add_argument("-p", dest="given", **given)
+
+    explore = commands.add_parser(
+        "explore", help="turn the answers of a finished study over, in a page on this machine"
+    )
+    explore.add_argument("folder", metavar="STUDY", help="folder of a study, or one above it")
+    explore.add_argument("--port", type=int, default=0, metavar="N", help="default: a free one")
+    explore.add_argument(
+        "--no-browser", action="store_true", help="only print the address, open nothing"
+    )
+    explore.add_argument("--language", choices=["en", "zh"], default="en", help="to begin with")
 
     pretrain = commands.add_parser(
         "pretrain", help="make the weights of pretrained networks anew (an hour on 2 cores)"
@@ -156,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "reproduce": _reproduce,
         "pretrain": _pretrain,
         "study": _study,
+        "explore": _explore,
     }
     return verbs[options.command](options)
 
@@ -199,7 +211,7 @@ def _study(options):
     try:
         given = _named(options.given, LogError)
         if options.guess:
-            return _guess(options.log, path)
+            return _guess(options.log, path, given)
         from causal_lib.studies.run import Settings, study
 
         settings = vars(Settings.from_text(given))
@@ -221,14 +233,40 @@ def _study(options):
     return 0
 
 
-def _guess(log, path):
+def _explore(options):
+    import secrets
+    import webbrowser
+
+    from causal_lib.studies.errors import LogError
+    from causal_lib.studies.explorer import explorer_page, make_server, read_study
+
+    nonce = secrets.token_urlsafe(16)
+    try:
+        page = explorer_page(read_study(options.folder), language=options.language, nonce=nonce)
+        server, address = make_server(page, port=options.port, nonce=nonce)
+    except LogError as error:
+        return _fail(error, 2)
+    with server:
+        print(f"{address}\nCtrl-C ends it", flush=True)
+        if not options.no_browser:
+            webbrowser.open(address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+def _guess(log, path, given):
     from causal_lib.studies.errors import LogError
     from causal_lib.studies.guess import guess_roles
     from causal_lib.studies.reading import read_log
 
     if path.exists():
         raise LogError(f"{path} is there already; move it, or name another file by --roles")
-    roles, notes = guess_roles(read_log(log))
+    if strange := sorted(given.keys() - {"encoding", "separator"}):
+        raise LogError(f"unknown parameter {strange[0]!r}; known to --guess: encoding, separator")
+    roles, notes = guess_roles(read_log(log, **given), **given)
     roles.write(path, notes)
     print("\n".join(notes))
     print(f"{path}: written; check it, then run the same command without --guess")
@@ -300,8 +338,13 @@ def _bench(options):
         return _fail(
             f"unknown benchmark {', '.join(unknown)}; known: {', '.join(bench.known())}", 2
         )
-    parts = [part for name in options.names for part in bench.known(name)]
-    for name in parts or bench.known():
+    if options.all and options.names:
+        return _fail("bench takes names or --all, not both", 2)
+    if not options.all and not options.names:
+        print("\n".join(bench.known()))
+        return _fail("bench needs names of these, or --all for all of them, which takes hours", 2)
+    chosen = [part for name in options.names for part in bench.known(name)]
+    for name in bench.known() if options.all else chosen:
         print(os.path.relpath(bench.write(name)), flush=True)
     return 0
 

@@ -201,7 +201,9 @@ def as_times(values: pd.Series, *, name: str = "frame") -> np.ndarray:
     """A column that orders rows in time (n,): floats, or time stamps in UTC for dates.
 
     Text in ISO 8601 is read. Raises ValueError for other text, whose order is not one of times.
+    Of a category only its values count.
     """
+    values = without_categories(values)
     kind = column_kind(values, name=name)
     if kind == "number":
         return as_numbers(values, name=name)

@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.explain.algorithm.utils import clear_masks, set_masks
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from causal_lib.checks import check_binary
+from causal_lib.checks import check_binary, check_same_order
 from causal_lib.features import auc_falls, importance_table
 from causal_lib.graph import CausalGraph
 from causal_lib.models.gnn import EdgePredictor, node_numbers
@@ -52,6 +52,7 @@ def permutation_importance(
 
     Source: Breiman 2001.
     """
+    check_same_order(X=X, y=y)
     X = np.asarray(X)
     y = check_binary(y, name="y")
     if n_repeats < 2:

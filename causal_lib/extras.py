@@ -14,6 +14,7 @@ EXTRAS = {
     "networks": ("tensorflow", "torch", "torch_geometric", "safetensors", "lightgbm"),
     "uplift": ("causalml",),
     "language": ("transformers", "accelerate", "gguf"),
+    "duckdb": ("duckdb",),
     "tutorials": (
         "bs4",
         "docutils",
@@ -30,7 +31,7 @@ EXTRAS = {
     ),
 }
 """Extra -> the packages that it brings, by the names under which they are imported; 'tutorials'
-brings all but 'language'.
+brings all but 'language' and 'duckdb'.
 """
 
 

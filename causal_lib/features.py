@@ -11,7 +11,14 @@ from sklearn.metrics import mutual_info_score, roc_auc_score
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 from sklearn.model_selection import GroupShuffleSplit
 
-from causal_lib.checks import check_binary, check_columns, check_frame, check_ids, check_range
+from causal_lib.checks import (
+    check_binary,
+    check_columns,
+    check_frame,
+    check_ids,
+    check_range,
+    check_same_order,
+)
 from causal_lib.columns import (
     as_dates,
     as_days,
@@ -22,10 +29,11 @@ from causal_lib.columns import (
     number_of,
 )
 from causal_lib.data import schema
-from causal_lib.resampling import mean_with_interval
+from causal_lib.resampling import group_codes, mean_with_interval
 
 _MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more rows
 _FEW_VALUES = 20  # of a number: counted like levels, since neighbours would tie
+_BINS = 5  # of a number that many rows share
 _MOST_LEVELS = 255  # what the boosted trees take
 
 
@@ -50,8 +58,10 @@ def purchase_history(log: pd.DataFrame, *, outcome: str = "purchased") -> pd.Dat
     2               2                   1                  3.0
     """
     check_frame(log, [*schema.KEY, "category", outcome], name="log", key=schema.KEY, complete=True)
+    log = log.assign(**{column: number_of(log, column, name="log") for column in ("day", outcome)})
     check_range(log[outcome], 0, 1, name=f"log: column {outcome!r}")
-    log = log.assign(day=number_of(log, "day", name="log"))
+    if (log[outcome] % 1 == 0).all():
+        log = log.astype({outcome: int})  # counts of purchases are whole
 
     def at_rows(by_day, keys):
         return by_day.reindex(pd.MultiIndex.from_frame(log[[*keys, "day"]])).to_numpy()
@@ -151,8 +161,12 @@ def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFra
     for column, kind in kinds.items():
         if kind == "date":
             raise ValueError(f"frame: column {column!r} is a date; give days since some day")
-        if kind == "number" and not is_numeric_dtype(frame[column]):
-            frame = frame.assign(**{column: as_numbers(frame[column])})
+        values = frame[column]
+        # pandas' and Arrow's own dtypes do not mix in a product, nor with a numpy array
+        if kind == "number" and not (
+            is_numeric_dtype(values) and isinstance(values.dtype, np.dtype)
+        ):
+            frame = frame.assign(**{column: as_numbers(values)})
     crosses = {}
     for a, b in pairs:
         if kinds[a] != "number" and kinds[b] == "number":
@@ -162,9 +176,8 @@ def combine(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFra
             crosses[f"{a} x {b}"] = frame[a] * frame[b]
         elif kinds[a] == "number":
             for level in sorted(frame[b].dropna().unique()):
-                crosses[f"{a} x {b}={level}"] = (
-                    (frame[a] * (frame[b] == level)).astype(float).where(known)
-                )
+                here = (frame[b] == level).to_numpy(dtype=bool, na_value=False)
+                crosses[f"{a} x {b}={level}"] = (frame[a] * here).astype(float).where(known)
         else:
             crosses[f"{a} x {b}"] = (frame[a].astype(str) + " x " + frame[b].astype(str)).where(
                 known
@@ -256,14 +269,14 @@ def importance(
 
     Columns importance, low, high. ``"permutation"``: the fall of the ROC AUC on 30% held-out rows
     when the column is shuffled, under a gradient boosting fitted to the other 70%.
-    ``"mutual_info"``: mutual information in nats on random rows; for categories and numbers of at
-    most 20 values less what chance alone gives. The 95% interval (Student's t over the repeats)
-    covers the randomness of shuffling or drawing rows, not of the fit. The importance is
-    predictive, not causal: a proxy or a consequence of the outcome may come first.
-
-    ``"mutual_info"`` of a number that is the same in many rows (an item's price, repeated in a log)
-    counts what these rows have in common, so a number drawn at random for each item has as much:
-    bin such numbers first (`pandas.qcut`).
+    ``"mutual_info"``: mutual information in nats on random rows: of numbers by nearest neighbours;
+    of categories and numbers of at most 20 values by counts, less what chance alone gives. A number
+    that is the same in many rows (an item's price, repeated in a log; fewer different values than
+    half of the rows) is counted in five equally frequent bins: neighbours in it would be rows of
+    the same item, so that a number drawn at random for each item had as much as the item. The 95%
+    interval (Student's t over the repeats) covers the randomness of shuffling or drawing rows, not
+    of the fit. The importance is predictive, not causal: a proxy or a consequence of the outcome
+    may come first.
 
     Parameters
     ----------
@@ -288,12 +301,14 @@ def importance(
         raise ValueError(
             f"importance: n_repeats={n_repeats} gives no interval; at least 2 are needed"
         )
+    check_frame(X, name="X")
     columns = list(X.columns) if columns is None else check_columns(columns, name="columns")
     check_frame(X, columns, name="X")
+    check_same_order(X=X, y=y, groups=groups)
     kinds = {column: column_kind(X[column], name="X") for column in X.columns}
     check_frame(X, X.columns, name="X", complete=method == "mutual_info", varying=True)
     y = check_binary(y, name="y")
-    groups = np.arange(len(y)) if groups is None else np.asarray(groups)
+    groups = np.arange(len(y)) if groups is None else group_codes(groups, sort=True)
     if not len(X) == len(y) == len(groups):
         raise ValueError(
             f"importance: X has {len(X)} rows, y {len(y)}, groups {len(groups)}; they must agree"
@@ -333,14 +348,12 @@ def importance(
         )
     else:
         size = min(_MI_ROWS, max_rows, len(X) // 2)
-        few = [kinds[c] == "category" or X[c].nunique() <= _FEW_VALUES for c in columns]
+        counted = codes[:, places]
+        few = np.array([kinds[c] == "category" for c in columns])
+        for column in np.flatnonzero(~few):
+            counted[:, column], few[column] = _in_bins(counted[:, column])
         draws = (rng.permutation(len(X))[:size] for _ in range(n_repeats))
-        repeats = np.array(
-            [
-                _information(codes[np.ix_(rows, places)], y[rows], np.array(few), seed)
-                for rows in draws
-            ]
-        )
+        repeats = np.array([_information(counted[rows], y[rows], few, seed) for rows in draws])
     return importance_table(repeats, columns)
 
 
@@ -350,7 +363,7 @@ def _as_codes(values, kind):
     The codes are in the order of the levels; of very many, by how frequent they are.
     """
     if kind == "number":
-        return as_numbers(values)
+        return as_numbers(values, name="X")
     if kind == "date":
         return as_days(values, as_dates(values).min())
     labels = as_labels(values)
@@ -360,6 +373,17 @@ def _as_codes(values, kind):
         rank = np.argsort(np.argsort(-np.bincount(codes[codes >= 0].astype(int)), kind="stable"))
         codes[codes >= 0] = rank[codes[codes >= 0].astype(int)]
     return np.where(codes < 0, np.nan, codes)
+
+
+def _in_bins(values):
+    """(n,) numbers, or bins of those that many rows share, and whether they are to be counted."""
+    different = len(np.unique(values))
+    if different <= _FEW_VALUES:
+        return values, True
+    if 2 * different >= len(values):
+        return values, False
+    ends = np.quantile(values, np.arange(1, _BINS) / _BINS)
+    return np.searchsorted(np.unique(ends), values), True
 
 
 def _information(x, y, few, seed):

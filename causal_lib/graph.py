@@ -8,9 +8,12 @@ Every package's own convention is converted in this module and nowhere else.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 
 import networkx as nx
 import numpy as np
+
+from causal_lib.drawing import graph_html
 
 NONE = 0
 TAIL = 1
@@ -130,10 +133,31 @@ class CausalGraph:
     def from_adjacency(cls, adjacency, names: Iterable[str] | None = None, **info) -> "CausalGraph":
         """A graph from a (d, d) matrix whose entry [i, j] is non-zero for i → j; both [i, j] and
         [j, i] mean i — j.
+
+        The matrix may be sparse, or a frame whose columns are the names; its index holds them too,
+        in any order, or numbers the rows from 0 in the order of the columns.
+        Raises ValueError for a missing entry and for -1 opposite 1, causal-learn's marks of an
+        arrow, which `from_causallearn` reads.
         """
-        directed = np.asarray(adjacency) != 0
-        if directed.ndim != 2 or directed.shape[0] != directed.shape[1]:
-            raise ValueError(f"adjacency must be square, not {directed.shape}")
+        if hasattr(adjacency, "toarray"):  # sparse
+            adjacency = adjacency.toarray()
+        if hasattr(adjacency, "columns"):
+            names = [*adjacency.columns] if names is None else names
+            if [*adjacency.index] != [*range(len(adjacency))]:
+                if set(adjacency.index) != set(adjacency.columns):
+                    raise ValueError("adjacency: the frame's index and columns are not the same")
+                adjacency = adjacency.loc[[*adjacency.columns]]
+        weights = np.asarray(adjacency)
+        if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
+            raise ValueError(f"adjacency must be square, not {weights.shape}")
+        if missing := int((weights != weights).sum()):
+            raise ValueError(f"adjacency: {missing} entries are missing; write 0 for no edge")
+        if ((weights == -1) & (weights.T == 1)).any():
+            raise ValueError(
+                "adjacency: -1 stands opposite 1, as in a matrix of causal-learn; give its graph "
+                "to from_causallearn"
+            )
+        directed = weights != 0
         names = names if names is not None else [f"x{i}" for i in range(len(directed))]
         marks = np.where(directed & ~directed.T, ARROW, NONE) + np.where(directed.T, TAIL, NONE)
         return cls(tuple(names), marks, info)
@@ -150,7 +174,10 @@ class CausalGraph:
                 "DiGraph, or write them 'a -- b' for from_edges"
             )
         return cls.from_edges(
-            map(str, graph.nodes), [(str(a), str(b)) for a, b in graph.edges], **info
+            # edges() without keys: several edges of a multigraph are one
+            map(str, graph.nodes),
+            {(str(a), str(b)): None for a, b in graph.edges()},
+            **info,
         )
 
     @classmethod
@@ -393,15 +420,16 @@ class CausalGraph:
         `to_causallearn`, `to_dict`, or take the `directed_part`.
         """
         loose = [" ".join(one) for one in self.triples if one[1] != "->"]
-        if loose or self.kind == "PAG":
-            what = (
-                f"{len(loose)} edges of this {self.kind} have no direction, first {loose[0]!r}"
-                if loose
-                else "a PAG"
-            )
+        if loose:
+            edges = "an edge that has" if len(loose) == 1 else f"{len(loose)} edges that have"
             raise ValueError(
-                f"to_networkx: a DiGraph cannot keep {what}; use directed_part() for "
-                "the others alone"
+                f"to_networkx: this {self.kind} has {edges} no single direction, first "
+                f"{loose[0]!r}, and a DiGraph cannot keep it; use directed_part() for the others"
+            )
+        if self.kind == "PAG":
+            raise ValueError(
+                "to_networkx: an arrow of a PAG says who is an ancestor of whom, which a DiGraph "
+                "does not; use directed_part() for the arrows alone"
             )
         return self.directed_part()
 
@@ -415,17 +443,26 @@ class CausalGraph:
     def to_pyagrum(self, levels: Mapping[str, int] | int = 2):
         """A pyAgrum Bayesian network with this DAG's arcs and ``levels`` states a variable (tables
         not filled).
+
+        Raises ValueError for a graph that is no DAG, a variable without levels, and numbers of
+        levels that are not whole.
         """
         import pyagrum as gum
 
         self.require_dag("a Bayesian network")
+        if not isinstance(levels, Mapping):
+            levels = dict.fromkeys(self.names, levels)
+        if absent := [name for name in self.names if name not in levels]:
+            raise ValueError(f"levels: none given of {', '.join(map(repr, absent))}")
+        for name in self.names:
+            if not isinstance(levels[name], Integral) or levels[name] < 1:
+                raise ValueError(
+                    f"levels of {name!r}: a whole number of at least 1 is needed, not "
+                    f"{levels[name]!r}"
+                )
         net = gum.BayesNet()
         for name in self.names:
-            net.add(
-                gum.RangeVariable(
-                    name, name, 0, (levels if isinstance(levels, int) else levels[name]) - 1
-                )
-            )
+            net.add(gum.RangeVariable(name, name, 0, levels[name] - 1))
         for i, j in np.argwhere(self.adjacency):
             net.addArc(self.names[i], self.names[j])
         return net
@@ -470,6 +507,21 @@ class CausalGraph:
             f"{self.kind}{how} of {len(self.names)} variables, {len(self.edges)} edges: "
             f"{', '.join(self.edges)}"
         )
+
+    def _repr_html_(self):
+        return graph_html(self.names, self.triples, self.kind)
+
+
+def check_graph(graph) -> CausalGraph:
+    """``graph``; ValueError for what is no `CausalGraph`."""
+    if isinstance(graph, CausalGraph):
+        return graph
+    maker = "from_networkx" if isinstance(graph, nx.Graph) else "from_edges"
+    shown = "" if isinstance(graph, nx.Graph) else f"{graph!r} "
+    raise ValueError(
+        f"graph: a CausalGraph is needed, not {shown}({type(graph).__name__}); see "
+        f"CausalGraph.{maker}"
+    )
 
 
 def _read_edge(edge, names):

@@ -18,13 +18,14 @@ The colours are those of Okabe and Ito, which colour-blind readers can tell apar
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import wraps
+from functools import cache, wraps
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -238,8 +239,39 @@ def _box(ax, place, text, *, size, edge=_LINE):
     frame = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": edge}
     # names are no formulas, and without any text there would be no box
     return ax.text(
-        *place, text or " ", ha="center", va="center", fontsize=size, bbox=frame, parse_math=False
+        *place,
+        text or " ",
+        ha="center",
+        va="center",
+        fontsize=size,
+        fontfamily=_families(),
+        bbox=frame,
+        parse_math=False,
     )
+
+
+_CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",  # the first face of the same file, which matplotlib goes by
+    "Source Han Sans SC",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "PingFang HK",
+    "Heiti SC",
+    "Heiti TC",
+    "STHeiti",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Arial Unicode MS",
+)
+
+
+@cache
+def _families():
+    """The style's fonts, and for signs that they lack the first one here that has Chinese."""
+    known = set(font_manager.get_font_names())
+    return ["sans-serif", *[name for name in _CHINESE_FONTS if name in known][:1]]
 
 
 @_styled

@@ -31,6 +31,19 @@ def cluster_codes(frame: pd.DataFrame, column: str | None) -> np.ndarray:
     return pd.factorize(frame[column])[0]
 
 
+def group_codes(groups, *, name: str = "groups", sort: bool = False) -> np.ndarray:
+    """(n,) number of each row's group, from 0, of one id per row.
+
+    In the order of appearance, or with ``sort`` in that of the ids, whatever the order of the rows.
+    ValueError for ids that are missing or of mixed types: 1 and '1' would be one group or two.
+    """
+    ids = pd.Series(groups, name=name)
+    if missing := int(ids.isna().sum()):
+        raise ValueError(f"{name}: {missing} of {len(ids)} ids are missing; leave those rows out")
+    check_ids(ids, name=name)
+    return pd.factorize(ids, sort=sort)[0]
+
+
 def resampled_indices(n: int, rng: np.random.Generator) -> np.ndarray:
     """(n,) indices of one bootstrap replicate, drawn from 0..n-1 with replacement."""
     return rng.integers(n, size=n)

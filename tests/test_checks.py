@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from causal_lib.checks import (
@@ -12,6 +13,7 @@ from causal_lib.checks import (
     check_frame,
     check_ids,
     check_number,
+    check_same_order,
     check_whole,
 )
 from causal_lib.data.preprocess import preprocess_data
@@ -29,7 +31,7 @@ from causal_lib.inference import (
 )
 from causal_lib.models.interactions import Interactions
 from causal_lib.models.recommender import train_recommender
-from causal_lib.policy import learn_policy, policy_values
+from causal_lib.policy import learn_policy, policy_values, slate_value
 from causal_lib.resampling import cluster_codes
 
 
@@ -193,6 +195,71 @@ def test_a_penalty_is_a_number(penalty):
 )
 def test_kinds_of_ids(values, kind):
     assert check_ids(pd.Series(values)) == kind
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda f: effect(f, f["t"], "y", adjustment=["age"]), "treatment"),
+        (lambda f: effect(f, "t", f["y"], adjustment=["age"]), "outcome"),
+        (lambda f: effect(f, "t", "y", adjustment=["age"], weights=np.ones(60)), "weights"),
+        (lambda f: effect(f, "t", "y", adjustment=["age"], propensity=np.ones(60)), "propensity"),
+        (lambda f: effect(f, "t", "y", adjustment=["age"], cluster=[1] * 60), "cluster"),
+        (lambda f: effect(f, ["t"], "y", adjustment=["age"]), "treatment"),
+        (lambda f: refute(f, f["t"], "y", ["age"]), "treatment"),
+        (lambda f: sensitivity(f, "t", f["y"], ["age"]), "outcome"),
+        (lambda f: dose_response(f, "age", f["y"], adjustment=[]), "outcome"),
+        (lambda f: probabilities_of_causation(f, f["t"], "y", []), "treatment"),
+        (lambda f: learn_policy(f, ["age"], reward=f["y"]), "reward"),
+        (lambda f: policy_values(f, [0.5, 0.5], action=f["t"]), "action"),
+        (lambda f: slate_value(f, round_id=range(60)), "round_id"),
+    ],
+)
+def test_a_column_is_named_not_given(call, argument):
+    with pytest.raises(ValueError, match=f"{argument}: the name of a column is needed, not "):
+        call(rows())
+
+
+@pytest.mark.parametrize("copy", [lambda y: y, lambda y: 3 - 2e6 * y, lambda y: y.astype(object)])
+def test_nothing_has_an_effect_given_a_copy_of_the_outcome(copy):
+    frame = rows().assign(bought=lambda f: copy(f["y"]))
+    for call in (
+        lambda: effect(frame, "t", "y", adjustment=["age", "bought"], estimator="regression"),
+        lambda: refute(frame, "t", "y", ["age", "bought"]),
+        lambda: sensitivity(frame, "t", "y", ["age", "bought"]),
+        lambda: dose_response(frame, "age", "y", adjustment=["bought"]),
+    ):
+        with pytest.raises(ValueError, match="adjustment: column 'bought' is a linear function of"):
+            call()
+    binary = frame.assign(y=frame["y"] > 0, bought=frame["y"] > 0)
+    with pytest.raises(ValueError, match="adjustment: column 'bought' is a linear function of"):
+        probabilities_of_causation(binary, "t", "y", ["bought"])
+
+
+def test_values_that_cannot_be_compared_are_no_ids():
+    ids = pd.Series([[1], [2]], name="user")
+    with pytest.raises(
+        ValueError, match=r"column 'user' holds list values, as \[1\]; give numbers"
+    ):
+        cluster_codes(ids.to_frame(), "user")
+
+
+def test_pairs_of_rows_by_place():
+    X = pd.DataFrame({"x": range(3)}, [5, 6, 7])
+    y = pd.Series([0, 1, 0], [7, 6, 5])
+    with pytest.raises(ValueError, match=r"y: has the index labels of X .* give y.loc\[X.index\]"):
+        check_same_order(X=X, y=y)
+    # by place is what is meant where labels say nothing: other ones, repeated ones, no pandas object
+    check_same_order(X=X, y=y.loc[X.index], groups=None)
+    check_same_order(X=X, y=y.reset_index(drop=True))
+    check_same_order(X=X.set_axis([0, 0, 1]), y=y.set_axis([0, 1, 0]))
+    check_same_order(X=X, y=y.to_numpy())
+
+
+def test_a_table_of_another_package_is_converted_first():
+    table = pa.table({"x": [1, 2]})
+    with pytest.raises(TypeError, match=r"not Table; convert it by .to_pandas\(\)"):
+        check_frame(table)
 
 
 @pytest.mark.parametrize(

@@ -144,5 +144,15 @@ def test_bench_writes_the_benchmarks_that_a_name_stands_for(tmp_path, monkeypatc
     assert [line.rsplit("/", 1)[1] for line in capsys.readouterr().out.splitlines()] == [
         f"{one}.json" for one in asked
     ]
-    assert cli.main(["bench"]) == 0
+    assert cli.main(["bench", "--all"]) == 0
     assert asked[-len(bench.known()) :] == bench.known()
+
+
+def test_bench_without_a_name_lists_them_and_runs_none(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "write", lambda name: pytest.fail(f"{name} was run"))
+    assert cli.main(["bench"]) == 2
+    told = capsys.readouterr()
+    assert told.out.splitlines() == bench.known()
+    assert "or --all for all of them, which takes hours" in told.err
+    assert cli.main(["bench", "--all", "policy"]) == 2
+    assert "bench takes names or --all, not both" in capsys.readouterr().err

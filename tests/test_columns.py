@@ -88,6 +88,21 @@ def test_integers_that_a_float_cannot_hold():
         as_numbers(huge)
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.Series([10, 9, 11]),
+        pd.Series([10.5, 9.5, 30.0]),
+        pd.Series(pd.to_datetime(["2024-03-02", "2024-03-01", "2024-04-01"])),
+        pd.Series(["2024-03-02", "2024-03-01", "2024-04-01"]),
+    ],
+)
+def test_times_of_dtype_category_are_ordered_by_their_values(times):
+    for categories in (times.unique(), times.unique()[::-1]):
+        as_category = pd.Series(pd.Categorical(times, categories=categories))
+        assert np.array_equal(as_times(as_category), as_times(times))
+
+
 @pytest.mark.parametrize("dtype", [object, "string", "str", "string[pyarrow]", "category"])
 def test_text_is_a_category(dtype):
     values = pd.Series(["b", None, "a"], name="x").astype(dtype)

@@ -31,8 +31,9 @@ LOCK = [
 PINNED = {
     canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LOCK)
 }
-# the extra `language` is for one class, which says itself what to install
-LOCKED = [extra for name, extra in PROJECT["optional-dependencies"].items() if name != "language"]
+# each of them is for one thing, which says itself what to install
+UNLOCKED = {"language", "duckdb"}
+LOCKED = [extra for name, extra in PROJECT["optional-dependencies"].items() if name not in UNLOCKED]
 REQUIREMENTS = PROJECT["dependencies"] + [
     one for extra in LOCKED for one in extra if not one.startswith("causal-lib[")
 ]

@@ -617,6 +617,93 @@ def test_noise_of_many_values_has_no_information_in_any_dtype(dtype):
     assert table.index[0] == "cause"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"y": pd.Series([0, 1] * 20)[::-1]}, "y: has the index labels of X in another order"),
+        (
+            {"y": pd.DataFrame({"y": [0, 1] * 20})},
+            r"y: one value per row is needed, not .*\(40, 1\)",
+        ),
+        ({"y": ["no", "yes"] * 20}, r"y: .* found 2 levels \('no', 'yes'\).* \(y == 'yes'\)"),
+        ({"groups": [1, "1"] * 20}, "groups: column 'groups' mixes ids of types int and str"),
+        ({"groups": [1, None] * 20}, "groups: 20 of 40 ids are missing"),
+        ({"groups": [[1]] * 40}, "groups: column 'groups' holds list values"),
+        ({"groups": pd.Series(range(40))[::-1]}, "groups: has the index labels of X in another"),
+    ],
+)
+def test_rows_of_an_importance_are_paired_as_they_were_meant(arguments, message):
+    X = pd.DataFrame({"x": range(40)})
+    with pytest.raises(ValueError, match=message):
+        importance(**({"X": X, "y": [0, 1] * 20} | arguments))
+    with pytest.raises(TypeError, match="X: a pandas DataFrame is needed, not ndarray"):
+        importance(X.to_numpy(), [0, 1] * 20)
+
+
+@pytest.mark.parametrize("convert", ["bool", "boolean", "category", "Int64", "int64[pyarrow]"])
+def test_a_purchase_counts_in_any_dtype(convert):
+    log = pd.DataFrame({"user_id": 1, "item_id": range(4), "day": range(4), "category": "a"})
+    right = purchase_history(log.assign(purchased=[1, 0, 1, 0]))
+    found = purchase_history(log.assign(purchased=pd.Series([1, 0, 1, 0]).astype(convert)))
+    pd.testing.assert_frame_equal(found, right)
+    with pytest.raises(ValueError, match="column 'purchased' holds numbers as text"):
+        purchase_history(log.assign(purchased=["1", "0"] * 2))
+
+
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+def test_crosses_of_nullable_and_arrow_columns(backend):
+    frame = pd.DataFrame({"a": [2.0, 3.0, 4.0], "b": [5, 7, 9], "c": ["u", "v", None]})
+    pairs = [("a", "b"), ("c", "a")]
+    right = combine(frame, pairs)
+    assert right["a x c=u"].tolist()[:2] == [2, 0]
+    assert np.isnan(right["a x c=u"].iloc[2])
+    found = combine(frame.convert_dtypes(dtype_backend=backend), pairs)
+    pd.testing.assert_frame_equal(found, right)
+
+
+@pytest.mark.parametrize("kind", ["text", "category", "int", "float", "date"])
+def test_the_identity_of_an_item_looks_no_more_important_than_it_is(kind):
+    """500 items that are all alike, and items that differ by their price alone."""
+    rng = np.random.default_rng(4)
+    item = rng.integers(0, 500, 6000)
+    price = rng.normal(size=500)[item]
+    cause = rng.normal(size=6000)
+    code = rng.permutation(500)[item]
+    origin = pd.Timestamp("2024-03-01")
+    identity = {
+        "text": lambda: pd.Series(code).map("i{}".format),
+        "category": lambda: pd.Series(code).astype("category"),
+        "int": lambda: code,
+        "float": lambda: rng.normal(size=500)[item],
+        "date": lambda: origin + pd.to_timedelta(code, unit="D"),
+    }[kind]()
+    X = pd.DataFrame({"identity": identity, "cause": cause, "price": price})
+
+    def measured(logit):
+        y = (rng.random(6000) < 1 / (1 + np.exp(-logit))).astype(int)
+        return importance(X, y, method="mutual_info", n_repeats=5)["importance"]
+
+    found = measured(cause)
+    assert found.index[0] == "cause"
+    assert abs(found["identity"]) < 0.01 < found["cause"] / 5
+    found = measured(cause + price)
+    if kind in ("text", "category"):  # an identity holds the price, and no more
+        assert found["identity"] == pytest.approx(found["price"], abs=0.02)
+    else:  # a number in an order of its own says nothing of it
+        assert abs(found["identity"]) < found["price"] / 5
+
+
+@pytest.mark.parametrize("zeros", [0.95, 0.5])
+def test_a_number_that_is_mostly_zero_keeps_its_information(zeros):
+    rng = np.random.default_rng(0)
+    count = np.where(rng.random(8000) < zeros, 0, rng.integers(1, 100, 8000))
+    y = (rng.random(8000) < np.where(count > 0, 0.8, 0.2)).astype(int)
+    found = importance(pd.DataFrame({"count": count}), y, method="mutual_info")
+    assert found.loc["count", "importance"] == pytest.approx(
+        mutual_info_score(count > 0, y), rel=0.1
+    )
+
+
 def test_what_a_column_is_does_not_depend_on_its_dtype():
     rng = np.random.default_rng(1)
     day = rng.integers(0, 400, 1500)

@@ -7,6 +7,7 @@ import json
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pyagrum as gum
 import pytest
 from causallearn.graph.Dag import Dag
@@ -14,6 +15,7 @@ from causallearn.graph.GraphNode import GraphNode
 from causallearn.utils.DAG2CPDAG import dag2cpdag
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from causal_lib.data.sources import bayes_net, load_or_skip
 from causal_lib.graph import ARROW, CIRCLE, TAIL, CausalGraph, meek
@@ -66,14 +68,59 @@ def test_networkx_and_pyagrum_keep_directions():
 def test_networkx_refuses_marks_that_it_cannot_keep(edges, what):
     graph = CausalGraph.from_edges("abc", edges)
     with pytest.raises(
-        ValueError, match=f"1 edges of this {graph.kind} have no direction, first {what}"
+        ValueError,
+        match=f"this {graph.kind} has an edge that has no single direction, first {what}",
     ):
         graph.to_networkx()
     assert set(graph.directed_part().edges) == {
         tuple(e.split(" -> ")) for e in edges if " -> " in e
     }
-    with pytest.raises(ValueError, match="cannot keep a PAG"):
+    with pytest.raises(ValueError, match="an arrow of a PAG says who is an ancestor of whom"):
         CausalGraph.from_edges("ab", ["a -> b"]).as_pag().to_networkx()
+    with pytest.raises(ValueError, match="this CPDAG has 2 edges that have no single direction"):
+        CausalGraph.from_edges("abc", ["a -- b", "b -- c"]).to_networkx()
+
+
+def test_an_adjacency_is_read_as_its_owner_wrote_it():
+    right = CausalGraph.from_edges(["price", "sales", "月"], ["price -> sales", "月 -> sales"])
+    matrix = np.array([[0, 1, 0], [0, 0, 0], [0, 1, 0]])
+    named = pd.DataFrame(matrix, right.names, right.names)
+    given = {
+        "sparse": (sparse.csr_array(matrix), right.names),
+        "frame": (named, None),
+        "rows in another order": (named.loc[["月", "sales", "price"]], None),
+        "numbered rows": (named.reset_index(drop=True), None),
+        "weights": (named * -0.7, None),
+    }
+    for what, (adjacency, names) in given.items():
+        assert CausalGraph.from_adjacency(adjacency, names) == right, what
+    other_columns = CausalGraph.from_adjacency(named[["月", "sales", "price"]])
+    assert set(other_columns.edges) == {"price -> sales", "月 -> sales"}
+
+
+@pytest.mark.parametrize(
+    ("adjacency", "message"),
+    [
+        ([[0, np.nan], [0, 0]], "1 entries are missing; write 0 for no edge"),
+        ([[0, -1], [1, 0]], "-1 stands opposite 1, .* give its graph to from_causallearn"),
+        (pd.DataFrame([[0, 1], [0, 0]], ["a", "b"], ["a", "c"]), "index and columns are not the"),
+        ([[0, 1]], "adjacency must be square"),
+    ],
+)
+def test_an_adjacency_that_says_something_else_is_refused(adjacency, message):
+    with pytest.raises(ValueError, match=message):
+        CausalGraph.from_adjacency(adjacency)
+
+
+def test_parallel_edges_of_a_multigraph_are_one():
+    graph = nx.MultiDiGraph([("a", "b"), ("a", "b"), ("b", "c")])
+    assert CausalGraph.from_networkx(graph).edges == ["a -> b", "b -> c"]
+
+
+@pytest.mark.parametrize("levels", [{"a": 2}, {"a": 2, "b": 2.5}, 2.5, 0])
+def test_levels_of_every_variable_are_whole_numbers(levels):
+    with pytest.raises(ValueError, match="levels"):
+        CausalGraph.from_edges("ab", ["a -> b"]).to_pyagrum(levels)
 
 
 def test_the_kind_is_kept_compared_and_checked():

@@ -208,3 +208,11 @@ def test_names_are_drawn_as_they_stand():
     drawn = {t.get_text() for t in ax.texts if t.get_text()}
     assert drawn == {"a -> b", " ", "x$y$\n1", "t u", "100%"}
     assert not any(t.get_parse_math() for t in ax.texts if t.get_text())
+
+
+def test_chinese_names_are_drawn_where_a_font_has_them(recwarn):
+    if len(plots._families()) < 2:
+        pytest.skip("no font here has Chinese signs (Debian: apt-get install fonts-noto-cjk)")
+    ax = plots.graph(CausalGraph.from_edges(["价格", "购买"], ["价格 -> 购买"]))
+    ax.figure.canvas.draw()
+    assert not [str(one.message) for one in recwarn if "missing from" in str(one.message)]

@@ -4,6 +4,7 @@ entry needs.
 
 import json
 import re
+import unicodedata
 
 import pytest
 
@@ -73,13 +74,52 @@ def test_a_broken_copy_is_seen(broken, says):
     assert says in problems(broken)
 
 
-@pytest.mark.parametrize("number", ["07", "08", "09", "15"])
-def test_every_paper_that_a_lesson_links_is_among_the_references(number):
+def links(number):
+    """(text, address without its host) of every paper that the notebook ``number`` links."""
     [path] = paths.NOTEBOOKS.glob(f"{number}_*.ipynb")
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     prose = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-    linked = re.findall(r"(?:doi\.org|arxiv\.org/abs)/([\w./()-]+?)\)", prose)
-    assert linked
-    fields = [one for *_, one in parse(TEXT)]
-    known = {one.get("doi") for one in fields} | {one.get("eprint") for one in fields}
-    assert set(linked) <= known
+    hosts = r"https://(?:doi\.org/|arxiv\.org/abs/|www\.jstor\.org/|proceedings\.mlr\.press/)"
+    return re.findall(rf"\[([^\]]+)\]\({hosts}([\w./:()-]+?)\)(?!\w)", prose)
+
+
+def reference(address):
+    """The fields of the entry of a DOI, an arXiv number or the end of a URL."""
+    found = [
+        fields
+        for *_, fields in parse(TEXT)
+        if address in (fields.get("doi"), fields.get("eprint"))
+        or fields.get("url", "").endswith("/" + address)
+    ]
+    assert len(found) == 1, f"{len(found)} references have {address}"
+    return found[0]
+
+
+def plain(text):
+    """``text`` without TeX's braces and without accents."""
+    text = re.sub(r"\\[\"'`^~v]|[{}]", "", text).replace("\\o", "o").replace("ø", "o")
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+
+
+LINKING = ["01", "02", "03", "04", "05", "06", "07", "08", "09", "11", "12", "13", "14", "15", "16"]
+
+
+@pytest.mark.parametrize("number", LINKING)
+def test_every_paper_that_a_lesson_links_is_among_the_references(number):
+    assert links(number)
+    for _, address in links(number):
+        reference(address)
+
+
+@pytest.mark.parametrize("number", LINKING)
+def test_a_link_that_names_a_year_names_the_first_author_and_year_of_the_reference(number):
+    for text, address in links(number):
+        if year := re.search(r"[ (](\d{4})\)?$", text):
+            fields = reference(address)
+            family = fields["author"].partition(",")[0]
+            assert (year[1], plain(family) in plain(text)) == (fields["year"], True), text
+
+
+def test_names_lose_their_accents():
+    assert plain(r"K{\"u}nzel and Sch{\"o}lkopf") == plain("Künzel and Schölkopf")
+    assert plain(r"Baltru{\v{s}}aitis") == plain("Baltrušaitis") == "Baltrusaitis"

@@ -101,3 +101,10 @@ def test_no_other_module_of_the_library_draws_counts():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 assert node.func.attr not in ("poisson", "multinomial"), f"{path}:{node.lineno}"
+
+
+def test_groups_are_numbered_by_appearance_or_by_id():
+    users = pd.Series(["b", "a", "b", "c"], [7, 7, 8, 9])
+    assert resampling.group_codes(users).tolist() == [0, 1, 0, 2]
+    assert resampling.group_codes(users, sort=True).tolist() == [1, 0, 1, 2]
+    assert resampling.group_codes([30, 10, 30], sort=True).tolist() == [1, 0, 1]

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from causal_lib.checks import check_binary, check_columns, check_frame, check_ids, check_range
-from causal_lib.columns import as_times
+from causal_lib.columns import as_times, column_kind, number_of
 from causal_lib.data import schema
 
 CATEGORICAL = ("age_band", "city_tier", "category")
@@ -84,7 +84,8 @@ def preprocess_data(
         Never modified.
     outcome : column of zeros and ones to predict.
     numeric, categorical : feature columns; the default is the attributes, all known before the
-        exposure.
+        exposure. Numbers may have any dtype. New rows must hold the labels of a category in the
+        type of the training rows; a label that training lacks is none of the known ones.
     split : ``"time"``: later days are validation, then test, no day in two parts (cut at the days
         that come nearest to the shares); ``"user"``: users are drawn by ``seed``, no user in two
         parts.
@@ -99,17 +100,18 @@ def preprocess_data(
     ------
     ValueError
         if a column is missing, empty, constant, infinite or negative where it cannot be; if a
-        feature is a mediator or an outcome (its value is not known when the recommendation is made,
-        so it would leak the answer); if rows repeat a key with different content; if a part is
-        empty or holds one class only.
+        numeric one holds no numbers, or a categorical one mixed types, a label per row or more than
+        20 fractions; if a feature is a mediator or an outcome (its value is not known when the
+        recommendation is made, so it would leak the answer); if rows repeat a key with different
+        content; if a part is empty or holds one class only.
     """
     numeric = check_columns(numeric, name="numeric")
     categorical = check_columns(categorical, name="categorical")
-    features = [*numeric, *categorical]
+    features = check_columns([*numeric, *categorical], name="numeric and categorical")
     _check_arguments(features, outcome, split, impute, validation, test)
     _check_columns(data, features, numeric, outcome)
 
-    clean = data.drop_duplicates()
+    clean = _without_duplicates(data)
     conflicting = int(clean.duplicated(schema.KEY, keep=False).sum())
     if conflicting:
         raise ValueError(
@@ -124,7 +126,8 @@ def preprocess_data(
     training = clean[part == "train"]
     check_frame(training, features, name="training part of data", varying=True)
 
-    pipeline = _pipeline(list(numeric), list(categorical), impute).fit(training)
+    kinds = {column: _kind_of_labels(training[column], "data") for column in categorical}
+    pipeline = _pipeline(list(numeric), kinds, impute).fit(training)
     # All rows at once: a forward fill in a later part may look back into the user's training days.
     X = pipeline.transform(clean)
     missing = clean[features].isna().sum()
@@ -164,12 +167,36 @@ def _check_columns(data, features, numeric, outcome):
     check_ids(data["user_id"], name="data")
     check_frame(data, features, name="data", varying=True)
     for column in numeric:
-        values = data[column]
-        name = f"data: column {column!r}"
-        if not pd.api.types.is_numeric_dtype(values.dtype):
-            raise ValueError(f"{name} is {values.dtype}, not numeric; name it in categorical")
+        values = number_of(data, column, name="data")
         if column in ("price", "stock"):
-            check_range(values.astype(float), 0, np.inf, name=name, open_low=column == "price")
+            label = f"data: column {column!r}"
+            check_range(values, 0, np.inf, name=label, open_low=column == "price")
+
+
+def _without_duplicates(data):
+    try:
+        return data.drop_duplicates()
+    except TypeError:  # of a column of lists, which cannot be compared
+        for column in data.columns:
+            check_ids(data[column], name="data", noun="values")
+        raise
+
+
+def _kind_of_labels(values, name):
+    """What the labels of a category are, see `check_ids`; ValueError where they are no labels."""
+    kind = check_ids(values, name=name, noun="labels")
+    if kind == "tuple":
+        raise ValueError(
+            f"{name}: column {values.name!r} holds tuples; join each to one text, as by "
+            '.map("_".join)'
+        )
+    column_kind(values.astype("category"), name=name)  # many fractions are no labels
+    if values.nunique() == len(values):
+        raise ValueError(
+            f"{name}: column {values.name!r} has a different label in each of {len(values)} "
+            "training rows; leave it out"
+        )
+    return kind
 
 
 def _split(frame, split, validation, test, seed):
@@ -195,8 +222,9 @@ def _split(frame, split, validation, test, seed):
     return part
 
 
-def _pipeline(numeric, categorical, impute):
-    """The unfitted transformation; its output is a float frame."""
+def _pipeline(numeric, kinds, impute):
+    """The unfitted transformation to a float frame; ``kinds``: of the labels of each category."""
+    categorical = list(kinds)
     scale = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     steps = [
@@ -209,7 +237,7 @@ def _pipeline(numeric, categorical, impute):
     ]
     if impute == "median":
         steps.append(("missing", MissingIndicator(error_on_new=False), [*numeric, *categorical]))
-    arguments = {"numeric": numeric, "categorical": categorical, "ffill": impute == "ffill"}
+    arguments = {"numeric": numeric, "kinds": kinds, "ffill": impute == "ffill"}
     pipeline = Pipeline(
         [
             ("columns", FunctionTransformer(_columns, kw_args=arguments)),
@@ -220,13 +248,27 @@ def _pipeline(numeric, categorical, impute):
     return pipeline.set_output(transform="pandas")
 
 
-def _columns(frame, numeric, categorical, ffill):
+def _columns(frame, numeric, kinds, ffill):
     """The feature columns with NaN where missing, forward-filled by user if asked."""
-    needed = [*numeric, *categorical, *(("user_id", "day") if ffill else ())]
-    check_frame(frame, needed, name="rows to transform")
+    name = "rows to transform"
+    needed = [*numeric, *kinds, *(("user_id", "day") if ffill else ())]
+    check_frame(frame, needed, name=name)
+    numbers = {
+        # a column of None alone has no kind, and a single new row may well have such
+        column: number_of(frame, column, name=name) if frame[column].notna().any() else np.nan
+        for column in numeric
+    }
+    for column, kind in kinds.items():
+        found = check_ids(frame[column], name=name, noun="labels")
+        if found != kind and frame[column].notna().any():
+            raise ValueError(
+                f"{name}: column {column!r} holds labels of type {found}, first "
+                f"{frame[column].dropna().iloc[0]!r}, and those of training are of type {kind}; "
+                "convert them by astype"
+            )
     # scikit-learn's encoders want Python objects and NaN, not pandas' own missing value
-    labels = frame[categorical].astype(object).where(frame[categorical].notna(), np.nan)
-    chosen = pd.concat([frame[numeric].astype(float), labels], axis=1)
+    labels = frame[[*kinds]].astype(object).where(frame[[*kinds]].notna(), np.nan)
+    chosen = pd.concat([pd.DataFrame(numbers, frame.index, dtype=float), labels], axis=1)
     if ffill:
         order = np.argsort(as_times(frame["day"], name="rows"), kind="stable")
         filled = chosen.iloc[order].groupby(frame["user_id"].to_numpy()[order]).ffill()

@@ -6,7 +6,7 @@ URL's password appears in no message, repr or traceback.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from urllib.parse import quote
@@ -253,7 +253,8 @@ class Store:
         ------
         ValueError
             for the name of one of the five tables (use `load`), a name that is not letters, digits
-            and underscores, a frame without columns, and a table that is there already unless
+            and underscores, a frame without columns, names of columns that are blank or differ in
+            case alone, whole numbers of 2**63 and more, and a table that is there already unless
             ``replace`` drops it first. MySQL cannot take back a table that it has dropped.
         """
         if name in metadata.tables:
@@ -361,11 +362,17 @@ def _explained(engine):
 
 
 def read_query(
-    url: str, query: str = "", *, table: str = "", chunk_rows: int = 50_000
+    url: str,
+    query: str = "",
+    *,
+    table: str = "",
+    columns: Sequence[str] | None = None,
+    chunk_rows: int = 50_000,
 ) -> Iterator[pd.DataFrame]:
     """The rows of a ``query`` or a whole ``table`` of any database, as frames of ``chunk_rows``.
 
-    A query without rows gives one frame without rows. Raises StoreError as `Store` does.
+    The frames hold only ``columns`` where the answer has them all. One frame is held at a time; a
+    query without rows gives one frame without rows. Raises StoreError as `Store` does.
     """
     engine = _engine(url)
     if table:
@@ -376,10 +383,12 @@ def read_query(
             options = {"yield_per": chunk_rows, "no_parameters": True}
             found = connection.execution_options(**options).exec_driver_sql(query)
             names = list(found.keys())
+            narrow = columns is not None and set(columns) <= set(names)
+            kept = [not narrow or name in columns for name in names]
             empty = True
-            for rows in found.partitions():
+            for rows in found.partitions(chunk_rows):  # else of one row: it is no compiled query
                 empty = False
-                yield pd.DataFrame(rows, columns=names)
+                yield pd.DataFrame(rows, columns=names).loc[:, kept]
             if empty:
                 yield pd.DataFrame(columns=names)
     finally:
@@ -414,8 +423,21 @@ def _row_sum(frame):
 def _table_like(frame, name):
     """A table without keys for the columns of any frame."""
     columns = []
+    folded = {}
     for column in frame:
+        if not column.strip():
+            raise ValueError(f"{name}: a column has the blank name {column!r}; rename it")
+        if (other := folded.setdefault(column.casefold(), column)) != column:
+            raise ValueError(
+                f"{name}: columns {other!r} and {column!r} differ in case alone, which a database "
+                "does not see; rename one"
+            )
         dtype = frame[column].dtype
+        if pd.api.types.is_unsigned_integer_dtype(dtype) and (frame[column] >= 2**63).any():
+            raise ValueError(
+                f"{name}: column {column!r} has whole numbers of 2**63 and more; convert it by "
+                "astype(str)"
+            )
         if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_integer_dtype(dtype):
             kind = sa.BigInteger
         else:
@@ -445,18 +467,29 @@ def _check_values(frame, table):
         label = f"{table.name}: column {column.name!r}"
         if isinstance(column.type, sa.String):
             longest = column.type.length
-            wrong = sum(not isinstance(value, str) or len(value) > longest for value in values)
+            wrong = sum(not _fits_text(value, longest) for value in values)
             problem = f"has {wrong} values that are not text of at most {longest} characters"
-        elif not pd.api.types.is_numeric_dtype(values.dtype):
+        elif not _is_real(values.dtype):
             wrong = len(values)
             problem = f"must hold numbers, not {values.dtype}; convert it first"
         else:
             check_range(values, **column.info, name=label)
             whole = isinstance(column.type, sa.Integer)
-            wrong = int((values % 1 != 0).sum()) if whole else 0
+            wrong = int((values.to_numpy(dtype=float) % 1 != 0).sum()) if whole else 0
             problem = f"has {wrong} values that are not whole numbers; round or drop them first"
         if wrong:
             raise ValueError(f"{label} {problem}")
+
+
+def _is_real(dtype):
+    return pd.api.types.is_any_real_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)
+
+
+def _fits_text(value, longest):
+    """Whether ``value`` is text of at most ``longest`` characters that UTF-8 can say."""
+    if not isinstance(value, str) or len(value) > longest:
+        return False
+    return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _typed(rows, columns):

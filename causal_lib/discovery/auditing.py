@@ -327,12 +327,13 @@ class _Moments:
         for i, (name, levels) in enumerate(zip(self.names, self.stats.levels, strict=True)):
             at = self.owner == i
             if not self.varying[at].any():
-                yield _finding(
-                    "constant",
-                    "error",
-                    [name],
-                    f"is constant in {self.stats.rows} rows; leave it out",
-                )
+                text = f"is constant in {self.stats.rows} rows; leave it out"
+                if levels is None:
+                    text += (
+                        f". If it varies, then by less than numbers of its size hold (mean "
+                        f"{self.stats.mean[at].item():.3g}): subtract the mean and rescale"
+                    )
+                yield _finding("constant", "error", [name], text)
                 continue
             share = self.stats.mean[at]
             if levels is None:  # a mean square equal to the mean: zeros and ones

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from causal_lib.checks import check_binary, check_frame, check_range, check_whole
+from causal_lib.checks import (
+    check_binary,
+    check_frame,
+    check_range,
+    check_same_order,
+    check_whole,
+)
 from causal_lib.evaluation.gains import discounts, recall_and_ndcg
-from causal_lib.resampling import index_counts, percentile_ends
+from causal_lib.resampling import group_codes, index_counts, percentile_ends
 
 _BINS = 10
 
@@ -121,9 +127,10 @@ def evaluate(
     np.float64(0.75)
     """
     y, score, w, unit = _checked(y, score, propensity, groups)
-    if n_boot < 20 or k < 1 or not 0 <= threshold <= 1:
-        given = f"n_boot={n_boot}, k={k}, threshold={threshold}"
-        raise ValueError(f"evaluate: {given}: need n_boot >= 20, k >= 1, 0 <= threshold <= 1")
+    check_whole(n_boot, name="n_boot", low=20)
+    check_whole(k, name="k")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"{threshold=}: a number in [0, 1] is needed")
     ways = {"naive": np.ones(len(y))} | ({} if propensity is None else {"ips": w})
     tables = {}
     draws = {}
@@ -263,6 +270,7 @@ def _checked(y, score, propensity, groups):
     Without ``groups`` each row is a user.
     """
     given = {"y": y, "score": score, "propensity": propensity, "groups": groups}
+    check_same_order(**given)
     given = {name: np.asarray(values) for name, values in given.items() if values is not None}
     if given["score"].ndim == 2 and given["score"].shape[1] == 1:
         given["score"] = given["score"][:, 0]  # what a network with one output unit gives
@@ -275,8 +283,8 @@ def _checked(y, score, propensity, groups):
     check_range(score, 0, 1, name="score (a probability; take the sigmoid of a raw score)")
     propensity = given.get("propensity", np.ones(len(y)))
     check_range(propensity, 0, 1, name="propensity", open_low=True)
-    unit, users = pd.factorize(given.get("groups", np.arange(len(y))))
-    if len(users) < 2:
+    unit = np.arange(len(y)) if groups is None else group_codes(groups)
+    if unit.max() < 1:
         raise ValueError("groups: only one user; an interval by user needs at least two")
     return y, score, 1 / propensity.astype(float), unit
 

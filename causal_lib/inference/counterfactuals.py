@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from causal_lib.checks import check_binary, check_columns, check_draws, check_frame
+from causal_lib.checks import (
+    check_binary,
+    check_column_names,
+    check_columns,
+    check_draws,
+    check_frame,
+    check_no_copy,
+)
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.estimators import Sample
@@ -70,6 +77,7 @@ def probabilities_of_causation(
     Source: Tian and Pearl 2000, within strata as in Pearl 2009 and averaged (Kuroki and Cai 2011);
     scores, Robins, Rotnitzky and Zhao 1994.
     """
+    check_column_names(treatment=treatment, outcome=outcome, cluster=cluster)
     adjustment = check_columns(adjustment, name="adjustment")
     if own := sorted({treatment, outcome} & set(adjustment)):
         raise ValueError(f"adjustment holds {', '.join(own)} itself")
@@ -81,6 +89,7 @@ def probabilities_of_causation(
     t = _zero_one(frame, treatment, "treatment")
     y = _zero_one(frame, outcome, "outcome")
     x = Covariates.fit(frame, adjustment).table(frame)
+    check_no_copy(x, y, outcome)
     groups = cluster_codes(frame, cluster)
     x = x[canonical_columns(x, y, t)]
     order = canonical_order(x, y, t, clusters=groups)

@@ -8,9 +8,11 @@ from scipy.stats import gaussian_kde, norm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from causal_lib.checks import (
+    check_column_names,
     check_columns,
     check_contrast,
     check_frame,
+    check_no_copy,
     check_number,
     check_outcome,
 )
@@ -97,6 +99,7 @@ def dose_response(
 
     Source: Kennedy, Ma, McHugh and Small 2017; Calonico, Cattaneo and Farrell 2018 (bias).
     """
+    check_column_names(treatment=treatment, outcome=outcome, cluster=cluster)
     if treatment == outcome:
         raise ValueError(f"treatment and outcome are both {treatment!r}")
     adjustment = check_columns(adjustment, name="adjustment")
@@ -107,6 +110,7 @@ def dose_response(
     t = _continuous(frame[treatment])
     y = check_outcome(number_of(frame, outcome), outcome)
     x = Covariates.fit(frame, adjustment).table(frame)
+    check_no_copy(x, y, outcome)
     x = x[canonical_columns(x, y, t)]
     groups = cluster_codes(frame, cluster)
     order = canonical_order(x, y, t, clusters=groups)

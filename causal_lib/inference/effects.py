@@ -7,12 +7,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from causal_lib.cards import card
 from causal_lib.checks import (
     check_binary,
+    check_column_names,
     check_columns,
     check_contrast,
     check_frame,
     check_names,
+    check_no_copy,
     check_outcome,
     check_range,
 )
@@ -189,6 +192,24 @@ class Effect:
             text += f"; without trust in a model for these rows, [{shown(low)}, {shown(high)}]"
         return text if self.support is None else f"{text}; {self.support!r}"
 
+    def _repr_html_(self):
+        levels = f" ({self.contrast[0]} -> {self.contrast[1]})" if self.contrast else ""
+        among = "" if self.target == "all" else f", {_AMONG[self.target]}"
+        return card(
+            f"Effect of {self.treatment}{levels} on {self.outcome}{among}",
+            f"{shown(self.value)} [{shown(self.low)}, {shown(self.high)}]",
+            verdict=self.verdict,
+            reasons=self.reasons,
+            interval=(self.value, self.low, self.high),
+            facts=[
+                ("estimator", self.estimator),
+                ("adjusted for", ", ".join(map(str, self.adjustment))),
+                ("effective sample size", f"{self.effective_sample_size:,.0f}"),
+                ("bounds without a model", self.bounds and " to ".join(map(shown, self.bounds))),
+                ("support", self.support and repr(self.support)),
+            ],
+        )
+
 
 _AMONG = {
     "treated": "among the treated",
@@ -309,6 +330,30 @@ def effect(
     if strict and judged.verdict != "supported":
         raise NoOverlapError(f"{judged.verdict}: {'; '.join(judged.reasons)}")
     return question.effect(found, judged)
+
+
+def effects_by(
+    frame: pd.DataFrame,
+    treatment: str,
+    outcome: str,
+    asked: Sequence[tuple[str, str]],
+    **how,
+) -> list[Effect]:
+    """`effect` by each (estimator, target) of ``asked``, of two arms.
+
+    The propensities and outcomes of all rows depend on neither, so their models are fitted once.
+    ``how`` and the errors are those of `effect`.
+    """
+    found = []
+    sample = None
+    for estimator, target in asked:
+        question = question_of(frame, treatment, outcome, estimator=estimator, target=target, **how)
+        if sample is not None:
+            question = replace(question, sample=sample.towards(target))
+        sample = question.sample
+        answer = question.answer()
+        found.append(question.effect(answer, question.judgement(answer.estimate)))
+    return found
 
 
 effect.__doc__ = effect.__doc__.replace(
@@ -494,6 +539,13 @@ def _asked(
 ):
     """The `_Question` of the arguments of `effect`, checked."""
     check_names(frame)
+    check_column_names(
+        treatment=treatment,
+        outcome=outcome,
+        cluster=cluster,
+        weights=weights,
+        propensity=propensity,
+    )
     if adjustment is not None:
         adjustment = check_columns(adjustment, name="adjustment")
     route = _route(frame, treatment, outcome, graph, estimand, adjustment)
@@ -519,6 +571,7 @@ def _asked(
     y = check_outcome(number_of(frame, outcome), outcome)
     covariates = Covariates.fit(frame, sorted(route.adjustment))
     x = covariates.table(frame)
+    check_no_copy(x, y, outcome)
     if route.strategy == "instrument":
         coded = _Treatment(number_of(frame, treatment), {}, serving("instrument"))
     elif route.strategy == "front-door":

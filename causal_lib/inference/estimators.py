@@ -119,6 +119,13 @@ class Sample:
         own = self.weights * tilt(self.target, self.t, self.chances)[1]
         return own / own.mean()
 
+    def towards(self, target: str) -> "Sample":
+        """The sample for another ``target``, with what was already predicted for its rows."""
+        other = replace(self, target=target)
+        kept = {name: self.__dict__[name] for name in _PREDICTED if name in self.__dict__}
+        other.__dict__.update(kept)  # where `cached_property` keeps them
+        return other
+
     def take(self, rows: np.ndarray) -> "Sample":
         """The sample of some rows (n,) bool."""
         parts = {name: getattr(self, name) for name in ("known", "z", "mediators")}
@@ -131,6 +138,9 @@ class Sample:
             weights=self.weights[rows] / self.weights[rows].mean(),
             **{name: None if part is None else part[rows] for name, part in parts.items()},
         )
+
+
+_PREDICTED = ("chances", "means", "numbers")  # of a sample, whatever its target
 
 
 class Representer(NamedTuple):
@@ -789,8 +799,8 @@ def _ratio_of_residuals(y, t, z):
     strength = first**2 * len(z) ** 2 / noise
     if not strength >= _WEAK:
         raise ValueError(
-            f"the instrument is weak: first-stage F {strength:.1f}, below {_WEAK}; a ratio to "
-            "nothing says nothing"
+            f"the instrument is weak: first-stage F {strength:.1f}, below {_WEAK}; it hardly moves "
+            "the treatment, so an estimate by it would be unreliable"
         )
     value = (z @ y) / (z @ t)
     influence = z * (y - value * t) / ((z @ t) / len(y))

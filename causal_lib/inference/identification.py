@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields, replace
 
 import networkx as nx
 
+from causal_lib.cards import card
+from causal_lib.checks import check_columns
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import MOST
 from causal_lib.inference.components import HedgeError, Observed
@@ -78,6 +80,24 @@ class Estimand:
     def _repr_latex_(self):
         return f"${self.latex}$"
 
+    def _repr_html_(self):
+        def told(names):
+            return None if names is None else ", ".join(names) or "nothing"
+
+        return card(
+            f"Effect of {self.treatment} on {self.outcome}",
+            f"identified by {self.strategy}" if self.strategy != "no effect" else "no effect",
+            facts=[
+                ("adjust for", told(self.adjustment)),
+                ("most precise set", told(self.optimal)),
+                ("mediators", told(self.mediators)),
+                ("instrument", self.instrument),
+                ("given", told(self.given or None)),
+                ("hidden", told(self.hidden or None)),
+            ],
+            formula=self.latex,
+        )
+
     def to_dict(self) -> dict:
         """The estimand as JSON types."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -127,7 +147,7 @@ def identify(
     Traceback (most recent call last):
     causal_lib.inference.identification.NotIdentifiableError: the effect of x on y is not ...
     """
-    hidden = tuple(hidden)
+    hidden = tuple(check_columns(hidden, name="hidden"))
     query = Query.of(graph, treatment, outcome, hidden)
     found = {"treatment": treatment, "outcome": outcome, "hidden": hidden}
     if outcome not in query.descendants:

@@ -239,6 +239,13 @@ def dr_scores(
     ), weights
 
 
+def untreated_scores(
+    y: np.ndarray, t: np.ndarray, chances: np.ndarray, means: np.ndarray
+) -> np.ndarray:
+    """Doubly robust scores (n,), whose mean is that of the outcome were nobody treated."""
+    return means[:, 0] + (t == 0) / chances[:, 0] * (y - means[:, 0])
+
+
 def held_out_mean(
     values: np.ndarray,
     x: pd.DataFrame,

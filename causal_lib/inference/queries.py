@@ -7,7 +7,7 @@ from functools import cached_property
 import networkx as nx
 import numpy as np
 
-from causal_lib.graph import CausalGraph
+from causal_lib.graph import CausalGraph, check_graph
 
 
 def with_causes(graph: CausalGraph) -> nx.DiGraph:
@@ -48,6 +48,7 @@ class QueryNames:
     hidden: frozenset[str] = frozenset()
 
     def __post_init__(self):
+        check_graph(self.graph)
         for name in (self.treatment, self.outcome, *self.hidden):
             self.graph.index(name)
         if self.treatment == self.outcome:

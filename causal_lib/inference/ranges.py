@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from causal_lib.graph import CausalGraph
+from causal_lib.graph import CausalGraph, check_graph
 from causal_lib.inference.effects import effect, shown
 from causal_lib.inference.equivalence import members
 from causal_lib.inference.estimators import WITHOUT_COLUMNS
@@ -217,11 +217,8 @@ def _answer(frame, treatment, outcome, strategy, adjustment, estimator, how):
 def _weighted_members(graph, directions, limit):
     """Member DAGs, their weights (which sum to 1), and whether they are all."""
     graphs = [graph] if isinstance(graph, CausalGraph) else list(graph)
-    if strange := [one for one in graphs if not isinstance(one, CausalGraph)]:
-        raise ValueError(
-            f"graph: a CausalGraph or several are needed, not {strange[0]!r} "
-            f"({type(strange[0]).__name__}); see CausalGraph.from_edges"
-        )
+    for one in graphs:
+        check_graph(one)
     exact = True
     if not graphs:
         raise ValueError("graph: give at least one")

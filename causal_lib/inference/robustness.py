@@ -160,7 +160,8 @@ class Sensitivity:
             return f"{head}nothing is left of the outcome that a hidden cause could explain"
         return (
             f"{head}a hidden cause that explains {self.robustness:.1%} of what is left of both "
-            f"takes it away, {self.robustness_of_sign:.1%} its significance at {self.alpha:g}"
+            f"would reduce it to zero; {self.robustness_of_sign:.1%} would remove its significance "
+            f"at {self.alpha:g}"
         )
 
 
@@ -355,6 +356,8 @@ def refute(
     many standard errors of one estimate the mean lies from what is expected) and passed (abs(z) <
     2).
 
+    Raises ValueError where the rows of a check do not do for an estimate, as few events or treated.
+
     Source: Sharma and Kıcıman 2020 (DoWhy's refuters); Lipsitch, Tchetgen Tchetgen and Cohen 2010
     (negative controls).
     """
@@ -384,7 +387,14 @@ def refute(
         else:
             rows = rng.choice(len(frame), size=int(0.8 * len(frame)), replace=False)
             part = frame.iloc[np.sort(rows)]
-        return value_of(part, treatment, outcome, adjustment=columns, seed=seed, **given)
+        try:
+            return value_of(part, treatment, outcome, adjustment=columns, seed=seed, **given)
+        except ValueError as error:
+            others = [name for name in checks if name != check]
+            raise ValueError(
+                f"refute: the effect of all rows can be estimated, that of check {check!r} cannot "
+                f"({error}); leave it out by checks={others}"
+            ) from error
 
     rows = []
     for check in checks:

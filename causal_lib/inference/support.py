@@ -3,6 +3,13 @@
 The question has a target population. Rows of it that have no counterpart in an arm are answered by
 a model alone; weights that rest on few rows make an answer weak. Shares are compared with what
 chance would give: a treatment that few rows get, at random, is no lack of counterparts.
+
+Rows that only seem to lack counterparts make an answer weak by what they can do to it: their share
+times how far a model could be off there, taken for one standard deviation of what it leaves of the
+outcome. Against half of the answer's standard error that is little: the 95% interval still covers
+92%. A level or an end of the propensities that is surely lacking is told from 2% on, and from a
+tenth on the answer is called extrapolated, however well a model happens to do there: of ACIC 2016's
+sets nine have 14% to 47% of rows of whom nobody was treated, where hundreds were due.
 """
 
 from collections.abc import Mapping
@@ -22,7 +29,8 @@ from causal_lib.inference.nuisances import NoOverlapError, standard_error, tilt
 VERDICTS = ("supported", "weak", "extrapolated")
 _EXTRAPOLATED = 0.1  # share of the target surely without a counterpart: a model speaks for it
 _NOBODY = 0.99  # share surely without from which nothing can be compared
-_WEAK_SHARE = 0.02  # share of the target that seems to have no counterpart
+_WEAK_SHARE = 0.02  # share of the target without a counterpart; a bias of 0.02 deviations is small
+_HARMLESS = 0.5  # standard errors of bias: P(|Z + 0.5| < 1.96) = 0.92
 _FEWEST = 20  # effective rows of an arm
 _FEWEST_CLUSTERS = 10  # with rows of an arm
 _LARGEST = 0.1  # share of one row among the weights of its arm
@@ -95,7 +103,7 @@ def bounds_of(sample: Sample, lacking: np.ndarray) -> tuple[float, float]:
             mean = sample.means[:, arm]
             own = (t == arm) & ~lacking[:, arm]
             part = g * np.where(lacking[:, arm], ends[arm], mean)
-            part[own] += (h * (y - mean) / sample.chances[:, arm])[own]
+            part[own] += (h * (y - mean))[own] / sample.chances[own, arm]
             score += sign * part
         value = np.mean(sample.weights * score) / size
         influence = sample.weights * (score - g * value) / size
@@ -154,11 +162,10 @@ def rule_of(members: np.ndarray, x: pd.DataFrame) -> str:
         max_leaf_nodes=4, min_samples_leaf=max(5, len(members) // 100), random_state=0
     ).fit(scaled, members)
     parts = [
-        " and ".join(_merged(path, names, columns, scaler)) or "all rows"
-        for path in _leaves(tree.tree_, 0, ())
+        " and ".join(_merged(path, names, columns, scaler)) for path in _leaves(tree.tree_, 0, ())
     ]
     right = (tree.predict(scaled) == members).mean()
-    if not parts:
+    if not parts or not all(parts):  # the tree finds none, or calls all rows members
         return ""
     text = "; or ".join(parts)
     return text if right > 0.995 else f"mostly {text}"
@@ -274,7 +281,9 @@ def _verdict(sample, lacking, surely):
     for name in thin_labels(sample.x):
         rows = len(sample.x) / sample.x[name].nunique()
         reasons.append(f"{name!r} has {rows:.0f} rows a level: only rows of a level are compared")
-    if missing > _WEAK_SHARE:
+    # both in standard deviations of what models leave of the outcome
+    harmless = max(_WEAK_SHARE, _HARMLESS * np.sqrt(1 / sizes[0] + 1 / sizes[1]))
+    if missing > harmless or share[surely].sum() > _WEAK_SHARE:
         needed = " or ".join(ARMS[arm] for arm in _needed(sample.target))
         reasons.insert(
             0,

@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from causal_lib.cards import card
 from causal_lib.checks import (
+    check_column_names,
     check_columns,
     check_contrast,
     check_frame,
     check_ids,
+    check_no_copy,
     check_number,
     check_outcome,
     check_whole,
@@ -21,10 +24,13 @@ from causal_lib.inference.covariates import Covariates, expanded
 from causal_lib.inference.estimators import Sample
 from causal_lib.inference.learners import (
     CANDIDATES,
+    FINE_CANDIDATES,
     LEARNERS,
+    LEAST_EXPLAINED,
     Learned,
     Projection,
     Rows,
+    explained,
 )
 from causal_lib.inference.least_squares import LeastSquares, stack_weights
 from causal_lib.inference.models import Fitting, fit, folds, is_zero_one
@@ -36,6 +42,7 @@ from causal_lib.inference.nuisances import (
     is_reversed,
     standard_error,
     turned,
+    untreated_scores,
 )
 from causal_lib.inference.support import judge_arms
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
@@ -67,6 +74,7 @@ class UpliftModel:
         from its predictions of rows that it did not see), explained (how far its loss is below that
         of the average, as a share) and weight in the predictions.
     contrast : control and treated level, if given.
+    untreated : (n,) AIPW score of the outcome that each training row has when not treated.
     covariates : the encoder of the adjustment columns.
     verdict, reasons : what the training rows can say of the average effect, as of `effects.Effect`;
         ``reasons`` also tells where the learner 'pretrained' does not know such a table.
@@ -88,6 +96,7 @@ class UpliftModel:
     events: bool = True
     chosen: pd.DataFrame | None = None
     contrast: tuple | None = None
+    untreated: np.ndarray | None = None
 
     @classmethod
     def train(
@@ -113,11 +122,13 @@ class UpliftModel:
         Parameters
         ----------
         treatment : column of 0 and 1, or of the levels named by ``contrast``.
-        learner : None for a stack of `learners.CANDIDATES`; several names for a stack of these; one
-            name for its predictions as they are. Our own: 'dr_linear' (ridge regression of the
-            scores on the adjustment columns), 'dr' (boosted), 'dr_coarse' (boosted by small trees);
-            't_linear' (one regression for each arm, logistic for events), 't_coarse' (boosted by
-            small trees). CausalML's, boosted: 's', 't', 'x', 'r' (one outcome model with the
+        learner : None for a stack of `learners.CANDIDATES`, and of `learners.FINE_CANDIDATES` where
+            held-out predictions explain half of the outcome's variance within the arms; several
+            names for a stack of these; one name for its predictions as they are. Our own:
+            'dr_linear' (ridge regression of the scores on the adjustment columns), 'dr' (boosted),
+            'dr_coarse' (boosted by small trees); 't_linear' (one regression for each arm, logistic
+            for events), 't_coarse' (boosted by small trees); 'x_fine' (as 'x', by trees of small
+            leaves). CausalML's, boosted: 's', 't', 'x', 'r' (one outcome model with the
             treatment among its columns, one for each arm, the arms' imputed effects weighted by
             propensity, the regression of residuals on residuals); 'uplift_tree', 'uplift_forest'
             (outcome 0/1 and a randomised treatment, since they compare the arms of a leaf without
@@ -146,6 +157,9 @@ class UpliftModel:
         """
         names = _learner_names(learner)
         adjustment = check_columns(adjustment, name="adjustment")
+        check_column_names(
+            treatment=treatment, outcome=outcome, propensity=propensity, cluster=cluster
+        )
         if treatment == outcome:
             raise ValueError(f"treatment and outcome are both {treatment!r}")
         if own := {treatment, outcome} & set(adjustment):
@@ -160,6 +174,7 @@ class UpliftModel:
             )
         t = _arms(frame[treatment], contrast)
         numbers = check_outcome(number_of(frame, outcome), outcome)
+        check_no_copy(table, numbers, outcome)
         y, unit, start = _standardised(numbers)
         known = None if propensity is None else _known_propensities(frame, propensity, t)
         groups = cluster_codes(frame, cluster)
@@ -184,7 +199,10 @@ class UpliftModel:
         judged = judge_arms(sample)
         means = sample.outcomes()
         rows = replace(rows, score=dr_scores(rows.y, rows.t, sample.chances, means)[0])
+        untreated = untreated_scores(rows.y, rows.t, sample.chances, means)
         several = learner is None or not isinstance(learner, str)
+        if learner is None and explained(rows.y, rows.t, means) >= LEAST_EXPLAINED:
+            names = [*names, *FINE_CANDIDATES]
         predicted, model, chosen = _learn(rows, names, several)
         treated = rows.t == 1
         relevance = fit(rows.y[treated], rows.x[treated], seed, groups=rows.groups[treated])
@@ -207,6 +225,7 @@ class UpliftModel:
             is_zero_one(numbers),
             chosen,
             None if contrast is None else tuple(contrast),
+            start + unit * untreated[back],
         )
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
@@ -268,7 +287,11 @@ class UpliftModel:
         return pd.DataFrame(rows, index=["average", "slope"], columns=["value", "low", "high"])
 
     def grouped(self, count: int = GROUPS) -> pd.DataFrame:
-        """Average effect in ``count`` equal groups by predicted effect, the lowest first."""
+        """Average effect in ``count`` equal groups by predicted effect, the lowest first.
+
+        Rows of the same prediction are in the same group; numbers that are left without rows are
+        not in the table.
+        """
         check_whole(count, name="count")
         if 2 * count > self.groups.max() + 1:
             raise ValueError(
@@ -276,15 +299,15 @@ class UpliftModel:
             )
         place = self._groups_of_effect(count)
         rows = []
-        for number in range(count):
+        numbers = np.unique(place)
+        for number in numbers:
             inside = place == number
             value = self.score[inside].mean()
             share = inside.mean()
             influence = inside / share * (self.score - value)
             rows.append((self.predicted[inside].mean(), *_interval(value, influence, self.groups)))
-        return pd.DataFrame(rows, columns=["predicted", "value", "low", "high"]).rename_axis(
-            "group"
-        )
+        columns = ["predicted", "value", "low", "high"]
+        return pd.DataFrame(rows, columns=columns, index=pd.Index(numbers, name="group"))
 
     def qini(self) -> tuple[float, float, float]:
         """Area between the curve of gains, largest predicted effects first, and a random order.
@@ -468,6 +491,29 @@ class UpliftModel:
             f"UpliftModel of {self.treatment}{levels} on {self.outcome} from "
             f"{len(self.score):,} rows; {varies}"
         )
+
+    def _repr_html_(self):
+        found = self.calibration()
+        average = tuple(found.loc["average"])
+        levels = f" ({self.contrast[0]} -> {self.contrast[1]})" if self.contrast else ""
+        return card(
+            f"Uplift of {self.treatment}{levels} on {self.outcome}",
+            f"{_shown(*average)} on average",
+            verdict=self.verdict,
+            reasons=self.reasons,
+            interval=average,
+            facts=[
+                ("slope of effects on predictions", _shown(*found.loc["slope"])),
+                ("Qini", _shown(*self.qini())),
+                ("learner", self.learner),
+                ("adjusted for", ", ".join(self.adjustment)),
+                ("rows", f"{len(self.score):,}"),
+            ],
+        )
+
+
+def _shown(value, low, high):
+    return "the same for every row" if np.isnan(value) else f"{value:.4g} [{low:.4g}, {high:.4g}]"
 
 
 def incremental_outcomes(

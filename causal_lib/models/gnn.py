@@ -144,8 +144,12 @@ class EdgePredictor(torch.nn.Module):
 
     def forward(self, graph: Data, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """(n,) logits of a purchase for pairs of node numbers, by messages along all edges."""
+        return self._logits(self.vectors(graph), users, items)
+
+    def vectors(self, graph: Data) -> torch.Tensor:
+        """(nodes, hidden) z, in the order of the graph's nodes, by messages along all edges."""
         along = gcn_norm(graph.edge_index, num_nodes=graph.num_nodes, dtype=graph.x.dtype)
-        return self._logits(self._encode(graph.x, *along), users, items)
+        return self._encode(graph.x, *along)
 
     def sampled(
         self,

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import sparse
 
 from causal_lib.checks import check_codes, check_frame, check_ids
-from causal_lib.columns import as_times
+from causal_lib.columns import as_times, number_of, without_categories
 from causal_lib.worlds.online_shop import ATTENTION, Shop
 
 
@@ -21,8 +21,8 @@ class Interactions:
     users, items : (n,) codes from 0; value : (n,) floats.
     user_ids, item_ids : all ids, in the order of the codes, also those without a pair.
 
-    Raises ValueError for arrays of different lengths, codes without an id, and values that are
-    missing or infinite.
+    Raises ValueError for arrays of different lengths, codes without an id, a pair that occurs
+    twice, and values that are no numbers, missing or infinite.
     """
 
     users: np.ndarray
@@ -40,6 +40,13 @@ class Interactions:
             )
         check_codes(self.users, self.shape[0], name="users", of="user")
         check_codes(self.items, self.shape[1], name="items", of="item")
+        pairs = np.asarray(self.users, dtype=np.int64) * self.shape[1] + self.items
+        if twice := len(pairs) - len(np.unique(pairs)):
+            raise ValueError(
+                f"users and items: {twice} rows repeat a pair of user and item; keep one for each"
+            )
+        if np.asarray(self.value).dtype.kind not in "biuf":
+            raise ValueError(f"value: numbers are needed, not {np.asarray(self.value).dtype}")
         if bad := int((~np.isfinite(self.value)).sum()):
             raise ValueError(
                 f"value: {bad} of {len(self)} are missing or infinite; leave those pairs out"
@@ -138,15 +145,21 @@ class Interactions:
 
 
 def _numbers(column, name):
-    try:
-        # pandas' own array may be read-only, which torch does not like
-        return column.to_numpy(dtype=float, copy=True)
-    except (TypeError, ValueError):
-        strange = column[pd.to_numeric(column, errors="coerce").isna()]
+    """A column as floats of an own array: pandas' may be read-only, which torch does not like.
+
+    Text of digits is read here, unlike in a covariate: a value cannot be a label.
+    """
+    column = without_categories(column)
+    if not any(isinstance(value, str) for value in column):
+        return np.array(number_of(column.to_frame(), column.name, name=name))
+    read = pd.to_numeric(column, errors="coerce")
+    if read.isna().any():
+        strange = column[read.isna().to_numpy()]
         raise ValueError(
             f"{name}: column {column.name!r} has {len(strange)} values that are no numbers, "
             f"first {strange.iloc[0]!r}; replace them, or drop the rows"
-        ) from None
+        )
+    return read.to_numpy(dtype=float, copy=True)
 
 
 def hold_out(

@@ -21,6 +21,7 @@ from causal_lib.models.methods import (
 from causal_lib.models.training import fit
 
 _K = 10  # of the NDCG that chooses the epoch
+_SPREAD = 30  # of ratings; Adam's steps do not reach larger ones, and the penalty drowns smaller
 _SCORES = 4_000_000  # scores in memory at once
 
 
@@ -124,10 +125,10 @@ def train_recommender(
     ------
     ValueError
         for an unknown method or option, an option that is negative or missing, a size that is no
-        whole number, data of other users and items, no rows, ratings that are
-        all equal, clicks that are not all 1, ``randomised`` other than 0 and 1, propensities
-        outside (0, 1] or of another number, an argument that the method needs and that is missing,
-        and one that it does not use.
+        whole number, data of other users and items, no rows, ratings that are all equal or have a
+        standard deviation outside [1/30, 30], clicks that are not all 1, ``randomised`` other than
+        0 and 1, propensities outside (0, 1] or of another number, an argument that the method needs
+        and that is missing, and one that it does not use.
     """
     if method not in RECOMMENDERS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(RECOMMENDERS)}")
@@ -224,6 +225,13 @@ def _check_arguments(method, arguments):
 
 
 def _check_data(train, validation, method, randomised):
+    given = {"train": train, "validation": validation, "randomised": randomised}
+    for name, data in given.items():
+        if not isinstance(data, Interactions) and not (data is None and name != "train"):
+            raise TypeError(
+                f"{name}: Interactions are needed, not {type(data).__name__}; make them by "
+                "Interactions.of"
+            )
     for name, data in (("validation", validation), ("randomised", randomised)):
         if data is None:
             continue
@@ -241,6 +249,13 @@ def _check_data(train, validation, method, randomised):
         raise ValueError(
             f"train: all {len(train)} ratings are {train.value[0]:g}; nothing can be "
             "learnt from them"
+        )
+    spread = train.value.std()
+    if ratings and not 1 / _SPREAD <= spread <= _SPREAD:
+        raise ValueError(
+            f"train: the ratings have a standard deviation of {spread:.3g}; method {method!r} "
+            f"learns in steps that suit one between {1 / _SPREAD:.2g} and {_SPREAD:g}; divide all "
+            "ratings by it, and multiply the predictions"
         )
     for name, data in (("train", train), ("validation", validation)):
         if not ratings and data is not None and (off := int((data.value != 1).sum())):

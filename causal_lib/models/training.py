@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from causal_lib.checks import check_whole
 from causal_lib.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -99,10 +100,13 @@ def fit(
     """
     import torch  # here, so that Keras models are trained without it
 
-    if min(n, epochs, patience) < 1 or not learning_rate > 0:
-        raise ValueError(f"{n=}, {epochs=}, {patience=}, {learning_rate=} must be positive")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"{batch_size=} must be positive")
+    sizes = {"n": n, "epochs": epochs, "patience": patience}
+    if batch_size is not None:
+        sizes["batch_size"] = batch_size
+    for name, size in sizes.items():
+        check_whole(size, name=name)
+    if not 0 < learning_rate < np.inf:
+        raise ValueError(f"{learning_rate=} must be positive and finite")
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
 

@@ -10,13 +10,21 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from causal_lib.checks import check_columns, check_frame, check_number, check_whole
+from causal_lib.cards import card
+from causal_lib.checks import (
+    check_column_names,
+    check_columns,
+    check_frame,
+    check_number,
+    check_whole,
+)
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, wide, wide_names
 from causal_lib.policy.columns import listed, propensities, read_actions
 from causal_lib.policy.reward_model import fit_additive
 
 LOSSES = ("dr", "ips")
+_RULES = 12  # lines of a card
 _ENTRIES = 100_000_000  # of (rounds, actions): what the scores may take, 0.8 GB
 
 
@@ -102,6 +110,22 @@ class Policy:
         never = f"; never logged and never chosen: {listed(left_out)}" if len(left_out) else ""
         return f"Policy ({kind}) of {self.actions} actions by {', '.join(self.context)}{never}"
 
+    def _repr_html_(self):
+        tree = not isinstance(self.model, np.ndarray)
+        rules = self.rules().splitlines() if tree else []
+        if len(rules) > _RULES:
+            rules = [*rules[:_RULES], f"and {len(rules) - _RULES} more"]
+        left_out = self.labels.delete(self.logged)
+        return card(
+            f"Policy of {self.actions} actions",
+            "a tree" if tree else "a softmax of the context",
+            facts=[
+                ("context", ", ".join(map(str, self.context))),
+                ("never logged and never chosen", listed(left_out) if len(left_out) else ""),
+            ],
+            lines=rules,
+        )
+
 
 def learn_policy(
     logs: pd.DataFrame,
@@ -148,15 +172,14 @@ def learn_policy(
         raise ValueError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}")
     if depth is not None:
         check_whole(depth, name="depth")
+    check_column_names(action=action, reward=reward, propensity=propensity)
     context = check_columns(context, name="context")
     check_number(penalty, name="penalty")
     check_frame(logs, [action, reward, propensity, *context], complete=True, name="logs")
     chance = propensities(logs, propensity)
-    k = (
-        None
-        if isinstance(actions, Sequence | pd.Index | pd.Series | np.ndarray)
-        else actions or None
-    )
+    k = None
+    if not isinstance(actions, Sequence | pd.Index | pd.Series | np.ndarray | None):
+        k = check_whole(actions, name="actions (their number, or a list of labels)")
     chosen, labels = read_actions(logs[action], k, actions if k is None else None)
     n = len(logs)
     _check_size(n, len(labels), "learn from a sample of the rounds")

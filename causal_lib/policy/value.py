@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from causal_lib.checks import check_columns, check_frame, check_range
+from causal_lib.cards import card
+from causal_lib.checks import check_column_names, check_columns, check_frame, check_range
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import design
 from causal_lib.policy.columns import (
@@ -100,6 +101,24 @@ class PolicyValue:
         if self.bounds and self.verdict != "ok":
             told += f"; bounds [{self.bounds[0]:.5f}, {self.bounds[1]:.5f}]"
         return told
+
+    def _repr_html_(self):
+        ends = "no interval" if self.low is None else f"[{self.low:.5f}, {self.high:.5f}]"
+        bounds = None if self.bounds is None else f"{self.bounds[0]:.5f} to {self.bounds[1]:.5f}"
+        known = self.value is not None
+        good = self.verdict == "ok"
+        return card(
+            f"Value of a policy, by {self.estimator}",
+            f"{self.value:.5f} {ends}" if known else "no value",
+            verdict="supported" if good else "weak" if known else "refused",
+            reasons=() if good else (self.verdict,),
+            interval=(self.value, self.low, self.high) if known and self.low is not None else None,
+            facts=[
+                ("effective sample size", f"{self.effective_sample_size:,.0f} of {self.rounds:,}"),
+                ("bounds", bounds if not good else None),
+                ("share that the logs lack", f"{self.unsupported:.1%}" if self.unsupported else ""),
+            ],
+        )
 
 
 def policy_value(
@@ -205,6 +224,7 @@ def policy_values(
     limits = None if threshold is None else np.atleast_1d(np.asarray(threshold, dtype=float))
     if limits is not None and (not limits.size or not (limits > 0).all()):
         raise ValueError(f"threshold must be above 0, not {threshold}")
+    check_column_names(action=action, reward=reward, propensity=propensity, cluster=cluster)
     context = check_columns(context, name="context")
     check_frame(
         logs,
@@ -334,6 +354,9 @@ def slate_value(
     if estimator not in kinds:
         raise ValueError(f"unknown estimator {estimator!r}; known: {', '.join(kinds)}")
     check_interval(interval, level)
+    check_column_names(
+        round_id=round_id, position=position, reward=reward, propensity=propensity, target=target
+    )
     check_frame(logs, [round_id, position, reward, propensity, target], complete=True, name="logs")
     chance = propensities(logs, propensity)
     aimed = number_of(logs, target, name="logs")

@@ -16,8 +16,17 @@ _LEVELS = 30  # of a category; more are put together
 _RARE_ROWS = 20  # a level of fewer rows is put together with others
 _MOST = 0.5  # share of a text's values that are numbers, or dates, from which the rest is an error
 _ZONE = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
-_DATE = re.compile(r"^\d{4}-\d\d-\d\d|^\d{8}T")
-_SLASHED = re.compile(r"^\d{1,4}[/.]\d{1,2}[/.]\d{1,4}")
+_DATE = re.compile(r"^\d{4}-\d\d-\d\d(?!\d)|^\d{8}T")
+# dates as spreadsheets write them: the year first, or last; in Chinese
+_SPELT = re.compile(
+    r"^(?:(?P<year>\d{4})(?:[/.-]|年)(?P<month>\d{1,2})(?:[/.-]|月)(?P<day>\d{1,2})日?"
+    r"|(?P<first>\d{1,2})(?P<mark>[/.-])(?P<second>\d{1,2})(?P=mark)(?P<last>\d{4}|\d\d))"
+    r"(?:[T ]+(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<rest>\d\d(?:\.\d+)?))?"
+    r"\s*(?P<half>[AaPp][Mm])?(?P<zone>Z|[+-]\d\d:?\d\d)?)?$"
+)
+_DECIMAL_COMMA = re.compile(r"^[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+)(?:,\d+)?$")
+_THOUSANDS = re.compile(r"^[+-]?\d{1,3}(?:,\d{3})*(?:\.\d+)?$")
+_AMOUNT = re.compile(r"^(?=.*[^\d\s.,+-])[^\w.,]?\s?[+-]?\d[\d.,]*\s?(?:%|[^\w.,]|[A-Z]{3})?$")
 
 
 @dataclass(frozen=True)
@@ -200,20 +209,82 @@ def _kind_of_text(values):
             f"log: column {values.name!r} mixes numbers and text: {len(strange)} values are no "
             f"numbers, as {', '.join(map(repr, strange[:3]))}; mend them, or name them in missing ="
         )
-    if float(levels.str.match(_DATE).mean()) >= _MOST:
+    if max(levels.str.match(one).mean() for one in (_DATE, _SPELT)) >= _MOST:
         return "date", _dates_of_text(values)
-    if float(levels.str.match(_SLASHED).mean()) >= _MOST:
+    if (plain := _without_commas(values.name, levels)) is not None:
+        return "number", values.map(dict(zip(levels, plain, strict=True))).astype(float)
+    amounts = levels[levels.str.match(_AMOUNT)]
+    if len(amounts) and present.isin(amounts).mean() >= _MOST and not numeric.any():
         raise LogError(
-            f"log: column {values.name!r} holds dates that can be read in two ways, as "
-            f"{levels.iloc[0]!r}; write them as 2024-12-31 (ISO 8601)"
+            f"log: column {values.name!r} holds numbers with signs, as {amounts.iloc[0]!r}; write "
+            "plain numbers, as 1234.5"
         )
     return "category", values
 
 
+def _without_commas(name, levels):
+    """Numbers (levels,) of texts with decimal commas or commas of thousands; None where some is
+    no number. LogError where both would do.
+    """
+    if not levels.str.contains(",").any():
+        return None
+    decimal = levels.str.match(_DECIMAL_COMMA).all()
+    thousands = levels.str.match(_THOUSANDS).all()
+    if decimal and thousands:
+        raise LogError(
+            f"log: column {name!r} holds numbers that can be read in two ways, as "
+            f"{levels[levels.str.contains(',')].iloc[0]!r}; write them as 1234.5"
+        )
+    if decimal:
+        plain = levels.str.replace(r"[. ]", "", regex=True).str.replace(",", ".")
+        return pd.to_numeric(plain)
+    return pd.to_numeric(levels.str.replace(",", "")) if thousands else None
+
+
+def _in_iso(present):
+    """Texts of dates as ISO 8601 has them; those of another form as they are.
+
+    With slashes or hyphens the day and the month are told apart by a value above 12; with dots the
+    day comes first. LogError where that does not tell.
+    """
+    levels = pd.Series(present.unique())
+    if not levels.str.match(_SPELT).any() or levels.str.match(_DATE).all():
+        return present
+    parts = levels.str.extract(_SPELT)
+    known = parts["year"].notna() | parts["last"].notna()
+    first = pd.to_numeric(parts["first"])
+    second = pd.to_numeric(parts["second"])
+    day_first = bool((first > 12).any() or (parts["mark"] == ".").any())
+    month_first = bool((second > 12).any())
+    if first.notna().any() and (day_first == month_first or (parts["last"].str.len() == 2).any()):
+        raise LogError(
+            f"log: column {present.name!r} holds dates that can be read in two ways, as "
+            f"{levels[first.notna()].iloc[0]!r}; write them as 2024-12-31 (ISO 8601)"
+        )
+    day = parts["day"].fillna(parts["first" if day_first else "second"])
+    month = parts["month"].fillna(parts["second" if day_first else "first"])
+    hour = pd.to_numeric(parts["hour"])
+    half = parts["half"].str.lower()
+    hour = hour.where(half.isna(), hour % 12 + 12 * (half == "pm"))
+    time = (
+        "T"
+        + hour.map("{:02.0f}".format)
+        + ":"
+        + parts["minute"]
+        + ":"
+        + parts["rest"].fillna("00")
+        + parts["zone"].fillna("")
+    )
+    iso = parts["year"].fillna(parts["last"]) + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)
+    iso = (iso + time.where(hour.notna(), "")).where(known, levels)
+    return present.map(dict(zip(levels, iso, strict=True)))
+
+
 def _dates_of_text(values):
-    present = values.dropna().astype(str)
+    given = values.dropna().astype(str)
+    present = _in_iso(given)
     read = pd.to_datetime(present, utc=True, errors="coerce", format="ISO8601")
-    unread = present[read.isna()]
+    unread = given[read.isna()]
     if len(unread):
         raise LogError(
             f"log: column {values.name!r} has {len(unread)} values that are no dates, as "

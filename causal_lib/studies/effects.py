@@ -2,10 +2,8 @@
 
 import math
 
-import joblib
-
 from causal_lib.graph import CausalGraph
-from causal_lib.inference.effects import effect
+from causal_lib.inference.effects import effect, effects_by
 from causal_lib.inference.identification import identify
 from causal_lib.inference.nuisances import NoOverlapError
 from causal_lib.inference.robustness import sensitivity
@@ -18,11 +16,10 @@ TARGETS = ("all", "treated", "overlap")
 ESTIMATORS = ("aipw", "ipw")
 _PLACEBO_LEVEL = 0.99
 _PLACEBO_ROWS = 500
+_STRENGTHS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
 
 
-def estimate_effect(
-    prepared: Prepared, graph: Step, identified: Step, *, jobs: int = 1, seed: int = 0
-) -> Step:
+def estimate_effect(prepared: Prepared, graph: Step, identified: Step, *, seed: int = 0) -> Step:
     """The effect by AIPW and by weighting, for all rows, the treated and the overlap.
 
     The verdict is that of the question (see `effects.effect`); it is lowered to 'weak' where the
@@ -50,10 +47,11 @@ def estimate_effect(
     columns += [name for name in (roles.propensity, roles.unit) if name]
     frame = prepared.frame[columns]
     try:
-        answers = joblib.Parallel(jobs)(
-            joblib.delayed(_answer)(frame, roles, estimator, target, how)
-            for estimator, target in asked
-        )
+        with without_bars():
+            answers = [
+                one.to_dict() | {"standard_error": one.standard_error}
+                for one in effects_by(frame, roles.treatment, roles.outcome, asked, **how)
+            ]
     except (NoOverlapError, ValueError) as error:
         return Step("effect", "refused", (("effect_refused", {}),), (str(error),))
     naive = effect(
@@ -90,13 +88,12 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
             says.append(("sensitivity_undone", {"column": facts["column"]}))
         excluded = estimated.facts["low"] > 0 or estimated.facts["high"] < 0
         if excluded and facts["undone"]:
-            reasons.append(
-                f"a hidden cause as strong as {facts['column']} would leave no effect that can be "
-                "told from zero"
-            )
+            reasons.append(f"a hidden cause as strong as {facts['column']} would undo the effect")
     checks = _controls(prepared, adjustment, seed)
     for check in checks:
-        says.append(("control", check))
+        previous = check["name"] == _previous_name(prepared)
+        told = check | {"outcome": prepared.roles.outcome} if previous else check
+        says.append(("control_previous" if previous else "control", told))
         if not check["low"] <= 0 <= check["high"]:
             reasons.append(f"the treatment seems to move {check['name']}, which it cannot")
     tables["controls"] = checks
@@ -105,15 +102,6 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
 
 
 _TOLD = ("robustness", "of_sign", "column", "with_treatment", "with_outcome")
-
-
-def _answer(frame, roles, estimator, target, how):
-    """One answer as JSON types."""
-    with without_bars():
-        found = effect(
-            frame, roles.treatment, roles.outcome, estimator=estimator, target=target, **how
-        )
-    return found.to_dict() | {"standard_error": found.standard_error}
 
 
 def _step(prepared, answers, naive):
@@ -220,15 +208,25 @@ def _hidden_cause(prepared, adjustment, tables):
         }
         for row in found.bounds.to_dict("records")
     ]
+    column = (
+        float(min(strongest["with_treatment"], 1.0)),
+        float(min(strongest["with_outcome"], 1.0)),
+    )
+    # of a hidden cause with the treatment, below 1, and with the outcome: those of the column too
+    with_treatment = sorted({*_STRENGTHS, column[0]} - {1.0})
+    with_outcome = sorted({*_STRENGTHS, column[1]})
     return {
         "value": found.value,
         "robustness": found.robustness,
         "of_sign": found.robustness_of_sign,
         "column": str(strongest["as strong as"]),
-        "with_treatment": float(min(strongest["with_treatment"], 1.0)),
-        "with_outcome": float(min(strongest["with_outcome"], 1.0)),
+        "with_treatment": column[0],
+        "with_outcome": column[1],
         "value_if": float(strongest["value"]),
-        "undone": bool(strongest["low"] <= 0 <= strongest["high"]),
+        # nothing of the effect's own sign is left, be it nothing at all or the other sign
+        "undone": bool(strongest["low"] <= 0 if found.value > 0 else strongest["high"] >= 0),
+        "strengths": [with_treatment, with_outcome],
+        "under": [[found.under(t, y) for y in with_outcome] for t in with_treatment],
     }
 
 
@@ -240,7 +238,7 @@ def _controls(prepared, adjustment, seed):
         asked.append((roles.negative_control, prepared.frame, roles.negative_control))
     earlier = _previous(prepared)
     if earlier is not None:
-        asked.append((f"the previous {roles.outcome}", earlier, "previous outcome"))
+        asked.append((_previous_name(prepared), earlier, "previous outcome"))
     found = []
     for name, frame, column in asked:
         try:
@@ -259,6 +257,10 @@ def _controls(prepared, adjustment, seed):
         low, high = one.interval(_PLACEBO_LEVEL)
         found.append({"name": name, "value": one.value, "low": low, "high": high})
     return found
+
+
+def _previous_name(prepared):
+    return f"the previous {prepared.roles.outcome}"
 
 
 def _previous(prepared):

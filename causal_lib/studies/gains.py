@@ -19,17 +19,19 @@ LEARNERS = ("dr_linear", "dr_coarse", "t_linear", "t_coarse")
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Of each row of a table: a doubly robust ``score`` of its effect, and the effect ``predicted``
-    by models that did not see the row; empty where there are none.
+    """Of each row of a table: doubly robust scores of its effect, ``score``, and of its outcome
+    when ``untreated``, and the effect ``predicted`` by models that did not see the row; empty where
+    there are none.
     """
 
     score: np.ndarray
+    untreated: np.ndarray
     predicted: np.ndarray
 
     @classmethod
     def none(cls) -> "Scores":
         """No scores."""
-        return cls(np.zeros(0), np.zeros(0))
+        return cls(np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 def find_gains(
@@ -70,7 +72,8 @@ def find_gains(
             )
     except (NoOverlapError, ValueError) as error:
         return Step("gains", "refused", (("gains_refused", {}),), (str(error),)), Scores.none()
-    return _step(prepared, model, adjustment, estimated), Scores(model.score, model.predicted)
+    scores = Scores(model.score, model.untreated, model.predicted)
+    return _step(prepared, model, adjustment, estimated), scores
 
 
 def _step(prepared, model, adjustment, estimated):

@@ -1,5 +1,6 @@
 """The graph of a log: learnt in two stages with its stability, or taken from ``graph.toml``."""
 
+import hashlib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ DRAWS = 30
 _SHRUNK = 0.001
 _FEWEST_UNITS = 50
 _OFTEN = 0.5
+_MARK = "# as written by a study: "
 _DECIDES = 0.999  # share of the treatment told by one column: it is decided by it
 
 
@@ -131,13 +133,29 @@ def read_graph(path: str | Path) -> GivenGraph:
 
 
 def write_graph(step: Step, path: str | Path) -> Path:
-    """Write the graph of a step as an editable file that `read_graph` takes back."""
+    """Write the graph of a step as an editable file that `read_graph` takes back.
+
+    Its last line tells `is_edited` what was written.
+    """
     edges = [
         (row["cause"], row["sign"], row["effect"], row.get("found")) for row in step.tables["edges"]
     ]
     hidden = step.facts.get("hidden", [])
     text = render("graph.toml.j2", edges=edges, hidden=hidden, quoted=quoted)
-    return paths.write_text(Path(path), text)
+    return paths.write_text(Path(path), f"{text}{_MARK}{_digest(text)}\n")
+
+
+def is_edited(path: str | Path) -> bool:
+    """Whether there is a file that is not as `write_graph` left it."""
+    path = Path(path)
+    if not path.exists():
+        return False
+    text, _, mark = path.read_text(encoding="utf-8-sig", errors="replace").rpartition(_MARK)
+    return mark.strip() != _digest(text)
+
+
+def _digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def identify_effect(prepared: Prepared, graph: Step) -> Step:
@@ -267,6 +285,14 @@ def _step(graph, stability, known, stages, roles):
         for stage in stages
     ]
     facts = {"graph": graph.to_dict(), "hidden": [], "given": False, "stages": stages}
+    facts |= {
+        "draws": stability.draws,
+        # of each edge, in the order of the table: how often each direction is found
+        "directions": [
+            [shares.get((a, "->", b), 0.0), shares.get((b, "->", a), 0.0)]
+            for a, b in ((row["cause"], row["effect"]) for row in edges)
+        ],
+    }
     tiers = replace(known, forbidden=(), required=())
     return Step(
         "graph", says=tuple(says), facts=facts, tables={"edges": edges}, figure=_drawn(graph, tiers)

@@ -26,11 +26,12 @@ _NAMES = {
 _FEW = 50  # values, from which a table that has fewer distinct ones may be levels
 
 
-def guess_roles(log: Log | pd.DataFrame) -> tuple[Roles, list[str]]:
+def guess_roles(log: Log | pd.DataFrame, **how: str) -> tuple[Roles, list[str]]:
     """First roles of a log's columns, and what a person has to check in them.
 
     Guessed from names (English and Chinese) and values: a treatment has two values, an id many.
-    All that is left counts as known before: the guess that most needs a second look.
+    All that is left counts as known before: the guess that most needs a second look. ``how`` are
+    roles that are known: encoding, separator.
 
     Raises LogError where no column can be the treatment or the outcome: they have to be named.
     """
@@ -49,6 +50,16 @@ def guess_roles(log: Log | pd.DataFrame) -> tuple[Roles, list[str]]:
     for role, hint in (("treatment", "what was done (0 and 1)"), ("outcome", "what came of it")):
         if role not in found:
             binary = [name for name in frame.columns if _is_binary(frame[name])]
+            named = [
+                name for name in frame.columns if re.search(_NAMES[role], name.strip().lower())
+            ]
+            if named:
+                shown = reading.levels_shown(frame[named[0]].dropna().unique().tolist(), 3)
+                needed = "two values" if role == "treatment" else "numbers, or 0 and 1"
+                raise LogError(
+                    f"guess: {named[0]!r} has the name of the {role} and holds {shown}; "
+                    f"{needed} are needed: change the values, or write the roles by hand"
+                )
             raise LogError(
                 f"guess: no column can be told to be the {role}, {hint}; rename it, or write the "
                 f"roles by hand (columns of two values: {', '.join(map(repr, binary)) or 'none'})"
@@ -56,7 +67,8 @@ def guess_roles(log: Log | pd.DataFrame) -> tuple[Roles, list[str]]:
     control = ""
     treated = ""
     levels = frame[found["treatment"]].dropna().unique().tolist()
-    if not set(levels) <= {0, 1} and len(levels) == 2:
+    numbers = reading.number_or_nothing(pd.Series(levels, name="level"))
+    if not set(numbers) <= {0, 1} and len(levels) == 2:
         control, treated = sorted(levels, key=str)
         notes.append(
             f"{found['treatment']}: {treated!r} was taken for treated and {control!r} for control, "
@@ -82,7 +94,12 @@ def guess_roles(log: Log | pd.DataFrame) -> tuple[Roles, list[str]]:
             notes.append(f"{role}: no column was found; name it if there is one")
     texts = {"control": str(control), "treated": str(treated)} if control != "" else {}
     roles = Roles(
-        **found, before=(tuple(before),), after=tuple(after), unused=tuple(unused), **texts
+        **found,
+        before=(tuple(before),),
+        after=tuple(after),
+        unused=tuple(unused),
+        **texts,
+        **how,
     )
     return roles, notes
 
@@ -104,11 +121,11 @@ def _by_name(values):
 
 
 def _is_numeric(values):
-    return pd.to_numeric(values, errors="coerce").notna().any()
+    return not np.isnan(reading.number_or_nothing(values)).all()
 
 
 def _is_share(values):
-    numbers = pd.to_numeric(values, errors="coerce").dropna()
+    numbers = reading.number_or_nothing(values.dropna())
     return bool(len(numbers)) and bool(((numbers > 0) & (numbers <= 1)).all())
 
 

@@ -14,16 +14,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv as pacsv
-from pyarrow import dataset
+from pyarrow import dataset, ipc
 
+from causal_lib.extras import naming_extra
 from causal_lib.studies.errors import LogError
 
 _SEPARATORS = ",;\t|"
 _SAMPLE = 65_536  # bytes from which encoding and separator are guessed
 _TEXT = (".csv", ".tsv", ".txt")
+_ARROW = (".arrow", ".feather", ".ipc")
 _SQLITE = (".sqlite", ".sqlite3", ".db")
-_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
-_QUERY = re.compile(r"\s*(select|with)\s", re.IGNORECASE)
+_DUCKDB = (".duckdb", ".ddb")
+_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "\\N")
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)  # Excel's own first line
+_QUERY = re.compile(r"\s*(select|with)[\s*(]", re.IGNORECASE)
+_VECTORS = 25  # of 2,048 rows, which DuckDB gives at a time
 _CODECS = {"utf-8-sig": "utf-8"}  # Arrow itself takes a byte order mark away
 _PAIRED = 0.9  # share of high bytes in pairs from which on a text is taken for Chinese
 
@@ -38,7 +43,7 @@ class Log:
 
 
 def read_log(
-    source: pd.DataFrame | pa.Table | str | Path,
+    source: pd.DataFrame | str | Path,
     *,
     columns: Sequence[str] | None = None,
     missing: Sequence[str] = (),
@@ -49,10 +54,11 @@ def read_log(
 
     Parameters
     ----------
-    source : a frame or an Arrow table; a CSV file (.csv, .tsv, .txt, each also .gz), a Parquet file
-        or a folder of its parts, an Arrow (Feather) file; ``file.sqlite#table``; a
-        query that begins with SELECT, or ``table:name``, at the database of the environment
-        variable CAUSAL_LIB_DB.
+    source : a frame or an Arrow table (or what can be read as one); a CSV file (.csv, .tsv, .txt,
+        each also .gz), a Parquet file or a folder of its parts, an Arrow (Feather) file;
+        ``file.sqlite#table`` or ``file.duckdb#table``; at the database of the environment variable
+        CAUSAL_LIB_DB, ``table:name``. A query that begins with SELECT may stand for the table. A
+        database is read in parts, and only ``columns`` of it are kept.
     columns : the columns that are needed; all where left out. Others are not read. Those of a CSV
         file come as texts, read by `prepare` as what they mean.
     missing : further spellings of a missing value, beside the empty cell, NA and NULL.
@@ -64,10 +70,10 @@ def read_log(
         for a source that is absent, empty or cannot be read, a column that it lacks, or columns of
         one name.
     """
-    if isinstance(source, pa.Table):
-        source = source.to_pandas()
     if isinstance(source, pd.DataFrame):
         found = Log(source, "a frame")
+    elif hasattr(source, "__arrow_c_stream__"):
+        found = Log(_selected(pa.table(source), columns), "an Arrow table")
     elif isinstance(source, (str, Path)):
         found = _named(str(source), columns, tuple(missing), encoding, separator)
     else:
@@ -81,13 +87,13 @@ def read_log(
 def _named(text, columns, missing, encoding, separator):
     """The log that a path, a query or a table's name stands for."""
     if _QUERY.match(text) or text.startswith("table:"):
-        return _database(text)
+        return _database(text, columns)
     path, _, table = text.partition("#")
-    if Path(text).exists():
+    if _exists(text):
         path = text
         table = ""
     path = Path(path)
-    if not path.exists():
+    if not _exists(path):
         raise LogError(
             f"log: no file or folder {str(path)!r}; a query begins with SELECT, a table at "
             "CAUSAL_LIB_DB is written table:name"
@@ -100,18 +106,25 @@ def _named(text, columns, missing, encoding, separator):
             return _parquet_folder(path, columns)
         if last == ".parquet":
             return Log(_parquet(pq.ParquetFile(path).schema_arrow, path, columns), path.name)
-        if last in (".arrow", ".feather", ".ipc"):
-            return Log(pd.read_feather(path), path.name)
+        if last in _ARROW:
+            return Log(_selected(_arrow(path), columns), path.name)
         if inner in _TEXT:
-            return _csv(path, columns, missing, encoding, separator, last == ".gz")
-        if last in _SQLITE:
-            return _sqlite(path, table)
+            return _csv(path, columns, missing, encoding, separator)
+        if last in (*_SQLITE, *_DUCKDB):
+            return _file_of_tables(path, table, columns, _sqlite if last in _SQLITE else _duckdb)
     except (OSError, pa.ArrowException, EOFError) as error:
         raise LogError(f"log: {path.name} cannot be read: {_first_line(error)}") from None
     raise LogError(
         f"log: {path.name}: files of kind {last or '(none)'} are not read; give .csv, .csv.gz, "
-        ".tsv, .parquet, .feather, or file.sqlite#table"
+        ".tsv, .parquet, .feather, file.sqlite#table or file.duckdb#table"
     )
+
+
+def _exists(path):
+    try:
+        return Path(path).exists()
+    except OSError:  # a name that is too long for one
+        return False
 
 
 def _checked(frame, columns):
@@ -147,7 +160,12 @@ def _checked(frame, columns):
 # ---- text ----------------------------------------------------------------------------------------
 
 
-def _csv(path, columns, missing, encoding, separator, packed):
+def _csv(path, columns, missing, encoding, separator):
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start == b"PK\x03\x04":
+        raise LogError(f"log: {path.name} is a zip archive (or a workbook); unpack it to .csv")
+    packed = start.startswith(b"\x1f\x8b")  # whatever the name says
     opened = gzip.open if packed else open
     with opened(path, "rb") as file:
         head = file.read(_SAMPLE)
@@ -170,30 +188,40 @@ def _csv(path, columns, missing, encoding, separator, packed):
         raise LogError(
             f"log: {path.name} is no {encoding}: {error}; name another encoding"
         ) from None
+    lines = text.lstrip("\ufeff").splitlines()
+    above = next(place for place, line in enumerate(lines) if line.strip())
+    if named := _SEPARATOR_LINE.match(lines[above]):
+        separator = separator or named[1]
+        above += 1
+    text = "\n".join(lines[above:])
     if not separator:
         separator = guess_separator(text)
         if separator not in (",", "\t"):
             notes.append(f"{path.name} was read with the separator {separator!r} (guessed)")
     header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
-    header = [name.lstrip("\ufeff") for name in header]
     if len(header) < 2:
         raise LogError(
             f"log: {path.name} has one column when read with the separator {separator!r}; name "
-            "the right one by separator = in the roles"
+            "the right one by separator = in the roles, or with --guess by -p separator="
         )
+    if blank := sum(not name.strip() for name in header):
+        notes.append(f"{path.name}: {blank} columns without a name were left out")
+    header = [name for name in header if name.strip()]
     wanted = None if columns is None else [name for name in columns if name in header]
     if repeated := [name for name in header if header.count(name) > 1]:
         raise LogError(
-            f"log: {header.count(repeated[0])} columns are named {repeated[0]!r}; rename one"
+            f"log: {header.count(repeated[0])} columns are named {repeated[0]!r}; rename one (is "
+            "the first line a header?)"
         )
     if wanted is not None and len(wanted) < len(columns):
         absent = [name for name in columns if name not in header]
         raise LogError(
             f"log: no column {', '.join(map(repr, absent))}; columns there: "
-            f"{', '.join(map(repr, header))}; was the separator {separator!r}?"
+            f"{', '.join(map(repr, header))}; is the first line the header, and the separator "
+            f"{separator!r}?"
         )
     try:
-        frame = _texts(path, wanted or header, missing, encoding, separator, packed)
+        frame = _texts(path, wanted or header, missing, encoding, separator, packed, above)
     except UnicodeError:
         raise LogError(
             f"log: {path.name} is no {encoding}; name its encoding by "
@@ -212,7 +240,7 @@ def _csv(path, columns, missing, encoding, separator, packed):
     return Log(frame, path.name, tuple(notes))
 
 
-def _texts(path, columns, missing, encoding, separator, packed):
+def _texts(path, columns, missing, encoding, separator, packed, above):
     """The ``columns`` of a CSV file as texts: what they mean is read later, by one rule for all.
 
     Arrow refuses a row of another length; pandas drops what is too much without a word.
@@ -226,7 +254,9 @@ def _texts(path, columns, missing, encoding, separator, packed):
     with pa.input_stream(str(path), compression="gzip" if packed else None) as file:
         table = pacsv.read_csv(
             file,
-            read_options=pacsv.ReadOptions(encoding=_CODECS.get(encoding, encoding)),
+            read_options=pacsv.ReadOptions(
+                encoding=_CODECS.get(encoding, encoding), skip_rows=above
+            ),
             parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
             convert_options=convert,
         )
@@ -236,8 +266,9 @@ def _texts(path, columns, missing, encoding, separator, packed):
 def guess_encoding(head: bytes, *, whole: bool = True) -> str:
     """The likely encoding of the first bytes of a text; ``whole`` if they are all of it.
 
-    A byte order mark decides; else UTF-8 where the bytes are that; else GB 18030 where bytes above
-    127 come in pairs, as those of Chinese do, else Windows' Western code page.
+    A byte order mark decides; else UTF-16 where many bytes are 0; else UTF-8 where the bytes are
+    that; else GB 18030 where bytes above 127 come in pairs, as those of Chinese do, else Windows'
+    Western code page.
 
     >>> guess_encoding("价格,城市".encode("gb18030"))
     'gb18030'
@@ -251,6 +282,9 @@ def guess_encoding(head: bytes, *, whole: bool = True) -> str:
     ):
         if head.startswith(mark):
             return name
+    zeros = [head[start::2].count(0) for start in (0, 1)]
+    if sum(zeros) > len(head) / 8:  # every sign of two bytes
+        return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head, final=whole)
         return "utf-8"
@@ -283,6 +317,21 @@ def guess_separator(text: str) -> str:
 # ---- columnar files ------------------------------------------------------------------------------
 
 
+def _selected(table, columns):
+    """The frame of an Arrow table: only ``columns`` where it has them all."""
+    narrow = columns is not None and set(columns) <= set(table.column_names)
+    return (table.select(list(columns)) if narrow else table).to_pandas()
+
+
+def _arrow(path):
+    with pa.memory_map(str(path)) as file:
+        try:
+            return ipc.open_file(file).read_all()
+        except pa.ArrowInvalid:
+            file.seek(0)
+            return ipc.open_stream(file).read_all()
+
+
 def _parquet(schema, path, columns):
     wanted = None if columns is None else [name for name in columns if name in schema.names]
     if wanted is not None and len(wanted) < len(columns):
@@ -291,10 +340,28 @@ def _parquet(schema, path, columns):
 
 
 def _parquet_folder(path, columns):
-    parts = sorted(path.rglob("*.parquet"))
+    """The parts below a folder; a subfolder ``name=value`` gives the column ``name``."""
+    parts = [
+        part
+        for part in sorted(path.rglob("*.parquet"))
+        # what is being written, or was left behind
+        if not any(name.startswith((".", "_")) for name in part.relative_to(path).parts)
+    ]
     if not parts:
         raise LogError(f"log: folder {path.name!r} holds no .parquet files")
-    found = dataset.dataset([str(part) for part in parts], format="parquet")
+    first = set(pq.read_schema(parts[0]).names)
+    for part in parts[1:]:
+        if differing := first ^ set(pq.read_schema(part).names):
+            raise LogError(
+                f"log: parts {parts[0].name} and {part.name} of {path.name} do not have the same "
+                f"columns: {', '.join(map(repr, sorted(differing)))} is in one of them only"
+            )
+    found = dataset.dataset(
+        [str(part) for part in parts],
+        format="parquet",
+        partitioning="hive",
+        partition_base_dir=str(path),
+    )
     names = found.schema.names
     wanted = columns if columns is not None and set(columns) <= set(names) else None
     frame = found.to_table(columns=None if wanted is None else list(wanted)).to_pandas()
@@ -304,36 +371,68 @@ def _parquet_folder(path, columns):
 # ---- databases -----------------------------------------------------------------------------------
 
 
-def _database(text):
-    """A query or ``table:name`` at CAUSAL_LIB_DB, read in parts."""
+def _database(text, columns):
+    """A query or ``table:name`` at CAUSAL_LIB_DB."""
     url = os.environ.get("CAUSAL_LIB_DB")
     if not url:
         raise LogError(
             "log: a query or table: needs the database's URL in the environment variable "
             "CAUSAL_LIB_DB (mysql+pymysql://user:password@host:port/database or sqlite:///file)"
         )
-    table = text.removeprefix("table:") if text.startswith("table:") else ""
-    return Log(_queried(url, "" if table else text, table), _shown_query(text))
+    return Log(_queried(url, text.removeprefix("table:"), columns), _shown_query(text))
 
 
-def _queried(url, query, table):
+def _file_of_tables(path, asked, columns, read):
+    """A table or query of a file that holds a database."""
+    if not asked:
+        raise LogError(f"log: {path.name} is a database; write {path.name}#table")
+    return Log(read(path, asked, columns), _shown_query(f"{path.name}#{asked}"))
+
+
+def _sqlite(path, asked, columns):
+    return _queried(f"sqlite:///{path}", asked, columns)
+
+
+def _queried(url, asked, columns):
+    """The frame of a query or a table, read in parts."""
     from causal_lib.data.store import StoreError, read_query
 
+    what = {"query": asked} if _QUERY.match(asked) else {"table": asked}
     try:
-        return pd.concat(list(read_query(url, query, table=table)), ignore_index=True)
+        return pd.concat(list(read_query(url, **what, columns=columns)), ignore_index=True)
     except StoreError as error:
         raise LogError(f"log: {error}") from None
 
 
+def _duckdb(path, asked, columns):
+    """The frame of a query or a table of a DuckDB file, read in parts."""
+    try:
+        with naming_extra():
+            import duckdb
+    except ModuleNotFoundError as error:
+        raise LogError(f"log: {path.name}: {error}") from None
+    query = asked if _QUERY.match(asked) else f"SELECT * FROM {_name_in_sql(asked)}"
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            head = connection.execute(f"SELECT * FROM ({query}) LIMIT 0")
+            names = [column[0] for column in head.description]
+            if columns is not None and set(columns) <= set(names):
+                query = f"SELECT {', '.join(map(_name_in_sql, columns))} FROM ({query})"
+            found = connection.execute(query)
+            parts = [found.fetch_df_chunk(_VECTORS)]
+            while len(parts[-1]):
+                parts.append(found.fetch_df_chunk(_VECTORS))
+    except duckdb.Error as error:
+        raise LogError(f"log: {path.name}: {_first_line(error)}") from None
+    return pd.concat(parts[:-1] or parts, ignore_index=True)
+
+
+def _name_in_sql(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _shown_query(text):
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _sqlite(path, table):
-    if not table:
-        raise LogError(f"log: {path.name} is a database; write {path.name}#table")
-    frame = _queried(f"sqlite:///{path}", "", table)
-    return Log(frame, f"{path.name}#{table}")
 
 
 def _first_line(error):

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from causal_lib import paths
-from causal_lib.studies.templates import render
+from causal_lib.studies.templates import in_language, render, word
 
 _JUDGED = ("identify", "effect", "sensitivity", "gains", "rule")  # steps with a verdict to show
 _SHOWN = 12  # rows of a table on the page; results.json holds all
+_WORDED = ("read as", "for", "verdict", "policy")  # columns of tables that hold words, not names
 
 
 def write_report(study, folder: str | Path, language: str = "en") -> Path:
@@ -51,15 +52,25 @@ def _values(study, language):
         "judged": _JUDGED,
         "cell": cell,
         "table_cell": table_cell,
+        "local": lambda text: in_language(text, language),
+        "heading": lambda text: word(text, language),
+        "rows_of": lambda rows: [
+            [_local(name, value, language) for name, value in row.items()] for row in rows[:_SHOWN]
+        ],
     }
+
+
+def _local(name, value, language):
+    """A cell of the column ``name``: words and sentences in ``language``, names as they are."""
+    if name in ("note", "name"):  # of an outcome that must not move
+        return in_language(value, language)
+    return word(value, language) if name in _WORDED else value
 
 
 def cell(value) -> str:
     """A value of a table as text."""
     if value is None:
         return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,8 @@
 """A rule that a person can read, its value on users that it did not see, and the rule as code."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from causal_lib.inference.covariates import design
 from causal_lib.inference.models import fit
-from causal_lib.inference.nuisances import standard_error
+from causal_lib.inference.nuisances import clustered_covariance, standard_error
 from causal_lib.metric import Metric
 from causal_lib.studies.audit import Prepared
 from causal_lib.studies.columns import MISSING, OTHER
@@ -20,6 +22,9 @@ DEPTH = 3
 _FEWEST = 100  # rows of a leaf: the mean of fewer scores is mostly noise
 _RARE = 0.05  # share treated below which "as many as today" is no budget
 _Z = 1.959963984540054
+_BUDGETS = tuple(round(0.05 * step, 2) for step in range(1, 21))
+_COSTS = 10  # steps from nothing to what the best leaf earns
+_LEVELS = 4  # of a category, and columns, by which the log is divided into parts
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,15 @@ class Rule:
 
     def applies(self, frame: pd.DataFrame) -> np.ndarray:
         """(n,) bool: the rows to treat."""
-        shown = np.zeros(len(frame), dtype=bool)
+        return self.where(lambda condition: condition.holds(frame), len(frame))
+
+    def where(self, holds: Callable[[Condition], np.ndarray], n: int) -> np.ndarray:
+        """(n,) bool: the rows to treat, where ``holds`` says in which a condition holds."""
+        shown = np.zeros(n, dtype=bool)
         for case in self.cases:
-            inside = np.ones(len(frame), dtype=bool)
+            inside = np.ones(n, dtype=bool)
             for condition in case:
-                inside &= condition.holds(frame)
+                inside &= holds(condition)
             shown |= inside
         return shown
 
@@ -124,9 +133,9 @@ def choose_rule(
         )
     worth = prepared.frame[roles.price].to_numpy() if roles.price else 1.0
     gain = scores.score * worth
-    today = prepared.frame[roles.treatment].to_numpy(dtype=float)
+    treated = prepared.frame[roles.treatment].to_numpy(dtype=float)
     if budget is None:
-        budget = float(today.mean()) if today.mean() >= _RARE else 1.0
+        budget = float(treated.mean()) if treated.mean() >= _RARE else 1.0
     units = prepared.frame[roles.unit].to_numpy() if roles.unit else np.arange(len(gain))
     learn = _half(units, seed)
     columns = [
@@ -139,35 +148,54 @@ def choose_rule(
             "rule", "refused", (("rule_refused", {}),), ("no column that a rule could ask for",)
         )
     frame = prepared.frame
-    rule = _best_rule(frame[learn], columns, gain[learn], budget, cost, depth)
+    leaves = _Leaves.grown(frame[learn], columns, gain[learn], depth)
+    rule = leaves.rule(budget, cost)
     shown = rule.applies(frame).astype(float)
     relevance = _relevance(prepared, learn, seed)
     share = shown[learn].mean()
     cut = np.quantile(relevance[learn], 1 - share) if 0 < share < 1 else (
         np.inf if share == 0 else -np.inf
     )  # fmt: skip
+    predicted = (relevance >= cut).astype(float)
+    # what today adds is seen: its outcomes less those of nobody. A row's score must not be taken
+    # where the row was treated, for the score depends on that.
+    outcome = prepared.frame[roles.outcome].to_numpy(dtype=float)
+    today = _Policy((outcome - scores.untreated) * worth, treated)
     policies = {
-        "the rule": shown,
+        "the rule": _Policy(shown * gain, shown),
         "as today": today,
-        "show everything": np.ones(len(gain)),
-        "by predicted outcome": (relevance >= cut).astype(float),
+        "show everything": _Policy(gain, np.ones(len(gain))),
+        "by predicted outcome": _Policy(predicted * gain, predicted),
     }
     test = ~learn
-    net = gain[test] - cost
     groups = units[test]
     rows = [
-        {"policy": name, "share": float(chosen[test].mean()), **_value(chosen[test] * net, groups)}
-        for name, chosen in policies.items()
+        {
+            "policy": name,
+            "share": float(one.chosen[test].mean()),
+            **_value(one.net(cost)[test], groups),
+        }
+        for name, one in policies.items()
     ]
-    over = {
-        name: _value((shown - chosen)[test] * net, groups)
-        for name, chosen in policies.items()
-        if name != "the rule"
-    }
-    return _step(prepared, rule, rows, over, budget, cost, estimated)
+    own = policies.pop("the rule").net(cost)
+    over = {name: _value((own - one.net(cost))[test], groups) for name, one in policies.items()}
+    grid = _grid(leaves, frame, scores.score, gain, today, units, test, budget, cost)
+    return _step(prepared, rule, rows, over, budget, cost, estimated, grid)
 
 
-def _step(prepared, rule, rows, over, budget, cost, estimated):
+@dataclass(frozen=True, eq=False)
+class _Policy:
+    """What a policy adds to each row over treating nobody, (n,), and whom it treats, (n,)."""
+
+    added: np.ndarray
+    chosen: np.ndarray
+
+    def net(self, cost):
+        """(n,) what it adds less the cost."""
+        return self.added - cost * self.chosen
+
+
+def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
     roles = prepared.roles
     scale = 1.0 if roles.price else estimated.facts["scale"]
     better = over["as today"]["low"] > 0
@@ -192,6 +220,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated):
         "budget": budget,
         "cost": cost,
         "over": over,
+        "grid": grid,
     }
     says = [("rule" if better else "rule_not_better", told)]
     everything = next(row for row in rows if row["policy"] == "show everything")
@@ -245,26 +274,128 @@ def _relevance(prepared, learn, seed):
     return fit(y[treated], x[treated], seed)(x)
 
 
-def _best_rule(frame, columns, gain, budget, cost, depth):
-    """The leaves of a tree of the gains that earn most within the budget, the best first.
-
-    The tree cuts where the effect differs most; a leaf is taken while what it earns is above the
-    cost and the rows taken so far leave room for it.
+@dataclass(frozen=True, eq=False)
+class _Leaves:
+    """A tree that cuts where the gains differ most; of its leaves the mean gain, the largest first,
+    and the share of the rows. ``meaning`` is that of the tree's columns, see `_questions`.
     """
-    x, meaning = _questions(frame, columns)
-    fewest = max(_FEWEST, len(x) // 20)
-    tree = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=fewest, random_state=0)
-    tree.fit(x, gain)
-    leaves = tree.apply(x)
-    means = pd.Series(gain).groupby(leaves).mean().sort_values(ascending=False)
-    shares = pd.Series(leaves).value_counts(normalize=True)
-    taken = set()
-    left = budget + 1e-9
-    for leaf, mean in means.items():
-        if mean > cost and shares[leaf] <= left:
-            taken.add(leaf)
-            left -= shares[leaf]
-    return Rule(_cases(tree.tree_, meaning, taken, 0, ()))
+
+    tree: DecisionTreeRegressor
+    meaning: list
+    means: pd.Series
+    shares: pd.Series
+
+    @classmethod
+    def grown(cls, frame, columns, gain, depth):
+        x, meaning = _questions(frame, columns)
+        fewest = max(_FEWEST, len(x) // 20)
+        tree = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=fewest, random_state=0)
+        tree.fit(x, gain)
+        leaves = tree.apply(x)
+        means = pd.Series(gain).groupby(leaves).mean().sort_values(ascending=False)
+        return cls(tree, meaning, means, pd.Series(leaves).value_counts(normalize=True))
+
+    def rule(self, budget, cost):
+        """The leaves that earn most within the budget, the best first: one is taken while what it
+        earns is above the cost and the rows taken so far leave room for it.
+        """
+        taken = set()
+        left = budget + 1e-9
+        for leaf, mean in self.means.items():
+            if mean > cost and self.shares[leaf] <= left:
+                taken.add(leaf)
+                left -= self.shares[leaf]
+        return Rule(_cases(self.tree.tree_, self.meaning, taken, 0, ()))
+
+    def columns(self):
+        """Columns that the tree asks for, the one that explains most first."""
+        order = np.argsort(-self.tree.feature_importances_, kind="stable")
+        asked = [self.meaning[i][0] for i in order if self.tree.feature_importances_[i] > 0]
+        return list(dict.fromkeys(asked))
+
+
+def _grid(leaves, frame, score, gain, today, units, test, budget, cost):
+    """What other budgets and costs would choose, and what that is worth, for all and for parts.
+
+    ``which[budget][cost]`` is the place of the rule among ``rules``. Of each part of the log:
+    ``effect``, the mean score of its rows with its interval; and of its held-out rows the gain over
+    treating nobody, a list by cost, of each rule, of showing ``everything``, and of ``today``, and
+    ``more``, of each rule over today.
+    """
+    top = max(float(leaves.means.max()), cost)
+    steps = (
+        [float(f"{top * step / _COSTS:.3g}") for step in range(_COSTS + 1)] if top > 0 else [0.0]
+    )
+    budgets = sorted({*_BUDGETS, budget})
+    costs = sorted({*steps, cost})
+    rules = {}
+    which = [
+        [rules.setdefault(leaves.rule(one, price), len(rules)) for price in costs]
+        for one in budgets
+    ]
+    holds = cache(lambda condition: condition.holds(frame))  # the rules share their conditions
+    chosen = [rule.where(holds, len(frame)).astype(float) for rule in rules]
+    of_rules = [_Policy(one * gain, one) for one in chosen]
+    everything = _Policy(gain, np.ones(len(gain)))
+    more = [_Policy(one.added - today.added, one.chosen - today.chosen) for one in of_rules]
+    parts = []
+    for name, inside in _parts(frame, leaves.columns(), test):
+        held_out = inside & test
+        worth = [
+            _by_cost(one.added[held_out], one.chosen[held_out], costs, units[held_out])
+            for one in [today, everything, *of_rules, *more]
+        ]
+        parts.append(
+            {
+                "part": name,
+                "rows": int(inside.sum()),
+                "held_out": int(held_out.sum()),
+                "effect": _value(score[inside], units[inside]),
+                "shares": [float(one[held_out].mean()) for one in chosen],
+                "today": worth[0],
+                "everything": worth[1],
+                "worth": worth[2 : 2 + len(chosen)],
+                "more": worth[2 + len(chosen) :],
+            }
+        )
+    return {
+        "budgets": budgets,
+        "costs": costs,
+        "rules": [str(rule) for rule in rules],
+        "which": which,
+        "parts": parts,
+    }
+
+
+def _parts(frame, columns, test):
+    """('', all rows), and parts of the log by the first of ``columns``: (condition, (n,) bool)."""
+    yield "", np.ones(len(frame), dtype=bool)
+    for column in columns[:_LEVELS]:
+        values = frame[column]
+        if values.dtype.kind in "fiub":
+            cut = float(values[test].median())
+            conditions = [Condition(column, sign, cut) for sign in ("<=", ">")]
+        else:
+            levels = values.astype(str).value_counts().index[:_LEVELS]
+            conditions = [Condition(column, "is", level) for level in levels]
+        for condition in conditions:
+            inside = condition.holds(frame)
+            if (inside & test).sum() >= _FEWEST:
+                yield str(condition), inside
+
+
+def _by_cost(added, chosen, costs, units):
+    """[mean, low, high] of added - cost chosen for each cost, as of `_value`."""
+    parts = np.column_stack([added, chosen])
+    mean = parts.mean(axis=0)
+    covariance = clustered_covariance(parts - mean, units)
+    found = []
+    for cost in costs:
+        weights = np.array([1.0, -cost])
+        value = float(weights @ mean)
+        half = _Z * float(np.sqrt(max(weights @ covariance @ weights, 0.0)))
+        found.append([value, value - half, value + half])
+    return found
 
 
 def _questions(frame, columns):

@@ -1,9 +1,11 @@
 """`study`: all steps in their order, each kept in a folder as soon as it is done."""
 
 import hashlib
+import io
 import json
-import os
-from collections.abc import Callable, Mapping
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from causal_lib.studies.graphs import (
     GivenGraph,
     find_graph,
     identify_effect,
+    is_edited,
     read_graph,
     take_graph,
     write_graph,
@@ -32,10 +35,10 @@ from causal_lib.studies.report import write_report
 from causal_lib.studies.roles import Roles
 from causal_lib.studies.rules import DEPTH, choose_rule
 from causal_lib.studies.step import Step, worst
-from causal_lib.studies.templates import LANGUAGES, say
+from causal_lib.studies.templates import LANGUAGES, in_language, say
 
 STEPS = ("audit", "graph", "identify", "effect", "sensitivity", "gains", "rule", "next")
-_FORMAT = 1  # of the kept steps; steps of another are made anew
+_FORMAT = 3  # of the kept steps; steps of another are made anew
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,6 @@ class Settings:
     depth : of the rule's tree.
     draws : of the graph's stability.
     rows : at most so many are analysed.
-    jobs : processes at a time.
     seed : of everything that is drawn.
     """
 
@@ -58,7 +60,6 @@ class Settings:
     depth: int = DEPTH
     draws: int = DRAWS
     rows: int = 200_000
-    jobs: int = 1
     seed: int = 0
 
     def __post_init__(self):
@@ -68,7 +69,7 @@ class Settings:
             check_number(self.cost, name="cost")
             check_whole(self.rows, name="rows", low=100)
             check_whole(self.seed, name="seed", low=0)
-            for name in ("depth", "draws", "jobs"):
+            for name in ("depth", "draws"):
                 check_whole(getattr(self, name), name=name)
         except ValueError as error:
             raise LogError(str(error)) from None
@@ -123,7 +124,7 @@ class Study:
 
     def conclusion(self, language: str = "en") -> list[str]:
         """The answer in three sentences: the effect, how sure it is, what to do."""
-        reason = self.reasons[0].rstrip(".") if self.reasons else ""
+        reason = in_language(self.reasons[0].rstrip("."), language) if self.reasons else ""
         effect = self.steps["effect"].sentences(language)[0]
         sure = say(f"conclusion_{self.verdict}", language, reason=reason)
         against = self.steps["sensitivity"].sentences(language)[:1]
@@ -138,17 +139,20 @@ class Study:
             "verdict": self.verdict,
             "reasons": list(self.reasons),
             "conclusion": self.conclusion(),
+            "conclusion_zh": self.conclusion("zh"),
             "roles": self.roles.to_dict(),
-            "settings": {
-                name: value for name, value in vars(self.settings).items() if name != "jobs"
-            },
+            "settings": vars(self.settings),
             "steps": {name: step.to_dict() for name, step in self.steps.items()},
         }
 
     def write(self, folder: str | Path, language: str = "en") -> Path:
-        """Write report.html, report.md, results.json, graph.toml and the rule as code."""
+        """Write report.html, report.md, results.json, graph.toml and the rule as code.
+
+        A ``graph.toml`` that somebody changed is left as it is.
+        """
         folder = Path(folder)
-        write_graph(self.steps["graph"], folder / "graph.toml")
+        if not is_edited(folder / "graph.toml"):
+            write_graph(self.steps["graph"], folder / "graph.toml")
         return write_report(self, folder, language)
 
     def __repr__(self):
@@ -176,11 +180,12 @@ def study(
     ----------
     log : see `reading.read_log`.
     roles : `Roles`, a mapping of the same names, or a ``roles.toml``.
-    graph : a ``graph.toml`` of an earlier run, edited or not, in place of a search.
+    graph : a ``graph.toml`` of an earlier run, edited or not, in place of a search. Without it, a
+        ``graph.toml`` in ``folder`` that somebody changed since it was written.
     folder : where steps are kept as they are done and the report is written; the same call with
         the same log goes on after the last step that was done. None: nothing is written.
     language : of the report, 'en' or 'zh'.
-    settings : of `Settings`: budget, cost, depth, draws, rows, jobs, seed.
+    settings : of `Settings`: budget, cost, depth, draws, rows, seed.
 
     Raises
     ------
@@ -203,12 +208,24 @@ def study(
         known = ", ".join(Settings.__dataclass_fields__)
         raise LogError(f"unknown setting {strange[0]!r}; known: {known}")
     chosen = Settings(**settings)
+    if graph is None and folder is not None and is_edited(Path(folder) / "graph.toml"):
+        graph = Path(folder) / "graph.toml"
     given = read_graph(graph) if isinstance(graph, (str, Path)) else graph
     read = _read(log, roles)
     prepared = prepare(read, roles, rows=chosen.rows, seed=chosen.seed)
     if given is not None:
         take_graph(prepared, given)  # what is wrong with it is said before anything is written
-    kept = _Kept(folder, _hash(prepared, roles, given, chosen))
+    key = _hash(prepared, roles, given, chosen)
+    with _alone_in(folder):
+        found = _steps(prepared, given, chosen, _Kept(folder, key), progress)
+        answer = Study(prepared.roles, found, read.source, chosen)
+        if folder is not None:
+            answer.write(folder, language)
+    return answer
+
+
+def _steps(prepared, given, chosen, kept, progress):
+    """Step by name, each made or taken from what is ``kept``."""
     found = {"audit": kept.audit(prepared.audit)}
     scores = Scores.none()
 
@@ -233,9 +250,7 @@ def study(
             else take_graph(prepared, given)
         ),
         "identify": lambda: identify_effect(prepared, found["graph"]),
-        "effect": lambda: estimate_effect(
-            prepared, found["graph"], found["identify"], jobs=chosen.jobs, seed=seed
-        ),
+        "effect": lambda: estimate_effect(prepared, found["graph"], found["identify"], seed=seed),
         "sensitivity": lambda: probe(prepared, found["identify"], found["effect"], seed=seed),
         "gains": gains,
         "rule": rule,
@@ -246,10 +261,34 @@ def study(
     bar = progress_bar(made.items(), show=progress, desc="study", unit="step", total=len(made))
     for name, make in bar:
         found[name] = kept.step(name, make)
-    answer = Study(prepared.roles, found, read.source, chosen)
-    if folder is not None:
-        answer.write(folder, language)
-    return answer
+    return found
+
+
+@contextmanager
+def _alone_in(folder) -> Iterator[None]:
+    """Within it no other study writes into ``folder``; LogError where one does.
+
+    The lock is SQLite's on a file: every system has it, and takes it away when a process is killed.
+    """
+    if folder is None:
+        yield
+        return
+    file = Path(folder) / "steps" / "lock"
+    lock = None
+    try:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
+            lock.execute("BEGIN EXCLUSIVE")
+        except (OSError, sqlite3.Error) as error:
+            problem = f"the folder {str(folder)!r} cannot be written: {error}"
+            if "is locked" in str(error):
+                problem = f"another study is writing into {str(folder)!r}; wait for it"
+            raise LogError(f"{problem}; or name another folder (--out)") from None
+        yield
+    finally:
+        if lock is not None:
+            lock.close()
 
 
 def _roles(roles):
@@ -283,8 +322,7 @@ def _hash(prepared, roles, given, settings):
     found = hashlib.sha256()
     found.update(pd.util.hash_pandas_object(prepared.frame, index=False).to_numpy().tobytes())
     graph = None if given is None else [given.graph.to_dict(), given.hidden]
-    chosen = {name: value for name, value in vars(settings).items() if name != "jobs"}
-    parts = [_FORMAT, list(prepared.frame.columns), roles.to_dict(), graph, chosen]
+    parts = [_FORMAT, list(prepared.frame.columns), roles.to_dict(), graph, vars(settings)]
     found.update(json.dumps(parts, sort_keys=True, default=str).encode())
     return found.hexdigest()[:16]
 
@@ -302,37 +340,48 @@ class _Kept:
 
     def step(self, name: str, make: Callable[[], Step]) -> Step:
         """The step that is there, or the one that ``make`` gives, kept whole."""
-        path = self._path(name)
-        if path is not None and path.exists():
-            step = Step.restored(json.loads(path.read_text(encoding="utf-8")))
-            # the rule needs the scores that belong to the gains
-            if name != "gains" or step.verdict == "refused" or self._scores.exists():
-                return step
+        step = self._restored(name)
+        # the rule needs the scores that belong to the gains
+        if step is not None and (
+            name != "gains" or step.verdict == "refused" or len(self.scores().score)
+        ):
+            return step
         step = make()
-        if path is not None:
+        if self._folder is not None:
             self._write(name, step)
         return step
 
     def keep_scores(self, scores: Scores) -> None:
         if self._folder is None:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / ".scores.npy"
-        np.save(temporary, np.vstack([scores.score, scores.predicted]), allow_pickle=False)
-        os.replace(temporary, self._scores)
+        content = io.BytesIO()
+        parts = [scores.score, scores.untreated, scores.predicted]
+        np.save(content, np.vstack(parts), allow_pickle=False)
+        paths.write_bytes(self._scores, content.getvalue())
 
     def scores(self) -> Scores:
-        if self._folder is None or not self._scores.exists():
+        """The scores that are there and whole, or none."""
+        if self._folder is None:
             return Scores.none()
-        return Scores(*np.load(self._scores, allow_pickle=False))
+        try:
+            return Scores(*np.load(self._scores, allow_pickle=False))
+        except (OSError, ValueError, EOFError):
+            return Scores.none()
+
+    def _restored(self, name):
+        """The step that is there and whole; else None, as where a disk was full or lost power."""
+        if self._folder is None:
+            return None
+        try:
+            return Step.restored(json.loads(self._path(name).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     @property
     def _scores(self):
         return self._folder / "scores.npy"
 
     def _path(self, name):
-        if self._folder is None:
-            return None
         return self._folder / f"{STEPS.index(name)}_{name}.json"
 
     def _write(self, name, step):

@@ -70,8 +70,10 @@ class Step:
 
     def __repr__(self):
         text = " ".join(self.sentences())
-        why = f" {'; '.join(self.reasons)}." if self.reasons else ""
-        return f"{self.name} ({self.verdict}): {text}{why}"
+        why = "; ".join(self.reasons)
+        if why:
+            text = f"{text} {why[:1].upper()}{why[1:]}."
+        return f"{self.name} ({self.verdict}): {text}"
 
 
 def worst(*verdicts: str) -> str:

@@ -170,9 +170,8 @@ class Job:
     """One notebook of a plan: its effective ``parameters``, those ``changed`` from the defaults,
     what it ``needs``.
 
-    ``writes``: documents beside its results and figures, named in its metadata. ``clean``: neither
-    it nor a selected notebook that it needs has a changed parameter. ``source``: a digest of its
-    cells, by which a resumed run sees an edit.
+    ``clean``: neither it nor a selected notebook that it needs has a changed parameter. ``source``:
+    a digest of its cells, by which a resumed run sees an edit.
     """
 
     number: str
@@ -180,7 +179,6 @@ class Job:
     parameters: dict
     changed: dict
     needs: tuple[str, ...]
-    writes: tuple[str, ...]
     clean: bool
     source: str
 
@@ -220,7 +218,7 @@ def plan(
     _known(
         "parameter", given, where, [f"{name} ({' '.join(where[name])})" for name in sorted(where)]
     )
-    needs = {number: _listed(found[number], "needs") for number in selected}
+    needs = {number: _needs(found[number]) for number in selected}
     for number in selected:
         for k in needs[number]:
             if k not in selected and not (results and (results / f"{k}.json").exists()):
@@ -248,7 +246,6 @@ def plan(
             parameters=declared[number] | values,
             changed=changed,
             needs=needs[number],
-            writes=_listed(found[number], "writes"),
             clean=not changed and all(jobs[k].clean for k in needs[number] if k in jobs),
             source=hashlib.sha256(json.dumps(cells).encode()).hexdigest(),
         )
@@ -260,7 +257,7 @@ def with_dependents(numbers: Iterable[str], notebooks: Path = paths.NOTEBOOKS) -
     for all of them.
     """
     wanted = {str(n).zfill(2) for n in numbers}
-    needs = {number: set(_listed(path, "needs")) for number, path in find(notebooks).items()}
+    needs = {number: set(_needs(path)) for number, path in find(notebooks).items()}
     while more := {number for number in needs if needs[number] & wanted} - wanted:
         wanted |= more
     return wanted
@@ -283,8 +280,8 @@ def _overrides(path, declared):
     return overrides
 
 
-def _listed(path, name):
-    return tuple(nbformat.read(path, as_version=4).metadata.get("causal_lib", {}).get(name, ()))
+def _needs(path):
+    return tuple(nbformat.read(path, as_version=4).metadata.get("causal_lib", {}).get("needs", ()))
 
 
 def _in_order(needs, found):

@@ -184,7 +184,8 @@ def results_page(reports: Path = paths.COMMITTED) -> str:
     parts = [
         "# Results\n\nWritten by `causal-lib report` from `results/` and `benchmarks/`; do not "
         "edit.",
-        "## Headline numbers\n\nEach with its 95% interval and, on simulated data, the truth.",
+        "## Headline numbers\n\nEach with its 95% interval and, on simulated data, the truth. The "
+        "interval is over users, rows or replicates; the notebook says which.",
         "\n".join(_table([_HEADLINE, *headline(reports).to_numpy()])),
         "## Predictions\n\n"
         "A prediction is counted as it was first written. *Held* and *failed* are computed by the "

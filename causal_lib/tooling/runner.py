@@ -199,16 +199,16 @@ def _execute_all(planned, jobs, folder, state, reports):
         if entries[job.number]["status"] == "ok":  # of a resumed run
             return True
         note(job, status="running")
-        outcome = _execute(job, folder, jobs)
+        outcome = _execute(job, folder, jobs, lifeline)
         if outcome["status"] == "ok" and job.clean:
             for path in sorted((folder / "figures").glob(f"{job.number}_*")):
                 _copy(path, reports / "figures")
             for path in (folder / "results").glob(f"{job.number}.json"):
                 _copy(path, reports / "results")
-            for name in job.writes:
-                _copy(folder / name, reports)
         return note(job, **outcome)
 
+    # Every notebook's process reads from this pipe. It ends when this process closes it or dies.
+    lifeline, held = os.pipe()
     pool = ThreadPoolExecutor(jobs)
     try:
         for job in planned:
@@ -222,12 +222,14 @@ def _execute_all(planned, jobs, folder, state, reports):
         ):
             future.result()
     finally:
+        os.close(held)  # first: what still runs ends, else the next line would wait for it
         pool.shutdown(cancel_futures=True)
+        os.close(lifeline)
 
 
-def _execute(job, folder, jobs):
+def _execute(job, folder, jobs, lifeline):
     """Run one notebook in a process of its own and keep what came of it, copy and page, also when
-    it failed.
+    it failed. The process ends when the pipe ``lifeline`` does.
     """
     environment = {**os.environ, **ENVIRONMENT, "CAUSAL_LIB_REPORTS": str(folder)}
     # each notebook would start a thread a core, and together they would be slower than one by one
@@ -239,8 +241,8 @@ def _execute(job, folder, jobs):
     partial = folder / f".{job.path.name}"
     command = [
         sys.executable,
-        "-m",
-        "papermill",
+        "-P",
+        Path(__file__).with_name("notebook_process.py"),
         job.path.resolve(),
         partial,
         "--cwd",
@@ -256,7 +258,12 @@ def _execute(job, folder, jobs):
     started = time.monotonic()
     for _ in range(3):
         child = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False
+            command,
+            env=environment,
+            stdin=lifeline,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         # Two kernels that start at once may choose the same free port; the one that lost has run
         # nothing yet.

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from causal_lib.cards import card
 from causal_lib.graph import CausalGraph
 from causal_lib.knowledge import Knowledge
 
@@ -63,6 +64,20 @@ class World:
 
     def __repr__(self):
         return f"{type(self).__name__} of {self._summary()} (seed {self.seed})"
+
+    def _repr_html_(self):
+        told = [f"{question} {value:.4g}" for question, value in self.true_effects.items()]
+        return card(
+            f"Simulated world: {type(self).__name__}",
+            self._summary(),
+            facts=[
+                ("true average effects", "; ".join(told)),
+                ("hidden from the log", ", ".join(self.hidden)),
+                ("graph", f"{len(self.graph.names)} variables, {len(self.graph.triples)} edges"),
+                ("tiers", "; ".join(", ".join(tier) for tier in self.knowledge.tiers)),
+                ("seed", self.seed),
+            ],
+        )
 
 
 def structure(

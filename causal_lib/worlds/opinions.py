@@ -1,6 +1,7 @@
 """A forum with known truth: a ranking favours some topics from a known day on, after news broke."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,12 @@ EDGES = {
     "sentiment": ["interest", "mood", "news", "comments", "sentiment[t-1]"],
 }
 """Variable of a topic's day to its direct causes, on the same day or (``[t-1]``) the day before."""
-_EXOGENOUS = ["boosted", "news", "mood"]  # they depend on their own past only
+_EVENTS = {
+    "boosted": ["interest", "day"],
+    "news": ["interest", "day"],
+    "mood": ["day"],
+}
+"""Variable to its causes that stay the same or pass with time; each also has its own past."""
 DRIFT = -2.0
 """How far the public mood falls from the first day to the last, in its own standard deviations."""
 _CUSTOMARY = -3.9  # logarithm of the comments per user that an ordinary topic has in a day
@@ -35,8 +41,9 @@ class Forum(World):
         comments (counts), sentiment (mean score of the day's comments, 0 is neutral).
     truth : exposure_if_unchanged, comments_if_unchanged, sentiment_if_unchanged (the same days
         without the change of the ranking), sentiment_if_no_news.
-    graph : of two days, variables named as by `discovery.lagged` (interest, which stays the same,
-        without a day). All causes of [t] are in it; those of [t-1] without what came earlier.
+    graph : of two days, variables named as by `discovery.lagged` (interest and the hidden tone of a
+        topic, which stay the same, and day without one). All causes of [t] are in it; those of
+        [t-1] without what came earlier.
     change_day, shock_day : the first day of the new ranking, and of the news.
     """
 
@@ -44,6 +51,8 @@ class Forum(World):
     topics: pd.DataFrame
     change_day: int
     shock_day: int
+
+    hidden: ClassVar = ("tone",)
 
     @property
     def daily(self) -> pd.DataFrame:
@@ -180,7 +189,7 @@ def forum(
             "in_the_news": in_the_news.astype(np.int8),
         }
     )
-    graph, knowledge = _two_days()
+    graph, knowledge = _two_days(selection, shock)
     return Forum(
         frame=daily,
         truth=truth,
@@ -194,18 +203,31 @@ def forum(
     )
 
 
-def _two_days():
-    """Graph and knowledge of yesterday and today."""
-    causes = {f"{name}[t]": [f"{name}[t-1]"] for name in _EXOGENOUS}
-    tiers = [["interest"]]
+def _two_days(selection, shock):
+    """Graph and knowledge of yesterday and today.
+
+    Without ``selection`` interest has no part in what is favoured or in the news, nor in how much
+    the mood moves a topic; without ``shock`` nothing acts on the news.
+    """
+    causes = {}
+    tiers = [["interest", "day"]]
     for day in ("[t-1]", "[t]"):
-        tiers += [[name + day for name in names] for names in (_EXOGENOUS, EDGES)]
+        tiers += [[name + day for name in names] for names in (_EVENTS, EDGES)]
+        for event, of_event in _EVENTS.items():
+            own = [f"{event}[t-1]"] if day == "[t]" else []
+            causes[event + day] = own + of_event
         for effect, of_effect in EDGES.items():
             same_day = [cause + day for cause in of_effect if cause + day in tiers[-1] + tiers[-2]]
             constant = [cause for cause in of_effect if cause == "interest"]
             earlier = [cause for cause in of_effect if cause.endswith("[t-1]") and day == "[t]"]
             causes[effect + day] = [*same_day, *constant, *earlier]
-    return structure(causes, tiers)
+        causes[f"sentiment{day}"].append("tone")
+        if selection == 0:
+            for name in ("boosted", "news", "sentiment"):
+                causes[name + day].remove("interest")
+        if shock == 0:
+            causes[f"news{day}"] = []
+    return structure(causes, tiers, names=["tone", *(name for tier in tiers for name in tier)])
 
 
 # ---- the structural equations, each a function of the graph's parents ------------------------

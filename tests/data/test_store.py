@@ -148,6 +148,17 @@ def test_a_written_table_comes_back_with_its_duplicates_and_missing_values(store
     assert store.counts() == dict.fromkeys(TABLES, 0)  # the five tables are left alone
 
 
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+def test_nullable_and_arrow_columns_are_loaded_as_plain_ones(sqlite_url, backend):
+    tables = make_tables(n=200)
+    converted = {
+        name: frame.convert_dtypes(dtype_backend=backend) for name, frame in tables.items()
+    }
+    with Store(sqlite_url).create() as store:
+        store.load(converted)
+        assert_holds(store, tables)
+
+
 def test_a_query_joins_groups_and_takes_values_as_values(store):
     store.load(make_tables(n=400))
     tables = {name: store.frame(name) for name in ("items", "impressions")}
@@ -181,6 +192,13 @@ def test_a_table_that_is_there_is_replaced_only_if_asked(store):
         ("a; DROP TABLE items", pd.DataFrame({"a": [1]}), "letters, digits and underscores"),
         ("t" * 64, pd.DataFrame({"a": [1]}), "at most 63"),
         ("raw_log", pd.DataFrame({"a": []}), "raw_log: has no rows"),
+        ("raw_log", pd.DataFrame({"a": [1], "A": [1]}), "columns 'a' and 'A' differ in case alone"),
+        ("raw_log", pd.DataFrame({" ": [1]}), "a column has the blank name ' '"),
+        (
+            "raw_log",
+            pd.DataFrame({"a": np.array([2**63], np.uint64)}),
+            "'a' has whole numbers of 2",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_written_is_refused(sqlite_url, name, frame, message):
@@ -268,6 +286,18 @@ BAD = [  # table, change to its good frame, exception, message
         lambda f: f.assign(city_tier="2"),
         ValueError,
         "users: column 'city_tier' must hold numbers",
+    ),
+    (
+        "users",
+        lambda f: f.assign(activity=f["activity"] + 1j),
+        ValueError,
+        "users: column 'activity' must hold numbers, not complex128",
+    ),
+    (
+        "users",
+        lambda f: f.assign(age_band=pd.Series(["\ud800"] * len(f), dtype=object)),
+        ValueError,
+        "users: column 'age_band' has 100 values that are not text",
     ),
     (
         "users",

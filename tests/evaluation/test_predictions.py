@@ -409,9 +409,15 @@ def test_it_prints_as_a_table():
         ({"groups": [1, 1, 1, 1]}, "groups: only one user"),
         ({"groups": [1, 2]}, r"one length; .*'groups': \(2,\)"),
         ({"groups": [1, 2, None, 1]}, "column 'groups' has 1 missing value"),
-        ({"k": 0}, "k >= 1"),
-        ({"n_boot": 5}, "n_boot >= 20"),
-        ({"threshold": 2}, "threshold <= 1"),
+        ({"k": 2.5}, "k: a whole number of at least 1"),
+        ({"groups": [1, "1", 2, 3]}, "groups: column 'groups' mixes ids of types int and str"),
+        (
+            {"score": pd.Series([0.1, 0.6, 0.4, 0.9], [1, 0, 2, 3]), "y": pd.Series([0, 1, 0, 1])},
+            "score: has the index labels of y in another order",
+        ),
+        ({"k": 0}, "k: a whole number of at least 1"),
+        ({"n_boot": 5}, "n_boot: a whole number of at least 20"),
+        ({"threshold": 2}, r"threshold=2: a number in \[0, 1\] is needed"),
     ],
 )
 def test_bad_input_is_refused(arguments, message):

@@ -40,13 +40,11 @@ NOT_YET = {
 }
 # Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
 UNMEASURED = {
-    "inference.designs",
     "pretrained.effect_ablations",
     "pretrained.effect_averages",
     "pretrained.effect_campaigns",
     "pretrained.effects",
     "pretrained.effects_acic",
-    "study.logs",
 }
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
@@ -129,18 +127,26 @@ SMALLEST = {
     "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
     "inference.designs": {
         "runs": 2,
-        "designs": ["linear, 300 rows, 50.0% treated, good overlap"],
+        "designs": [
+            "linear, 1,000 rows, 50.0% treated, good overlap",
+            "curved, 300 rows, 50.0% treated, bad overlap",
+        ],
         "n_jobs": 1,
     },
     "inference.estimators": {"n_users": 200, "n_items": 100, "days": 5, "n": 1200},
+    "inference.loans": {"n": 2000, "larger": 2000, "strengths": (0.0, 1.0)},
+    "inference.multimodal": {"n": 600, "draws": 2, "n_pictures": 100, "epochs": 1},
+    "inference.opinions": {"worlds": 2, "n_users": 300, "n_topics": 24, "days": 40, "n_jobs": 1},
     "inference.panel": {"runs": 1, "n_jobs": 1},
     "inference.programme": {},
     "inference.standard": {"sets": 2, "n": 550, "n_jobs": 1},
+    "inference.text": {"n": 600, "draws": 2},
     "inference.uplift": {"seeds": (8, 9), "n": 1500, "runs": 2, "rows": 400, "n_jobs": 1},
     "inference.verdicts": {
         "seeds": 1,
         "problems": ["an arm that is not in the log", "100 rows, straight lines"],
     },
+    "inference.what_if": {"n_boot": 2, "splits": 1},
     "models.architectures": {
         "seeds": 2,
         "converged": 1,
@@ -209,7 +215,7 @@ SMALLEST = {
     "pretrained.knowledge": {"d": 6, "n": 200, "tables": 1},
     "pretrained.networks": {"n": 300, "samples": 1},
     "pretrained.speed": {"n": 200, "tables": 1},
-    "study.logs": {"seeds": 1, "n": 800, "n_refused": 500, "n_jobs": 1},
+    "study.logs": {"seeds": 1, "n": 2000, "n_refused": 500, "n_jobs": 1},
     "worlds.shop": {"n_users": 50, "n_items": 20, "days": 3, "drawn": 1000, "pairs": 1},
 }
 """Benchmark -> the sizes at which it still goes through all of its code, as arguments."""

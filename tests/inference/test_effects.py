@@ -21,6 +21,7 @@ from causal_lib.inference import (
     NotIdentifiableError,
     effect,
     effects,
+    estimators,
     identify,
 )
 from causal_lib.inference.effects import Support, value_of
@@ -149,6 +150,27 @@ def test_regression_is_least_squares_of_each_arm():
     assert found.value == pytest.approx(gain.mean())
     # the effect's own spread: another sample has another mean of z
     assert found.standard_error == pytest.approx(np.sqrt(variance + gain.var() / 300), rel=0.01)
+
+
+def test_several_effects_are_those_of_single_calls_with_models_fitted_once(monkeypatch):
+    frame = _confounded(400, 3, strength=0.3)
+    asked = [(name, target) for target in ("all", "treated") for name in ("aipw", "ipw")]
+    how = {"adjustment": ["z"], "cluster": "user", "learners": STUB}
+    singly = [
+        effect(frame, "t", "y", estimator=name, target=target, **how) for name, target in asked
+    ]
+    fits = []
+    for name in ("outcomes", "propensities"):
+        own = getattr(estimators, name)
+        monkeypatch.setattr(
+            estimators, name, lambda *parts, name=name, own=own, **given: (
+                fits.append(name) or own(*parts, **given)
+            ),
+        )  # fmt: skip
+    together = effects.effects_by(frame, "t", "y", asked, **how)
+    assert [one.to_dict() for one in together] == [one.to_dict() for one in singly]
+    assert all(one.support is None for one in together)  # which is fitted to rows of its own
+    assert sorted(fits) == ["outcomes", "propensities"]
 
 
 def test_matching_by_hand():
@@ -1272,7 +1294,7 @@ def test_the_default_by_kind_of_treatment(levels, how, estimator, monkeypatch):
             ESTIMATORS, name, replace(entry, estimate=fake(name, False), of_one_unit=of_unit)
         )
     frame = pd.DataFrame({"t": np.arange(220) % levels, "z": np.arange(220.0)})
-    frame = frame.assign(y=frame["z"], who=[f"u{k // 2 % 40}" for k in range(220)])
+    frame = frame.assign(y=frame["z"] % 7, who=[f"u{k // 2 % 40}" for k in range(220)])
     found = effect(frame, "t", "y", **{"adjustment": ["z"], "seed": 3, "learners": "linear"} | how)
     per_unit = levels > 2 and "contrast" not in how
     codes = list(range(levels)) if per_unit else [0, 1] if levels == 2 else [0, 1, 2]

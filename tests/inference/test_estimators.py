@@ -457,7 +457,8 @@ def test_an_instrument_is_weak_below_an_f_of_ten():
 
     for strength in (5.0, 9.9):
         with pytest.raises(
-            ValueError, match=f"the instrument is weak: first-stage F {strength:.1f}, below 10"
+            ValueError,
+            match=f"the instrument is weak: first-stage F {strength:.1f}, below 10; it hardly moves",
         ):
             e.wald(_plain_sample(y, moved(strength), none, z=z))
     for strength in (10.1, 15.0):

@@ -5,6 +5,7 @@ factorisation.
 import itertools
 import json
 
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -342,3 +343,20 @@ def test_instruments_are_not_taken_unless_asked_for_and_named_without_what_is_no
         match=r"; z is an instrument: instruments=True accepts what it assumes$",
     ):
         identify(graph, "x", "y", hidden=["u"])
+
+
+@pytest.mark.parametrize(
+    ("graph", "hidden", "message"),
+    [
+        (
+            nx.DiGraph([("t", "y")]),
+            (),
+            r"graph: a CausalGraph is needed, not \(DiGraph\); see .*networkx",
+        ),
+        (["t -> y"], (), r"graph: .* not \['t -> y'\] \(list\); see CausalGraph.from_edges"),
+        (CausalGraph.from_edges("ty", ["t -> y"]), "price", "hidden: a list of columns is needed"),
+    ],
+)
+def test_what_is_no_graph_and_what_is_no_list_is_named(graph, hidden, message):
+    with pytest.raises(ValueError, match=message):
+        identify(graph, "t", "y", hidden=hidden)

@@ -23,6 +23,7 @@ from causal_lib.inference.learners import (
     LEARNERS,
     Projection,
     Rows,
+    explained,
     final_model,
 )
 from causal_lib.inference.models import Fitting, arm_folds, fit
@@ -316,6 +317,49 @@ def test_coarse_learners_by_hand(events):
             model = kind(**how, min_samples_leaf=least).fit(own.x[of_arm], own.y[of_arm])
             arms.append(model.predict_proba(fresh)[:, 1] if events else model.predict(fresh))
         assert LEARNERS["t_coarse"](own).predict(fresh).tolist() == (arms[1] - arms[0]).tolist()
+
+
+def test_the_fine_learner_by_hand():
+    """Effects imputed by the other arm's model, learned in each arm, weighted by propensity."""
+    y, t, x, _ = _effects(500, 22)
+    y = 5 * y + x["a"].to_numpy()
+    fresh = _effects(60, 23)[2]
+
+    def learned(arm, values, trees):
+        return HistGradientBoostingRegressor(
+            max_iter=trees,
+            max_leaf_nodes=6,
+            min_samples_leaf=1,
+            l2_regularization=1,
+            early_stopping=False,
+            random_state=3,
+        ).fit(x[t == arm], values)
+
+    without, with_it = (learned(arm, y[t == arm], 300) for arm in (0, 1))
+    of_control = learned(0, with_it.predict(x[t == 0]) - y[t == 0], 100).predict(fresh)
+    of_treated = learned(1, y[t == 1] - without.predict(x[t == 1]), 100).predict(fresh)
+    chance = fit(t, x, 3, groups=np.arange(500))(fresh)
+    rows = Rows(y, t, x, np.arange(500), 3)
+    found = LEARNERS["x_fine"](rows).predict(fresh)
+    assert found == pytest.approx(chance * of_control + (1 - chance) * of_treated)
+    others = np.arange(500) % 10 == 0
+    more = Rows(
+        np.append(y, y[others]),
+        np.append(t, np.full(50, 2)),
+        pd.concat([x, x[others]]),
+        np.arange(550),
+        3,
+    )
+    assert LEARNERS["x_fine"](more).predict(fresh).tolist() == found.tolist()
+
+
+def test_what_is_explained_by_hand():
+    y = np.array([0.0, 2, 4, 1, 5, 9])
+    t = np.array([0, 0, 0, 1, 1, 2])
+    means = np.array([[0.0, 9], [2, 9], [3, 9], [9, 1], [9, 3], [0, 0]])
+    # left over: 1 of the control, 4 of the treated; there was 8 and 8
+    assert explained(y, t, means) == pytest.approx(1 - 5 / 16)
+    assert explained(np.zeros(6), t, means) == 0
 
 
 @pytest.mark.parametrize("name", ["t_linear", "t_coarse"])

@@ -89,7 +89,7 @@ def test_large_classes_are_sampled_evenly():
 
 
 def test_no_graph_is_refused(frame):
-    with pytest.raises(ValueError, match="graph: a CausalGraph or several are needed, not 'z'"):
+    with pytest.raises(ValueError, match="graph: a CausalGraph is needed, not 'z'"):
         effect_range(pd.DataFrame(), "t", "y", "z -> t")
     with pytest.raises(ValueError, match="graph: give at least one"):
         effect_range(frame, "t", "y", [])

@@ -95,7 +95,7 @@ def test_the_robustness_value_brings_the_effect_to_what_it_says(hidden):
     half = sensitivity(hidden, "t", "y", ["x"], **LINE, q=0.5)
     assert half.under(half.robustness, half.robustness)[0] == pytest.approx(found.value / 2)
     assert found.under(found.partial_r2, 1.0)[0] == pytest.approx(0, abs=1e-9)
-    assert "takes it away" in repr(found)
+    assert "would reduce it to zero" in repr(found)
 
 
 def test_a_cause_as_strong_as_a_column_is_bounded_by_it(hidden):
@@ -297,8 +297,8 @@ def test_a_negative_effect_is_moved_up_and_strengths_have_ends():
     assert repr(found) == (
         "effect of a on b (regression, target overlap): -1.0000 (standard error 0.2000); a hidden "
         "cause that explains "
-        f"{found.robustness:.1%} of what is left of both takes it away, "
-        f"{found.robustness_of_sign:.1%} its significance at 0.1"
+        f"{found.robustness:.1%} of what is left of both would reduce it to zero; "
+        f"{found.robustness_of_sign:.1%} would remove its significance at 0.1"
     )
 
 
@@ -704,3 +704,17 @@ def test_the_effect_that_is_examined_is_the_one_that_is_printed(hidden):
         assert np.isfinite(found.bounds.to_numpy()[:, 1:].astype(float)).all()
         if "cluster" in how:
             frame["three"] = np.tile(["a", "b", "c"], 200)
+
+
+def test_a_check_that_the_rows_do_not_do_for_is_named():
+    """Of 600 outcomes one is an event: the row of it is not in every subset."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=600), "t": np.arange(600) % 2, "y": 0.0})
+    frame.loc[7, "y"] = 1.0
+    how = {"estimator": "regression", "repeats": 20}
+    with pytest.raises(
+        ValueError, match=r"check 'subset' cannot \(outcome 'y' is constant .*\['pl"
+    ):
+        refute(frame, "t", "y", ["x"], **how)
+    found = refute(frame, "t", "y", ["x"], checks=["placebo treatment", "random cause"], **how)
+    assert found["passed"].all()

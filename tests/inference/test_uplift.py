@@ -3,6 +3,7 @@ and budget.
 """
 
 import re
+import warnings
 from dataclasses import replace
 from itertools import chain, combinations
 
@@ -19,7 +20,14 @@ from sklearn.model_selection import GroupKFold
 from causal_lib.experiments.inference.uplift import COLUMNS, campaign, shoppers
 from causal_lib.inference import UpliftModel, effect, incremental_outcomes, models, nuisances
 from causal_lib.inference.covariates import Covariates
-from causal_lib.inference.learners import CANDIDATES, LEARNERS, Learned, final_model
+from causal_lib.inference.learners import (
+    CANDIDATES,
+    FINE_CANDIDATES,
+    LEARNERS,
+    Learned,
+    Rows,
+    final_model,
+)
 from causal_lib.inference.models import Fitting
 from causal_lib.inference.nuisances import canonical_order
 from causal_lib.inference.uplift import stack_weights
@@ -77,6 +85,33 @@ def test_without_differences_nothing_is_claimed():
         found = UpliftModel.train(frame, "t", "y", ["need", "loyal"], cluster="user_id", seed=seed)
         slopes.append(found.calibration().loc["slope", "low"] > 0 or found.qini()[1] > 0)
     assert sum(slopes) <= 1
+
+
+def test_scores_of_the_untreated_in_a_trial():
+    """They have the mean of the control arm, in the outcome's own units, and with the scores of the
+    effect that of the other arm.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=2000)
+    t = rng.integers(0, 2, 2000)
+    y = 1e6 + 1e3 * (x + t * (1 + x) + rng.normal(size=2000))
+    frame = pd.DataFrame({"x": x, "t": t, "y": y})
+    found = UpliftModel.train(frame, "t", "y", ["x"], learner="dr", seed=0)
+    slope, level = np.polyfit(x[t == 0], y[t == 0], 1)
+    assert found.untreated.mean() == pytest.approx(level + slope * x.mean(), abs=60)
+    slope, level = np.polyfit(x[t == 1], y[t == 1], 1)
+    both = found.untreated + found.score
+    assert both.mean() == pytest.approx(level + slope * x.mean(), abs=60)
+
+
+def test_a_copy_of_the_outcome_and_a_column_that_is_not_named_are_refused():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=200), "t": rng.integers(0, 2, 200)})
+    frame = frame.assign(y=frame["x"] + rng.normal(size=200)).assign(paid=lambda f: 3 - 2 * f["y"])
+    with pytest.raises(ValueError, match="'paid' is a linear function of the outcome 'y'"):
+        UpliftModel.train(frame, "t", "y", ["x", "paid"])
+    with pytest.raises((TypeError, ValueError), match="propensity"):
+        UpliftModel.train(frame, "t", "y", ["x"], propensity=frame["x"])
 
 
 def test_qini_and_slope_by_hand():
@@ -209,8 +244,8 @@ def test_intervals_of_the_projection(model, new):
     [
         (
             {"learner": "magic"},
-            "unknown learner 'magic'; known: dr, dr_linear, dr_coarse, t_linear, t_coarse, s, t, "
-            "x, r, uplift_tree, uplift_forest, causal_forest, pretrained",
+            "unknown learner 'magic'; known: dr, dr_linear, dr_coarse, t_linear, t_coarse, x_fine, "
+            "s, t, x, r, uplift_tree, uplift_forest, causal_forest, pretrained",
         ),
         (
             {"learner": "uplift_tree", "outcome": "price"},
@@ -487,6 +522,11 @@ def test_groups_ranks_and_ties_by_hand():
     error = np.sqrt((left[0] ** 2 + left[1] ** 2) * 6 / 5) / 2
     assert table.loc[0, "high"] - table.loc[0, "value"] == pytest.approx(1.959964 * error)
     assert len(_tiny(np.arange(20.0), np.arange(20.0)).grouped()) == 5
+    # nobody has a prediction below the upper edge: the groups 0 to 1 have no rows
+    with warnings.catch_warnings(action="error"):
+        same = _tiny(np.arange(20.0), np.r_[np.full(18, 0.1), 0.2, 0.3]).grouped(3)
+    assert same.index.tolist() == [2]
+    assert same["value"].tolist() == [9.5]
     line = tiny.calibration().loc["slope"]
     assert repr(tiny) == (
         "UpliftModel of t on bought from 7 rows; slope of effects on predictions "
@@ -795,6 +835,48 @@ def test_the_unit_of_an_outcome_scales_all(quick, unit):
     if unit > 0:
         totals = [one.recommend(new, budget=100)[1] for one in (model, other)]
         assert totals[1] == pytest.approx([unit * part for part in totals[0]], rel=1e-5)
+
+
+def _clear(n, seed):
+    """Columns a, b, c, treatment t, outcome y with hardly any noise, its effect on each row."""
+    rng = np.random.default_rng(seed)
+    a, b, c = rng.normal(size=(3, n))
+    t = (rng.random(n) < np.where(a > 0, 0.6, 0.3)).astype(int)
+    effect = 1 + 2 * (a > 0) * (b > 0) - (np.abs(c) > 1)
+    y = 2 * a + 3 * (c > 0) + effect * t + 0.2 * rng.normal(size=n)
+    return pd.DataFrame({"a": a, "b": b, "c": c, "t": t, "y": y}), effect
+
+
+@pytest.fixture(scope="module")
+def clear():
+    frame, _ = _clear(800, 0)
+    return frame, UpliftModel.train(frame, "t", "y", ["a", "b", "c"])
+
+
+def test_fine_trees_are_weighed_where_the_outcome_is_explained(clear):
+    """They take a fifth from the error of the best other; with noise they are not tried."""
+    frame, model = clear
+    assert model.chosen.index.tolist() == ["average", *CANDIDATES, *FINE_CANDIDATES]
+    assert model.chosen.loc["x_fine", "weight"] > 0.5
+    fresh, effect = _clear(2000, 1)
+    rows = Rows(frame["y"].to_numpy(), frame["t"].to_numpy(), model.x, model.groups, 0, model.score)
+    others = [LEARNERS[name](rows).predict(fresh[model.x.columns]) for name in CANDIDATES]
+    errors = [np.sqrt(((one - effect) ** 2).mean()) for one in others]
+    assert np.sqrt(((model.predict(fresh) - effect) ** 2).mean()) < 0.8 * min(errors)
+    noise = 5 * np.random.default_rng(2).normal(size=len(frame))
+    noisy = UpliftModel.train(frame.assign(y=frame["y"] + noise), "t", "y", ["a", "b", "c"])
+    assert noisy.chosen.index.tolist() == ["average", *CANDIDATES]
+
+
+@pytest.mark.parametrize("unit", [1e-8, -3.0])
+def test_units_and_orders_change_nothing_for_fine_trees(clear, unit):
+    frame, model = clear
+    place = np.random.default_rng(0).permutation(len(frame))
+    moved = frame.assign(y=unit * frame["y"] + 7 * unit, a=1e6 * frame["a"] + 1e7)
+    other = UpliftModel.train(moved.iloc[place], "t", "y", ["c", "b", "a"])
+    near = {"rel": 1e-4, "abs": 1e-4 * abs(unit)}
+    assert other.predicted == pytest.approx(unit * model.predicted[place], **near)
+    assert other.predict(moved) == pytest.approx(unit * model.predict(frame), **near)
 
 
 def test_events_may_be_any_two_numbers():

@@ -355,6 +355,17 @@ def _small(n=12, value=None):
             "'dice' does not use randomised; leave it out. Used by: cause",
         ),
         ("mf", {"learning_rate": 0.0}, "must be positive"),
+        ("mf", {"epochs": 1.5}, "epochs: a whole number of at least 1"),
+        (
+            "mf",
+            {"train": _small(value=np.arange(12) * 1e3)},
+            "standard deviation of 3.45e.03; method",
+        ),
+        (
+            "mf",
+            {"train": _small(value=np.arange(12) * 1e-3)},
+            "standard deviation of 0.00345; .* div",
+        ),
         ("mf", {"learning_rate": 1e30}, "lower learning_rate"),
     ],
 )
@@ -364,6 +375,16 @@ def test_bad_input(method, change, message):
         train_recommender(
             given.pop("train"), given.pop("validation"), method, **{"epochs": 3, **given}
         )
+
+
+def test_a_frame_is_no_pairs():
+    for given in ((pd.DataFrame(), None), (_small(), pd.DataFrame())):
+        with pytest.raises(
+            TypeError, match=r"Interactions are needed, not DataFrame; make them by"
+        ):
+            train_recommender(*given, "mf")
+    with pytest.raises(TypeError, match="train: Interactions are needed, not NoneType"):
+        train_recommender(None, None, "mf")
 
 
 def test_data_without_rows_are_refused():

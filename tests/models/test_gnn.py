@@ -169,6 +169,7 @@ def test_the_model_by_hand():
         adjacency @ z @ first.lin.weight.detach().numpy().T + first.bias.detach().numpy(), 0
     )
     z = adjacency @ z @ second.lin.weight.detach().numpy().T + second.bias.detach().numpy()
+    np.testing.assert_allclose(model.vectors(graph).detach(), z, rtol=1e-10)
     own = z @ model.linear.weight.detach().numpy().T + model.linear.bias.detach().numpy()
     logit = z[1] @ z[4] + own[1, 0] + own[4, 1]
     assert predict_edges(model, graph, [30], [5]) == pytest.approx(

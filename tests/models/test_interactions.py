@@ -1,5 +1,7 @@
 """Codes and splits of interactions."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -209,3 +211,57 @@ def test_ids_are_of_one_type(column):
     test = frame.astype({column: str})
     with pytest.raises(ValueError, match=f"{column} holds ids of type text, first '.', and train"):
         Interactions.of(test, user_ids=known.user_ids, item_ids=known.item_ids)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda v: v.astype("Int64"),
+        lambda v: v.astype("int64[pyarrow]"),
+        lambda v: v.astype("category"),
+        lambda v: v.map(Decimal),
+        lambda v: v.astype(str),
+        lambda v: v.astype(str).astype("category"),
+        lambda v: v.astype(pd.SparseDtype(int)),
+        lambda v: v.astype(object),
+    ],
+)
+def test_a_value_is_a_number_in_any_dtype(convert):
+    frame = pd.DataFrame({"user_id": range(3), "item_id": range(3), "rating": [10, 9, 3]})
+    found = Interactions.of(frame.assign(rating=convert(frame["rating"])))
+    assert found.value.tolist() == [10, 9, 3]
+    assert found.value.dtype == float
+    assert found.value.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("rating", pd.Timestamp("2024-03-01"), "'rating' must hold numbers, not datetime64"),
+        ("rating", [1j, 2, 3], "'rating' holds complex numbers"),
+        ("rating", [1e300, 2, 3], "'rating' has values up to 1e.300; divide it by its scale"),
+        ("item_id", [[1], [2], [3]], "'item_id' holds list values"),
+    ],
+)
+def test_what_is_no_value_and_no_id_is_named(column, values, message):
+    frame = pd.DataFrame({"user_id": range(3), "item_id": range(3), "rating": 1.0})
+    with pytest.raises(ValueError, match=message):
+        Interactions.of(frame.assign(**{column: values}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"users": np.array([0, 0]), "items": np.array([1, 1])},
+            "1 rows repeat a pair of user and",
+        ),
+        ({"value": np.array([1, 2], dtype=object)}, "value: numbers are needed, not object"),
+        ({"value": np.array(["1", "2"])}, "value: numbers are needed, not <U1"),
+    ],
+)
+def test_pairs_by_hand_are_checked_as_those_of_a_frame(change, message):
+    """A repeated pair would count as the sum of its values."""
+    given = {"users": np.array([0, 1]), "items": np.array([0, 1]), "value": np.ones(2)}
+    with pytest.raises(ValueError, match=message):
+        Interactions(**given | change, user_ids=pd.RangeIndex(2), item_ids=pd.RangeIndex(2))

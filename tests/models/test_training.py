@@ -115,6 +115,8 @@ def test_rows_are_shuffled_by_the_seed():
     [
         {"n": 0},
         {"epochs": 0},
+        {"epochs": 1.5},
+        {"learning_rate": np.inf},
         {"batch_size": 0},
         {"patience": 0},
         {"learning_rate": 0},
@@ -122,7 +124,9 @@ def test_rows_are_shuffled_by_the_seed():
     ],
 )
 def test_numbers_that_are_not_positive_are_refused(change):
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(
+        ValueError, match=r"must be positive|a whole number of at least 1 is needed"
+    ):
         fit(_Point(), _Point().pull, **({"n": 3, "validate": None} | change))
 
 

@@ -321,6 +321,9 @@ def test_labels_may_be_given():
     assert learn_policy(logs, ["x"], actions=3).actions == 3
     with pytest.raises(ValueError, match=r"holds 3 levels, .*; the policy has 4 columns"):
         learn_policy(logs, ["x"], actions=4)
+    for strange in ({*labels}, 2.5, True):
+        with pytest.raises(ValueError, match=r"actions \(their number, or a list of labels\): a"):
+            learn_policy(logs, ["x"], actions=strange)
 
 
 def test_one_and_two_rounds():

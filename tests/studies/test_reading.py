@@ -1,10 +1,12 @@
 import gzip
 import sqlite3
+import sys
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from causal_lib.data import store
 from causal_lib.studies import LogError, read_log
 from causal_lib.studies.reading import guess_encoding, guess_separator
 
@@ -77,6 +79,96 @@ def test_a_query_and_a_table_of_the_named_database(tmp_path, monkeypatch):
     check(read_log("table:log"))
     found = read_log("SELECT x, 'a:b %' AS z FROM log WHERE x > 1")
     assert found.frame.values.tolist() == [[2, "a:b %"], [3, "a:b %"]]
+
+
+def test_a_query_of_a_file(tmp_path):
+    with sqlite3.connect(tmp_path / "shop.sqlite") as connection:
+        ROWS.to_sql("log", connection, index=False)
+    connection.close()
+    found = read_log(f"{tmp_path / 'shop.sqlite'}#select x from log where x > 1")
+    assert found.frame["x"].tolist() == [2, 3]
+
+
+def test_a_table_is_read_in_parts_that_hold_only_the_columns_asked_for(tmp_path, monkeypatch):
+    with sqlite3.connect(tmp_path / "shop.sqlite") as connection:
+        pd.concat([ROWS] * 40).to_sql("log", connection, index=False)
+    connection.close()
+    parts = []
+
+    def small(*given, read=store.read_query, **how):
+        for part in read(*given, **how, chunk_rows=50):
+            parts.append(part.shape)
+            yield part
+
+    monkeypatch.setattr(store, "read_query", small)
+    frame = read_log(f"{tmp_path / 'shop.sqlite'}#log", columns=["y", "x"]).frame
+    assert parts == [(50, 2), (50, 2), (20, 2)]
+    assert frame["x"].tolist() == [1, 2, 3] * 40
+
+
+def duckdb_file(path):
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute('CREATE TABLE "a log" (城市 VARCHAR, x INTEGER, y DOUBLE)')
+        connection.executemany(
+            'INSERT INTO "a log" VALUES (?, ?, ?)',
+            [("上海", 1, 0.5), ("北京", 2, None), ("广州", 3, 1.5)],
+        )
+    return path
+
+
+def test_a_table_and_a_query_of_duckdb(tmp_path):
+    path = duckdb_file(tmp_path / "shop.duckdb")
+    check(read_log(f"{path}#a log"))
+    query = 'SELECT x, range AS n FROM "a log", range(60000)'  # more than one part
+    found = read_log(f"{path}#{query}", columns=["n"]).frame
+    assert list(found) == ["n"]
+    assert len(found) == 180_000
+    assert not len(read_log(f"{path}#{query} LIMIT 1").frame) - 1
+    for asked, message in (
+        ("nothing", "nothing does not exist"),
+        ('SELECT z FROM "a log"', '"z" not found'),
+        (f"{query} WHERE x > 3", "it has no rows"),
+    ):
+        with pytest.raises(LogError, match=message):
+            read_log(f"{path}#{asked}")
+    with pytest.raises(LogError, match=r"no column 'z'; columns there: '城市', 'x', 'y'"):
+        read_log(f"{path}#a log", columns=["z"])
+
+
+def test_duckdb_that_is_not_installed_is_one_error_that_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "shop.duckdb").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(LogError, match=r"pip install 'causal-lib\[duckdb\]' brings it"):
+        read_log(f"{tmp_path / 'shop.duckdb'}#log")
+
+
+def test_parts_below_a_folder_with_a_column_in_its_name(tmp_path):
+    for number, name in enumerate(("day=1", "day=2", "_temporary", ".hidden")):
+        (tmp_path / name).mkdir()
+        ROWS[number : number + 1].to_parquet(tmp_path / name / "part.parquet")
+    found = read_log(tmp_path, columns=["x", "day"]).frame
+    assert sorted(map(tuple, found.astype(int).values.tolist())) == [(1, 1), (2, 2)]
+
+
+def test_parts_of_other_columns_are_refused(tmp_path):
+    ROWS.to_parquet(tmp_path / "a.parquet")
+    ROWS.drop(columns="y").to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(LogError, match=r"a.parquet and b.parquet .* 'y' is in one of them only"):
+        read_log(tmp_path)
+
+
+def test_arrow_streams_and_batches(tmp_path):
+    table = pa.Table.from_pandas(ROWS)
+    with pa.ipc.new_stream(tmp_path / "log.arrow", table.schema) as stream:
+        stream.write(table)
+    check(read_log(tmp_path / "log.arrow"))
+    assert list(read_log(table.to_reader(), columns=["x"]).frame) == ["x"]
+
+
+def test_a_text_too_long_for_a_path_is_one_error():
+    with pytest.raises(LogError, match="a query begins with SELECT"):
+        read_log("-- a comment\n" * 400)
 
 
 def test_only_the_columns_that_are_asked_for_are_read(tmp_path):

@@ -1,25 +1,32 @@
 """The steps one by one and together, on logs whose truth is known."""
 
+import ast
 import json
+import os
 import re
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from string import Formatter
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib import effect, studies
+from causal_lib import effect, paths, studies
 from causal_lib.cli import main
+from causal_lib.graph import CausalGraph
 from causal_lib.studies import LogError, Rule, Step, open_log, study
 from causal_lib.studies import run as running
 from causal_lib.studies.gains import Scores
-from causal_lib.studies.rules import Condition
+from causal_lib.studies.rules import Condition, _half
 from causal_lib.studies.step import VERDICTS, worst
-from causal_lib.studies.templates import _sentences
+from causal_lib.studies.templates import in_language, texts_of
 from tests.studies.conftest import ROLES, make_log
 
 QUICK = {"draws": 3, "progress": False}
@@ -120,6 +127,43 @@ def test_a_given_graph_is_taken(log, found, folder, roles):
     assert {tuple(row.values()) for row in step.tables["edges"]} == first
 
 
+def test_a_hidden_cause_that_would_turn_the_sign_undoes_the_effect():
+    """As strong as age it would more than undo the small effect: the whole interval of what is
+    left lies beyond zero.
+    """
+    rng = np.random.default_rng(0)
+    log = make_log(3000, seed=0, effect=0.0)
+    age = log["age"].fillna(40.0)
+    pull = (age - 40) / 10
+    shown = rng.random(3000) < 1 / (1 + np.exp(-pull))
+    bought = rng.random(3000) < 1 / (1 + np.exp(1 - pull - 0.25 * shown))
+    log = log.assign(age=age, shown=shown.astype(int), bought=bought.astype(int))
+    step = study(log, ROLES, **QUICK).steps["sensitivity"]
+    rows = pd.DataFrame(step.tables["hidden"]).set_index("as strong as")
+    assert rows.loc["age", "high"] < 0 < step.facts["value"]
+    assert step.facts["undone"]
+    assert step.verdict == "weak"
+
+
+def test_a_changed_graph_is_taken_by_the_next_run_and_kept(log, tmp_path):
+    first = study(log, ROLES, folder=tmp_path, **QUICK)
+    path = tmp_path / "graph.toml"
+    written = path.read_bytes()
+    assert not study(log, ROLES, folder=tmp_path, **QUICK).steps["graph"].facts.get("given")
+    assert path.read_bytes() == written
+    names = CausalGraph.from_dict(first.steps["graph"].facts["graph"]).names
+    edge = next(name for name in names if name not in ("shown", "bought"))
+    mine = f'hidden = []\nedges = [["{edge}", "->", "shown"], ["shown", "->", "bought"]]\n'
+    path.write_text(mine, encoding="utf-8")
+    for _ in range(2):
+        found = study(log, ROLES, folder=tmp_path, **QUICK).steps["graph"]
+        assert [row["cause"] for row in found.tables["edges"]] == [edge, "shown"]
+        assert path.read_text(encoding="utf-8") == mine
+    path.write_bytes(written.replace(b"hidden", b"hiden"))
+    with pytest.raises(LogError, match="graph"):
+        study(log, ROLES, folder=tmp_path, **QUICK)
+
+
 def test_a_hidden_cause_in_a_given_graph_is_refused(log, tmp_path):
     path = tmp_path / "graph.toml"
     path.write_text(
@@ -170,6 +214,105 @@ def test_a_run_that_is_cut_leaves_whole_steps_and_no_report(log, tmp_path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["steps"]
 
 
+STEP_BY = {
+    "find_graph": "graph",
+    "identify_effect": "identify",
+    "estimate_effect": "effect",
+    "probe": "sensitivity",
+    "find_gains": "gains",
+    "choose_rule": "rule",
+    "advise": "next",
+}
+
+
+@pytest.mark.parametrize("function", STEP_BY)
+def test_a_run_that_is_cut_in_a_step_keeps_those_before(
+    function, log, folder, tmp_path, monkeypatch
+):
+    shutil.copytree(folder / "steps", tmp_path / "steps")
+    place = running.STEPS.index(STEP_BY[function])
+    for path in tmp_path.rglob("*.json"):
+        if int(path.name[0]) >= place:
+            path.unlink()
+
+    def cut(*given, **how):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, function, cut)
+    with pytest.raises(KeyboardInterrupt):
+        study(log, ROLES, folder=tmp_path, **QUICK)
+    assert sorted(int(path.name[0]) for path in tmp_path.rglob("*.json")) == list(range(place))
+    assert [path.name for path in tmp_path.iterdir()] == ["steps"]
+
+
+KILLED = """
+import os, signal, sys
+from causal_lib import paths
+from causal_lib.studies import study
+from tests.studies.conftest import ROLES, make_log
+
+def replace(temporary, path, own=os.replace):
+    if os.path.basename(path) == "6_rule.json":
+        os.kill(os.getpid(), signal.SIGKILL)  # the whole step is in the temporary file
+    own(temporary, path)
+
+paths.os.replace = replace
+study(make_log(1200, seed=1), ROLES, folder=sys.argv[1], draws=3, progress=False)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows ends processes otherwise")
+def test_a_killed_process_leaves_no_lock_and_no_step_in_part(log, found, folder, tmp_path):
+    shutil.copytree(folder / "steps", tmp_path / "steps")
+    for path in tmp_path.rglob("[67]_*.json"):
+        path.unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        cwd=paths.ROOT,
+        env=os.environ | {"PYTHONPATH": str(paths.ROOT)},
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert not list(tmp_path.rglob("[67]_*.json"))
+    assert list(tmp_path.rglob(".6_rule.json*"))
+    assert study(log, ROLES, folder=tmp_path, **QUICK).to_dict() == found.to_dict()
+
+
+def test_two_studies_at_once_do_not_share_a_folder(log, found, folder, tmp_path):
+    shutil.copytree(folder / "steps", tmp_path / "steps")
+    with (
+        running._alone_in(tmp_path),
+        pytest.raises(LogError, match="another study is writing into"),
+    ):
+        study(log, ROLES, folder=tmp_path, **QUICK)
+    assert study(log, ROLES, folder=tmp_path, **QUICK).to_dict() == found.to_dict()
+
+
+def test_a_folder_that_cannot_be_written_is_one_error(log, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LogError, match="cannot be written"):
+        study(log, ROLES, folder=tmp_path / "file", **QUICK)
+
+
+def test_damaged_steps_are_made_again(log, found, folder, tmp_path, monkeypatch):
+    shutil.copytree(folder / "steps", tmp_path / "steps")
+    for name in ("6_rule.json", "7_next.json"):
+        [path] = tmp_path.rglob(name)
+        path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    assert study(log, ROLES, folder=tmp_path, **QUICK).to_dict() == found.to_dict()
+    [scores] = tmp_path.rglob("scores.npy")
+    scores.write_bytes(scores.read_bytes()[:500])
+    made = []
+
+    def gains(*given, own=running.find_gains, **how):
+        made.append(own(*given, **how))
+        return made[-1]
+
+    monkeypatch.setattr(running, "find_gains", gains)
+    assert study(log, ROLES, folder=tmp_path, **QUICK).to_dict() == found.to_dict()
+    assert len(made) == 1
+
+
 def test_kept_steps_give_the_same_study(found, log, folder):
     again = study(log, ROLES, folder=folder, **QUICK)
     assert again.to_dict() == json.loads((folder / "results.json").read_text(encoding="utf-8"))
@@ -185,7 +328,6 @@ def test_another_log_setting_or_role_makes_other_steps(log, roles):
         running._hash(prepared, replace(roles, after=()), None, settings),
     }
     assert len(keys) == 4
-    assert running._hash(prepared, roles, None, running.Settings(jobs=2)) in keys
 
 
 def test_a_step_comes_back_whole(found):
@@ -282,10 +424,29 @@ def test_a_budget_is_kept_on_the_learning_half(ruled):
     names = ("identify", "effect", "gains")
     rng = np.random.default_rng(0)
     score = 0.4 * (log["device"] == "phone") + 0.1 * rng.normal(size=len(log))
-    scores = Scores(score.to_numpy(), score.to_numpy())
+    scores = Scores(score.to_numpy(), np.zeros(len(log)), score.to_numpy())
     step = studies.choose_rule(prepared, *(found.steps[name] for name in names), scores, budget=0.1)
     policies = {row["policy"]: row for row in step.tables["policies"]}
     assert policies["the rule"]["share"] < 0.15
+
+
+def test_what_today_adds_is_its_outcome_less_that_of_nobody(ruled):
+    """By hand: the treated rows' own scores, which hold their outcomes, have no part in it."""
+    log, found = ruled
+    prepared = open_log(log, ROLES | {"after": []})
+    names = ("identify", "effect", "gains")
+    rng = np.random.default_rng(0)
+    score = 0.4 * (log["device"] == "phone") + 0.1 * rng.normal(size=len(log))
+    untreated = 0.1 + 0.01 * rng.normal(size=len(log))
+    scores = Scores(score.to_numpy(), untreated, score.to_numpy())
+    step = studies.choose_rule(prepared, *(found.steps[name] for name in names), scores, budget=0.1)
+    policies = {row["policy"]: row for row in step.tables["policies"]}
+    test = ~_half(prepared.frame["user"].to_numpy(), 0)
+    today = (log["bought"].to_numpy() - untreated)[test]
+    assert policies["as today"]["value"] == pytest.approx(today.mean())
+    shown = Rule.from_dict(step.facts["rule"]).applies(log)[test]
+    more = (shown * score[test] - today).mean()
+    assert step.facts["over"]["as today"]["value"] == pytest.approx(more)
 
 
 # ---- the report ----------------------------------------------------------------------------------
@@ -330,17 +491,147 @@ def test_the_page_loads_nothing_and_holds_four_pictures(found, folder):
 
 
 def test_every_sentence_is_there_in_both_languages_with_the_same_values():
-    for key, texts in _sentences().items():
+    for key, texts in texts_of("sentences.toml").items():
         assert set(texts) == {"en", "zh"}, key
         fields = [set(re.findall(r"\{(\w+)", texts[language])) for language in ("en", "zh")]
         assert fields[0] == fields[1], key
+
+
+def fixed_parts(node):
+    """A text in code without its values: "{}" in place of each; None for what is no text."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
+        )
+    return None
+
+
+def texts_in_code():
+    """All texts of the studies and of what judges an effect; those given as reasons or notes."""
+    package = Path(studies.__file__).parent
+    inference = package.parent / "inference"
+    files = [*package.glob("*.py"), inference / "support.py", inference / "identification.py"]
+    files += [inference / f"{name}.py" for name in ("equivalence", "estimators", "models")]
+    everything = set()
+    told = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            everything.add(fixed_parts(node))
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            name = ast.unparse(node.func)
+            if name == "found.weaken":
+                told.add(fixed_parts(node.args[1]))
+            elif path.name == "guess.py":
+                continue  # comments of roles.toml
+            elif path.parent == package and name.endswith(("reasons.append", "notes.append")):
+                told.add(fixed_parts(node.args[0]))
+            elif path.name == "support.py" and name in ("reasons.append", "reasons.insert"):
+                told.add(fixed_parts(node.args[-1]))
+    return everything, told - {None}
+
+
+def test_the_chinese_texts_are_those_of_the_code():
+    entries = {
+        "".join(fixed + ("{}" if name else "") for fixed, name, *_ in Formatter().parse(english)): (
+            english,
+            chinese,
+        )
+        for english, chinese in texts_of("chinese.toml")["texts"].items()
+    }
+    everything, told = texts_in_code()
+    of_a_slope = {text for text in told if "the adjustment columns" in text}  # no study asks of one
+    assert len(told) > 20
+    assert told - of_a_slope - set(entries) == set()
+    # an error with its witness, two arms
+    composed = {text for text in entries if text.endswith(": {}")} | {"control or treated"}
+    assert set(entries) - composed - everything == set()
+    for english, chinese in entries.values():
+        fields = {name for _, name, *_ in Formatter().parse(chinese) if name}
+        given = {name: kind for _, name, kind, _ in Formatter().parse(english) if name}
+        assert fields <= set(given)
+        values = {name: "1,234" if kind == "n" else f"'{name}'" for name, kind in given.items()}
+        plain = re.sub(r":n\}", "}", english)
+        assert in_language(plain.format(**values), "zh") == chinese.format(**values)
+
+
+class Words(HTMLParser):
+    """The texts of a page that are no code."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.inside = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found += [value for name, value in attributes if name == "alt"]
+        if tag in ("style", "pre"):
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.inside and tag == self.inside[-1]:
+            self.inside.pop()
+
+    def handle_data(self, data):
+        if not self.inside:
+            self.found.append(data)
+
+
+ENGLISH = re.compile(r"(?:[A-Za-z]{2,},? ){2,}[A-Za-z]{2,}")
+
+
+def odd_studies():
+    """Name -> log and roles whose studies say much."""
+    log = make_log(700, seed=4).rename(columns={"age": "年龄"})
+    before = [["年龄", "device", "joined", "click_rate"], ["cost"]]
+    roles = ROLES | {"before": before}
+    rng = np.random.default_rng(0)
+    log["click_rate"] = rng.random(len(log))
+    levels = [f"level {place}" for place in range(len(log))]
+    log["device"] = np.where(rng.random(len(log)) < 0.1, levels, log["device"])
+    lost = log.assign(bought=log["bought"].astype(float).mask(rng.random(len(log)) < 0.1))
+    moved = log.assign(control=log["bought"] + rng.normal(size=len(log)))
+    steep = log.assign(
+        shown=(rng.random(len(log)) < 1 / (1 + np.exp(40 - log["年龄"].fillna(40)))).astype(int)
+    )
+    return {
+        "missing outcomes": (pd.concat([lost, lost[:9]]), roles),
+        "a control that moves": (moved, roles | {"negative_control": "control"}),
+        "little overlap": (steep, roles | {"after": []}),
+        "a column decides": (
+            log.assign(shown=(log["cost"] > 20).astype(int)),
+            roles | {"after": []},
+        ),
+        "nothing before": (log, roles | {"before": [], "unit": "", "time": ""}),
+        "random": (
+            log.assign(shown=rng.integers(0, 2, len(log)), city=np.arange(len(log)) % 5),
+            roles | {"before": [], "after": [], "randomised": True, "unit": "city", "time": ""},
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", odd_studies())
+def test_a_chinese_report_has_no_english_sentence(name, tmp_path):
+    log, roles = odd_studies()[name]
+    log.to_csv(tmp_path / "log.csv", index=False, encoding="gb18030", sep=";")
+    found = study(tmp_path / "log.csv", roles, folder=tmp_path / "zh", language="zh", **QUICK)
+    page = (tmp_path / "zh" / "report.html").read_text(encoding="utf-8")
+    texts = [text for text in Words(page).found if ENGLISH.search(text)]
+    assert texts == []
+    lines = (tmp_path / "zh" / "report.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if ENGLISH.search(line)] == []
+    assert all(not ENGLISH.search(text) for text in found.conclusion("zh"))
+    assert ENGLISH.search(" ".join(found.conclusion("en")))
 
 
 def test_every_sentence_is_said_somewhere():
     source = "".join(
         path.read_text(encoding="utf-8") for path in Path(studies.__file__).parent.glob("*.py")
     )
-    for key in _sentences():
+    for key in texts_of("sentences.toml"):
         head = key.split("_")[0] + "_"
         assert f'"{key}"' in source or f'f"{head}{{' in source, key
 
@@ -351,6 +642,11 @@ def test_the_report_in_chinese(found, tmp_path):
     assert 'lang="zh"' in text
     assert "回答" in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "What was assumed" not in text
+
+
+def test_the_reasons_of_a_step_print_as_a_sentence():
+    step = Step("rule", "weak", (("rule_refused", {}),), ("no column", "'x' is constant"))
+    assert repr(step) == "rule (weak): No rule can be learnt. No column; 'x' is constant."
 
 
 def test_worst():

@@ -115,15 +115,11 @@ def test_every_parameter_states_its_limits_and_the_default_keeps_them(path):
         ("10", {"ratings": "netflix"}, "must be one of semi-synthetic, coat, yahoo-r3"),
         (
             "11",
-            {"caps": "[]"},
-            "'caps' of 11_risk_control.ipynb has 0 values; it must have at least 1 value",
+            {"budget": 0.99},
+            "'budget' of 11_risk_control.ipynb is 0.99; it must be at most 0.95",
         ),
-        (
-            "16",
-            {"figure": "bogus"},
-            "must be one of all, bandits, scale, sizes, lalonde, acic, coverage",
-        ),
-        ("16", {"sets": 11}, "'sets' of 16_reproductions.ipynb is 11; it must be at most 10"),
+        ("06", {"share": 1.5}, "'share' of 06_causal_inference.ipynb is 1.5; it must be at most 1"),
+        ("16", {"runs": 1}, "'runs' of 16_reproductions.ipynb is 1; it must be at least 2"),
     ],
 )
 def test_a_size_with_which_a_notebook_would_fail_late_is_refused_before_it_starts(
@@ -147,13 +143,10 @@ def test_at_most_40_cells(path):
     assert len(read(path).cells) <= 40
 
 
-NOT_YET_TRANSLATED = {"11", "12", "13", "14", "16"}
-
-
 @each_notebook
 def test_every_markdown_cell_has_its_chinese_text(path):
     """It stands in the metadata; the Chinese book is made of it."""
-    assert bool(untranslated(read(path))) == (path.name[:2] in NOT_YET_TRANSLATED)
+    assert untranslated(read(path)) == []
 
 
 @each_notebook

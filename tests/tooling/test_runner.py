@@ -6,6 +6,7 @@ import sys
 import time
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -307,17 +308,6 @@ def test_long_notebooks_start_first_and_none_before_what_it_needs(house):
     assert [job.number for job in plan(notebooks=house / "notebooks")] == ["03", "02", "01", "04"]
 
 
-def test_documents_that_a_notebook_names_are_copied_too(house):
-    path = add(house, "01_a", '(folder / "errata.md").write_text("| wrong | right |")')
-    book = nbformat.read(path, as_version=4)
-    book.metadata["causal_lib"] = {"writes": ["errata.md"]}
-    nbformat.write(book, path)
-    start(house, ["01"], {"days": "4"})
-    assert not (house / "reports" / "errata.md").exists()  # a changed run leaves them alone
-    start(house)
-    assert (house / "reports" / "errata.md").read_text() == "| wrong | right |"
-
-
 def test_default_run_updates_the_committed_results_and_a_changed_one_leaves_them_alone(house):
     add(house, "01_a", "import sys, threading\nprint(sys.executable, os.getcwd())")
     add(house, "02_b", needs=["01"])
@@ -525,6 +515,59 @@ def test_a_killed_run_leaves_nothing_half_written_and_is_resumed(house):
     assert reopened(house) != folder  # nothing is left to resume
 
 
+def is_alive(process):
+    """Whether a process still runs; one that has ended may wait for its parent to notice."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_a_run_takes_its_notebooks_with_it(house, sent):
+    """Whatever ends the runner alone ends papermill, the kernel and what the kernel has started."""
+    code = (
+        "import os, pathlib, subprocess, time\n"
+        "other = subprocess.Popen(['sleep', '3600'])\n"
+        "numbers = f'{os.getppid()} {os.getpid()} {other.pid}'\n"
+        "pathlib.Path('begun').write_text(numbers)\n"
+        "pathlib.Path('begun').rename('asleep')\n"
+        "time.sleep(3600)"
+    )
+    add(house, "01_a", before=[code])
+    program = (
+        "from pathlib import Path; from causal_lib.tooling.runner import run; import sys; h "
+        "= Path(sys.argv[1]); run(notebooks=h / 'notebooks', reports=h / 'reports')"
+    )
+    runner_process = subprocess.Popen(
+        [sys.executable, "-c", program, str(house)],
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    asleep = house / "notebooks" / "asleep"
+    started = []
+    try:
+        # ends a run that hangs; a busy machine needs a minute or two
+        hung = time.monotonic() + 1800
+        while time.monotonic() < hung and not asleep.exists() and runner_process.poll() is None:
+            time.sleep(0.05)
+        started = [psutil.Process(int(number)) for number in asleep.read_text().split()]
+        runner_process.send_signal(sent)
+        assert runner_process.wait(1800) != 0
+        while time.monotonic() < hung and any(map(is_alive, started)):
+            time.sleep(0.05)
+        assert not any(map(is_alive, started))
+    finally:
+        runner_process.kill()
+        runner_process.wait()
+        for process in filter(is_alive, started):
+            process.kill()
+    folder = next((house / "reports" / "runs").glob("*/run.json")).parent
+    assert statuses(folder)["01"] != "ok"
+    assert reopened(house) == folder  # it is free, and can be finished
+
+
 def test_a_run_s_folder_is_locked_while_it_goes_and_free_when_it_ends(house, monkeypatch):
     add(house, "01_a")
     locks = []
@@ -533,7 +576,7 @@ def test_a_run_s_folder_is_locked_while_it_goes_and_free_when_it_ends(house, mon
     monkeypatch.setattr(
         runner,
         "_execute",
-        lambda job, folder, jobs: seen.append(_lock(folder)) or {"status": "failed"},
+        lambda job, folder, jobs, lifeline: seen.append(_lock(folder)) or {"status": "failed"},
     )
     folder = start(house)
     assert seen == [None]  # a second one is refused

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from causal_lib.checks import check_frame
+from causal_lib.inference import NotIdentifiableError, identify
 from causal_lib.worlds import opinions as f
 
 SMALL = {"n_users": 500, "n_topics": 8, "days": 40}
@@ -64,8 +65,25 @@ def test_change_and_shock_come_on_their_days_to_their_topics(world):
     assert (f.forum(**SMALL, shock=0).daily["news"] == 0).all()
 
 
+def test_the_graph_holds_what_confounds_the_ranking():
+    """Interest decides which topics are favoured and in the news, the day when, and the mood too."""
+    world = f.forum(**SMALL)
+    for day in ("[t-1]", "[t]"):
+        for name, causes in (("boosted", {"interest", "day"}), ("news", {"interest", "day"}), ("mood", {"day"})):  # fmt: skip
+            earlier = {f"{name}[t-1]"} if day == "[t]" else set()
+            assert world.graph.parents(name + day) == causes | earlier
+    with pytest.raises(NotIdentifiableError, match="interest"):
+        identify(world.graph, "boosted[t]", "sentiment[t]", hidden=["interest", "tone"])
+    at_random = f.forum(**SMALL, selection=0.0).graph
+    assert {edge for edge in at_random.edges if edge.startswith("interest ")} == {
+        f"interest -> {name}{day}" for name in ("exposure", "posts") for day in ("[t-1]", "[t]")
+    }
+    assert f.forum(**SMALL, shock=0.0).graph.parents("news[t]") == set()
+
+
 def test_graph_and_knowledge_agree_with_the_equations(world):
-    assert world.knowledge.violations(world.graph) == []
+    logged = [name for name in world.graph.names if name not in world.hidden]
+    assert world.knowledge.violations(world.graph.subgraph(logged)) == []
     assert world.graph.kind == "DAG"
     usual = {
         "interest": 0.1, "boosted": 0, "news": 0.0, "mood": 0.0, "comments[t-1]": 0.02, "exposure": 0.1, "posts": 0.004,
@@ -92,7 +110,8 @@ def test_graph_and_knowledge_agree_with_the_equations(world):
         parents = {
             p if p.endswith("[t-1]") or p == "interest" else f"{p}[t]" for p in f.EDGES[effect]
         }
-        assert world.graph.parents(f"{effect}[t]") == parents
+        hidden = {"tone"} if effect == "sentiment" else set()
+        assert world.graph.parents(f"{effect}[t]") == parents | hidden
         for name in usual:  # every edge is at work, and no other (the mood acts where it is not 0)
             start = usual | ({"mood": -1.0} if name == "interest" else {})
             moved = equation(start) != equation(start | {name: other[name]})

@@ -127,7 +127,7 @@ def formulas(cases: Mapping[str, tuple]) -> pd.DataFrame:
         joint = truncated(tables)
         for treatment, outcome in asked:
             truth = conditional(truncated(tables, treatment), names, outcome, treatment)
-            estimand = identify(graph, treatment, outcome, hidden=hidden)
+            estimand = identify(graph, treatment, outcome, hidden=list(hidden))
             answers = [net.query(outcome, do={treatment: level})["probability"] for level in (0, 1)]
             axes = [names.index(treatment), names.index(outcome)]
             plain = np.moveaxis(truth, axes, [0, 1]).reshape(2, 2)

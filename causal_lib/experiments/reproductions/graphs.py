@@ -164,14 +164,19 @@ def scale(runs: int = 20, *, seed: int = 0, n_jobs: int = 2) -> list[Entry]:
 
 
 def distances_by_size(
-    sizes: tuple[int, ...], runs: int, *, seed: int = 0, n_jobs: int = 2
+    sizes: tuple[int, ...],
+    runs: int,
+    *,
+    methods: tuple[str, ...] = tuple(_SIMULATED),
+    seed: int = 0,
+    n_jobs: int = 2,
 ) -> pd.DataFrame:
     """One row for each d, seed, scale and method: distance (of the CPDAGs) and varsortability."""
-    jobs = (joblib.delayed(_distances)(d, seed + k) for d in sizes for k in range(runs))
+    jobs = (joblib.delayed(_distances)(d, seed + k, methods) for d in sizes for k in range(runs))
     return pd.DataFrame([row for rows in joblib.Parallel(n_jobs)(jobs) for row in rows])
 
 
-def _distances(d, seed):
+def _distances(d, seed, methods):
     sim = simulate(random_dag(d, kind="er", degree=2, seed=seed), 1000, seed=seed)
     rows = []
     for name, frame in (
@@ -179,8 +184,8 @@ def _distances(d, seed):
         ("standardised", (sim.frame - sim.frame.mean()) / sim.frame.std(ddof=0)),
     ):
         given = varsortability(frame, sim.graph)
-        for method, search in _SIMULATED.items():
-            found = search(frame, seed)
+        for method in methods:
+            found = _SIMULATED[method](frame, seed)
             found = found.cpdag() if found.kind == "DAG" else found
             facts = {"d": d, "seed": seed, "scale": name, "method": method, "varsortability": given}
             rows.append(facts | {"distance": shd(found, sim.graph.cpdag())})

@@ -14,10 +14,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
-from causal_lib import paths
+from causal_lib import paths, plots
 from causal_lib.experiments.claims import is_target, meets
 from causal_lib.paths import write_text
 
@@ -37,7 +39,13 @@ _COLUMNS = [
     "verdict",
     "code",
 ]
-VERDICTS = ("reproduced", "differs", "not reproduced", "other method")
+_COLOURS = {
+    "reproduced": plots.ESTIMATE,
+    "differs": plots.NAIVE,
+    "not reproduced": plots.TRUTH,
+    "other method": plots.REFERENCE,
+}
+VERDICTS = tuple(_COLOURS)
 _HEAD = (
     "# Written by `causal-lib reproduce`; the verdicts are computed, see "
     "causal_lib/experiments/reproductions/ledger.py.\n"
@@ -169,6 +177,15 @@ class Entry:
         return "differs" if self.equivalent else "not reproduced"
 
     @property
+    def reason(self) -> str:
+        """Why the numbers need not agree, or what is known of why they do not: "not known" where
+        nothing is. Empty where they are reproduced.
+        """
+        if self.verdict == "reproduced":
+            return ""
+        return self.other_method or self.because or "not known"
+
+    @property
     def _agrees(self):
         if isinstance(self.published, str):
             return all(meets(end, self.published) for end in self.interval)
@@ -180,10 +197,8 @@ class Entry:
             f"{self.experiment}, {self.quantity}: {self.value:.4g} [{low:.4g}, {high:.4g}], "
             f"published {self.published}"
         )
-        reason = self.other_method or self.because
-        return f"{said}: {self.verdict}" + (
-            f" ({reason})" if reason and self.verdict != "reproduced" else ""
-        )
+        reason = f" (reason: {self.reason})" if self.reason else ""
+        return f"{said}: {self.verdict}{reason}"
 
 
 def read(path: Path = LEDGER) -> list[Entry]:
@@ -251,6 +266,62 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def counts(entries: Iterable[Entry]) -> pd.DataFrame:
+    """One row per experiment: entries of each verdict, how many of the reproduced are also
+    equivalent, and whose code it is.
+    """
+    entries = list(entries)
+    rows = pd.DataFrame(
+        [
+            (entry.experiment, entry.verdict, bool(entry.equivalent), entry.code)
+            for entry in entries
+        ],
+        columns=["experiment", "verdict", "equivalent", "code"],
+    )
+    grouped = rows.groupby("experiment", sort=False)
+    found = pd.DataFrame(
+        {
+            name: grouped["verdict"].agg(lambda own, name=name: (own == name).sum())
+            for name in VERDICTS
+        }
+    )
+    both = rows["equivalent"] & (rows["verdict"] == "reproduced")
+    found["reproduced and equivalent"] = both.groupby(rows["experiment"]).sum()
+    found["code"] = grouped["code"].agg(lambda own: "; ".join(dict.fromkeys(own)))
+    return found
+
+
+def ratios(entries: Iterable[Entry], *, ax: Axes | None = None) -> Axes:
+    """Ours over the published number, with the 95% interval by both errors, coloured by verdict and
+    grouped by experiment; `MARGIN` is grey. Published comparisons are left out.
+    """
+    entries = [entry for entry in entries if not isinstance(entry.published, str)]
+    if ax is None:
+        _, ax = plt.subplots(figsize=(10, 3.8), layout="constrained")
+    ax.axhspan(*MARGIN, color="#e6e6e6", zorder=0, label=" to ".join(map(str, MARGIN)))
+    ax.axhline(1, color=plots.TRUTH, lw=0.8)
+    for verdict, colour in _COLOURS.items():
+        own = [place for place, entry in enumerate(entries) if entry.verdict == verdict]
+        values = [entries[place].value / entries[place].published for place in own]
+        halves = [
+            abs(1.96 * entries[place]._joint_error / entries[place].published) for place in own
+        ]
+        if own:
+            ax.errorbar(own, values, halves, fmt="o", ms=4, capsize=2, color=colour, label=verdict)
+    names = pd.Series([entry.experiment for entry in entries])
+    places = names.index.to_series().groupby(names.to_numpy(), sort=False)
+    for last in places.max().iloc[:-1]:
+        ax.axvline(last + 0.5, color="#bbbbbb", lw=0.8)
+    ax.set_xticks(
+        places.mean(), [name.replace("open-bandit-", "open bandit,\n") for name in places.groups]
+    )
+    ax.set(yscale="log", ylabel="ours / published", xlim=(-1, len(entries)))
+    ax.set_yticks([0.5, *MARGIN, 1, 2], ["0.5", *map(str, MARGIN), "1", "2"])
+    ax.minorticks_off()
+    ax.figure.legend(loc="outside lower center", ncols=5, frameon=False)
+    return ax
 
 
 def _toml(value):

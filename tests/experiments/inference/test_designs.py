@@ -83,7 +83,8 @@ def test_an_answer_is_judged_by_the_population_that_its_verdict_names(monkeypatc
 
     monkeypatch.setattr(study, "effect", _effect(support, "weak"))
     table = study.design_answers([LINEAR.name], 3, n_jobs=1)
-    assert len(table) == 6
+    assert table["method"].tolist() == ["default", "ipw", "known models"] * 3
+    table = table[table["method"] != "known models"]
     # E[1 + 0.5 a | a > 1] = 1 + 0.5 x 1.525
     assert table["named_truth"].astype(float).to_numpy() == pytest.approx([1.7626] * 6, abs=0.03)
     assert table["truth"].tolist() == [1.0] * 6
@@ -110,10 +111,10 @@ def test_refusals_are_rows_and_estimators_and_clusters_are_passed_on(monkeypatch
     study_error = ValueError("no counterparts")
     monkeypatch.setattr(study, "effect", refuses)
     table = study.design_answers([LINEAR.name], 2, n_jobs=1)
-    assert table["verdict"].tolist() == ["refused"] * 4
-    assert table["covers"].isna().all()
+    assert table["verdict"].tolist() == ["refused", "refused", "known"] * 2
+    assert table.loc[table["verdict"] == "refused", "covers"].isna().all()
     summary = study.design_summary(table)
-    assert summary["questions"].tolist() == [2, 2]
+    assert summary["questions"].tolist() == [2, 2, 2]
 
 
 def test_a_study_goes_on_from_its_file(monkeypatch, tmp_path):
@@ -129,7 +130,7 @@ def test_a_study_goes_on_from_its_file(monkeypatch, tmp_path):
     both = study.design_answers(names, range(1, 3), cache_file=path, n_jobs=1)
     assert len(calls) == 4 + 2 + 4
     assert sorted(set(both["number"])) == [1, 2]
-    assert len(both) == 8
+    assert len(both) == 12
     again = study.design_answers(names, range(1, 3), cache_file=path, n_jobs=1)
     assert len(calls) == 10
     columns = ["design", "number", "method"]
@@ -137,7 +138,19 @@ def test_a_study_goes_on_from_its_file(monkeypatch, tmp_path):
         again.sort_values(columns).reset_index(drop=True),
         both.sort_values(columns).reset_index(drop=True),
     )
-    assert len(first) == 4
+    assert len(first) == 6
+
+
+def test_known_models_cover_as_often_as_they_state_and_designs_have_draws_of_their_own():
+    clusters = study.Design(300, "linear", clusters=True).name
+    names = [LINEAR.name, study.Design(1000, "curved").name, clusters]
+    table = study.design_answers(names, 300, methods=("known models",), n_jobs=1)
+    shares = table.groupby("design")["covers"].mean()
+    assert shares.between(0.91, 0.985).all()  # three standard errors of 300 sets
+    errors = table.assign(z=(table["value"] - 1) / (table["high"] - table["low"]))
+    wide = errors.pivot_table(index="number", columns="design", values="z")
+    assert abs(wide.corr().to_numpy() - np.eye(3)).max() < 0.2
+    assert abs(wide.mean() / wide.std()).max() < 0.2
 
 
 def test_the_claims_follow_the_answers(monkeypatch):
@@ -164,4 +177,51 @@ def test_the_claims_follow_the_answers(monkeypatch):
     monkeypatch.setattr(study, "effect", _effect())
     found = study.designs(2, designs=[name], n_jobs=1)
     assert found["claims"][0]["value"] == 1.0
-    assert [row["questions"] for row in found["rows"]] == [2, 2]
+    assert [row["questions"] for row in found["rows"]] == [2, 2, 2]
+    assert found["runs"] == {"fewest": 2, "most": 2}
+
+
+def test_the_default_is_compared_with_known_models_on_the_sets_that_it_calls_supported():
+    rows = []
+    for number in range(4):
+        row = {"design": LINEAR.name, "number": number, "truth": 1.0}
+        verdict = "weak" if number == 3 else "supported"
+        rows.append(
+            row | {"method": "default", "verdict": verdict, "value": 1.2, "covers": number > 0}
+        )
+        rows.append(row | {"method": "known models", "verdict": "known"})
+        rows[-1] |= {"value": 0.9, "covers": number < 3}
+    less, ratio = study._against_known_models(pd.DataFrame(rows))
+    assert less.value == pytest.approx(2 / 3 - 1)
+    assert not less.held
+    assert ratio.value == pytest.approx(2)
+    assert study._against_known_models(pd.DataFrame(rows[::2])) == []
+
+
+def test_designs_may_have_different_numbers_of_sets():
+    """Of 100 sets a design counts from 12 on: that with 8 of 10 supported does not."""
+    rows = []
+    for design, sets, weak in ((LINEAR, 100, 4), (study.Design(10_000), 10, 2)):
+        for number in range(sets):
+            row = {"design": design.name, "number": number, "method": "default", "truth": 1.0}
+            row |= {"verdict": "weak" if number < weak else "supported"}
+            rows.append(row | {"value": 1.0, "covers": True, "share": None, "sd": 2.0})
+    found = study.designs_report(pd.DataFrame(rows))
+    assert found["runs"] == {"fewest": 10, "most": 100}
+    assert [row["questions"] for row in found["rows"]] == [4, 96, 2, 8]
+    claims = {claim["claim"]: claim["value"] for claim in found["claims"]}
+    calm = "default, good overlap and enough rows: called supported, least of any design"
+    assert claims[calm] == 0.96
+
+
+def test_designs_of_which_all_rows_have_counterparts():
+    plain = [name for name in study.DESIGNS if study._is_plain(name)]
+    assert study.Design(100).name in plain
+    assert study.Design(10_000, "200 levels").name in plain
+    for other in (
+        study.Design(1000, "200 levels"),
+        study.Design(300, share=0.05),
+        study.Design(300, "curved", overlap="weak"),
+    ):
+        assert other.name in study.DESIGNS
+        assert other.name not in plain

@@ -138,6 +138,8 @@ def test_the_claims_count_false_alarms_and_misses(monkeypatch):
     alarms = can["verdict"].isin(["refused", "extrapolated"]).sum() / 2
     value = claims["answerable questions refused or called extrapolated, of 40"]["value"]
     assert value == alarms > 2
+    right = (can["verdict"] == "supported").sum() / 2
+    assert claims["answerable questions called supported, of 40"]["value"] == right
     missed = ((~table["answerable"]) & (table["verdict"] == "supported")).sum() / 2
     assert claims["unanswerable questions called supported, of 20"]["value"] == missed > 0
     assert not claims["unanswerable questions called supported, of 20"]["held"]

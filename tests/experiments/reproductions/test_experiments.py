@@ -89,9 +89,19 @@ def test_what_estimators_recover_of_lalonde(real):
     )
     terms = "age + educ + black + hisp + marr + nodegree + s + I(re75 / 1000) + u74 + u75"
     bent = f"treat ~ {terms} + I(age**2 / 100) + I(age**3 / 1000) + I(educ**2 / 10) + I(educ * s)"
-    share = smf.logit(bent, frame).fit(disp=False, maxiter=200).predict(frame)
+    logit = smf.logit(bent, frame).fit(disp=False, maxiter=200)
+    trial = load("nsw")
+    trial = trial.assign(
+        u74=1 * (trial["re74"] == 0), u75=1 * (trial["re75"] == 0), s=trial["re74"] / 1000
+    )
+    like = trial[logit.predict(trial).between(0.1, 0.9)].groupby("treat")["re78"].mean()
+    own = table.loc["treated"].xs("experiment", level="estimator")["value"]
+    assert own["all"] == pytest.approx(1794.34, abs=0.01)
+    assert own["comparable"] == pytest.approx(like[1] - like[0], rel=1e-9)
+    share = logit.predict(frame)
     frame = frame[(share >= 0.1) & (share <= 0.9)]
     assert len(frame) == found.loc[("comparable", "regression"), "n"]
+    assert frame["treat"].sum() == found.loc[("comparable", "regression"), "treated"]
     arms = [
         smf.ols(f"re78 ~ {terms}", frame[frame["treat"] == arm]).fit().predict(frame)
         for arm in (0, 1)
@@ -105,7 +115,7 @@ def test_a_class_of_graphs_scores_between_its_best_and_worst_member():
     truth = CausalGraph.from_edges("abc", ["a -> b", "b -> c"])
     assert graphs._to_dag(truth, truth) == 0
     assert 0 < graphs._to_dag(truth.cpdag(), truth) < 2
-    rows = pd.DataFrame(graphs._distances(6, 0))
+    rows = pd.DataFrame(graphs._distances(6, 0, tuple(graphs._SIMULATED)))
     assert len(rows) == 2 * len(graphs._SIMULATED)
     given = rows.drop_duplicates("scale").set_index("scale")["varsortability"]
     assert given["raw"] > given["standardised"]

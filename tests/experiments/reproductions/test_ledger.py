@@ -2,6 +2,7 @@
 
 import tomllib
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,6 +48,20 @@ def test_verdicts(changed, verdict):
     assert entry(**changed).verdict == verdict
     assert verdict in ledger.VERDICTS
     assert verdict in repr(entry(**changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"value": 9.0}, "not known"),
+        ({"value": 9.0, "because": "other data"}, "other data"),
+        ({"value": 1.0, "because": "other data"}, ""),
+        ({"other_method": "boosting for lasso", "because": "other data"}, "boosting for lasso"),
+    ],
+)
+def test_a_number_that_is_not_reproduced_has_a_reason_or_says_that_none_is_known(changed, reason):
+    assert entry(**changed).reason == reason
+    assert ("reason: " in repr(entry(**changed))) == bool(reason)
 
 
 @pytest.mark.parametrize(
@@ -159,3 +174,37 @@ def test_what_is_no_ledger_is_told(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match="no ledger of reproductions"):
             ledger.read(path)
+
+
+def test_counts_by_experiment():
+    found = ledger.counts(
+        [
+            entry(error=0.01),  # reproduced and equivalent
+            entry(quantity="b", error=1.0),  # reproduced, too uncertain to be equivalent
+            entry(quantity="c", value=1.1, error=0.001),  # differs, although equivalent
+            entry(quantity="d", value=9.0, code="a package"),
+            entry(experiment="two", other_method="another"),
+        ]
+    )
+    assert list(found.index) == ["one", "two"]
+    assert found.loc["one"].tolist() == [2, 1, 1, 0, 1, "own; a package"]
+    assert found.loc["two"].tolist() == [0, 0, 0, 1, 0, "own"]
+    assert found[list(ledger.VERDICTS)].sum().sum() == 5
+
+
+def test_ratios_are_drawn_with_the_errors_of_both():
+    entries = [
+        entry(published=2.0, value=3.0, error=0.3, published_error=0.4),
+        entry(published="above 0"),  # no number to divide by
+        entry(experiment="two", published=-2.0, value=-1.0, other_method="another"),
+    ]
+    ax = ledger.ratios(entries)
+    drawn = [bars for bars in ax.containers if len(bars.lines[0].get_xdata())]
+    assert [bars.get_label() for bars in drawn] == ["reproduced", "other method"]
+    points = [(bars.lines[0].get_xdata()[0], bars.lines[0].get_ydata()[0]) for bars in drawn]
+    assert points == [(0, 1.5), (1, 0.5)]
+    half = 1.96 * 0.5 / 2
+    low, high = drawn[0].lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((1.5 - half, 1.5 + half))
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["one", "two"]
+    plt.close(ax.figure)

@@ -3,9 +3,9 @@
 Notation: y the outcome, t the treatment (0 or 1), e(x) = P(t = 1 | x), μ_a(x) = E[y | x, t = a],
 m(x) = E[y | x].
 
-First stage, out of fold: μ_a by six regressions, mixed by their held-out errors: linear, quadratic,
-waves, boosted trees, a forest, and both (boosted trees of what the quadratic one leaves); e by a
-logistic regression and boosted trees.
+First stage, out of fold: μ_a by seven regressions, mixed by their held-out errors: linear,
+quadratic, waves, boosted trees, a forest, both (boosted trees of what the quadratic one leaves) and
+fine (boosted trees whose leaves may hold two rows); e by a logistic regression and boosted trees.
 Second stage, out of fold again, from the held-out values of the first:
 
 - T: μ_1 - μ_0 of each regression and of their mixture.
@@ -16,10 +16,14 @@ Second stage, out of fold again, from the held-out values of the first:
 - the average effect alone; and two stacks of all others, by the doubly robust scores and by the
   R-loss.
 
-Settings are small and grow with the rows: they are inputs of a network, which weighs them.
+Settings are small and grow with the rows: they are inputs of a network, which weighs them. Which
+columns the models of μ, of e and of the effect are given depends on the roles of the columns, see
+`roles`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import lightgbm
 import numpy as np
@@ -29,10 +33,10 @@ from sklearn.linear_model import LassoLarsIC, LogisticRegression
 from causal_lib.inference.least_squares import stack_weights
 from causal_lib.inference.models import arm_folds, is_zero_one, short_stack
 from causal_lib.inference.nuisances import bounded, dr_scores, standard_error
-from causal_lib.inference.pretrained.encoder import Encoder
+from causal_lib.inference.pretrained.encoder import Encoders
 
 FOLDS = 3
-OUTCOMES = ("linear", "quadratic", "waves", "boosted", "forest", "both")
+OUTCOMES = ("linear", "quadratic", "waves", "boosted", "forest", "both", "fine")
 """Regressions of the outcome."""
 NAMES = (
     *(f"t_{kind}" for kind in OUTCOMES),
@@ -42,6 +46,7 @@ NAMES = (
     "x_quadratic",
     "x_boosted",
     "x_forest",
+    "x_fine",
     "dr_linear",
     "dr_quadratic",
     "dr_boosted",
@@ -68,6 +73,7 @@ _GROWING = {
     "force_col_wise": True,
     "seed": 0,
 }
+_FINE = {"num_leaves": 6, "learning_rate": 0.1, "min_data_in_leaf": 2, "lambda_l2": 1.0}
 _FOREST = {
     "boosting": "rf",
     "bagging_freq": 1,
@@ -93,6 +99,8 @@ class Candidates:
     outcomes : (2, kinds, n) μ_a by each regression, held out.
     shares : (2, kinds) of the regressions in the mixture of each arm.
     weights : of the candidates before it, (2, candidates) in 'dr_stack' and 'r_stack'.
+    roles : (p,) of the columns.
+    rows_per_cluster : the mean number.
     """
 
     y: np.ndarray
@@ -110,37 +118,51 @@ class Candidates:
     outcomes: np.ndarray
     shares: np.ndarray
     weights: np.ndarray
-    encoder: Encoder
+    roles: tuple[str, ...]
+    rows_per_cluster: float
+    encoders: Encoders
     folds: tuple["_Fold", ...]
 
-    def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """For new rows (m, p): effects (m, candidates), their deviation between the models of the
-        folds, e(x) (m,) and m(x) (m,).
-        """
-        terms = self.encoder.terms(x)
-        codes = self.encoder.codes(x)
+    def predict(self, x: np.ndarray) -> "Predicted":
+        """For new rows (m, p), means over the models of the folds."""
+        seen = self.encoders.see(x)
         effects = []
         chances = []
-        means = []
+        outcomes = []
         for fold in self.folds:
-            first = fold.outcomes(terms, codes)
-            chance = fold.chances(terms, codes)
-            found = fold.effects(first, chance, terms, codes, self.shares)
+            first = fold.outcomes(seen["outcome"])
+            chance = fold.chances(seen["chance"])
+            found = fold.effects(first, chance, seen, self.shares)
             effects.append(self._with_stacks(found))
             chances.append(chance)
-            mixed = (self.shares[:, :, None] * first).sum(axis=1)
-            means.append(chance * mixed[1] + (1 - chance) * mixed[0])
+            outcomes.append(first)
         effects = np.array(effects)
-        return (
+        return Predicted(
             effects.mean(axis=0),
             effects.std(axis=0),
             np.mean(chances, axis=0),
-            np.mean(means, axis=0),
+            np.mean(outcomes, axis=0),
         )
 
     def _with_stacks(self, found):
         """(m, candidates) with the average and the two stacks appended to those fitted."""
         return _appended(found, self.average, self.levels[:_FITTED], self.weights)
+
+
+class Predicted(NamedTuple):
+    """What the candidates say of m rows.
+
+    Attributes
+    ----------
+    effects, deviations : (m, candidates) effects, and how far the models of the folds differ.
+    chances : (m,) e(x).
+    outcomes : (2, kinds, m) μ_a by each regression.
+    """
+
+    effects: np.ndarray
+    deviations: np.ndarray
+    chances: np.ndarray
+    outcomes: np.ndarray
 
 
 def _appended(found, average, levels, weights):
@@ -157,6 +179,7 @@ def fit(
     groups: np.ndarray,
     seed: int,
     known: np.ndarray | None = None,
+    roles: Sequence[str] | None = None,
 ) -> Candidates:
     """The candidates of n rows.
 
@@ -166,6 +189,7 @@ def fit(
     groups : (n,) cluster of each row, codes from 0; folds keep clusters together.
     seed : of folds and models.
     known : (n,) probabilities of treatment where they are known.
+    roles : (p,) of the columns, of `roles.ROLES`; all unknown by default.
 
     Raises
     ------
@@ -176,20 +200,22 @@ def fit(
     origin = y.mean()
     unit = y.std()
     y = (y - origin) / unit
-    encoder = Encoder.fit(x, y, t, seed)
-    terms = encoder.terms(x)
-    codes = encoder.codes(x)
+    roles = ("unknown",) * x.shape[1] if roles is None else tuple(roles)
+    encoders = Encoders.fit(x, y, t, seed, roles)
+    seen = encoders.see(x)
     splits = list(arm_folds(t, groups, seed, FOLDS))
     n = len(y)
-    trees = _Trees(codes, t)
+    trees = {}
+    for purpose, chosen in encoders.columns.items():
+        same = [trees[name] for name in trees if encoders.columns[name] == chosen]
+        trees[purpose] = same[0] if same else _Trees(seen[purpose].codes, t)
     outcomes = np.empty((2, len(OUTCOMES), n))
     chances = np.empty(n)
     folds = []
     for train, test in splits:
-        fold = _Fold.first_stage(y, t, terms, trees, train, events)
-        held = {name: part[test] for name, part in terms.items()}
-        outcomes[:, :, test] = fold.outcomes(held, codes[test])
-        chances[test] = fold.chances(held, codes[test])
+        fold = _Fold.first_stage(y, t, seen, trees, train, events)
+        outcomes[:, :, test] = fold.outcomes(seen["outcome"].take(test))
+        chances[test] = fold.chances(seen["chance"].take(test))
         folds.append(fold)
     shares = np.array([_shares(outcomes[arm], y, t == arm) for arm in (0, 1)])
     means = (shares[:, :, None] * outcomes).sum(axis=1).T
@@ -203,9 +229,11 @@ def fit(
     residual = t - chances
     found = np.empty((n, _FITTED))
     for (train, test), fold in zip(splits, folds, strict=True):
-        fold.second_stage(y, t, means, scores, left, residual, terms, trees, train)
-        held = {name: part[test] for name, part in terms.items()}
-        found[test] = fold.effects(outcomes[:, :, test], chances[test], held, codes[test], shares)
+        fine = outcomes[:, OUTCOMES.index("fine")].T
+        fold.second_stage(y, t, means, fine, scores, left, residual, seen["effect"],
+                          trees["effect"], train)  # fmt: skip
+        held = {purpose: part.take(test) for purpose, part in seen.items()}
+        found[test] = fold.effects(outcomes[:, :, test], chances[test], held, shares)
     levels = found.mean(axis=0)
     differences = found - levels
     moved = _winsorised(scores)
@@ -232,7 +260,9 @@ def fit(
         outcomes=outcomes,
         shares=shares,
         weights=np.column_stack([weights, np.zeros((2, len(NAMES) - _FITTED))]),
-        encoder=encoder,
+        roles=roles,
+        rows_per_cluster=n / (groups.max() + 1),
+        encoders=encoders,
         folds=tuple(folds),
     )
 
@@ -260,28 +290,33 @@ class _Fold:
         self.logistic = {}  # arm or 'e' -> function of standardised columns
 
     @classmethod
-    def first_stage(cls, y, t, terms, trees, train, events):
+    def first_stage(cls, y, t, seen, trees, train, events):
         """Outcomes by arm, outcomes by treatment as a column, propensities."""
         fold = cls()
+        terms = seen["outcome"].terms
+        own = trees["outcome"]
         for arm in (0, 1):
             rows = train[t[train] == arm]
             for kind in ("linear", "quadratic", "waves"):
                 fold.lines[arm, kind] = ridge(terms[kind][rows], y[rows, None])[:, 0]
             if events and np.ptp(y[rows]) > 0:
                 fold.logistic[arm] = _event_line(terms["linear"][rows], y[rows])
-            fold.trees[arm, "boosted"] = trees.boosted(rows, y)
-            fold.trees[arm, "forest"] = trees.forest(rows, y)
+            fold.trees[arm, "boosted"] = own.boosted(rows, y)
+            fold.trees[arm, "forest"] = own.forest(rows, y)
+            fold.trees[arm, "fine"] = own.fine(rows, y)
             rest = y - _value(fold.lines[arm, "quadratic"], terms["quadratic"])
-            fold.trees[arm, "both"] = trees.boosted(rows, rest, small=True)
-        fold.trees["s"] = trees.boosted(train, y, with_treatment=True)
-        fold.logistic["e"] = _line_of_chances(terms["linear"][train], t[train])
-        fold.trees["e"] = trees.boosted(train, t, small=True)
+            fold.trees[arm, "both"] = own.boosted(rows, rest, small=True)
+        fold.trees["s"] = own.boosted(train, y, with_treatment=True)
+        fold.logistic["e"] = _line_of_chances(seen["chance"].terms["linear"][train], t[train])
+        fold.trees["e"] = trees["chance"].boosted(train, t, small=True)
         return fold
 
-    def second_stage(self, y, t, means, scores, left, residual, terms, trees, train):
+    def second_stage(self, y, t, means, fine, scores, left, residual, seen, trees, train):
         """Effects from held-out values of the first stage."""
+        terms = seen.terms
         moved = _winsorised(scores)
         imputed = np.where(t == 1, y - means[:, 0], means[:, 1] - y)
+        by_fine = np.where(t == 1, y - fine[:, 0], fine[:, 1] - y)
         weights = residual**2
         ratio = left / residual  # propensities are bounded away from 0 and 1
         arms = [train[t[train] == arm] for arm in (0, 1)]
@@ -302,33 +337,37 @@ class _Fold:
         for arm in (0, 1):
             self.trees["x", arm, "boosted"] = trees.boosted(arms[arm], imputed, small=True)
             self.trees["x", arm, "forest"] = trees.forest(arms[arm], imputed, small=True)
+            self.trees["x", arm, "fine"] = trees.fine(arms[arm], by_fine, share=1 / 3)
 
-    def outcomes(self, terms, codes):
+    def outcomes(self, seen):
         """(2, kinds, m) μ_a by each regression."""
+        terms = seen.terms
         found = []
         for arm in (0, 1):
             lines = [_value(self.lines[arm, kind], terms[kind]) for kind in OUTCOMES[:3]]
             if arm in self.logistic:
                 lines[0] = self.logistic[arm](terms["linear"])
-            grown = [self.trees[arm, kind].predict(codes) for kind in OUTCOMES[3:]]
-            grown[-1] = grown[-1] + _value(self.lines[arm, "quadratic"], terms["quadratic"])
+            grown = [self.trees[arm, kind].predict(seen.codes) for kind in OUTCOMES[3:]]
+            grown[2] = grown[2] + _value(self.lines[arm, "quadratic"], terms["quadratic"])
             found.append([*lines, *grown])
         return np.array(found)
 
-    def chances(self, terms, codes):
+    def chances(self, seen):
         """(m,) e(x)."""
-        both = self.logistic["e"](terms["linear"]) + self.trees["e"].predict(codes)
+        both = self.logistic["e"](seen.terms["linear"]) + self.trees["e"].predict(seen.codes)
         return np.clip(both / 2, 1e-3, 1 - 1e-3)
 
-    def effects(self, first, chances, terms, codes, shares):
+    def effects(self, first, chances, seen, shares):
         """(m, fitted candidates)."""
-        seen = np.column_stack([codes, np.zeros(len(codes))])
-        without = self.trees["s"].predict(seen)
-        seen[:, -1] = 1
+        terms = seen["effect"].terms
+        codes = seen["effect"].codes
+        with_arm = np.column_stack([seen["outcome"].codes, np.zeros(len(codes))])
+        without = self.trees["s"].predict(with_arm)
+        with_arm[:, -1] = 1
         mixed = (shares[:, :, None] * first).sum(axis=1)
         found = dict(zip((f"t_{kind}" for kind in OUTCOMES), first[1] - first[0], strict=True))
         found["t_mixed"] = mixed[1] - mixed[0]
-        found["s_boosted"] = self.trees["s"].predict(seen) - without
+        found["s_boosted"] = self.trees["s"].predict(with_arm) - without
         for kind in ("linear", "quadratic"):
             by_arm = [_value(self.lines["x", arm, kind], terms[kind]) for arm in (0, 1)]
             found[f"x_{kind}"] = chances * by_arm[0] + (1 - chances) * by_arm[1]
@@ -336,7 +375,7 @@ class _Fold:
                 found[f"{name}_{kind}"] = _value(self.lines[name, kind], terms[kind])
         found["r_waves"] = _value(self.lines["r", "waves"], terms["waves"])
         found["r_sparse"] = _value(self.lines["r", "sparse"], terms["quadratic"])
-        for kind in ("boosted", "forest"):
+        for kind in ("boosted", "forest", "fine"):
             by_arm = [self.trees["x", arm, kind].predict(codes) for arm in (0, 1)]
             found[f"x_{kind}"] = chances * by_arm[0] + (1 - chances) * by_arm[1]
         for name in (("dr", "boosted"), ("dr", "forest"), ("r", "boosted")):
@@ -436,6 +475,11 @@ class _Trees:
         leaf = max(5, int((2 if small else 0.5) * np.sqrt(n)))
         how = {"num_leaves": int(np.clip(n / 20, 8, 48)), "min_data_in_leaf": leaf, **_FOREST}
         return self._grown(self.plain, rows, values, None, how, 40)
+
+    def fine(self, rows, values, *, share=1.0):
+        """Boosted trees of small leaves: rows with large effects get leaves of their own."""
+        rounds = int(share * np.clip(200 * (len(rows) / 1000) ** 0.5, 60, 300))
+        return self._grown(self.plain, rows, values, None, _FINE, rounds)
 
     def _grown(self, data, rows, values, weights, how, rounds):
         part = data.subset(rows).construct()

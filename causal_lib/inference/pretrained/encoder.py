@@ -3,9 +3,13 @@
 Everything is the same in another unit of a column.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+
+from causal_lib.inference.pretrained.roles import PURPOSES, columns_for
 
 _WAVES = 100
 _BINS = 63
@@ -82,6 +86,64 @@ class Encoder:
             for j, cuts in zip(self.used, self.edges, strict=True)
         ]
         return np.column_stack(columns).astype(float)
+
+
+class Seen(NamedTuple):
+    """Rows as models of one purpose see them: terms of regressions, codes for trees."""
+
+    terms: dict[str, np.ndarray]
+    codes: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Seen":
+        """The rows at these positions."""
+        return Seen({name: part[rows] for name, part in self.terms.items()}, self.codes[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Encoders:
+    """An `Encoder` for each purpose of `roles.PURPOSES`, of the columns that its models are given.
+
+    Attributes
+    ----------
+    columns : purpose -> positions of these columns.
+    distinct : positions -> encoder.
+    """
+
+    columns: dict[str, tuple[int, ...]]
+    distinct: dict[tuple[int, ...], Encoder]
+
+    @classmethod
+    def fit(
+        cls, x: np.ndarray, y: np.ndarray, t: np.ndarray, seed: int, roles: Sequence[str]
+    ) -> "Encoders":
+        """As `Encoder.fit`, of columns (n, p) with these p roles."""
+        columns = {purpose: tuple(columns_for(purpose, roles).tolist()) for purpose in PURPOSES}
+        distinct = {
+            chosen: Encoder.fit(_chosen(x, chosen), y, t, seed)
+            for chosen in dict.fromkeys(columns.values())
+        }
+        return cls(columns, distinct)
+
+    def of(self, purpose: str) -> Encoder:
+        """The encoder of a purpose."""
+        return self.distinct[self.columns[purpose]]
+
+    def see(self, x: np.ndarray) -> dict[str, Seen]:
+        """Rows (m, p) for each purpose."""
+        once = {}
+        for chosen, encoder in self.distinct.items():
+            own = _chosen(x, chosen)
+            once[chosen] = Seen(encoder.terms(own), encoder.codes(own))
+        return {purpose: once[chosen] for purpose, chosen in self.columns.items()}
+
+    def linear(self, x: np.ndarray) -> np.ndarray:
+        """(m, k) standardised columns of the outcome's models."""
+        return self.of("outcome").linear(_chosen(x, self.columns["outcome"]))
+
+
+def _chosen(x, columns):
+    """Columns (n, k) of these positions; one of zeros where there are none."""
+    return x[:, list(columns)] if columns else np.zeros((len(x), 1))
 
 
 def _edges(column):

@@ -13,6 +13,7 @@ from scipy.special import logit
 from scipy.stats import kurtosis, rankdata
 
 from causal_lib.inference.pretrained.candidates import NAMES, OUTCOMES, Candidates
+from causal_lib.inference.pretrained.roles import PURPOSES
 
 CELLS = ("difference", "from the median", "deviation between folds")
 ROWS = ("median", "range", "log odds", "distance", "outcome")
@@ -35,7 +36,11 @@ OF_CANDIDATES = (
 )
 OF_TABLE = (
     "log rows",
-    "log columns",
+    "log columns of the outcome",
+    "log columns of the propensity",
+    "log columns of effects",
+    "share of columns of unknown role",
+    "log rows per cluster",
     "share treated",
     "log rows of the rarer arm",
     "AUC of propensity",
@@ -90,10 +95,14 @@ class Cells:
     ----------
     cells : (m, candidates, features), see `CELLS`; the first is (effect - its level)/scale.
     rows : (m, features), see `ROWS`.
+    chances : (m,) propensities.
+    outcomes : (m, 2, kinds) expected outcomes of each arm by the regressions of the outcome.
     """
 
     cells: np.ndarray
     rows: np.ndarray
+    chances: np.ndarray
+    outcomes: np.ndarray
 
 
 def describe_table(found: Candidates) -> Table:
@@ -139,11 +148,14 @@ def describe_table(found: Candidates) -> Table:
 
 def describe_rows(table: Table, found: Candidates, x: np.ndarray) -> Cells:
     """What the candidates say of new rows (m, p)."""
-    effects, between, chances, means = found.predict(x)
-    d = (effects - found.levels) / table.scale
+    predicted = found.predict(x)
+    chances = predicted.chances
+    mixed = (found.shares[:, :, None] * predicted.outcomes).sum(axis=1)
+    means = chances * mixed[1] + (1 - chances) * mixed[0]
+    d = (predicted.effects - found.levels) / table.scale
     middle = np.median(d, axis=1)
-    z = found.encoder.linear(x)
-    cells = np.stack([d, d - middle[:, None], between / table.scale], axis=2)
+    z = found.encoders.linear(x)
+    cells = np.stack([d, d - middle[:, None], predicted.deviations / table.scale], axis=2)
     low, high = np.quantile(d, [0.25, 0.75], axis=1)
     rows = np.column_stack(
         [
@@ -154,7 +166,7 @@ def describe_rows(table: Table, found: Candidates, x: np.ndarray) -> Cells:
             means,
         ]
     )
-    return Cells(_bounded(cells), _bounded(rows))
+    return Cells(_bounded(cells), _bounded(rows), chances, predicted.outcomes.transpose(2, 0, 1))
 
 
 def _bounded(values):
@@ -206,7 +218,9 @@ def _of_table(found, scale):
     return np.array(
         [
             np.log(n),
-            np.log1p(len(found.encoder.used)),
+            *(np.log1p(len(found.encoders.of(purpose).used)) for purpose in PURPOSES),
+            np.mean([role == "unknown" for role in found.roles]),
+            np.log(found.rows_per_cluster),
             t.mean(),
             np.log(min(treated, n - treated)),
             area,

@@ -152,20 +152,53 @@ def test_known_propensities_are_used(table):
 
 
 def test_new_rows_get_the_mean_of_the_models_of_the_folds(table, found):
-    effects, between, chances, means = found.predict(table[2][:7])
+    new = table[2][:7]
+    predicted = found.predict(new)
+    seen = found.encoders.see(new)
     parts = []
+    first = []
     for fold in found.folds:
-        terms = found.encoder.terms(table[2][:7])
-        codes = found.encoder.codes(table[2][:7])
-        first = fold.outcomes(terms, codes)
-        e = fold.chances(terms, codes)
-        parts.append(fold.effects(first, e, terms, codes, found.shares))
+        first.append(fold.outcomes(seen["outcome"]))
+        e = fold.chances(seen["chance"])
+        parts.append(fold.effects(first[-1], e, seen, found.shares))
     fitted = NAMES.index("constant")
-    assert effects[:, :fitted] == pytest.approx(np.mean(parts, axis=0))
-    assert between[:, :fitted] == pytest.approx(np.std(parts, axis=0))
-    assert (effects[:, fitted] == found.average).all()
-    assert ((chances > 0) & (chances < 1)).all()
-    assert len(means) == 7
+    assert predicted.effects[:, :fitted] == pytest.approx(np.mean(parts, axis=0))
+    assert predicted.deviations[:, :fitted] == pytest.approx(np.std(parts, axis=0))
+    assert (predicted.effects[:, fitted] == found.average).all()
+    assert ((predicted.chances > 0) & (predicted.chances < 1)).all()
+    assert predicted.outcomes == pytest.approx(np.mean(first, axis=0))
+
+
+def test_models_are_given_the_columns_of_their_roles():
+    """An instrument that sways the treatment, a precision variable, a column of no use."""
+    y, t, x, groups = _table(400, 5, 7)
+    roles = ["confounder", "modifier", "instrument", "precision", "neither"]
+    found = fit(y, t, x, groups, 0, roles=roles)
+    rng = np.random.default_rng(0)
+
+    def changes(column):
+        other = x[:20].copy()
+        other[:, column] = rng.permutation(other[:, column])
+        before = found.predict(x[:20])
+        after = found.predict(other)
+        second = [k for k, name in enumerate(NAMES) if name.startswith(("dr_", "r_"))]
+        second = [k for k in second if not NAMES[k].endswith("stack")]
+        return (
+            bool(np.abs(after.outcomes - before.outcomes).max() > 1e-9),
+            bool(np.abs(after.chances - before.chances).max() > 1e-9),
+            bool(np.abs(after.effects - before.effects)[:, second].max() > 1e-9),
+        )
+
+    assert [changes(column) for column in range(5)] == [
+        (True, True, True),
+        (True, False, True),
+        (False, False, False),
+        (True, False, False),
+        (False, False, False),
+    ]
+    nothing = fit(y, t, x, groups, 0, roles=["instrument"] * 5)
+    assert np.isfinite(nothing.predict(x[:3]).effects).all()
+    assert nothing.chances == pytest.approx(t.mean(), abs=0.05)
 
 
 @pytest.mark.parametrize("events", [False, True])
@@ -177,7 +210,7 @@ def test_candidates_find_an_effect_that_is_plain(events):
     truth = 1 + new[:, 1]
     if events:
         truth = 1 / (1 + np.exp(-new[:, 0] - 1 - new[:, 1])) - 1 / (1 + np.exp(-new[:, 0]))
-    effects = y.std() * fit(y, t, x, groups, 0).predict(new)[0]
+    effects = y.std() * fit(y, t, x, groups, 0).predict(new).effects
     errors = pd.Series(np.sqrt(((effects - truth[:, None]) ** 2).mean(axis=0)), index=NAMES)
     assert (errors.drop("constant") < errors["constant"]).all()
     assert errors["r_stack"] < 0.5 * errors["constant"]

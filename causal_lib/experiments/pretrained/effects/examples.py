@@ -12,22 +12,28 @@ from causal_lib import paths
 from causal_lib.experiments.pretrained.effects import tables
 from causal_lib.experiments.pretrained.effects.tables import FAMILIES, HELD_OUT, draw
 from causal_lib.inference.nuisances import is_reversed, turned
-from causal_lib.inference.pretrained import candidates, encoder, features
+from causal_lib.inference.pretrained import candidates, encoder, features, roles
 from causal_lib.progress import progress_bar
 
 SHARD = 50  # tables in a file
 QUERIES = 128
+_MOST = 1000.0  # of an expected outcome, in deviations of the outcome
 NUMBERS = (*FAMILIES, *HELD_OUT)
 """Families by number."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Described tables with the effects of their fresh rows.
+    """Described tables with the truths of their fresh rows.
 
     cells, rows, candidates, table : of each table, as in `features.Cells` and `features.Table`.
+    chances, outcomes : (tables, queries) and (tables, queries, 2, kinds), as in `features.Cells`.
     target : (tables, queries) (τ - average)/scale.
+    truths : (tables, queries, 2) μ_0 and μ_1 of the standardised outcome.
+    mean : (tables,) (mean of τ over the rows of the table - average)/scale.
     scale, average : (tables,) in deviations of the outcome.
+    error : (tables,) standard error of the average, in scales.
+    has_roles : (tables,) whether the role of a column is known.
     family : (tables,) position in `NUMBERS`.
     """
 
@@ -35,9 +41,15 @@ class Examples:
     rows: np.ndarray
     candidates: np.ndarray
     table: np.ndarray
+    chances: np.ndarray
+    outcomes: np.ndarray
     target: np.ndarray
+    truths: np.ndarray
+    mean: np.ndarray
     scale: np.ndarray
     average: np.ndarray
+    error: np.ndarray
+    has_roles: np.ndarray
     family: np.ndarray
 
     def __len__(self):
@@ -60,18 +72,28 @@ def example(family: str, seed: int | Sequence[int], **sizes: int) -> dict[str, n
     n = drawn.rows
     reverse = is_reversed(drawn.t, drawn.y)
     t = turned(drawn.t) if reverse else drawn.t
-    found = candidates.fit(drawn.y, t, drawn.x[:n], np.arange(n), seed=0)
+    found = candidates.fit(drawn.y, t, drawn.x[:n], drawn.groups, seed=0, roles=drawn.roles)
     described = features.describe_table(found)
     of_rows = features.describe_rows(described, found, drawn.x[n:])
-    effect = drawn.effect[n:] * (-1 if reverse else 1) / drawn.y.std()
+    unit = drawn.y.std()
+    effect = drawn.effect * (-1 if reverse else 1) / unit
+    arms = np.column_stack([drawn.control, drawn.control + drawn.effect])[n:]
+    arms = (arms[:, ::-1] if reverse else arms) - drawn.y.mean()
+    scale = described.scale
     return {
         "cells": of_rows.cells.astype(np.float16),
         "rows": of_rows.rows.astype(np.float16),
         "candidates": described.candidates.astype(np.float32),
         "table": described.table.astype(np.float32),
-        "target": ((effect - found.average) / described.scale).astype(np.float32),
-        "scale": np.float32(described.scale),
+        "chances": of_rows.chances.astype(np.float32),
+        "outcomes": np.clip(of_rows.outcomes, -_MOST, _MOST).astype(np.float16),
+        "target": ((effect[n:] - found.average) / scale).astype(np.float32),
+        "truths": (arms / unit).astype(np.float32),
+        "mean": np.float32((effect[:n].mean() - found.average) / scale),
+        "scale": np.float32(scale),
         "average": np.float32(found.average),
+        "error": np.float32(found.error / scale),
+        "has_roles": np.bool_(set(drawn.roles) != {"unknown"}),
         "family": np.int16(NUMBERS.index(family)),
     }
 
@@ -137,6 +159,7 @@ def _load(path):
 def _recipe():
     """Changes with the code that the tables come from."""
     text = b"".join(
-        Path(module.__file__).read_bytes() for module in (tables, encoder, candidates, features)
+        Path(module.__file__).read_bytes()
+        for module in (tables, roles, encoder, candidates, features)
     )
     return sha256(text + Path(__file__).read_bytes()).hexdigest()[:12]

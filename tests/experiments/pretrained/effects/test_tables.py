@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 from scipy.stats import binom
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.preprocessing import StandardScaler
 
 from causal_lib.experiments.pretrained.effects.tables import (
     COLUMNS,
@@ -16,6 +18,7 @@ from causal_lib.experiments.pretrained.effects.tables import (
     UNSEEN_NOISES,
     draw,
 )
+from causal_lib.inference.nuisances import standard_error
 
 EVERY = (*FAMILIES, *HELD_OUT)
 
@@ -32,15 +35,18 @@ def _expected(table):
     return table.control[:n] + table.t * table.effect[:n]
 
 
+def _z(part, groups):
+    """The mean over its standard error; rows of a cluster go together."""
+    return part.mean() / standard_error(part - part.mean(), groups)
+
+
 def test_outcomes_scatter_about_the_mean_of_their_arm(drawn):
     z = []
     for table in drawn:
         left = table.y - _expected(table)
-        error = left.std() / np.sqrt(table.rows)
-        z.append(left.mean() / error)
-        centred = (_expected(table) - _expected(table).mean()) * left
+        z.append(_z(left, table.groups))
         if np.ptp(_expected(table)) > 0:
-            z.append(centred.mean() / (centred.std() / np.sqrt(table.rows)))
+            z.append(_z((_expected(table) - _expected(table).mean()) * left, table.groups))
     z = np.array(z)
     assert np.abs(z).max() < 4.5
     assert (np.abs(z) < 1.96).mean() == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / len(z)))
@@ -66,7 +72,7 @@ def test_the_mean_effect_is_what_weighting_by_true_propensities_gives(drawn):
         # outcomes less μ_0 vary less, and the formula stays unbiased
         y = table.y - table.control[: table.rows]
         part = table.t * y / e - (1 - table.t) * y / (1 - e) - table.effect[: table.rows]
-        z.append(part.mean() / (part.std() / np.sqrt(table.rows)))
+        z.append(_z(part, table.groups))
     assert np.abs(z).max() < 4.5
 
 
@@ -97,6 +103,61 @@ def test_the_same_seed_gives_the_same_table_and_another_another():
     for name in ("x", "t", "y", "propensity", "control", "effect"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
     assert not np.array_equal(one.x[:100, 0], draw("trees", [5, 2]).x[:100, 0])
+
+
+@pytest.fixture(scope="module")
+def of_graphs():
+    """Tables whose roles are known in full."""
+    many = (draw(EVERY[k % len(EVERY)], [8, k], n=2000, p=6, queries=1) for k in range(150))
+    return [table for table in many if "unknown" not in table.roles]
+
+
+def test_columns_of_a_graph_say_what_their_roles_allow(of_graphs):
+    """Nothing but its own columns explains the propensity, the outcome without treatment, and the
+    effect: each is the same in rows that are alike in these, up to what trees of them explain.
+    """
+    found = {name: [] for name in ("propensity", "control", "effect")}
+    for table in of_graphs:
+        for name, allowed in {
+            "propensity": ("confounder", "instrument"),
+            "control": ("confounder", "modifier", "precision"),
+            "effect": ("confounder", "modifier"),
+        }.items():
+            own = np.isin(table.roles, allowed)
+            value = getattr(table, name)
+            if own.all() or np.ptp(value) < 1e-9:
+                continue
+            if name == "propensity":
+                value = np.log(value / (1 - value))
+            if not own.any():
+                found[name].append(np.ptp(value) / abs(value).max())
+                continue
+            near = KNeighborsRegressor(1).fit(table.x[:1000, own], value[:1000])
+            all_of = StandardScaler().fit_transform(table.x)
+            other = KNeighborsRegressor(1).fit(all_of[:1000], value[:1000])
+            left = np.abs(value[1000:] - near.predict(table.x[1000:, own])).mean()
+            wrong = np.abs(value[1000:] - other.predict(all_of[1000:])).mean()
+            found[name].append(left / max(wrong, 1e-12))
+    for name, ratios in found.items():
+        assert len(ratios) > 8, name
+        assert np.median(ratios) < 0.9, name
+    assert {role for table in of_graphs for role in table.roles} >= {
+        "confounder", "instrument", "modifier", "precision", "neither",
+    }  # fmt: skip
+
+
+def test_users_have_several_rows_that_go_together():
+    tables = [draw("linear", [9, k], n=2000, p=3) for k in range(40)]
+    clustered = [table for table in tables if table.groups.max() + 1 < 1600]
+    assert 3 <= len(clustered) <= 25
+    kinds = set()
+    for table in clustered:
+        assert set(table.groups) == set(range(table.groups.max() + 1))
+        x = table.x[: table.rows]
+        same = [x[table.groups == user] for user in range(20)]
+        kinds |= {all(np.ptp(part[:, j]) == 0 for part in same) for j in range(x.shape[1])}
+    assert kinds == {True, False}  # columns of the user, and of the row
+    assert all(len(table.groups) == table.rows for table in tables)
 
 
 def test_fresh_rows_are_of_the_same_population():

@@ -132,6 +132,17 @@ class Covariates:
         """Of the columns, before encoding."""
         return tuple(column.name for column in self.columns)
 
+    def owners(self, frame: pd.DataFrame) -> dict[str, str]:
+        """Column of `table`, expanded by `expanded` -> the column of ``frame`` that it is of."""
+        found = {}
+        table = self.table(frame)
+        titles = iter(table.columns)
+        for column in self.columns:
+            for _ in column.table(frame[column.name], "frame"):
+                title = next(titles)
+                found |= dict.fromkeys(wide_names(table[[title]]), column.name)
+        return found
+
     def table(self, frame: pd.DataFrame, *, name: str = "frame") -> pd.DataFrame:
         """The columns of ``frame`` encoded: (n, k) floats, and labels of dtype category.
 

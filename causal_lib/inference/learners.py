@@ -61,6 +61,7 @@ class Rows:
     seed : of folds and models.
     score : (n,) doubly robust scores, for the learners that begin with 'dr'.
     chances : (n, 2) known propensities of control and treated; None where they are estimated.
+    roles : of the k columns, with shares, as of `pretrained.roles.roles_of`; None without a graph.
     """
 
     y: np.ndarray
@@ -70,6 +71,7 @@ class Rows:
     seed: int
     score: np.ndarray | None = None
     chances: np.ndarray | None = None
+    roles: list[tuple[tuple[str, ...], float]] | None = None
 
     def take(self, rows: np.ndarray) -> "Rows":
         """The rows at these positions, their clusters coded anew."""
@@ -81,6 +83,7 @@ class Rows:
             self.seed,
             None if self.score is None else self.score[rows],
             None if self.chances is None else self.chances[rows],
+            self.roles,
         )
 
     def of_two_arms(self) -> "Rows":
@@ -97,11 +100,14 @@ class Learned:
     predict : x -> (n,) effects.
     interval : (x, level) -> pointwise ends (n,) and (n,); None where the model has none.
     note : what a reader should know of these predictions.
+    outcomes : x -> (n, 2) expected outcomes without and with treatment; None where the model has
+        none of its own.
     """
 
     predict: Callable[[pd.DataFrame], np.ndarray]
     interval: Callable[[pd.DataFrame, float], tuple[np.ndarray, np.ndarray]] | None = None
     note: str = ""
+    outcomes: Callable[[pd.DataFrame], np.ndarray] | None = None
 
     def times(self, unit: float) -> "Learned":
         """The same effects in other units of the outcome."""
@@ -114,6 +120,7 @@ class Learned:
             lambda x: unit * self.predict(x),
             None if self.interval is None else interval,
             self.note,
+            None if self.outcomes is None else lambda x: unit * self.outcomes(x),
         )
 
 
@@ -390,11 +397,20 @@ def _pretrained(rows):
     with naming_extra():
         learner = import_module("causal_lib.inference.pretrained.learner")
     known = None if rows.chances is None else rows.chances[:, 1]
-    fitted = learner.fit(rows.y, rows.t, rows.x.to_numpy(), rows.groups, rows.seed, known)
+    fitted = learner.fit(
+        rows.y, rows.t, rows.x.to_numpy(), rows.groups, rows.seed, known, roles=rows.roles
+    )
+    events = is_zero_one(rows.y)
+
+    def outcomes(new):
+        found = fitted.answer(new.to_numpy()).outcomes
+        return found.clip(0, 1) if events else found
+
     return Learned(
         lambda new: fitted.answer(new.to_numpy()).effects,
         lambda new, level: fitted.interval(new.to_numpy(), level),
         fitted.note,
+        outcomes,
     )
 
 

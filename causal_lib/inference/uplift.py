@@ -20,6 +20,7 @@ from causal_lib.checks import (
     check_whole,
 )
 from causal_lib.columns import number_of
+from causal_lib.graph import CausalGraph
 from causal_lib.inference.covariates import Covariates, expanded
 from causal_lib.inference.estimators import Sample
 from causal_lib.inference.learners import (
@@ -44,6 +45,7 @@ from causal_lib.inference.nuisances import (
     turned,
     untreated_scores,
 )
+from causal_lib.inference.pretrained.roles import roles_of
 from causal_lib.inference.support import judge_arms
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
 
@@ -110,6 +112,7 @@ class UpliftModel:
         contrast: tuple | None = None,
         propensity: str | None = None,
         cluster: str | None = None,
+        graph: CausalGraph | None = None,
         seed: int = 0,
     ) -> "UpliftModel":
         """Fit on ``frame``: ``adjustment`` is a back-door set, as of `effects.effect`.
@@ -142,6 +145,10 @@ class UpliftModel:
             estimated ones; for a treatment with two levels. 'uplift_tree', 'uplift_forest' and
             'causal_forest' make no use of it, their scores do.
         cluster : see `effects.effect`.
+        graph : for the learner 'pretrained': a DAG, or a CPDAG over whose members the answer is
+            averaged. By it a column that says nothing of the treatment is left out of the
+            propensity, an instrument out of the outcome and the effect (see `pretrained.roles`). It
+            does not check the adjustment set, `effects.effect` does.
 
         The order of the rows changes nothing, nor does that of the columns, nor the unit of one.
 
@@ -157,6 +164,8 @@ class UpliftModel:
         """
         names = _learner_names(learner)
         adjustment = check_columns(adjustment, name="adjustment")
+        if graph is not None and names != ["pretrained"]:
+            raise ValueError("graph: only the learner 'pretrained' makes use of it; leave it out")
         check_column_names(
             treatment=treatment, outcome=outcome, propensity=propensity, cluster=cluster
         )
@@ -184,7 +193,14 @@ class UpliftModel:
         x = expanded(table)
         order = canonical_order(table, codes, y, clusters=groups)
         table = table.iloc[order].reset_index(drop=True)
-        rows = Rows(y, t, x, groups, seed, chances=known).take(order)
+        roles = None
+        if graph is not None:
+            owners = covariates.owners(frame)
+            roles = []
+            for found, share in roles_of(graph, treatment, outcome, adjustment):
+                of_column = dict(zip(adjustment, found, strict=True))
+                roles.append((tuple(of_column[owners[name]] for name in x), share))
+        rows = Rows(y, t, x, groups, seed, chances=known, roles=roles).take(order)
         how = Fitting(seed=seed)
         sample = Sample(
             rows.y,
@@ -205,7 +221,13 @@ class UpliftModel:
             names = [*names, *FINE_CANDIDATES]
         predicted, model, chosen = _learn(rows, names, several)
         treated = rows.t == 1
-        relevance = fit(rows.y[treated], rows.x[treated], seed, groups=rows.groups[treated])
+        if model.outcomes is None:
+            relevance = fit(rows.y[treated], rows.x[treated], seed, groups=rows.groups[treated])
+        else:
+
+            def relevance(new):
+                return model.outcomes(new)[:, 1]
+
         back = np.argsort(order)
         chosen["loss"] *= unit**2
         return cls(
@@ -241,9 +263,9 @@ class UpliftModel:
         'pretrained': of its prediction, as wide as its errors were on random tables that it was not
         trained on. It holds ``level`` of the effects on average over such tables, not in each one.
 
-        Raises ValueError for other learners; for 'causal_forest' and 'pretrained' when trained with
-        clusters (the trees ignore them, the random tables had none); for 'pretrained' on a table
-        unlike those of its training or a level above 0.99; and for a level outside (0, 1).
+        Raises ValueError for other learners; for 'causal_forest' when trained with clusters, which
+        its trees ignore; for 'pretrained' on a table unlike those of its training or a level above
+        0.99; and for a level outside (0, 1).
         """
         if not 0 < level < 1:
             raise ValueError(f"level must lie in (0, 1), not {level}")
@@ -255,11 +277,10 @@ class UpliftModel:
         x = self._design(frame)
         if self.learner in (STACK, "dr"):
             return Projection.of(self.score, self.x, self.groups).interval(x, level)
-        if self.groups.max() + 1 < len(self.groups):
-            why = "its trees ignore" if self.learner == "causal_forest" else "its training had not"
+        if self.learner == "causal_forest" and self.groups.max() + 1 < len(self.groups):
             raise ValueError(
-                f"learner {self.learner!r} has no intervals with clusters, which {why}; use the "
-                "default learner"
+                "learner 'causal_forest' has no intervals with clusters, which its trees ignore; "
+                "use the default learner"
             )
         low, high = self.model.interval(x, level)
         return pd.DataFrame(

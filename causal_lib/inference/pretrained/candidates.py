@@ -64,7 +64,8 @@ NAMES = (
 _FITTED = NAMES.index("constant")
 _PENALTIES = np.logspace(-4, 1.5, 12)  # of ridge regressions, per row
 _TAIL = 0.005  # of the scores on either side, moved to the quantile before regressions
-_GRID = 2.0**20
+_LABELS = 2.0**12  # steps of a label of trees in a deviation of the outcome
+_WEIGHTS = 2.0**20
 _BINNING = {"verbosity": -1, "max_bin": 63, "min_data_in_bin": 1, "feature_pre_filter": False}
 _GROWING = {
     "objective": "l2",
@@ -483,14 +484,15 @@ class _Trees:
 
     def _grown(self, data, rows, values, weights, how, rounds):
         part = data.subset(rows).construct()
-        part.set_label(_on_grid(values[rows]))
+        part.set_label(_on_grid(values[rows], _LABELS))
         if weights is not None:
-            part.set_weight(_on_grid(weights[rows]))
+            part.set_weight(_on_grid(weights[rows], _WEIGHTS))
         return lightgbm.train(_BINNING | _GROWING | how, part, rounds, keep_training_booster=True)
 
 
-def _on_grid(values):
-    """Rounded to millionths: splits that are equally good are told apart by rounding errors, and
-    these would differ with the unit of the outcome.
+def _on_grid(values, steps):
+    """Rounded: splits that are equally good are told apart by rounding errors, and these would
+    differ with the unit of the outcome. The finer the grid, the more often a rounding error moves a
+    value to its next step.
     """
-    return np.round(values * _GRID) / _GRID
+    return np.round(values * steps) / steps

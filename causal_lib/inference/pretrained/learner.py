@@ -2,6 +2,7 @@
 unlike those of the training.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,21 +23,23 @@ _STACK = NAMES.index("r_stack")
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Effects of m rows in units of the outcome.
+    """What is said of m rows, in units of the outcome.
 
     Attributes
     ----------
     effects : (m,).
     widths : (m,) of their error, of which intervals are multiples.
+    outcomes : (m, 2) expected outcome without and with treatment, which differ by the effect.
     """
 
     effects: np.ndarray
     widths: np.ndarray
+    outcomes: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class FittedLearner:
-    """The trained networks on one table.
+    """The trained networks on one table, all columns in one role each.
 
     Attributes
     ----------
@@ -44,9 +47,11 @@ class FittedLearner:
     distance, disagreement : out-of-distribution scores as shares of their limits; beyond 1 the
         table is unfamiliar.
     average, error : of the doubly robust scores, in units of the outcome.
+    mean : the average effect as the networks see it, without a claim of its coverage.
     candidates, table : what the networks see, of the standardised outcome.
     weights : of the networks.
     unit : of the standardised outcome, negative where the arms are exchanged for the fit.
+    origin : outcome that is 0 when standardised.
     """
 
     familiar: bool
@@ -54,28 +59,36 @@ class FittedLearner:
     disagreement: float
     average: float
     error: float
+    mean: float
     candidates: Candidates
     table: Table
     weights: Weights
     unit: float
+    origin: float
 
     def answer(self, x: np.ndarray) -> Answer:
-        """Effects and widths of rows (m, columns)."""
+        """Of rows (m, columns)."""
         parts = [
             self._some(x[first : first + _CHUNK]) for first in range(0, max(len(x), 1), _CHUNK)
         ]
-        effects = np.concatenate([part[0] for part in parts])
-        widths = np.concatenate([part[1] for part in parts])
-        scale = self.table.scale
-        return Answer(self.average + self.unit * scale * effects, abs(self.unit) * scale * widths)
+        return Answer(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def _some(self, x):
         cells = describe_rows(self.table, self.candidates, x)
-        found, widths, _ = combined(self.weights, self.table, cells)
+        found = combined(self.weights, self.table, cells)
+        effects = found.effects
+        shares = found.shares
         if not self.familiar:
-            offset = self.table.candidates[_STACK, 0]
-            found = cells.cells[:, _STACK, 0] + offset
-        return found, widths
+            effects = cells.cells[:, _STACK, 0] + self.table.candidates[_STACK, 0]
+            shares = self.candidates.shares
+        scale = self.table.scale
+        effects = self.candidates.average + scale * effects
+        arms = (cells.outcomes * shares).sum(axis=2)
+        e = cells.chances
+        middle = (1 - e) * arms[:, 0] + e * arms[:, 1]
+        arms = np.column_stack([middle - e * effects, middle + (1 - e) * effects])
+        arms = self.origin + abs(self.unit) * (arms[:, ::-1] if self.unit < 0 else arms)
+        return self.unit * effects, abs(self.unit) * scale * found.widths, arms
 
     def interval(self, x: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Ends (m,) and (m,) that hold the effect of a row in ``level`` of the rows of tables such
@@ -83,21 +96,7 @@ class FittedLearner:
 
         Raises ValueError for an unfamiliar table, and for a level beyond those calibrated.
         """
-        if not self.familiar:
-            raise ValueError(
-                "the table is unlike those that the pretrained learner was trained on, so that its "
-                "intervals mean nothing here; use the default learner"
-            )
-        levels = self.weights.reference["levels"]
-        if level > levels[-1]:
-            raise ValueError(
-                f"{level=}: the intervals of the pretrained learner are calibrated up to "
-                f"{levels[-1]:.2f}"
-            )
-        found = self.answer(x)
-        times = np.interp(level, np.append(0, levels),
-                          np.append(0, self.weights.reference["quantiles"]))  # fmt: skip
-        return found.effects - times * found.widths, found.effects + times * found.widths
+        return _interval(self, x, level, self.weights)
 
     @property
     def note(self) -> str:
@@ -111,10 +110,83 @@ class FittedLearner:
         )
 
 
-def combined(
-    weights: Weights, table: Table, cells: Cells
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The networks' mean δ (m,), its half-width (m,), and all δ (networks, m), in scales."""
+@dataclass(frozen=True, eq=False)
+class AveragedLearner:
+    """The mean of the answers for several roles of the columns, as the graphs of a class give them.
+
+    Attributes
+    ----------
+    parts : the learner for each of the roles.
+    shares : (parts,) of the class's members.
+    """
+
+    parts: tuple[FittedLearner, ...]
+    shares: np.ndarray
+
+    @property
+    def familiar(self) -> bool:
+        """Whether the table is familiar in all roles."""
+        return all(part.familiar for part in self.parts)
+
+    @property
+    def note(self) -> str:
+        """As of the first part that has one."""
+        return next((part.note for part in self.parts if part.note), "")
+
+    def answer(self, x: np.ndarray) -> Answer:
+        """Of rows (m, columns); widths grow by how far the parts differ."""
+        found = [part.answer(x) for part in self.parts]
+        effects = np.array([one.effects for one in found])
+        widths = np.array([one.widths for one in found])
+        mean = self.shares @ effects
+        spread = self.shares @ (widths**2 + (effects - mean) ** 2)
+        outcomes = np.tensordot(self.shares, [one.outcomes for one in found], 1)
+        return Answer(mean, np.sqrt(spread), outcomes)
+
+    def interval(self, x: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """As `FittedLearner.interval`."""
+        return _interval(self, x, level, self.parts[0].weights)
+
+
+def _interval(fitted, x, level, weights):
+    if not fitted.familiar:
+        raise ValueError(
+            "the table is unlike those that the pretrained learner was trained on, so that its "
+            "intervals mean nothing here; use the default learner"
+        )
+    levels = weights.reference["levels"]
+    if level > levels[-1]:
+        raise ValueError(
+            f"{level=}: the intervals of the pretrained learner are calibrated up to "
+            f"{levels[-1]:.2f}"
+        )
+    found = fitted.answer(x)
+    quantiles = weights.reference["quantiles"]
+    times = np.interp(level, np.append(0, levels), np.append(0, quantiles))
+    return found.effects - times * found.widths, found.effects + times * found.widths
+
+
+@dataclass(frozen=True, eq=False)
+class Combined:
+    """The networks together, in scales.
+
+    Attributes
+    ----------
+    effects, widths : (m,) mean δ and its half-width.
+    each : (networks, m) δ.
+    average : mean A.
+    shares : (2, kinds) of the regressions of the outcome.
+    """
+
+    effects: np.ndarray
+    widths: np.ndarray
+    each: np.ndarray
+    average: float
+    shares: np.ndarray
+
+
+def combined(weights: Weights, table: Table, cells: Cells) -> Combined:
+    """What the networks say of the rows of ``cells``."""
     parts = [
         torch.from_numpy(part[None].astype(np.float32))
         for part in (cells.cells, cells.rows, table.candidates, table.table)
@@ -126,9 +198,15 @@ def combined(
             answers = [network.both_signs(*parts) for network in weights.networks]
     finally:
         torch.set_num_threads(threads)
-    each = np.array([found[0].double().numpy() for found, _ in answers])
-    widths = np.array([width[0].double().numpy() for _, width in answers])
-    return each.mean(axis=0), joint_width(each, widths), each
+    each = np.array([found.effects[0].double().numpy() for found in answers])
+    widths = np.array([found.widths[0].double().numpy() for found in answers])
+    return Combined(
+        each.mean(axis=0),
+        joint_width(each, widths),
+        each,
+        float(np.mean([found.averages[0].item() for found in answers])),
+        np.mean([found.shares[0].double().numpy() for found in answers], axis=0),
+    )
 
 
 def joint_width(each: np.ndarray, widths: np.ndarray) -> np.ndarray:
@@ -157,8 +235,9 @@ def fit(
     seed: int,
     known: np.ndarray | None = None,
     *,
+    roles: Sequence[tuple[Sequence[str], float]] | None = None,
     weights: Weights | None = None,
-) -> FittedLearner:
+) -> FittedLearner | AveragedLearner:
     """The networks on n rows.
 
     Parameters
@@ -166,6 +245,8 @@ def fit(
     y : (n,) outcome; t : (n,) treatment, 0 or 1; x : (n, p) columns; groups : (n,) clusters.
     seed : of folds and models. It chooses the rows, too, of a table of more than 5,000.
     known : (n,) probabilities of treatment, where they are known.
+    roles : of the p columns, with the share of each of several answers, as of `roles.roles_of`; the
+        answer is their mean.
     weights : of `load`; by default those of the package.
 
     Raises
@@ -182,28 +263,40 @@ def fit(
         x = x[kept]
         groups = np.unique(groups[kept], return_inverse=True)[1]
         known = None if known is None else known[kept]
+    parts = [
+        _fit(y, t, x, groups, seed, known, one, weights)
+        for one, _ in (roles or [(("unknown",) * x.shape[1], 1.0)])
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return AveragedLearner(tuple(parts), np.array([share for _, share in roles]))
+
+
+def _fit(y, t, x, groups, seed, known, roles, weights):
     unit = float(y.std())
     if is_reversed(t, y):
         t = turned(t)
         known = None if known is None else 1 - known
         unit = -unit
-    found = candidates.fit(y, t, x, groups, seed, known)
+    found = candidates.fit(y, t, x, groups, seed, known, roles)
     table = describe_table(found)
     limits = weights.about["limits"]
     far = familiarity.distance(weights.reference, summary(table)[None], np.array([len(y)]))[0]
-    each = combined(weights, table, describe_rows(table, found, x[:_JUDGED]))[2]
+    said = combined(weights, table, describe_rows(table, found, x[:_JUDGED]))
     distance = float(far / limits["distance"])
-    apart = disagreement(each) / limits["disagreement"]
+    apart = disagreement(said.each) / limits["disagreement"]
     return FittedLearner(
         familiar=max(distance, apart) <= 1,
         distance=distance,
         disagreement=apart,
         average=unit * found.average,
         error=abs(unit) * found.error,
+        mean=unit * (found.average + table.scale * said.average),
         candidates=found,
         table=table,
         weights=weights,
         unit=unit,
+        origin=float(y.mean()),
     )
 
 

@@ -11,16 +11,40 @@ The effect of a row, in units of the table's scale and from the average effect, 
 
 with d_k the candidate's difference from its own level, o_k that level less the average effect,
 g in [0, 1.5] a shrinkage, λ in [0, 1] how much of the candidates' levels is taken, and a_k small
-weights of either sign, which reach beyond the candidates' hull. A half-width b goes with it.
+small weights of either sign, which reach beyond the candidates' hull. A half-width b goes with it.
+
+Of the table it says A, how far its average effect is from that of the doubly robust scores, as a
+shrunken mixture of the candidates' levels; and how much each regression of the outcome counts in
+the expected outcomes of the arms.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from causal_lib.inference.pretrained.features import ODD
+from causal_lib.inference.pretrained.candidates import OUTCOMES
+from causal_lib.inference.pretrained.features import ODD, OF_TABLE
 
 _MOST = 8.0  # deviations at which a standardised feature is cut
 _BEYOND = 0.3  # the greatest weight beyond the hull
+_SHARES = [OF_TABLE.index(f"share of {kind}") for kind in OUTCOMES]
+
+
+class Answers(NamedTuple):
+    """What a network says.
+
+    Attributes
+    ----------
+    effects, widths : (tables, m) δ and log b.
+    averages : (tables,) A.
+    shares : (tables, 2, kinds) of the regressions of the outcome in that of each arm.
+    """
+
+    effects: Tensor
+    widths: Tensor
+    averages: Tensor
+    shares: Tensor
 
 
 class EffectNetwork(nn.Module):
@@ -67,16 +91,18 @@ class EffectNetwork(nn.Module):
         self.pool = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.GELU())
         self.weigh = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.GELU(), nn.Linear(hidden, 2))
         self.answer = nn.Linear(hidden, 3)
+        self.weigh_levels = nn.Linear(hidden, 1)
+        self.of_table = nn.Linear(3 * hidden, 1 + 2 * len(OUTCOMES))
         # it begins as a mean of the candidates, shrunk by half
         nn.init.zeros_(self.weigh[-1].weight)
         nn.init.zeros_(self.weigh[-1].bias)
-        nn.init.zeros_(self.answer.weight)
-        nn.init.zeros_(self.answer.bias)
+        for part in (self.answer, self.weigh_levels, self.of_table):
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(part.bias)
+        nn.init.constant_(self.of_table.bias[0], -3.0)  # no correction of the average
 
-    def forward(
-        self, cells: Tensor, rows: Tensor, candidates: Tensor, table: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """δ and log b, (tables, m) each.
+    def forward(self, cells: Tensor, rows: Tensor, candidates: Tensor, table: Tensor) -> Answers:
+        """The answer to each table and row.
 
         Parameters
         ----------
@@ -103,21 +129,30 @@ class EffectNetwork(nn.Module):
         found = found + torch.sigmoid(level) * (weights * offset[:, None]).sum(2)
         if self.residual:
             found = found + _BEYOND * (torch.tanh(said[..., 1]) * difference).sum(2)
-        return found, width.clamp(-6, 6)
+        whole = torch.cat([state.mean(1), state.amax(1), known[:, 0]], 1)
+        gate, logits = self.of_table(whole).split([1, 2 * len(OUTCOMES)], 1)
+        levels = torch.softmax(self.weigh_levels(state)[..., 0], 1)
+        average = torch.sigmoid(gate[:, 0]) * (levels * offset).sum(1)
+        usual = torch.log(table[:, None, _SHARES].clamp(0, 1) + 0.02)
+        shares = torch.softmax(usual + logits.reshape(-1, 2, len(OUTCOMES)), 2)
+        return Answers(found, width.clamp(-6, 6), average, shares)
 
-    def both_signs(
-        self, cells: Tensor, rows: Tensor, candidates: Tensor, table: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def both_signs(self, cells: Tensor, rows: Tensor, candidates: Tensor, table: Tensor) -> Answers:
         """As `forward`, averaged with the answer to the outcome of the other sign.
 
         So an outcome of the other sign has exactly the other effects.
         """
-        forth, width = self(cells, rows, candidates, table)
+        forth = self(cells, rows, candidates, table)
         signs = signs_of(-1.0)
-        back, other = self(
+        back = self(
             cells * signs["cells"], rows * signs["rows"], candidates * signs["candidates"], table
         )
-        return (forth - back) / 2, (width + other) / 2
+        return Answers(
+            (forth.effects - back.effects) / 2,
+            (forth.widths + back.widths) / 2,
+            (forth.averages - back.averages) / 2,
+            (forth.shares + back.shares) / 2,
+        )
 
     def _standard(self, name, values):
         middle, spread = getattr(self, f"{name}_scale")

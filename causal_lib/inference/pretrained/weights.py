@@ -22,7 +22,7 @@ from causal_lib.inference.pretrained.features import (
 from causal_lib.inference.pretrained.network import EffectNetwork
 
 PATH = Path(__file__).with_name("weights.safetensors")
-FORMAT = 1
+FORMAT = 2
 SIZES = (len(NAMES), len(CELLS), len(ROWS), len(OF_CANDIDATES), len(OF_TABLE))
 FEATURES = sha256("\n".join(NAMES_OF_FEATURES).encode()).hexdigest()[:16]
 """By which a file says which candidates and features it was trained on."""

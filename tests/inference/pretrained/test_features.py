@@ -48,7 +48,9 @@ def test_there_is_a_name_for_every_feature(described):
 def test_features_by_hand(data, described):
     _, t, _, new = data
     found, table, rows = described
-    effects, between, _, _ = found.predict(new)
+    effects, between, chances, outcomes = found.predict(new)
+    assert rows.chances == pytest.approx(chances)
+    assert rows.outcomes.transpose(1, 2, 0) == pytest.approx(outcomes)
     deviations = found.effects[:, : NAMES.index("constant")].std(axis=0)
     scale = np.median(deviations)
     assert table.scale == pytest.approx(scale)
@@ -61,6 +63,9 @@ def test_features_by_hand(data, described):
     of = dict(zip(OF_TABLE, table.table, strict=True))
     assert of["log rows"] == pytest.approx(np.log(400))
     assert of["share treated"] == t.mean()
+    assert of["log columns of the outcome"] == pytest.approx(np.log(5))
+    assert of["share of columns of unknown role"] == 1
+    assert of["log rows per cluster"] == 0
     e = found.chances
     pairs = e[t == 1][:, None] - e[t == 0]
     assert of["AUC of propensity"] == pytest.approx((pairs > 0).mean() + (pairs == 0).mean() / 2)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from causal_lib.graph import CausalGraph
 from causal_lib.inference import effects, estimators
 from causal_lib.inference.pretrained import learner
 from causal_lib.inference.pretrained.candidates import NAMES
@@ -76,12 +77,14 @@ def test_the_answer_is_the_mean_of_the_networks_in_units_of_the_outcome(known, f
     y, t, x, groups = _arrays(frame)
     fitted = learner.fit(y, t, x, groups, 0)
     cells = describe_rows(fitted.table, fitted.candidates, x[:5])
-    found, widths, each = learner.combined(known, fitted.table, cells)
-    assert found == pytest.approx(each.mean(axis=0))
+    said = learner.combined(known, fitted.table, cells)
+    assert said.effects == pytest.approx(said.each.mean(axis=0))
     answer = fitted.answer(x[:5])
     scale = fitted.table.scale * fitted.unit
-    assert answer.effects == pytest.approx(fitted.average + scale * found)
-    assert answer.widths == pytest.approx(abs(scale) * widths)
+    assert answer.effects == pytest.approx(fitted.average + scale * said.effects)
+    assert answer.widths == pytest.approx(abs(scale) * said.widths)
+    assert fitted.mean == pytest.approx(fitted.average + scale * said.average)
+    assert answer.outcomes[:, 1] - answer.outcomes[:, 0] == pytest.approx(answer.effects)
     assert abs(fitted.unit) == pytest.approx(y.std())
 
 
@@ -104,15 +107,14 @@ def test_intervals_are_multiples_of_the_widths(known, frame):
     with pytest.raises(ValueError, match=r"calibrated up to 0\.99"):
         model.intervals(frame[:6], 0.999)
     users = _train(frame.assign(user=np.arange(len(frame)) // 2), cluster="user")
-    with pytest.raises(ValueError, match="'pretrained' has no intervals with clusters"):
-        users.intervals(frame[:6])
+    assert (users.intervals(frame[:6])["high"] > users.intervals(frame[:6])["low"]).all()
 
 
 def test_a_table_unlike_those_of_the_training_is_answered_by_the_stack_and_says_so(strange, frame):
     y, t, x, groups = _arrays(frame)
     fitted = learner.fit(y, t, x, groups, 0)
     assert not fitted.familiar
-    stack = fitted.candidates.predict(x[:5])[0][:, NAMES.index("r_stack")]
+    stack = fitted.candidates.predict(x[:5]).effects[:, NAMES.index("r_stack")]
     assert fitted.answer(x[:5]).effects == pytest.approx(fitted.unit * stack)
     model = _train(frame)
     assert any("unlike the tables" in reason for reason in model.reasons)
@@ -135,6 +137,51 @@ def test_candidates_of_a_large_table_are_fitted_to_some_of_its_rows(known, monke
     )
 
 
+def test_expected_outcomes_are_those_of_the_arms(known):
+    """Of 2,000 rows; the arms exchanged exchange them."""
+    frame = _frame(2000, 4)
+    y, t, x, groups = _arrays(frame)
+    for treated, back in ((t, False), (1 - t, True)):
+        found = learner.fit(y, treated, x, groups, 0).answer(x).outcomes
+        found = found[:, ::-1] if back else found
+        assert np.corrcoef(found[:, 0], x[:, 0])[0, 1] > 0.95
+        assert found[:, 0].mean() == pytest.approx(0, abs=0.2)
+        assert found[:, 1].mean() == pytest.approx(1, abs=0.2)
+    model = _train(frame)
+    # the model puts the rows into another order first, so that its folds are others
+    other = learner.fit(*_arrays(frame), 0).answer(x).outcomes[:, 1]
+    assert np.abs(model.relevance(frame) - other).mean() < 0.05
+    shown = frame.assign(y=(frame["y"] > 1).astype(int))
+    assert _train(shown).relevance(frame).min() >= 0
+    assert _train(shown).relevance(frame).max() <= 1
+
+
+def test_a_graph_tells_roles_and_a_class_is_averaged(known, frame):
+    edges = ["a -> t", "a -> y", "t -> y", "b -> y", "c -> t"]
+    graph = CausalGraph.from_edges(["a", "b", "c", "t", "y"], edges)
+    model = _train(frame, graph=graph)
+    moved = frame.assign(c=frame["c"] + 1)  # an instrument
+    assert model.predict(moved) == pytest.approx(model.predict(frame), abs=1e-9)
+    assert not np.allclose(_train(frame).predict(moved), _train(frame).predict(frame))
+    y, t, x, groups = _arrays(frame)
+    roles = [("confounder", "modifier", "instrument"), ("confounder",) * 3]
+    both = learner.fit(y, t, x, groups, 0, roles=[(roles[0], 0.25), (roles[1], 0.75)])
+    parts = [learner.fit(y, t, x, groups, 0, roles=[(one, 1.0)]) for one in roles]
+    answers = [part.answer(x[:9]) for part in parts]
+    found = both.answer(x[:9])
+    mean = 0.25 * answers[0].effects + 0.75 * answers[1].effects
+    assert found.effects == pytest.approx(mean)
+    outcomes = 0.25 * answers[0].outcomes + 0.75 * answers[1].outcomes
+    assert found.outcomes == pytest.approx(outcomes)
+    assert (found.widths >= np.min([one.widths for one in answers], axis=0)).all()
+    assert both.familiar
+    assert both.note == ""
+    low, high = both.interval(x[:9], 0.9)
+    assert (low < high).all()
+    with pytest.raises(ValueError, match="only the learner 'pretrained' makes use of it"):
+        UpliftModel.train(frame, "t", "y", COLUMNS, graph=graph)
+
+
 def test_the_estimator_is_the_mean_of_doubly_robust_scores(known, frame):
     found = effects.effect(frame, "t", "y", adjustment=COLUMNS, estimator="pretrained")
     forest = effects.effect(frame, "t", "y", adjustment=COLUMNS, estimator="causal_forest")
@@ -155,7 +202,7 @@ def test_the_estimator_corrects_effects_that_are_wrong(known, frame, monkeypatch
         familiar = True
 
         def answer(self, x):
-            return learner.Answer(np.full(len(x), 1.1), np.ones(len(x)))
+            return learner.Answer(np.full(len(x), 1.1), np.ones(len(x)), np.ones((len(x), 2)))
 
     monkeypatch.setattr(learner, "fit", lambda *parts: Wrong())
     frame = _frame(2000, 3)

@@ -109,4 +109,4 @@ def effect_ablations(
 def errors_of(network: torch.nn.Module, examples: Examples) -> np.ndarray:
     """(tables,) mean squared errors over those of the median candidate."""
     batch = tensors(examples)
-    return table_errors(answers(network, batch)[0], batch).double().numpy()
+    return table_errors(answers(network, batch).effects, batch).double().numpy()

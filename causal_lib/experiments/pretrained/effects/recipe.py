@@ -111,10 +111,10 @@ def all_answers(
 ) -> tuple[np.ndarray, np.ndarray]:
     """δ and log b of every network, (networks, tables, queries) each."""
     batch = tensors(examples)
-    found, widths = zip(*(answers(network, batch) for network in networks), strict=True)
+    found = [answers(network, batch) for network in networks]
     return (
-        torch.stack(found).double().numpy(),
-        torch.stack(widths).double().numpy(),
+        torch.stack([one.effects for one in found]).double().numpy(),
+        torch.stack([one.widths for one in found]).double().numpy(),
     )
 
 

@@ -5,18 +5,20 @@ import torch
 
 from causal_lib.experiments.pretrained.effects.examples import Examples
 from causal_lib.inference.pretrained.candidates import NAMES
-from causal_lib.inference.pretrained.network import EffectNetwork, signs_of
+from causal_lib.inference.pretrained.network import Answers, EffectNetwork, signs_of
 from causal_lib.inference.pretrained.weights import SIZES
 from causal_lib.progress import progress_bar
 
 TABLES = 16  # in a batch
-ROWS = 64  # of a table's queries that a step sees
+ROWS = 32  # of a table's queries that a step sees
 LEARNING_RATE = 2e-3
 DECAY = 0.02
 WARM_UP = 1 / 20  # of the steps, in which the rate grows
 AVERAGE = 1 / 8  # of the steps, which the averaged weights remember
 FORGET = 0.15  # share of the features of a table and of its candidates that a step does not see
-_OF_WIDTH = 0.1  # weight of the half-widths in the loss
+_OF_WIDTH = 0.1  # weights in the loss: of the half-widths,
+_OF_AVERAGE = 0.05  # of the average effect,
+_OF_OUTCOMES = 0.1  # of the expected outcomes
 _MOST = 4.0  # error of a table, in those of its median candidate, from which it counts by its root
 _FITTED = NAMES.index("constant")
 PARTS = ("cells", "rows", "candidates", "table")
@@ -33,13 +35,25 @@ def usual_errors(examples: Examples) -> np.ndarray:
     return np.median(candidate_errors(examples)[:, :_FITTED], axis=1)
 
 
+def outcome_errors(examples: Examples) -> np.ndarray:
+    """(tables, kinds) mean squared errors of the regressions of the outcome, over both arms."""
+    off = examples.outcomes.astype(np.float32) - examples.truths[..., None]
+    return (off**2).mean(axis=(1, 2))
+
+
 def tensors(examples: Examples) -> dict[str, torch.Tensor]:
-    """The examples as tensors, with `usual_errors` as 'usual'."""
+    """The examples as tensors, with `usual_errors` as 'usual', and the median of `outcome_errors`
+    as 'usual outcome'.
+    """
     found = {
         name: torch.from_numpy(getattr(examples, name).astype(np.float32))
-        for name in (*PARTS, "target")
+        for name in (*PARTS, "target", "outcomes", "truths", "mean", "error")
     }
-    return found | {"usual": torch.from_numpy(usual_errors(examples).astype(np.float32))}
+    usual = {
+        "usual": usual_errors(examples),
+        "usual outcome": np.median(outcome_errors(examples), axis=1) + 1e-6,
+    }
+    return found | {name: torch.from_numpy(x.astype(np.float32)) for name, x in usual.items()}
 
 
 def table_errors(found: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -48,16 +62,38 @@ def table_errors(found: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.T
 
 
 def loss_of(network: EffectNetwork, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Mean of `table_errors`, of a great one its root, and a tenth of the half-widths' surprise.
+    """Mean of `table_errors`, of a great one its root, and a share of the losses of other answers.
 
-    The half-width b is that of a Laplace distribution about the answer: log b + |error|/b.
+    A tenth of the half-widths' surprise: the half-width b is that of a Laplace distribution about
+    the answer, log b + |error|/b. A twentieth of the squared error of the average, over the square
+    of the doubly robust one's standard error. A tenth of the mean squared error of the expected
+    outcomes, over that of the median regression.
     """
-    found, width = network(*(batch[name] for name in PARTS))
-    errors = table_errors(found, batch)
-    errors = torch.where(errors > _MOST, 2 * torch.sqrt(_MOST * errors) - _MOST, errors)
-    off = (found - batch["target"]).abs().detach()
-    surprise = width + off * torch.exp(-width)
-    return errors.mean() + _OF_WIDTH * surprise.mean()
+    found = network(*(batch[name] for name in PARTS))
+    errors = _cut(table_errors(found.effects, batch))
+    off = (found.effects - batch["target"]).abs().detach()
+    surprise = found.widths + off * torch.exp(-found.widths)
+    averages = _cut(((found.averages - batch["mean"]) / batch["error"].clamp(min=1e-3)) ** 2)
+    outcomes = _cut(arm_errors(found.shares, batch))
+    return (
+        errors.mean()
+        + _OF_WIDTH * surprise.mean()
+        + _OF_AVERAGE * averages.mean()
+        + _OF_OUTCOMES * outcomes.mean()
+    )
+
+
+def arm_errors(shares: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """(tables,) mean squared errors of expected outcomes mixed by ``shares`` (tables, 2, kinds),
+    over those of the median regression.
+    """
+    off = (batch["outcomes"] * shares[:, None]).sum(3) - batch["truths"]
+    return (off**2).mean((1, 2)) / batch["usual outcome"]
+
+
+def _cut(errors):
+    """Beyond `_MOST` an error counts by its root."""
+    return torch.where(errors > _MOST, 2 * torch.sqrt(_MOST * errors) - _MOST, errors)
 
 
 def train(
@@ -126,14 +162,15 @@ def _some_rows(batch, rng):
     count = batch["target"].shape[1]
     kept = rng.permutation(count)[:ROWS]
     turned = torch.from_numpy(rng.choice([-1.0, 1.0], len(batch["target"])).astype(np.float32))
-    for name in ("cells", "rows", "target"):
+    for name in ("cells", "rows", "target", "outcomes", "truths"):
         batch[name] = batch[name][:, kept]
     back = signs_of(-1.0)
     for name, signs in back.items():
         shape = (-1, *[1] * (batch[name].dim() - 1))
         sign = torch.where(turned.reshape(shape) < 0, signs, torch.ones_like(signs))
         batch[name] = batch[name] * sign
-    batch["target"] = batch["target"] * turned[:, None]
+    for name in ("target", "outcomes", "truths", "mean"):
+        batch[name] = batch[name] * turned.reshape(-1, *[1] * (batch[name].dim() - 1))
     return batch
 
 
@@ -153,23 +190,20 @@ def _forgetful(batch, network, rng):
     return batch
 
 
-def answers(
-    network: EffectNetwork, batch: dict[str, torch.Tensor], at_once: int = 50
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """δ and log b (tables, m) of `EffectNetwork.both_signs`."""
+def answers(network: EffectNetwork, batch: dict[str, torch.Tensor], at_once: int = 50) -> Answers:
+    """`EffectNetwork.both_signs` of all tables."""
     network.eval()
     with torch.no_grad():
         parts = [
             network.both_signs(*(batch[name][k : k + at_once] for name in PARTS))
             for k in range(0, len(batch["target"]), at_once)
         ]
-    found, width = zip(*parts, strict=True)
-    return torch.cat(found), torch.cat(width)
+    return Answers(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def validate(network: EffectNetwork, batch: dict[str, torch.Tensor]) -> float:
     """Mean of `table_errors`."""
-    return float(table_errors(answers(network, batch)[0], batch).mean())
+    return float(table_errors(answers(network, batch).effects, batch).mean())
 
 
 def _scale(network, examples, used):

@@ -76,14 +76,21 @@ def test_an_example_s_target_and_candidates_are_effects_in_scales():
     reverse = is_reversed(table.t, table.y)
     t = turned(table.t) if reverse else table.t
     sign = -1 if reverse else 1
-    found = candidates.fit(table.y, t, table.x[:300], np.arange(300), 0)
+    found = candidates.fit(table.y, t, table.x[:300], table.groups, 0, roles=table.roles)
     effects = sign * (found.average + one["scale"] * one["target"]) * table.y.std()
     assert effects == pytest.approx(table.effect[300:], rel=1e-4, abs=1e-4 * table.y.std())
     # a candidate's prediction is put together again from its difference and its offset
-    value = found.predict(table.x[300:])[0]
+    value = found.predict(table.x[300:]).effects
     again = one["cells"][..., 0].astype(float) + one["candidates"][:, 0]
     again = found.average + one["scale"] * again
     assert again == pytest.approx(value, abs=2e-3 * np.abs(value - found.average).max())
+    arms = table.y.mean() + table.y.std() * one["truths"].astype(float)
+    arms = arms[:, ::sign]
+    assert arms[:, 0] == pytest.approx(table.control[300:], abs=1e-4 * table.y.std())
+    assert arms[:, 1] - arms[:, 0] == pytest.approx(table.effect[300:], abs=1e-4 * table.y.std())
+    mean = sign * (found.average + one["scale"] * one["mean"]) * table.y.std()
+    assert mean == pytest.approx(table.effect[:300].mean(), abs=1e-4 * table.y.std())
+    assert one["error"] * one["scale"] == pytest.approx(found.error, rel=1e-5)
     assert one["family"] == NUMBERS.index("linear")
 
 
@@ -128,14 +135,36 @@ def test_errors_by_hand(few):
 def test_the_loss_is_that_of_its_docstring(few, networks):
     batch = tensors(few)
     with torch.no_grad():
-        found, width = networks[0](*(batch[name] for name in PARTS))
+        found = networks[0](*(batch[name] for name in PARTS))
         loss = float(loss_of(networks[0], batch))
-    errors = ((found - batch["target"]) ** 2).mean(1) / batch["usual"]
-    errors = errors.numpy()
-    errors = np.where(errors > 4, 4 * np.sqrt(errors) - 4, errors)
-    off = (found - batch["target"]).abs()
-    surprise = (width + off / width.exp()).mean()
-    assert loss == pytest.approx(errors.mean() + 0.1 * float(surprise), rel=1e-5)
+
+    def cut(errors):
+        return np.where(errors > 4, 4 * np.sqrt(errors) - 4, errors).mean()
+
+    errors = ((found.effects - batch["target"]) ** 2).mean(1) / batch["usual"]
+    off = (found.effects - batch["target"]).abs()
+    surprise = (found.widths + off / found.widths.exp()).mean()
+    averages = ((found.averages.numpy() - few.mean) / np.maximum(few.error, 1e-3)) ** 2
+    arms = np.einsum("nqak,nak->nqa", few.outcomes.astype(float), found.shares.double().numpy())
+    of_kinds = (few.outcomes.astype(float) - few.truths[..., None]) ** 2
+    usual = np.median(of_kinds.mean(axis=(1, 2)), axis=1)
+    outcomes = ((arms - few.truths) ** 2).mean(axis=(1, 2)) / usual
+    expected = cut(errors.numpy()) + 0.1 * float(surprise) + 0.05 * cut(averages)
+    assert loss == pytest.approx(expected + 0.1 * cut(outcomes), rel=1e-3)
+
+
+def test_turned_outcomes_are_turned_in_every_part(few):
+    batch = training._some_rows(tensors(few), np.random.default_rng(0))
+    before = tensors(few)
+    signs = (batch["mean"] / before["mean"]).numpy()
+    assert set(signs.round(6)) == {-1, 1}
+    back = signs < 0
+    shown = torch.from_numpy(signs.astype(np.float32))
+    effects = (batch["truths"][..., 1] - batch["truths"][..., 0]) * shown[:, None]
+    rows = before["truths"][..., 1] - before["truths"][..., 0]
+    for k in np.flatnonzero(back):
+        assert np.isin(effects[k].numpy(), rows[k].numpy()).all()
+        assert torch.equal(batch["candidates"][k, :, 0], -before["candidates"][k, :, 0])
 
 
 def test_training_lowers_the_error_on_what_it_sees(few):
@@ -155,9 +184,9 @@ def test_features_that_are_not_shown_change_nothing(few):
     used = {"table": np.arange(SIZES[4]) > 0}
     network, _ = train(few, few, seed=0, steps=3, used=used, progress=False)
     batch = tensors(few)
-    found = answers(network, batch)[0]
+    found = answers(network, batch).effects
     batch["table"][:, 0] += 7
-    assert torch.equal(answers(network, batch)[0], found)
+    assert torch.equal(answers(network, batch).effects, found)
 
 
 def test_calibrated_intervals_hold_their_share_of_the_rows(few, networks):
@@ -166,7 +195,8 @@ def test_calibrated_intervals_hold_their_share_of_the_rows(few, networks):
     quantiles = width_quantiles(each, widths, few)
     off = np.abs(each.mean(axis=0) - few.target) / joint_width(each, widths)
     for level, quantile in zip(LEVELS, quantiles, strict=True):
-        assert (off <= quantile).mean() == pytest.approx(level, abs=2 / off.size)
+        # rows that are alike have the same error
+        assert (off < quantile).mean() - 2 / off.size <= level <= (off <= quantile).mean()
 
 
 def test_limits_by_hand(few, networks):

@@ -203,6 +203,7 @@ SMALLEST = {
     "pretrained.effect_campaigns": {"seeds": [9], "n": 1500, "n_jobs": 1},
     "pretrained.effects": {
         "tables": 2,
+        "compared": 1,
         "sizes": [200],
         "families": ["linear", "wave"],
         "n_jobs": 1,

@@ -31,12 +31,15 @@ class Variant:
     ----------
     without : features of a candidate whose names begin so are not shown.
     table : whether the features of the table are shown.
+    roles : whether those are that tell how many columns have which role. The candidates know the
+        roles all the same; what they are worth to these is measured by pretrained.effects.
     residual : whether weights reach beyond the candidates' hull.
     share : of the training tables that are used.
     """
 
     without: tuple[str, ...] = ()
     table: bool = True
+    roles: bool = True
     residual: bool = True
     share: float = 1.0
 
@@ -46,15 +49,23 @@ class Variant:
         shown = np.array([not name.startswith(self.without) for name in OF_CANDIDATES])
         if not self.without:
             shown = np.ones(len(OF_CANDIDATES), dtype=bool)
-        return {"candidates": shown, "table": np.full(len(OF_TABLE), self.table)}
+        of_roles = np.isin(OF_TABLE, _OF_ROLES)
+        return {"candidates": shown, "table": self.table & (self.roles | ~of_roles)}
 
 
+_OF_ROLES = (
+    "log columns of the outcome",
+    "log columns of the propensity",
+    "log columns of effects",
+    "share of columns of unknown role",
+)
 VARIANTS = {
     "all parts": Variant(),
     "no R-loss and DR-loss": Variant(
         without=("R-loss", "DR-loss", "weight in", "distance from R-stack")
     ),
     "no features of the table": Variant(table=False),
+    "no roles of columns": Variant(roles=False),
     "no weights beyond the hull": Variant(residual=False),
     "half of the tables": Variant(share=0.5),
     "a tenth of the tables": Variant(share=0.1),

@@ -4,12 +4,14 @@ The claims were written before any of these benchmarks was run. Seeds differ fro
 of `HELD_OUT` the training has seen no table, only the limits of familiarity have seen some.
 """
 
+import json
 from collections.abc import Sequence
 
 import joblib
 import numpy as np
 import pandas as pd
 
+from causal_lib import paths
 from causal_lib.data.sources import load
 from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, Measurements, report
@@ -17,6 +19,7 @@ from causal_lib.experiments.inference.coverage import DESIGNS, population, truth
 from causal_lib.experiments.inference.standard import DEFAULT, PEERS, acic
 from causal_lib.experiments.inference.uplift import COLUMNS, SEEDS, campaign
 from causal_lib.experiments.pretrained.effects.tables import FAMILIES, HELD_OUT, draw
+from causal_lib.inference.covariates import design
 from causal_lib.inference.effects import effect
 from causal_lib.inference.learners import causalml_part
 from causal_lib.inference.pretrained import learner
@@ -30,6 +33,8 @@ LEVEL = 0.9
 RULES = ("least R-loss", "least DR-loss", "r_stack", "median of candidates")
 """What may be done with the candidates without a network and without the truth."""
 _OURS = "pretrained"
+_WITH_ROLES = "pretrained, roles of columns known"
+_WITHOUT_ROLES = "pretrained, on the same tables"
 _DEFAULT = "UpliftModel: default"
 _FOREST = "EconML's CausalForestDML()"
 _X = "CausalML's BaseXRegressor(XGBRegressor())"
@@ -43,16 +48,18 @@ _X = "CausalML's BaseXRegressor(XGBRegressor())"
 def effects(
     *,
     tables: int = 40,
+    compared: int = 40,
     sizes: Sequence[int] = (250, 1000, 4000),
     families: Sequence[str] | None = None,
     n_jobs: int = 2,
 ) -> dict:
     """Errors of individual effects on 40 tables of each family and size, of families that the
     networks were trained on and that were held out; coverage of the intervals of single rows.
+    The peers answer the first ``compared`` tables of each family and size.
     """
     wanted = [*FAMILIES, *HELD_OUT] if families is None else list(families)
     jobs = [
-        joblib.delayed(_scored)(family, n, number)
+        joblib.delayed(_scored)(family, n, number, number < compared)
         for family in wanted
         for n in sizes
         for number in range(tables)
@@ -68,35 +75,41 @@ def _setting(family, n):
     return f"{family}, {n:,} rows"
 
 
-def _scored(family, n, number):
+def _scored(family, n, number, with_peers):
     """Rows of `Measurements` of one table."""
     seed = [SEED, [*FAMILIES, *HELD_OUT].index(family), n, number]
     table = draw(family, seed, n=n, queries=FRESH)
     truth = table.effect[n:]
     unit = table.y.std()
-    fitted = learner.fit(table.y, table.t, table.x[:n], np.arange(n), 0)
+    rows = (table.y, table.t, table.x[:n], table.groups, 0)
+    fitted = learner.fit(*rows)
     low, high = fitted.interval(table.x[n:], LEVEL) if fitted.familiar else (truth, truth)
     answers = {_OURS: fitted.answer(table.x[n:]).effects, **_by_rules(fitted, table.x[n:])}
-    answers |= _by_peers(table, n)
-    rows = []
-    for name, found in answers.items():
+    if with_peers:
+        answers |= _by_peers(table, n)
+    if set(table.roles) != {"unknown"}:
+        known = learner.fit(*rows, roles=[(table.roles, 1.0)])
+        answers[_WITH_ROLES] = known.answer(table.x[n:]).effects
+        answers[_WITHOUT_ROLES] = answers[_OURS]
+    found = []
+    for name, effects in answers.items():
         row = {
             "setting": _setting(family, n),
             "number": number,
             "method": name,
-            "rmse": float(np.sqrt(((found - truth) ** 2).mean())) / unit,
+            "rmse": float(np.sqrt(((effects - truth) ** 2).mean())) / unit,
             "familiar": float(fitted.familiar),
             "covered": np.nan,
         }
         if name == _OURS and fitted.familiar:
             row["covered"] = float(((low <= truth) & (truth <= high)).mean())
-        rows.append(row)
-    return rows
+        found.append(row)
+    return found
 
 
 def _by_rules(fitted, x):
     """Effects by `RULES` and by each candidate."""
-    values = fitted.unit * fitted.candidates.predict(x)[0]
+    values = fitted.unit * fitted.candidates.predict(x).effects
     found = dict(zip(NAMES, values.T, strict=True))
     for name in ("R-loss", "DR-loss"):
         rank = fitted.table.candidates[:, OF_CANDIDATES.index(f"{name} rank")]
@@ -106,30 +119,50 @@ def _by_rules(fitted, x):
 
 
 def _by_peers(table, n):
+    """Effects by the peers; not a number from one that refuses the table."""
+    names = [f"x{j}" for j in range(table.x.shape[1])]
+    frame = pd.DataFrame(table.x[:n], columns=names)
+    frame = frame.assign(t=table.t, y=table.y, group=table.groups)
+    fresh = pd.DataFrame(table.x[n:], columns=names)
+    found = {}
+    for name, peer in ((_DEFAULT, _default), (_FOREST, _forest), (_X, _cross)):
+        try:
+            found[name] = peer(frame, names, fresh)
+        except ValueError:
+            found[name] = np.full(len(fresh), np.nan)
+    return found
+
+
+def _default(frame, names, fresh):
+    clusters = frame["group"].nunique() < len(frame)
+    how = {"cluster": "group"} if clusters else {}
+    return UpliftModel.train(frame, "t", "y", names, **how).predict(fresh)
+
+
+def _forest(frame, names, fresh):
     from econml.dml import CausalForestDML
+
+    model = CausalForestDML(discrete_treatment=True, random_state=0)
+    model.fit(frame["y"].to_numpy(), frame["t"].to_numpy(), X=frame[names].to_numpy())
+    return np.ravel(model.effect(fresh.to_numpy()))
+
+
+def _cross(frame, names, fresh):
     from xgboost import XGBRegressor
 
-    names = [f"x{j}" for j in range(table.x.shape[1])]
-    frame = pd.DataFrame(table.x[:n], columns=names).assign(t=table.t, y=table.y)
-    fresh = pd.DataFrame(table.x[n:], columns=names)
-    model = UpliftModel.train(frame, "t", "y", names)
-    forest = CausalForestDML(discrete_treatment=True, random_state=0)
-    forest.fit(table.y, table.t, X=table.x[:n])
-    cross = causalml_part("meta").BaseXRegressor(XGBRegressor(random_state=0, n_jobs=1))
-    cross.fit(X=table.x[:n], treatment=table.t, y=table.y)
-    return {
-        _DEFAULT: model.predict(fresh),
-        _FOREST: np.ravel(forest.effect(table.x[n:])),
-        _X: np.ravel(cross.predict(table.x[n:])),
-    }
+    model = causalml_part("meta").BaseXRegressor(XGBRegressor(random_state=0, n_jobs=1))
+    model.fit(X=frame[names].to_numpy(), treatment=frame["t"].to_numpy(), y=frame["y"].to_numpy())
+    return np.ravel(model.predict(fresh.to_numpy()))
 
 
 def _claims(found, families, sizes):
-    """The issue's thresholds: ratios of mean errors over the tables of a family and size."""
+    """Ratios of mean errors over the tables of a family and size that both answered."""
 
     def ratio(family, n, other):
-        setting = _setting(family, n)
-        return found.of(setting, _OURS, "rmse").mean() / found.of(setting, other, "rmse").mean()
+        of_other = found.of(_setting(family, n), other, "rmse")
+        ours = found.of(_setting(family, n), _OURS, "rmse")[: len(of_other)]
+        both = ~np.isnan(of_other)
+        return ours[both].mean() / of_other[both].mean()
 
     claims = []
     held_out = [family for family in families if family in HELD_OUT]
@@ -148,6 +181,21 @@ def _claims(found, families, sizes):
         claims.append(
             Claim.of(
                 f"held out, {n:,} rows: RMSE, pretrained / {_DEFAULT}", of_default, "at most 0.9"
+            )
+        )
+    with_roles, without = (
+        np.concatenate(
+            [found.of(_setting(f, n), method, "rmse") for f in held_out for n in sizes]
+            or [np.array([])]
+        )
+        for method in (_WITH_ROLES, _WITHOUT_ROLES)
+    )
+    if len(with_roles):
+        claims.append(
+            Claim.of(
+                "held out: mean RMSE, with the roles of columns / without",
+                [with_roles.mean() / without.mean()],
+                "at most 0.95",
             )
         )
     for what, group, low, high in (
@@ -180,9 +228,16 @@ def _claims(found, families, sizes):
 )
 def effects_acic(sets: int = 10, *, n: int | None = None, n_jobs: int = 2) -> dict:
     """Errors of individual effects on the ten outcome sets of ACIC 2016, in standard deviations of
-    the outcome, by the pretrained learner.
+    the outcome, by the pretrained learner. On all rows the others' errors are those of the report
+    of inference.standard, which are of the same rows.
     """
-    table = acic(sets, methods=(DEFAULT, *PEERS), n=n, n_jobs=n_jobs)
+    committed = paths.ROOT / "reports" / "benchmarks" / "inference.standard.json"
+    if n is None and committed.exists():
+        table = pd.DataFrame(json.loads(committed.read_text(encoding="utf-8"))["rows"])
+        table = table[table["method"].isin([DEFAULT, *PEERS]) & (table["set"] <= sets)]
+    else:
+        table = acic(sets, methods=(DEFAULT, *PEERS), n=n, n_jobs=n_jobs)
+    table = table.assign(individual=table["individual"].astype(float))
     errors = table.pivot_table(index="set", columns="method", values="individual", dropna=False)
     jobs = (joblib.delayed(_acic_error)(k, n) for k in range(1, sets + 1))
     ours = pd.Series(joblib.Parallel(n_jobs)(jobs), index=errors.index)
@@ -203,9 +258,9 @@ def _acic_error(number, n):
     truth = data[number][:n]
     y = np.where(truth["z"] == 1, truth["y1"], truth["y0"])
     covariates = data["covariates"][:n]
-    frame = covariates.assign(z=truth["z"].to_numpy(), y=y)
-    model = UpliftModel.train(frame, "z", "y", list(covariates), learner=_OURS)
-    off = model.predict(frame) - (truth["mu1"] - truth["mu0"]).to_numpy()
+    x = design(covariates, list(covariates)).to_numpy()
+    fitted = learner.fit(y, truth["z"].to_numpy(), x, np.arange(len(y)), 0)
+    off = fitted.answer(x).effects - (truth["mu1"] - truth["mu0"]).to_numpy()
     return float(np.sqrt((off**2).mean()) / y.std())
 
 
@@ -240,9 +295,10 @@ def effect_averages(
 
 def _averages(name, number):
     """Rows of the corrected average, of that without the correction and of AIPW."""
-    design = DESIGNS[name]
-    drawn = population(design, design.n, np.random.default_rng([SEED, number, design.n]))
-    truth = truth_among(design, drawn, np.ones(design.n))  # in the population
+    population_of = DESIGNS[name]
+    n = population_of.n
+    drawn = population(population_of, n, np.random.default_rng([SEED, number, n]))
+    truth = truth_among(population_of, drawn, np.ones(n))  # in the population
     rows = []
     for method in (_OURS, "aipw"):
         row = {"setting": name, "number": number, "method": method}
@@ -251,10 +307,10 @@ def _averages(name, number):
                 drawn["frame"],
                 "t",
                 "y",
-                adjustment=design.columns,
+                adjustment=population_of.columns,
                 estimator=method,
                 seed=number,
-                **({"cluster": "group"} if design.clusters else {}),
+                **({"cluster": "group"} if population_of.clusters else {}),
             )
         except ValueError:  # refused
             rows.append(row | {"error": np.nan, "covered": np.nan})

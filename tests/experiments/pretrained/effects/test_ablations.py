@@ -34,6 +34,7 @@ def test_features_that_are_left_out():
         "correlation with the median",
     ]
     assert not VARIANTS["no features of the table"].used["table"].any()
+    assert (~VARIANTS["no roles of columns"].used["table"]).sum() == 4
 
 
 def test_every_variant_is_trained_and_compared(few_tables):

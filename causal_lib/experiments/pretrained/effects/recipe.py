@@ -95,10 +95,9 @@ def pretrain(
             name: version(name) for name in ("numpy", "torch", "lightgbm", "scikit-learn", "scipy")
         },
     }
-    about["minutes"] = round((time.perf_counter() - start) / 60, 1)
-    weights = Weights(networks, reference, about)
-    save(weights, path)
-    return weights
+    save(Weights(networks, reference, about), path)
+    minutes = round((time.perf_counter() - start) / 60, 1)  # not in the file: its bytes are the same
+    return Weights(networks, reference, about | {"minutes": minutes})
 
 
 def _train(examples, validation, seed, steps, progress):

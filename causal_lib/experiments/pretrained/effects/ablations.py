@@ -12,7 +12,7 @@ import torch
 from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, report
 from causal_lib.experiments.pretrained.effects.examples import Examples, make
-from causal_lib.experiments.pretrained.effects.recipe import HELD_OUT_SEED, Recipe
+from causal_lib.experiments.pretrained.effects.recipe import EXAMPLES_SEED, HELD_OUT_SEED, Recipe
 from causal_lib.experiments.pretrained.effects.tables import HELD_OUT
 from causal_lib.experiments.pretrained.effects.training import (
     answers,
@@ -81,9 +81,9 @@ def effect_ablations(
     """
     recipe = recipe or replace(Recipe(), networks=1)
     how = {"n_jobs": n_jobs, "folder": folder, "progress": False}
-    examples = make(recipe.examples, recipe.seed, **how)
+    examples = make(recipe.examples, recipe.seed + EXAMPLES_SEED, **how)
     tested = {
-        "validation": make(recipe.validation, recipe.seed + 1, **how),
+        "validation": make(recipe.validation, recipe.seed, **how),
         "held out": make(
             recipe.familiar, recipe.seed + HELD_OUT_SEED, names=tuple(HELD_OUT), **how
         ),

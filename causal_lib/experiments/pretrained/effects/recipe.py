@@ -22,8 +22,10 @@ from causal_lib.inference.pretrained.weights import FEATURES, FORMAT, PATH, Weig
 
 LEVELS = np.arange(1, 100) / 100
 """Of the intervals that are calibrated."""
+EXAMPLES_SEED = 1
+"""Added to the recipe's: of the tables that are trained on."""
 HELD_OUT_SEED = 2
-"""Added to the recipe's: of the tables of held-out families that set the limits of familiarity."""
+"""The same of the tables of held-out families that set the limits of familiarity."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ def pretrain(
     recipe = recipe or Recipe()
     start = time.perf_counter()
     how = {"n_jobs": n_jobs, "folder": folder, "progress": progress}
-    examples = make(recipe.examples, recipe.seed, **how)
-    validation = make(recipe.validation, recipe.seed + 1, **how)
+    examples = make(recipe.examples, recipe.seed + EXAMPLES_SEED, **how)
+    validation = make(recipe.validation, recipe.seed, **how)
     unseen = make(recipe.familiar, recipe.seed + HELD_OUT_SEED, names=tuple(HELD_OUT), **how)
     jobs = (
         joblib.delayed(_train)(examples, validation, recipe.seed + k, recipe.steps, progress)

@@ -148,7 +148,8 @@ class UpliftModel:
         graph : for the learner 'pretrained': a DAG, or a CPDAG over whose members the answer is
             averaged. By it a column that says nothing of the treatment is left out of the
             propensity, an instrument out of the outcome and the effect (see `pretrained.roles`). It
-            does not check the adjustment set, `effects.effect` does.
+            does not check the adjustment set, `effects.effect` does. `Knowledge` enters by
+            ``graph.cpdag(knowledge)``.
 
         The order of the rows changes nothing, nor does that of the columns, nor the unit of one.
 

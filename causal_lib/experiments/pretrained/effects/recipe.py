@@ -98,7 +98,9 @@ def pretrain(
         },
     }
     save(Weights(networks, reference, about), path)
-    minutes = round((time.perf_counter() - start) / 60, 1)  # not in the file: its bytes are the same
+    minutes = round(
+        (time.perf_counter() - start) / 60, 1
+    )  # not in the file: its bytes are the same
     return Weights(networks, reference, about | {"minutes": minutes})
 
 

@@ -118,13 +118,16 @@ def _scored(family, n, number, with_peers):
 
 
 def _by_rules(fitted, x):
-    """Effects by `RULES` and by each candidate."""
+    """Effects by `RULES` and by each candidate. The losses choose among the candidates that are no
+    stacks: a stack has the least loss by its making.
+    """
     values = fitted.unit * fitted.candidates.predict(x).effects
     found = dict(zip(NAMES, values.T, strict=True))
+    fitted_only = NAMES.index("constant")
     for name in ("R-loss", "DR-loss"):
         rank = fitted.table.candidates[:, OF_CANDIDATES.index(f"{name} rank")]
-        found[f"least {name}"] = values[:, rank.argmin()]
-    found["median of candidates"] = np.median(values[:, : NAMES.index("constant")], axis=1)
+        found[f"least {name}"] = values[:, rank[: fitted_only + 1].argmin()]
+    found["median of candidates"] = np.median(values[:, :fitted_only], axis=1)
     return found
 
 

@@ -39,11 +39,11 @@ class Recipe:
     familiar : tables of held-out families, for the limits of familiarity only.
     """
 
-    examples: int = 350
-    validation: int = 150
-    familiar: int = 100
+    examples: int = 200
+    validation: int = 100
+    familiar: int = 150
     networks: int = 4
-    steps: int = 400
+    steps: int = 300
     seed: int = 0
 
 

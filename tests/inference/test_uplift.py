@@ -205,7 +205,7 @@ def test_another_learner_is_judged_by_the_same_scores():
     assert found.chosen["weight"].tolist() == [0, 1]
     with pytest.raises(
         ValueError,
-        match="learner 'uplift_tree' has no intervals; train with the default learner, 'dr' or 'c",
+        match="'uplift_tree' has no intervals; train with the default learner, 'dr', 'causal_f",
     ):
         found.intervals(frame)
 

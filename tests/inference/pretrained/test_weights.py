@@ -85,7 +85,7 @@ def test_a_tensor_that_lacks_or_has_another_shape_or_no_number_is_named(
 
 def test_another_format_or_other_features_are_refused(trained_on_effects, tmp_path):
     with pytest.raises(ValueError, match="format 3, this version of the package reads 2"):
-        load(altered(trained_on_effects, tmp_path / "format", about={"format": 2}))
+        load(altered(trained_on_effects, tmp_path / "format", about={"format": 3}))
     with pytest.raises(ValueError, match="trained on other features than this version makes"):
         load(altered(trained_on_effects, tmp_path / "features", about={"features": "0"}))
     with pytest.raises(ValueError, match="Missing key"):

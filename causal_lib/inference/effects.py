@@ -262,9 +262,10 @@ def effect(
     ESTIMATORS_TABLE
 
     e and μ are predicted out of fold by a stack of models sized to the table: linear, splines,
-    boosted trees, a forest. Errors come from influences, summed within clusters. Whatever the
-    estimator, the verdict says whether the data can answer the question (see `Effect`): it is
-    answered even where it is weak. The order of rows and columns, and units, change nothing.
+    boosted trees, a forest (see `models.held_out`). Errors come from influences, summed within
+    clusters. Whatever the estimator, the verdict says whether the data can answer the question (see
+    `Effect`): it is answered even where it is weak. The order of rows and columns, and
+    units, change nothing.
 
     Parameters
     ----------

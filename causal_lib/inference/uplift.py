@@ -27,14 +27,13 @@ from causal_lib.inference.learners import (
     CANDIDATES,
     FINE_CANDIDATES,
     LEARNERS,
-    LEAST_EXPLAINED,
     Learned,
     Projection,
     Rows,
     explained,
 )
 from causal_lib.inference.least_squares import LeastSquares
-from causal_lib.inference.models import Fitting, fit, folds, is_zero_one
+from causal_lib.inference.models import LEAST_EXPLAINED, Fitting, fit, folds, is_zero_one
 from causal_lib.inference.nuisances import (
     canonical_columns,
     canonical_order,

@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from causal_lib.checks import check_whole
+from causal_lib.reasons import Reason
 from causal_lib.studies import columns as reading
 from causal_lib.studies.columns import Reading
 from causal_lib.studies.errors import LogError
@@ -141,7 +142,7 @@ def _without_repeats(frame, roles, found):
         return frame
     exact = frame.duplicated()
     if exact.any():
-        found.notes.append(f"{int(exact.sum()):,} rows were exact duplicates and were left out")
+        found.notes.append(Reason("duplicates", rows=int(exact.sum())))
         frame = frame[~exact]
     again = frame.duplicated(key, keep=False)
     if not again.any():
@@ -152,9 +153,7 @@ def _without_repeats(frame, roles, found):
             f"log: {both:,} candidates ({', '.join(key)}) are both treated and untreated; keep one "
             "row of each"
         )
-    found.notes.append(
-        f"{int(again.sum()):,} rows share {', '.join(key)} with another row and differ in the rest"
-    )
+    found.notes.append(Reason("shared_key", rows=int(again.sum()), key=", ".join(key)))
     return frame
 
 
@@ -168,14 +167,11 @@ def _without_unknown(frame, roles, found):
         if not lost.any():
             continue
         share = float(lost.mean())
-        text = f"{int(lost.sum()):,} rows without {column} were left out"
-        found.notes.append(text)
+        rows = int(lost.sum())
+        found.notes.append(Reason("rows_lost", rows=rows, column=column))
         if share > 0.01:
-            found.weaken(
-                "weak",
-                f"{text} ({share:.1%}): if what is missing depends on the treatment, the effect is "
-                "biased",
-            )
+            reason = Reason("rows_lost_many", rows=rows, column=column, share=share)
+            found.weaken("weak", reason)
         frame = frame[~lost]
     return frame.reset_index(drop=True)
 
@@ -262,17 +258,17 @@ def _before(frame, roles, time, found):
         for column in tier:
             values = frame[column]
             if values.nunique(dropna=True) == 0:
-                found.notes.append(f"{column}: only missing values, left out")
+                found.notes.append(Reason("only_missing", column=column))
                 continue
             made, read, notes = reading.covariate(values, time)
             distinct = made.nunique()
             if distinct < 2:
-                found.notes.append(f"{column}: constant, left out")
+                found.notes.append(Reason("constant", column=column))
                 continue
             original = values.nunique(dropna=True)
             text = read.kind == "category"
             if text and original > 0.5 * len(values) and original > 50:
-                found.notes.append(f"{column}: {original:,} labels identify rows, left out")
+                found.notes.append(Reason("identifier", column=column, levels=original))
                 continue
             found.notes += notes
             kept.append(column)
@@ -317,17 +313,9 @@ def _check_leaks(made, roles, found):
                 "own: it is known only afterwards; move it to after"
             )
         if binary and share > _CLOSE:
-            found.weaken(
-                "weak",
-                f"{column!r} tells {share:.0%} of the outcome on its own; make sure that it is "
-                "known before the treatment",
-            )
+            found.weaken("weak", Reason("tells_outcome", column=column, share=share))
         elif _LATER.search(column):
-            found.weaken(
-                "weak",
-                f"the name of {column!r} suggests that it is known only afterwards; if so, move it "
-                "to after",
-            )
+            found.weaken("weak", Reason("name_of_later", column=column))
 
 
 def coded_column(values: pd.Series) -> np.ndarray:
@@ -367,25 +355,24 @@ def _drawn(made, roles, rows, seed, found):
     sizes = np.bincount(codes)[order]
     chosen = order[np.cumsum(sizes) <= rows]
     kept = np.isin(codes, chosen)
+    counts = {"rows": int(kept.sum()), "all": len(made)}
     found.notes.append(
-        f"{int(kept.sum()):,} of {len(made):,} rows were drawn at random"
-        f"{f', all rows of {len(chosen):,} {roles.unit}' if roles.unit else ''}; -p rows= takes "
-        "more"
+        Reason("drawn_units", **counts, count=len(chosen), unit=roles.unit)
+        if roles.unit
+        else Reason("drawn_rows", **counts)
     )
     return made[kept].reset_index(drop=True)
 
 
 def _judge(made, roles, found):
     if not roles.unit:
-        found.notes.append("no unit is named: rows are taken for independent of each other")
+        found.notes.append(Reason("no_unit"))
         return
     units = made[roles.unit].nunique()
     if units < _FEW_UNITS:
-        found.weaken(
-            "weak", f"there are {units} {roles.unit}: too few to tell how far they differ by chance"
-        )
+        found.weaken("weak", Reason("few_units", units=units, unit=roles.unit))
     elif units == len(made):
-        found.notes.append(f"each row has a {roles.unit} of its own")
+        found.notes.append(Reason("own_unit", unit=roles.unit))
 
 
 def _step(log, made, roles, readings, found):

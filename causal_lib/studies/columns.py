@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from causal_lib import columns as meaning
+from causal_lib.reasons import Reason
 from causal_lib.studies.errors import LogError
 
 MISSING = "(missing)"
@@ -113,7 +114,7 @@ def ids(values: pd.Series, role: str) -> pd.Series:
     return pd.Series(pd.factorize(values)[0], index=values.index, name=name)
 
 
-def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Reading, list[str]]:
+def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Reading, list[Reason]]:
     """The column without missing values, how it was read, and notes on what was done to it.
 
     Missing numbers are filled by the median and missing labels are a level of their own. Levels of
@@ -139,17 +140,17 @@ def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Rea
                     "known then; move it to after"
                 )
             kind = "age"
-            notes.append(f"{name}: a date, read as days before the row's time")
+            notes.append(Reason("age", column=name))
         else:
             start = dates.min().normalize()
             origin = f"{start:%Y-%m-%d}"
             numbers = ((dates - start) / pd.Timedelta(days=1)).to_numpy(dtype=float)
-            notes.append(f"{name}: a date, read as days since {origin}")
+            notes.append(Reason("date", column=name, origin=origin))
     else:
         numbers = _numbers(values)
     fill = float(np.nanmedian(numbers)) if lost < len(numbers) else 0.0
     if lost:
-        notes.append(f"{name}: {lost:,} missing values filled by the median, {fill:.4g}")
+        notes.append(Reason("filled", column=name, rows=lost, fill=fill))
     filled = pd.Series(np.where(np.isnan(numbers), fill, numbers), values.index, name=name)
     return filled, Reading(name, kind, fill, origin=origin, missing=lost), notes
 
@@ -162,12 +163,12 @@ def _labels(values):
     kept = list(common.index[:_LEVELS]) if len(counts) > 2 else list(counts.index)
     pooled = [level for level in counts.index if level not in kept]
     notes = []
-    if int(values.isna().sum()):
-        notes.append(f"{values.name}: {int(values.isna().sum()):,} missing values are a level")
+    if missing := int(values.isna().sum()):
+        notes.append(Reason("missing_level", column=values.name, rows=missing))
     if pooled and len(kept):
         rows = int(counts[pooled].sum())
         notes.append(
-            f"{values.name}: {len(pooled):,} rare levels ({rows:,} rows) are one level, {OTHER}"
+            Reason("rare_levels", column=values.name, levels=len(pooled), rows=rows, other=OTHER)
         )
         text = text.where(text.isin(kept), OTHER)
     return text, tuple(sorted(kept)), notes

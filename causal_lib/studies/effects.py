@@ -9,6 +9,7 @@ from causal_lib.inference.nuisances import NoOverlapError
 from causal_lib.inference.robustness import sensitivity
 from causal_lib.metric import Metric
 from causal_lib.progress import without_bars
+from causal_lib.reasons import Reason
 from causal_lib.studies.audit import Prepared
 from causal_lib.studies.step import Step, picture, worst
 
@@ -49,11 +50,11 @@ def estimate_effect(prepared: Prepared, graph: Step, identified: Step, *, seed: 
     try:
         with without_bars():
             answers = [
-                one.to_dict() | {"standard_error": one.standard_error}
+                one.to_dict() | {"standard_error": one.standard_error, "reasons": one.reasons}
                 for one in effects_by(frame, roles.treatment, roles.outcome, asked, **how)
             ]
     except (NoOverlapError, ValueError) as error:
-        return Step("effect", "refused", (("effect_refused", {}),), (str(error),))
+        return Step("effect", "refused", (("effect_refused", {}),), (Reason.of(error),))
     naive = effect(
         frame, roles.treatment, roles.outcome, adjustment=[], estimator="difference",
         cluster=prepared.cluster,
@@ -80,7 +81,7 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
         says.append(("sensitivity_random", {}))
     elif identified.facts["strategy"] == "front-door" or not adjustment:
         says.append(("sensitivity_none", {}))
-        reasons.append("nothing is known of what a hidden cause would do to this estimate")
+        reasons.append(Reason("strength_unknown"))
     else:
         facts |= _hidden_cause(prepared, adjustment, tables)
         says.append(("sensitivity", {key: facts[key] for key in _TOLD}))
@@ -88,14 +89,14 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
             says.append(("sensitivity_undone", {"column": facts["column"]}))
         excluded = estimated.facts["low"] > 0 or estimated.facts["high"] < 0
         if excluded and facts["undone"]:
-            reasons.append(f"a hidden cause as strong as {facts['column']} would undo the effect")
+            reasons.append(Reason("undone", column=facts["column"]))
     checks = _controls(prepared, adjustment, seed)
     for check in checks:
         previous = check["name"] == _previous_name(prepared)
         told = check | {"outcome": prepared.roles.outcome} if previous else check
         says.append(("control_previous" if previous else "control", told))
         if not check["low"] <= 0 <= check["high"]:
-            reasons.append(f"the treatment seems to move {check['name']}, which it cannot")
+            reasons.append(Reason("moves", outcome=check["name"]))
     tables["controls"] = checks
     verdict = "weak" if reasons else "supported"
     return Step("sensitivity", verdict, tuple(says), tuple(reasons), facts, tables)
@@ -112,10 +113,8 @@ def _step(prepared, answers, naive):
         apart = abs(first["value"] - second["value"])
         error = max(first["standard_error"], second["standard_error"])
         if first["target"] == second["target"] == "all" and apart > 3 * error:
-            reasons.append(
-                f"{first['estimator']} and {second['estimator']} differ by {apart:.3g}, more than "
-                "chance explains"
-            )
+            names = {"first": first["estimator"], "second": second["estimator"]}
+            reasons.append(Reason("estimators_differ", **names, apart=apart))
             verdict = worst(verdict, "weak")
     y = prepared.frame[prepared.roles.outcome]
     events = bool(y.isin([0, 1]).all())
@@ -260,7 +259,7 @@ def _controls(prepared, adjustment, seed):
 
 
 def _previous_name(prepared):
-    return f"the previous {prepared.roles.outcome}"
+    return Reason("previous", outcome=prepared.roles.outcome)
 
 
 def _previous(prepared):

@@ -17,6 +17,7 @@ from causal_lib.inference.adjustment import is_adjustment_set
 from causal_lib.inference.equivalence import identify_class
 from causal_lib.inference.identification import NotIdentifiableError, identify
 from causal_lib.knowledge import Knowledge
+from causal_lib.reasons import Reason
 from causal_lib.resampling import poisson_counts
 from causal_lib.studies.audit import Prepared, coded_column, told
 from causal_lib.studies.errors import LogError
@@ -175,7 +176,7 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
             "identify",
             "refused",
             (("identify_decided", {"column": column, "treatment": treatment}),),
-            (f"{column!r} decides {treatment!r}: rows alike in it are never treated differently",),
+            (Reason("decided", column=column, treatment=treatment),),
             {"strategy": "refused", "adjustment": []},
         )
     try:
@@ -192,12 +193,12 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
             "identify",
             "refused",
             (("identify_refused", {}),),
-            (str(error),),
+            (Reason("not_identified", text=str(error), treatment=treatment, outcome=outcome),),
             {"strategy": "refused", "adjustment": []},
             {"deciding": decides},
         )
     except ValueError as error:  # a class of too many members
-        return _by_tiers(prepared, found, [str(error)])
+        return _by_tiers(prepared, found, [Reason.of(error)])
     given = graph.facts.get("given", False)
     if not given:
         return _by_tiers(prepared, found, [], estimand)
@@ -206,7 +207,7 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
             "identify",
             "refused",
             (("identify_refused", {}),),
-            (f"{estimand}: there is no estimator for it here",),
+            (Reason("no_estimator", estimand=str(estimand)),),
             {"strategy": estimand.strategy, "adjustment": []},
         )
     adjustment = list(estimand.optimal or estimand.adjustment or ())
@@ -237,7 +238,7 @@ def _by_tiers(prepared, found, notes, estimand=None):
             "identify",
             "refused",
             (("identify_nothing", {"treatment": roles.treatment}),),
-            ("no column is known before the treatment, and no chance of treatment is logged",),
+            (Reason("nothing_known"),),
             {"strategy": "refused", "adjustment": []},
         )
     dag = found.extension() if found.kind == "CPDAG" else found

@@ -15,6 +15,7 @@ import pandas as pd
 from causal_lib import paths
 from causal_lib.checks import check_number, check_whole
 from causal_lib.progress import progress_bar
+from causal_lib.reasons import Reason
 from causal_lib.studies.advice import advise
 from causal_lib.studies.audit import Prepared, prepare
 from causal_lib.studies.effects import estimate_effect, probe
@@ -35,7 +36,7 @@ from causal_lib.studies.report import write_report
 from causal_lib.studies.roles import Roles
 from causal_lib.studies.rules import DEPTH, choose_rule
 from causal_lib.studies.step import Step, worst
-from causal_lib.studies.templates import LANGUAGES, in_language, say
+from causal_lib.studies.templates import LANGUAGES, say
 
 STEPS = ("audit", "graph", "identify", "effect", "sensitivity", "gains", "rule", "next")
 _FORMAT = 3  # of the kept steps; steps of another are made anew
@@ -116,7 +117,7 @@ class Study:
         )
 
     @property
-    def reasons(self) -> tuple[str, ...]:
+    def reasons(self) -> tuple[Reason, ...]:
         """Why the verdict is not 'supported'."""
         carrying = ("identify", "effect", "sensitivity", "audit")
         found = [why for name in carrying for why in self.steps[name].reasons]
@@ -124,7 +125,7 @@ class Study:
 
     def conclusion(self, language: str = "en") -> list[str]:
         """The answer in three sentences: the effect, how sure it is, what to do."""
-        reason = in_language(self.reasons[0].rstrip("."), language) if self.reasons else ""
+        reason = self.reasons[0].in_language(language).rstrip(".。") if self.reasons else ""
         effect = self.steps["effect"].sentences(language)[0]
         sure = say(f"conclusion_{self.verdict}", language, reason=reason)
         against = self.steps["sensitivity"].sentences(language)[:1]
@@ -313,7 +314,7 @@ def _read(log, roles):
         control = str(control)
     rows = more.frame.assign(**{roles.treatment: control})
     frame = pd.concat([found.frame, rows], ignore_index=True)
-    note = f"{len(rows):,} candidates that were not treated come from {more.source}"
+    note = Reason("candidates", rows=len(rows), source=more.source)
     return Log(frame, found.source, (*found.notes, *more.notes, note))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from causal_lib.reasons import Reason
 from causal_lib.studies.templates import say
 
 VERDICTS = ("supported", "weak", "extrapolated", "refused")
@@ -22,18 +23,23 @@ class Step:
     name : of the step.
     verdict : one of `VERDICTS`.
     says : sentences, each the key of one in ``sentences.toml`` with the values to put in.
-    reasons : why the verdict is not 'supported'.
-    facts, tables : numbers by name; rows by the name of their table.
+    reasons : why the verdict is not 'supported'; each a `Reason`, so that every language has it.
+    facts, tables : numbers by name; rows by the name of their table. A `Reason` in a table is said
+        in the language of the report.
     figure : a PNG in base 64, or ''.
     """
 
     name: str
     verdict: str = "supported"
     says: tuple[tuple[str, dict], ...] = ()
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     facts: Mapping = field(default_factory=dict)
     tables: Mapping[str, list] = field(default_factory=dict)
     figure: str = ""
+
+    def __post_init__(self):
+        if english := [one for one in self.reasons if not isinstance(one, Reason)]:
+            raise TypeError(f"{english[0]!r} is no Reason: word it in reasons.toml")
 
     def sentences(self, language: str = "en") -> list[str]:
         """The sentences in ``language``."""
@@ -52,8 +58,12 @@ class Step:
 
     def stored(self) -> dict:
         """All of the step as JSON types: `Step.restored` gives the same step back."""
-        kept = {"says": [[key, plain(values)] for key, values in self.says], "figure": self.figure}
-        return self.to_dict() | kept
+        return self.to_dict() | {
+            "says": [[key, plain(values)] for key, values in self.says],
+            "reasons": [one.texts for one in self.reasons],
+            "tables": plain(self.tables, texts=True),
+            "figure": self.figure,
+        }
 
     @classmethod
     def restored(cls, kept: Mapping) -> "Step":
@@ -62,9 +72,9 @@ class Step:
             kept["name"],
             kept["verdict"],
             tuple((key, values) for key, values in kept["says"]),
-            tuple(kept["reasons"]),
+            tuple(map(Reason.from_texts, kept["reasons"])),
             kept["facts"],
-            kept["tables"],
+            {name: [_row(row) for row in rows] for name, rows in kept["tables"].items()},
             kept["figure"],
         )
 
@@ -85,12 +95,24 @@ def worst(*verdicts: str) -> str:
     return max(verdicts, key=VERDICTS.index)
 
 
-def plain(value):
-    """``value`` as JSON types; numbers that are not finite as None."""
+def _row(row):
+    """A row of a table with the reasons whose texts were kept."""
+    return {
+        name: Reason.from_texts(one) if isinstance(one, dict) else one for name, one in row.items()
+    }
+
+
+def plain(value, *, texts: bool = False):
+    """``value`` as JSON types; numbers that are not finite as None.
+
+    With ``texts`` a `Reason` becomes its texts by language, else the English one.
+    """
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(one, texts=texts) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
+        return [plain(one, texts=texts) for one in value]
+    if texts and isinstance(value, Reason):
+        return dict(value.texts)
     if isinstance(value, (np.bool_, bool)):
         return bool(value)
     if isinstance(value, (int, np.integer)):

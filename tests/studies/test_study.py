@@ -1,6 +1,5 @@
 """The steps one by one and together, on logs whose truth is known."""
 
-import ast
 import json
 import os
 import re
@@ -12,7 +11,6 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from string import Formatter
 
 import numpy as np
 import pandas as pd
@@ -21,12 +19,13 @@ import pytest
 from causal_lib import effect, paths, studies
 from causal_lib.cli import main
 from causal_lib.graph import CausalGraph
+from causal_lib.reasons import Reason
 from causal_lib.studies import LogError, Rule, Step, open_log, study
 from causal_lib.studies import run as running
 from causal_lib.studies.gains import Scores
 from causal_lib.studies.rules import Condition, _half
 from causal_lib.studies.step import VERDICTS, worst
-from causal_lib.studies.templates import in_language, texts_of
+from causal_lib.studies.templates import texts_of
 from tests.studies.conftest import ROLES, make_log
 
 QUICK = {"draws": 3, "progress": False}
@@ -331,6 +330,7 @@ def test_another_log_setting_or_role_makes_other_steps(log, roles):
 
 
 def test_a_step_comes_back_whole(found):
+    assert any(isinstance(row["note"], Reason) for row in found.steps["audit"].tables["notes"])
     for step in found.steps.values():
         kept = json.loads(json.dumps(step.stored()))
         assert Step.restored(kept).stored() == kept
@@ -497,66 +497,6 @@ def test_every_sentence_is_there_in_both_languages_with_the_same_values():
         assert fields[0] == fields[1], key
 
 
-def fixed_parts(node):
-    """A text in code without its values: "{}" in place of each; None for what is no text."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(
-            part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
-        )
-    return None
-
-
-def texts_in_code():
-    """All texts of the studies and of what judges an effect; those given as reasons or notes."""
-    package = Path(studies.__file__).parent
-    inference = package.parent / "inference"
-    files = [*package.glob("*.py"), inference / "support.py", inference / "identification.py"]
-    files += [inference / f"{name}.py" for name in ("equivalence", "estimators", "models")]
-    everything = set()
-    told = set()
-    for path in files:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            everything.add(fixed_parts(node))
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-                continue
-            name = ast.unparse(node.func)
-            if name == "found.weaken":
-                told.add(fixed_parts(node.args[1]))
-            elif path.name == "guess.py":
-                continue  # comments of roles.toml
-            elif path.parent == package and name.endswith(("reasons.append", "notes.append")):
-                told.add(fixed_parts(node.args[0]))
-            elif path.name == "support.py" and name in ("reasons.append", "reasons.insert"):
-                told.add(fixed_parts(node.args[-1]))
-    return everything, told - {None}
-
-
-def test_the_chinese_texts_are_those_of_the_code():
-    entries = {
-        "".join(fixed + ("{}" if name else "") for fixed, name, *_ in Formatter().parse(english)): (
-            english,
-            chinese,
-        )
-        for english, chinese in texts_of("chinese.toml")["texts"].items()
-    }
-    everything, told = texts_in_code()
-    of_a_slope = {text for text in told if "the adjustment columns" in text}  # no study asks of one
-    assert len(told) > 20
-    assert told - of_a_slope - set(entries) == set()
-    # an error with its witness, two arms
-    composed = {text for text in entries if text.endswith(": {}")} | {"control or treated"}
-    assert set(entries) - composed - everything == set()
-    for english, chinese in entries.values():
-        fields = {name for _, name, *_ in Formatter().parse(chinese) if name}
-        given = {name: kind for _, name, kind, _ in Formatter().parse(english) if name}
-        assert fields <= set(given)
-        values = {name: "1,234" if kind == "n" else f"'{name}'" for name, kind in given.items()}
-        plain = re.sub(r":n\}", "}", english)
-        assert in_language(plain.format(**values), "zh") == chinese.format(**values)
-
-
 class Words(HTMLParser):
     """The texts of a page that are no code."""
 
@@ -645,8 +585,15 @@ def test_the_report_in_chinese(found, tmp_path):
 
 
 def test_the_reasons_of_a_step_print_as_a_sentence():
-    step = Step("rule", "weak", (("rule_refused", {}),), ("no column", "'x' is constant"))
-    assert repr(step) == "rule (weak): No rule can be learnt. No column; 'x' is constant."
+    reasons = (Reason("no_effect"), Reason("constant", column="x"))
+    step = Step("rule", "weak", (("rule_refused", {}),), reasons)
+    text = "No effect can be told from zero, on average or for anyone; x: constant, left out."
+    assert repr(step) == f"rule (weak): No rule can be learnt. {text}"
+
+
+def test_a_step_takes_no_reason_without_chinese():
+    with pytest.raises(TypeError, match="'no column' is no Reason"):
+        Step("rule", "weak", reasons=("no column",))
 
 
 def test_worst():

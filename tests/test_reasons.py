@@ -14,11 +14,13 @@ from causal_lib import reasons
 from causal_lib.inference import support
 from causal_lib.inference.nuisances import NoOverlapError
 from causal_lib.reasons import Reason
+from causal_lib.studies import columns
 
 PACKAGE = Path(causal_lib.__file__).parent
 SENTENCES = reasons._sentences()
 # words whose key is computed, from the names of arms and targets
 WORDS = {*support.ARMS, *support._MEMBERS.values(), "control_or_treated"}
+WORDS |= {*columns.EPOCHS, *columns.DAYS}
 
 
 def fields(text):

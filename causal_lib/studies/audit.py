@@ -4,7 +4,7 @@ What makes an answer impossible or silently wrong is a `LogError`; what weakens 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -86,6 +86,7 @@ def prepare(
     found = _Findings(len(frame))
     found.notes += log.notes
     frame = frame[list(roles.columns)]
+    _check_values(frame)
     frame = _without_repeats(frame, roles, found)
     frame = _without_unknown(frame, roles, found)
     table = {roles.treatment: _treatment(frame[roles.treatment], roles)}
@@ -93,7 +94,8 @@ def prepare(
     table[roles.outcome] = outcome
     time = None
     if roles.time:
-        time = reading.times(frame[roles.time])
+        time, notes = reading.times(frame[roles.time], roles.time_unit)
+        found.notes += notes
         table[roles.time] = time.to_numpy()
     for role in ("unit", "item"):
         if column := getattr(roles, role):
@@ -133,6 +135,17 @@ class _Findings:
     def weaken(self, verdict, reason):
         self.verdict = worst(self.verdict, verdict)
         self.reasons.append(reason)
+
+
+def _check_values(frame):
+    """LogError for a column of lists or mappings, which can be no role."""
+    for name in frame.columns:
+        for one in frame[name].array if frame[name].dtype == object else ():
+            if not isinstance(one, Hashable):
+                raise LogError(
+                    f"log: column {name!r} holds {type(one).__name__}s, as {one!r}; make a column "
+                    "of each part, or leave it out of the roles"
+                )
 
 
 def _without_repeats(frame, roles, found):
@@ -191,6 +204,11 @@ def _treatment(values, roles):
                 "these rows out"
             )
         return (text == str(roles.treated)).to_numpy().astype(int)
+    if heads := int((values == name).sum()):
+        raise LogError(
+            f"log: {heads:,} rows repeat the header ({name!r} stands in the column of that name), "
+            "as where files were put together; leave these rows out"
+        )
     levels = sorted(values.unique().tolist(), key=str)
     shown = reading.levels_shown(levels)
     numeric = reading.number_or_nothing(values)
@@ -225,6 +243,20 @@ def _check_variation(table, roles):
         raise LogError(
             f"log: outcome {roles.outcome!r} is {y[0]:g} in all {len(y):,} rows: no effect can be "
             "seen in it"
+        )
+
+    for role in ("price", "negative_control"):
+        if (column := getattr(roles, role)) and np.ptp(table[column]) == 0:
+            value = table[column][0]
+            if role == "negative_control" or value == 0:
+                raise LogError(
+                    f"log: {role} {column!r} is {value:g} in all {len(t):,} rows, which tells "
+                    "nothing; leave the role out"
+                )
+    if roles.unit and (table[roles.unit] == table[roles.unit][0]).all():
+        raise LogError(
+            f"log: unit {roles.unit!r} is the same in all {len(t):,} rows: nothing shows how far "
+            "units differ by chance; name the column whose rows are alike, or leave the role out"
         )
 
 
@@ -419,11 +451,14 @@ def _step(log, made, roles, readings, found):
 
 
 def _positions(frame, roles):
-    """Rows and mean outcome by position, the first ten."""
+    """Rows and mean outcome by position, the first ten in the order of numbers, not of letters."""
     known = frame[[roles.position, roles.outcome]].dropna()
-    outcome = pd.to_numeric(known[roles.outcome], errors="coerce")
-    groups = outcome.groupby(known[roles.position]).agg(["size", "mean"])
+    places = known[roles.position]
+    labels = places.map(lambda one: f"{one:g}" if isinstance(one, float) else str(one))
+    outcome = pd.Series(reading.number_or_nothing(known[roles.outcome]), known.index)
+    groups = outcome.groupby(labels).agg(["size", "mean"])
+    order = pd.to_numeric(groups.index.to_series(), errors="coerce").sort_values(kind="stable")
     return [
-        {"position": str(place), "rows": int(row["size"]), "mean outcome": float(row["mean"])}
-        for place, row in groups.head(10).iterrows()
+        {"position": place, "rows": int(row["size"]), "mean outcome": float(row["mean"])}
+        for place, row in groups.loc[order.index].head(10).iterrows()
     ]

@@ -7,11 +7,10 @@ from causal_lib.inference.effects import effect, effects_by
 from causal_lib.inference.identification import identify
 from causal_lib.inference.nuisances import NoOverlapError
 from causal_lib.inference.robustness import sensitivity
-from causal_lib.metric import Metric
 from causal_lib.progress import without_bars
 from causal_lib.reasons import Reason
 from causal_lib.studies.audit import Prepared
-from causal_lib.studies.step import Step, picture, worst
+from causal_lib.studies.step import Step, worst
 
 TARGETS = ("all", "treated", "overlap")
 ESTIMATORS = ("aipw", "ipw")
@@ -155,33 +154,7 @@ def _step(prepared, answers, naive):
         }
         for one in answers
     ]
-    return Step(
-        "effect", verdict, tuple(says), tuple(reasons), facts, {"effects": rows},
-        _drawn(rows, naive, scale, events),
-    )  # fmt: skip
-
-
-def _drawn(rows, naive, scale, events):
-    from matplotlib import pyplot as plt
-
-    from causal_lib import plots
-
-    metrics = [
-        Metric("", f"{row['estimator']}, {row['for']}", *_scaled(row, scale)) for row in rows
-    ]
-    naive_row = {"value": naive.value, "low": naive.low, "high": naive.high}
-    value, low, high = _scaled(naive_row, scale)
-    metrics.append(Metric("", "naive difference", value, low, high))
-    with plt.style.context(plots.STYLE):
-        axes = plots.intervals(metrics, ax=plt.subplots(figsize=(5.4, 3.4))[1])
-        axes.errorbar(value, 0, xerr=[[value - low], [high - value]], fmt="o", color=plots.NAIVE)
-        axes.axvline(0, color=plots.REFERENCE, lw=1)
-        axes.set_xlabel("added per 1,000 rows, 95%" if events else "effect on the outcome, 95%")
-        return picture(axes)
-
-
-def _scaled(row, scale):
-    return tuple(scale * row[name] for name in ("value", "low", "high"))
+    return Step("effect", verdict, tuple(says), tuple(reasons), facts, {"effects": rows})
 
 
 def _hidden_cause(prepared, adjustment, tables):
@@ -237,7 +210,7 @@ def _controls(prepared, adjustment, seed):
         asked.append((roles.negative_control, prepared.frame, roles.negative_control))
     earlier = _previous(prepared)
     if earlier is not None:
-        asked.append((_previous_name(prepared), earlier, "previous outcome"))
+        asked.append((_previous_name(prepared), *earlier))
     found = []
     for name, frame, column in asked:
         try:
@@ -263,7 +236,9 @@ def _previous_name(prepared):
 
 
 def _previous(prepared):
-    """Rows with the outcome of their unit's previous row; None where there are too few."""
+    """Rows with the outcome of their unit's previous row, and the name of its column; None where
+    there are too few.
+    """
     roles = prepared.roles
     if not (roles.unit and roles.time):
         return None
@@ -272,12 +247,15 @@ def _previous(prepared):
     earlier = before[roles.outcome].shift()
     # rows of one moment are one page: none of them comes before another
     later = order[roles.time] > before[roles.time].shift()
-    kept = order.assign(**{"previous outcome": earlier})[later & earlier.notna()]
-    if len(kept) < _PLACEBO_ROWS or kept["previous outcome"].nunique() < 2:
+    name = "previous outcome"
+    while name in order.columns:
+        name += "'"
+    kept = order.assign(**{name: earlier})[later & earlier.notna()]
+    if len(kept) < _PLACEBO_ROWS or kept[name].nunique() < 2:
         return None
     if kept[roles.treatment].nunique() < 2:
         return None
-    return kept.reset_index(drop=True)
+    return kept.reset_index(drop=True), name
 
 
 def half_width(step: Step) -> float:

@@ -11,7 +11,7 @@ from causal_lib.inference.uplift import UpliftModel
 from causal_lib.progress import without_bars
 from causal_lib.reasons import Reason
 from causal_lib.studies.audit import Prepared
-from causal_lib.studies.step import Step, picture
+from causal_lib.studies.step import Step
 
 _GROUPS = 5
 _FEWEST = 50  # rows of an arm
@@ -117,10 +117,8 @@ def _step(prepared, model, adjustment, estimated):
         says.append(("gains_alike", {}))
     reasons = () if varies else (Reason("gains_not_shown"),)
     rows = []
-    figure = ""
     if grouped is not None:
         rows = [{"fifth": number + 1, **row.to_dict()} for number, row in grouped.iterrows()]
-        figure = _drawn(grouped, scale, estimated.facts["events"])
     return Step(
         "gains",
         "supported" if varies else "weak",
@@ -128,30 +126,4 @@ def _step(prepared, model, adjustment, estimated):
         reasons,
         facts,
         {"fifths": rows},
-        figure,
     )
-
-
-def _drawn(grouped, scale, events):
-    from matplotlib import pyplot as plt
-
-    from causal_lib import plots
-
-    with plt.style.context(plots.STYLE):
-        axes = plt.subplots(figsize=(5.4, 3.2))[1]
-        places = np.arange(1, len(grouped) + 1)
-        value = scale * grouped["value"]
-        error = [value - scale * grouped["low"], scale * grouped["high"] - value]
-        axes.errorbar(
-            places, value, yerr=error, fmt="o", color=plots.ESTIMATE, label="measured, 95%"
-        )
-        axes.plot(
-            places, scale * grouped["predicted"], "s", mfc="none", color=plots.OTHERS[1],
-            label="predicted",
-        )  # fmt: skip
-        axes.axhline(0, color=plots.REFERENCE, lw=1)
-        axes.set_xticks(places)
-        axes.set_xlabel("fifth of the rows by predicted effect")
-        axes.set_ylabel("added per 1,000 rows" if events else "effect on the outcome")
-        axes.legend()
-        return picture(axes)

@@ -22,7 +22,7 @@ from causal_lib.resampling import poisson_counts
 from causal_lib.studies.audit import Prepared, coded_column, told
 from causal_lib.studies.errors import LogError
 from causal_lib.studies.roles import quoted
-from causal_lib.studies.step import Step, picture
+from causal_lib.studies.step import Step
 from causal_lib.studies.templates import render
 
 DRAWS = 30
@@ -82,7 +82,7 @@ def find_graph(prepared: Prepared, *, draws: int = DRAWS, seed: int = 0) -> Step
     statistics = _statistics(frame, codes, draws, seed)
     graph = discover(statistics, knowledge=known, seed=seed)
     stability = edge_stability(statistics, knowledge=known, seed=seed, progress=False)
-    return _step(graph, stability, known, stages, roles)
+    return _step(graph, stability, stages, roles)
 
 
 def take_graph(prepared: Prepared, given: GivenGraph) -> Step:
@@ -104,9 +104,8 @@ def take_graph(prepared: Prepared, given: GivenGraph) -> Step:
         raise LogError(f"graph: edge {wrong[0]} runs against the tiers of the roles; change either")
     facts = {"graph": graph.to_dict(), "hidden": list(given.hidden), "given": True}
     edges = [{"cause": a, "sign": sign, "effect": b} for a, sign, b in graph.triples]
-    figure = _drawn(graph, late.restrict(graph.names))
     says = (("graph_given", {"edges": len(edges), "hidden": len(given.hidden)}),)
-    return Step("graph", says=says, facts=facts, tables={"edges": edges}, figure=figure)
+    return Step("graph", says=says, facts=facts, tables={"edges": edges})
 
 
 def read_graph(path: str | Path) -> GivenGraph:
@@ -255,7 +254,7 @@ def _by_tiers(prepared, found, notes, estimand=None):
     return Step("identify", says=says, facts=facts, tables={"notes": [{"note": n} for n in notes]})
 
 
-def _step(graph, stability, known, stages, roles):
+def _step(graph, stability, stages, roles):
     shares = {}
     table = stability.to_frame()
     for row in table.itertuples(index=False):
@@ -294,16 +293,7 @@ def _step(graph, stability, known, stages, roles):
             for a, b in ((row["cause"], row["effect"]) for row in edges)
         ],
     }
-    tiers = replace(known, forbidden=(), required=())
-    return Step(
-        "graph", says=tuple(says), facts=facts, tables={"edges": edges}, figure=_drawn(graph, tiers)
-    )
-
-
-def _drawn(graph, knowledge):
-    from causal_lib import plots
-
-    return picture(plots.graph(graph, knowledge=knowledge))
+    return Step("graph", says=tuple(says), facts=facts, tables={"edges": edges})
 
 
 def _statistics(frame, codes=None, draws=0, seed=0):
@@ -314,7 +304,9 @@ def _statistics(frame, codes=None, draws=0, seed=0):
         rng = np.random.default_rng(seed)
         drawn = []
         for _ in range(draws):
-            counts = poisson_counts(int(codes.max()) + 1, rng)
+            counts = np.zeros(0)
+            while not counts.any():  # of a few units, none may be drawn
+                counts = poisson_counts(int(codes.max()) + 1, rng)
             drawn.append(Statistics.from_frame(frame, weights=counts[codes].astype(float)))
         made = replace(
             made,

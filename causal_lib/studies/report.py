@@ -5,6 +5,7 @@ from pathlib import Path
 
 from causal_lib import paths
 from causal_lib.reasons import Reason
+from causal_lib.studies.pictures import pictures
 from causal_lib.studies.templates import render, word
 
 _JUDGED = ("identify", "effect", "sensitivity", "gains", "rule")  # steps with a verdict to show
@@ -48,7 +49,7 @@ def _values(study, language):
         "language": language,
         "conclusion": study.conclusion(language),
         "steps": study.steps,
-        "pictures": [(name, step.figure) for name, step in study.steps.items() if step.figure],
+        "pictures": pictures(study, language),
         "shown": _SHOWN,
         "judged": _JUDGED,
         "cell": cell,

@@ -11,12 +11,11 @@ from sklearn.tree import DecisionTreeRegressor
 from causal_lib.inference.covariates import design
 from causal_lib.inference.models import fit
 from causal_lib.inference.nuisances import clustered_covariance, standard_error
-from causal_lib.metric import Metric
 from causal_lib.reasons import Reason
 from causal_lib.studies.audit import Prepared
 from causal_lib.studies.columns import MISSING, OTHER
 from causal_lib.studies.gains import Scores
-from causal_lib.studies.step import Step, picture, worst
+from causal_lib.studies.step import Step, worst
 from causal_lib.studies.templates import render
 
 DEPTH = 3
@@ -226,26 +225,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
     if better:
         facts["python"] = rule.as_python(prepared.readings)
         facts["sql"] = rule.as_sql(prepared.readings)
-    return Step(
-        "rule", verdict, tuple(says), reasons, facts, {"policies": rows}, _drawn(rows, scale)
-    )
-
-
-def _drawn(rows, scale):
-    from matplotlib import pyplot as plt
-
-    from causal_lib import plots
-
-    metrics = [
-        Metric("", row["policy"], scale * row["value"], scale * row["low"], scale * row["high"])
-        for row in rows
-    ]
-    per = "1,000 rows" if scale == 1000 else "row"
-    with plt.style.context(plots.STYLE):
-        axes = plots.intervals(metrics, ax=plt.subplots(figsize=(5.4, 2.6))[1])
-        axes.axvline(0, color=plots.REFERENCE, lw=1)
-        axes.set_xlabel(f"gain over showing nothing per {per}, 95%")
-        return picture(axes)
+    return Step("rule", verdict, tuple(says), reasons, facts, {"policies": rows})
 
 
 def _half(units, seed):

@@ -1,7 +1,5 @@
 """`Step`: what one step of a study found, as JSON types, with its verdict and its sentences."""
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,7 +24,6 @@ class Step:
     reasons : why the verdict is not 'supported'; each a `Reason`, so that every language has it.
     facts, tables : numbers by name; rows by the name of their table. A `Reason` in a table is said
         in the language of the report.
-    figure : a PNG in base 64, or ''.
     """
 
     name: str
@@ -35,7 +32,6 @@ class Step:
     reasons: tuple[Reason, ...] = ()
     facts: Mapping = field(default_factory=dict)
     tables: Mapping[str, list] = field(default_factory=dict)
-    figure: str = ""
 
     def __post_init__(self):
         if english := [one for one in self.reasons if not isinstance(one, Reason)]:
@@ -62,7 +58,6 @@ class Step:
             "says": [[key, plain(values)] for key, values in self.says],
             "reasons": [one.texts for one in self.reasons],
             "tables": plain(self.tables, texts=True),
-            "figure": self.figure,
         }
 
     @classmethod
@@ -75,7 +70,6 @@ class Step:
             tuple(map(Reason.from_texts, kept["reasons"])),
             kept["facts"],
             {name: [_row(row) for row in rows] for name, rows in kept["tables"].items()},
-            kept["figure"],
         )
 
     def __repr__(self):
@@ -120,14 +114,3 @@ def plain(value, *, texts: bool = False):
     if isinstance(value, (float, np.floating)):
         return float(value) if np.isfinite(value) else None
     return value if value is None else str(value)
-
-
-def picture(axes) -> str:
-    """The figure of ``axes`` as a PNG in base 64, and the figure closed."""
-    import matplotlib.pyplot as plt
-
-    figure = axes.figure
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    return base64.b64encode(file.getvalue()).decode("ascii")

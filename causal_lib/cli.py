@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="causal-lib", description="Causal learning in recommender systems."
     )
+    parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     run = commands.add_parser("run", help="execute notebooks, write reports/runs/<run-id>")
@@ -141,6 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     options = parser.parse_args(arguments)
+    if options.version:
+        from importlib.metadata import version
+
+        print(f"causal-lib {version('causal-lib')}")
+        return 0
     if options.command is None:
         parser.print_help()
         return 2

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib import metadata
 
 import nbformat
 import pytest
@@ -40,6 +41,11 @@ def test_help_is_quick_because_heavy_modules_are_imported_late():
     ).stdout
     assert out.startswith("usage: causal-lib run")
     assert out.endswith("[]\n")
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"causal-lib {metadata.version('causal-lib')}\n"
 
 
 def test_the_module_runs_as_a_program_and_without_a_command_shows_its_help():

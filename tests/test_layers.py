@@ -30,6 +30,7 @@ ROOMS = [
         "cards",
         "columns",
         "layout",
+        "reasons",
     },
     {"drawing"},
     {"graph"},

@@ -32,6 +32,7 @@ from causal_lib.inference.nuisances import (
     propensities,
     tilt,
 )
+from causal_lib.reasons import Reason
 
 _WEAK = 10  # F of the first stage below which an instrument is refused
 _FOREST_TREES = 100
@@ -864,7 +865,4 @@ def _check_left(left, values, what="treatment"):
     """Raise where the adjustment columns leave nothing (n,) of ``values`` (n,)."""
     spread = np.abs(values - values.mean()).max()
     if np.abs(left).max() <= 1e-9 * max(spread, 1e-300) or spread == 0:
-        raise NoOverlapError(
-            f"the {what} is a function of the adjustment columns: nothing of it is left whose "
-            "effect could be seen; leave out the column that determines it"
-        )
+        raise NoOverlapError(Reason("determined", what=what))

@@ -33,6 +33,7 @@ from sklearn.preprocessing import (
 )
 
 from causal_lib.inference.covariates import label_columns
+from causal_lib.reasons import Reason
 
 NAMES = ("linear", "splines", "boosted", "forest", "fine")
 FOLDS = 5
@@ -164,10 +165,8 @@ def arm_folds(
         train = np.flatnonzero(place != fold)
         for arm in (0, 1):
             if not (t[train] == arm).any():
-                raise ValueError(
-                    f"all {int((t == arm).sum())} rows of the {ARMS[arm]} fall into one of "
-                    f"{count} folds: too few rows or clusters"
-                )
+                rows = int((t == arm).sum())
+                raise ValueError(Reason("one_fold", rows=rows, arm=Reason(ARMS[arm]), folds=count))
         yield train, np.flatnonzero(place == fold)
 
 
@@ -175,7 +174,7 @@ def _check_clusters(groups, count):
     """The number of clusters; ValueError where there are fewer than folds."""
     clusters = int(groups.max()) + 1
     if clusters < count:
-        raise ValueError(f"{clusters} rows or clusters are too few for {count} folds")
+        raise ValueError(Reason("few_folds", clusters=clusters, folds=count))
     return clusters
 
 

@@ -11,11 +11,11 @@ from sklearn.tree import DecisionTreeRegressor
 from causal_lib.inference.covariates import design
 from causal_lib.inference.models import fit
 from causal_lib.inference.nuisances import clustered_covariance, standard_error
-from causal_lib.metric import Metric
+from causal_lib.reasons import Reason
 from causal_lib.studies.audit import Prepared
 from causal_lib.studies.columns import MISSING, OTHER
 from causal_lib.studies.gains import Scores
-from causal_lib.studies.step import Step, picture, worst
+from causal_lib.studies.step import Step, worst
 from causal_lib.studies.templates import render
 
 DEPTH = 3
@@ -129,7 +129,7 @@ def choose_rule(
             "rule",
             "refused",
             (("rule_none", {"outcome": roles.outcome}),),
-            ("no effect can be told from zero, on average or for anyone",),
+            (Reason("no_effect"),),
         )
     worth = prepared.frame[roles.price].to_numpy() if roles.price else 1.0
     gain = scores.score * worth
@@ -144,9 +144,7 @@ def choose_rule(
         if read.kind in ("number", "category") and name in identified.facts["adjustment"]
     ]
     if not columns:
-        return Step(
-            "rule", "refused", (("rule_refused", {}),), ("no column that a rule could ask for",)
-        )
+        return Step("rule", "refused", (("rule_refused", {}),), (Reason("nothing_to_ask"),))
     frame = prepared.frame
     leaves = _Leaves.grown(frame[learn], columns, gain[learn], depth)
     rule = leaves.rule(budget, cost)
@@ -199,9 +197,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
     roles = prepared.roles
     scale = 1.0 if roles.price else estimated.facts["scale"]
     better = over["as today"]["low"] > 0
-    reasons = (
-        [] if better else ["on held-out units the rule is not better than today beyond chance"]
-    )
+    reasons = () if better else (Reason("not_better"),)
     verdict = worst(estimated.verdict, "supported" if better else "weak")
     told = {
         "rule": str(rule),
@@ -229,26 +225,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
     if better:
         facts["python"] = rule.as_python(prepared.readings)
         facts["sql"] = rule.as_sql(prepared.readings)
-    return Step(
-        "rule", verdict, tuple(says), tuple(reasons), facts, {"policies": rows}, _drawn(rows, scale)
-    )
-
-
-def _drawn(rows, scale):
-    from matplotlib import pyplot as plt
-
-    from causal_lib import plots
-
-    metrics = [
-        Metric("", row["policy"], scale * row["value"], scale * row["low"], scale * row["high"])
-        for row in rows
-    ]
-    per = "1,000 rows" if scale == 1000 else "row"
-    with plt.style.context(plots.STYLE):
-        axes = plots.intervals(metrics, ax=plt.subplots(figsize=(5.4, 2.6))[1])
-        axes.axvline(0, color=plots.REFERENCE, lw=1)
-        axes.set_xlabel(f"gain over showing nothing per {per}, 95%")
-        return picture(axes)
+    return Step("rule", verdict, tuple(says), reasons, facts, {"policies": rows})
 
 
 def _half(units, seed):

@@ -111,13 +111,15 @@ def test_a_log_without_a_context_read_from_its_end():
 
 
 def test_cells_of_a_large_log_are_thinned_whatever_the_order_of_its_rows(monkeypatch):
-    """In every fourth round, and only there, visits are 3 and c is never shown."""
-    monkeypatch.setattr("causal_lib.policy.support._MOST", 4000)
+    """In every fourth round, and only there, visits are 3 and c is never shown. One round in four is
+    compared.
+    """
+    monkeypatch.setattr("causal_lib.policy.support._MOST", 3000)
     frame, policy = logs_and_policy(5, 4000)
     there = np.arange(4000) % 4 == 1
-    frame["visits"] = np.where(there, 3, frame["visits"])
-    frame = frame[~there | (frame["item_id"] != "c")]
-    policy = policy.loc[frame.index]
+    frame.loc[there, "visits"] = 3
+    frame.loc[there, "item_id"] = np.random.default_rng(0).choice(["a", "b"], there.sum())
+    frame.loc[there, "propensity_score"] = 0.5
     how = {"estimators": ["ips"], "context": ["visits"]}
     found = [
         policy_values(*writing(frame, policy, np.random.default_rng(1)), **how)["ips"]

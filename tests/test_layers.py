@@ -34,7 +34,7 @@ ROOMS = [
     },
     {"drawing"},
     {"graph"},
-    {"columns", "knowledge", "resampling"},
+    {"columns", "knowledge", "ordering", "resampling"},
     {"data"},
     {"worlds"},
     {"evaluation"},

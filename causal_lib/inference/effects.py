@@ -41,8 +41,6 @@ from causal_lib.inference.models import FOLDS, Fitting
 from causal_lib.inference.nuisances import (
     TARGETS,
     NoOverlapError,
-    canonical_columns,
-    canonical_order,
     standard_error,
 )
 from causal_lib.inference.pags import why_no_common_adjustment_set
@@ -55,6 +53,7 @@ from causal_lib.inference.support import (
     rule_of,
     thin_labels,
 )
+from causal_lib.ordering import canonical_columns, canonical_order
 from causal_lib.resampling import cluster_codes
 
 _MOST_LEVELS = 10  # a number with at most so many values is taken for levels

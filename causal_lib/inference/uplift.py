@@ -35,14 +35,13 @@ from causal_lib.inference.learners import (
 from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import LEAST_EXPLAINED, Fitting, fit, folds, is_zero_one
 from causal_lib.inference.nuisances import (
-    canonical_columns,
-    canonical_order,
     clustered_covariance,
     dr_scores,
     standard_error,
     untreated_scores,
 )
 from causal_lib.inference.support import judge_arms
+from causal_lib.ordering import canonical_columns, canonical_order
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
 
 GROUPS = 5

@@ -29,8 +29,8 @@ from causal_lib.inference.learners import (
     final_model,
 )
 from causal_lib.inference.models import Fitting
-from causal_lib.inference.nuisances import canonical_order
 from causal_lib.inference.uplift import stack_weights
+from causal_lib.ordering import canonical_order
 
 
 @pytest.fixture(scope="module")

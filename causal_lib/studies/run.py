@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,6 @@ from causal_lib.studies.step import Step, worst
 from causal_lib.studies.templates import LANGUAGES, say
 
 STEPS = ("audit", "graph", "identify", "effect", "sensitivity", "gains", "rule", "next")
-_CODE = (".py", ".toml", ".j2")  # files that decide what a step finds and says
 
 
 @dataclass(frozen=True)
@@ -347,17 +345,6 @@ def _writing(folder) -> Iterator[None]:
         ) from None
 
 
-@cache
-def _code(package: Path = Path(__file__).parents[1]) -> str:
-    """A text that is the same where the library's code and words are."""
-    found = hashlib.sha256()
-    for path in sorted(package.rglob("*")):
-        if path.suffix in _CODE:
-            found.update(path.relative_to(package).as_posix().encode())
-            found.update(hashlib.sha256(path.read_bytes()).digest())
-    return found.hexdigest()[:16]
-
-
 class _Kept:
     """The steps of one study in its folder; without one, nothing is kept."""
 
@@ -385,7 +372,7 @@ class _Kept:
     def drop_outdated(self, name: str) -> bool:
         """Remove a step that another version made; whether there was one."""
         kept = self._read(name)
-        if kept is None or kept.get("made_by") == _code():
+        if kept is None or kept.get("made_by") == paths.code_digest():
             return False
         self._path(name).unlink()  # scores of this version must not stand beside it
         return True
@@ -434,7 +421,7 @@ class _Kept:
         return self._folder / f"{STEPS.index(name)}_{name}.json"
 
     def _write(self, name, step):
-        kept = step.stored() | {"made_by": _code()}
+        kept = step.stored() | {"made_by": paths.code_digest()}
         with _writing(self._folder):
             paths.write_text(self._path(name), json.dumps(kept, ensure_ascii=False))
 

@@ -2,10 +2,11 @@
 finished after a kill.
 
 Every run writes into its own folder ``reports/runs/<run-id>``. Only a notebook that ran at its
-default parameters, on results that came from default parameters, is copied on to the committed
-``reports/results`` and ``reports/figures``.
+default parameters, on results that came from default parameters, and skipped no part that the
+committed results have, is copied on to the committed ``reports/results`` and ``reports/figures``.
 """
 
+import errno
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -73,6 +75,7 @@ ENVIRONMENT = {
 _LOST_PORT = re.compile(
     r"Kernel died before replying to kernel_info|Kernel didn't respond in \d+ seconds"
 )
+_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG)
 _DRAWING = Lock()  # matplotlib, which draws a page's formulas, is not made for threads
 
 
@@ -99,6 +102,8 @@ def run(
     in_place : write the outputs back into the notebooks (default parameters only), and into those
         that read their results, which therefore run too.
     reports : folder of results, figures and runs; the committed `paths.COMMITTED` when left out.
+
+    Raises UsageError, too, where ``reports`` cannot be written (a full or read-only disk).
     """
     reports = Path(reports or paths.COMMITTED).resolve()
     if jobs < 1:
@@ -110,15 +115,34 @@ def run(
     dirty = [job.path.name for job in planned if job.changed]
     if in_place and dirty:
         raise UsageError(f"--in-place needs default parameters; changed in {', '.join(dirty)}")
+    with _writing(reports):
+        return _run(planned, profile, resume, reports, jobs, in_place)
+
+
+@contextmanager
+def _writing(reports):
+    """UsageError where what is written within it cannot be."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise UsageError(
+            f"{error.filename or reports} cannot be written: {error.strerror}; notebooks that "
+            "ended well are kept: make room, or name a folder that can be written, and give the "
+            "same command with --resume"
+        ) from None
+
+
+def _run(planned, profile, resume, reports, jobs, in_place):
     folder, state, lock = _open(planned, profile, resume, reports / "runs")
     try:
-        # what a kill left half-written
-        for leftover in [*folder.rglob(".*.*"), *reports.glob("*/.[0-9][0-9]*")]:
+        for leftover in folder.rglob(".*.*"):  # what a kill left half-written
             leftover.unlink()
         for sub in ("results", "figures"):
             (folder / sub).mkdir(exist_ok=True)
         for number in {k for job in planned for k in job.needs} - {job.number for job in planned}:
-            _copy(reports / "results" / f"{number}.json", folder / "results")
+            _copy(reports / "results" / f"{number}.json", folder / "results", folder)
         _execute_all(planned, jobs, folder, state, reports)
         if in_place:
             for job in planned:
@@ -138,7 +162,11 @@ def _open(planned, profile, resume, runs):
         json.dumps({"profile": profile, "parameters": {j.number: j.parameters for j in planned}})
     )
     for path in sorted(runs.glob("*/run.json"), reverse=True) if resume else ():
-        state = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            print(f"{path} is damaged: that run cannot be resumed", file=sys.stderr)
+            continue
         unfinished = any(entry["status"] != "ok" for entry in state["notebooks"].values())
         if state["request"] == request and unfinished and (lock := _lock(path.parent)):
             folder = path.parent
@@ -173,11 +201,23 @@ def _lock(folder):
     return lock
 
 
-def _copy(path, folder):
+def _copy(path, folder, own):
+    """Copy ``path`` into ``folder``, whole or not at all, by way of the run's ``own`` folder, in
+    which no other run removes what is half-written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{path.name}.{secrets.token_hex(4)}"
+    temporary = own / f".{path.name}.{secrets.token_hex(4)}"
     shutil.copyfile(path, temporary)
     os.replace(temporary, folder / path.name)
+
+
+def _lost(new, old):
+    """Parts that the results ``new`` skipped and the file ``old`` has."""
+    if not old.exists():
+        return []
+    contents = [json.loads(path.read_text(encoding="utf-8")) for path in (new, old)]
+    now, before = (content.get("skipped", ()) for content in contents)
+    return [part for part in now if part not in before]
 
 
 def _execute_all(planned, jobs, folder, state, reports):
@@ -201,10 +241,15 @@ def _execute_all(planned, jobs, folder, state, reports):
         note(job, status="running")
         outcome = _execute(job, folder, jobs, lifeline)
         if outcome["status"] == "ok" and job.clean:
+            found = [*(folder / "results").glob(f"{job.number}.json")]
+            if lost := [
+                part for path in found for part in _lost(path, reports / "results" / path.name)
+            ]:
+                return note(job, **outcome, lost=lost)
             for path in sorted((folder / "figures").glob(f"{job.number}_*")):
-                _copy(path, reports / "figures")
-            for path in (folder / "results").glob(f"{job.number}.json"):
-                _copy(path, reports / "results")
+                _copy(path, reports / "figures", folder)
+            for path in found:
+                _copy(path, reports / "results", folder)
         return note(job, **outcome)
 
     # Every notebook's process reads from this pipe. It ends when this process closes it or dies.
@@ -276,7 +321,11 @@ def _execute(job, folder, jobs, lifeline):
     errors = []
     if partial.exists():
         os.replace(partial, copy)
-        book = nbformat.read(copy, as_version=4)
+        try:
+            book = nbformat.read(copy, as_version=4)
+        except (ValueError, nbformat.reader.NotJSONError):
+            message = f"the executed copy {copy} is cut off; is the disk full?"
+            return outcome | {"status": "failed", "error": {"cell": "", "message": message}}
         with _DRAWING:
             write_text(copy.with_suffix(".html"), notebook_html(book, copy.stem))
         errors = [
@@ -305,6 +354,8 @@ def _write_back(job, folder, entry):
         nbformat.read(job.path, as_version=4), nbformat.read(folder / job.path.name, as_version=4)
     )
     problems = hygiene(notebook)
+    if entry.get("lost"):
+        problems = [*problems, f"it skipped {'; '.join(entry['lost'])}"]
     if problems:
         entry |= {
             "status": "failed",
@@ -359,7 +410,8 @@ def summary(folder: Path) -> tuple[str, bool]:
         ]
     rows = headline(folder, well)
     lines += ["", rows.to_string(index=False) if len(rows) else "(no results were written)", ""]
-    copied = [number for number in well if entries[number]["clean"]]
+    lost = [number for number in well if entries[number].get("lost")]
+    copied = [number for number in well if entries[number]["clean"] and number not in lost]
     alone = [number for number in well if not entries[number]["clean"]]
     if copied:
         lines.append(
@@ -371,6 +423,11 @@ def summary(folder: Path) -> tuple[str, bool]:
             f"reports/results and reports/figures: left alone by {' '.join(alone)} "
             "(changed parameters)"
         )
+    lines += [
+        f"reports/results and reports/figures: left alone by {number}, which skipped what they "
+        f"have: {'; '.join(entries[number]['lost'])}"
+        for number in lost
+    ]
     if len(well) < len(entries):
         lines.append("finish it with the same command and --resume")
     lines.append(f"look at {os.path.relpath(folder / 'index.html')}")

@@ -392,7 +392,7 @@ def test_steps_of_another_version_are_made_anew_and_this_is_said(
 
 def test_every_step_is_made_anew_after_a_change_of_the_code(log, folder, tmp_path, monkeypatch):
     shutil.copytree(folder / "steps", tmp_path / "steps")
-    monkeypatch.setattr(running, "_code", lambda: "another")
+    monkeypatch.setattr(paths, "code_digest", lambda: "another")
 
     def cut(*given, **how):
         raise KeyboardInterrupt
@@ -400,20 +400,6 @@ def test_every_step_is_made_anew_after_a_change_of_the_code(log, folder, tmp_pat
     monkeypatch.setattr(running, "find_graph", cut)
     with pytest.raises(KeyboardInterrupt):
         study(log, ROLES, folder=tmp_path, **QUICK)
-
-
-def test_the_code_is_that_of_all_files_that_decide(tmp_path):
-    code = running._code.__wrapped__
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "one.py").write_text("x = 1")
-    (tmp_path / "texts.toml").write_text("x = 1")
-    first = code(tmp_path)
-    (tmp_path / "a" / "one.pyc").write_text("x")
-    assert code(tmp_path) == first
-    (tmp_path / "texts.toml").write_text("x = 2")
-    second = code(tmp_path)
-    (tmp_path / "a" / "one.py").rename(tmp_path / "a" / "two.py")
-    assert len({first, second, code(tmp_path)}) == 3
 
 
 def test_another_log_setting_or_role_makes_other_steps(log, roles):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import yaml
+from pandas.api.types import is_float_dtype
 
 from causal_lib.checks import check_frame, check_range
 from causal_lib.data.manifest import SourceError
@@ -85,6 +86,8 @@ def _converted(values, rule, name):
     kind, low, high, *open_low = rule
     numbers = pd.to_numeric(values, errors="coerce")
     if kind is int:
+        # float64 skips whole numbers from 2**53 on; 2**63 would wrap to a negative one
+        high = min(high, 2**53 if is_float_dtype(numbers) else 2**63 - 1024)
         numbers = numbers.where(numbers % 1 == 0)
     noun = "whole numbers" if kind is int else "numbers"
     converted = _complete(numbers, f"{name} has %d values that are not {noun}")
@@ -108,6 +111,7 @@ def _check_known(frame, key, table, name):
 # ---- loaders: (source, root) -> frames ----------------------------------------------------------
 
 _ID = (int, 0, inf)
+_YEAR_2100 = 4_102_444_800  # in seconds; milliseconds would lie beyond it
 
 
 def _bandit(source, root):
@@ -171,7 +175,7 @@ def _ratings(source, root):
         "user_id": _ID,
         "item_id": _ID,
         "rating": (int, 1, 5),
-        "timestamp": (float, 0, inf),
+        "timestamp": (float, 0, _YEAR_2100),
     }
     ratings = _read(source, root, rules, f"{stem}.inter", key=["user_id", "item_id"])
     ratings["timestamp"] = pd.to_datetime(ratings["timestamp"], unit="s", utc=True)

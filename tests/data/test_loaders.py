@@ -282,6 +282,17 @@ def test_ratings_without_attributes(own, tmp_path):
             "1 rows have a item_id that the table of attributes lacks",
         ),
         ({"ratings": bad(RATINGS, timestamp=None)}, "no column 'timestamp'"),
+        (
+            {"ratings": bad(RATINGS, timestamp=1.5e12)},  # milliseconds
+            "column 'timestamp': 1 value outside .*first 1.5e",
+        ),
+        *(
+            (
+                {"ratings": bad(RATINGS.astype(object), user_id=large)},
+                "column 'user_id': 1 value outside",
+            )
+            for large in (2**63, 2**64 - 1, 1e20)
+        ),
         ({"users": [*USERS, "2\t3\tM\tnone\t1"]}, r"x\.user: 1 row repeat the key \(user_id\)"),
         (
             {"users": [USERS[0], "1\told\tM\tnone\t1"]},

@@ -66,7 +66,7 @@ def _read(source, root, rules=None, local="", key=()):
         )
     try:
         frame = _READERS[path.suffix](path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{name} cannot be read as {path.suffix}: {error}") from error
     check_frame(frame, rules or (), name=name, complete=True)
     if rules:
@@ -151,6 +151,8 @@ def _bandit(source, root):
 
 def _prior(source, root):
     path = file_path(source, root)
+    if not path.is_file():
+        raise SourceError(f"{source.name}: `path =` must name a file of kind {source.kind!r}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         frames = {

@@ -188,8 +188,10 @@ def encrypted(path):
 
 @pytest.mark.parametrize(
     ("build", "spoil"),
-    [(wheel, truncated), (sdist, truncated), (wheel, corrupted), (sdist, corrupted)]
-    + [(wheel, encrypted)],
+    [
+        *((build, spoil) for build in (wheel, sdist) for spoil in (truncated, corrupted)),
+        (wheel, encrypted),
+    ],
 )
 def test_a_damaged_archive_is_named_and_nothing_is_written(place, build, spoil):
     # does not compress, so that the damage hits the member

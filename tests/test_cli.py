@@ -3,12 +3,14 @@ import sys
 from importlib import metadata
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from causal_lib import cli, paths
 from causal_lib.data import sources
 from causal_lib.experiments import bench
+from causal_lib.tooling import sweep as sweeping
 
 FIRST = """# 01 Effects · 因果推断
 
@@ -138,6 +140,26 @@ def test_data_lists_fetches_and_checks(monkeypatch, capsys):
     monkeypatch.setattr(sources, "fetch", fails)
     assert cli.main(["data", "fetch"]) == 1
     assert "causal-lib: package obp could not be had" in capsys.readouterr().err
+
+
+def test_sweep_says_what_failed_and_where_to_look(tmp_path, monkeypatch, capsys):
+    points = pd.DataFrame(
+        {"days": [2, 7], "status": ["ok", "failed"], "error": ["", "no week"], "folder": ["a", "b"]}
+    )
+    asked = []
+
+    def stand_in(*given, **options):
+        asked.append((given, options))
+        return sweeping.Sweep(tmp_path, points, pd.DataFrame())
+
+    monkeypatch.setattr(sweeping, "sweep", stand_in)
+    assert cli.main(["sweep", "01", "-p", "days=2,7", "--jobs", "3"]) == 1
+    assert asked == [(("01", {"days": "2,7"}), {"jobs": 3, "out": None})]
+    said = capsys.readouterr().out
+    assert "1 of 2 points ended well" in said
+    assert "failed: days=7: no week (b)" in said
+    assert cli.main(["sweep", "01", "-p", "days"]) == 2
+    assert "-p takes name=value" in capsys.readouterr().err
 
 
 def test_bench_writes_the_benchmarks_that_a_name_stands_for(tmp_path, monkeypatch, capsys):

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,6 +34,7 @@ from causal_lib.metric import Metric
 from causal_lib.paths import write_text
 from causal_lib.progress import progress_bar
 from causal_lib.tooling.notebooks import (
+    Job,
     UsageError,
     hygiene,
     notebook_html,
@@ -115,12 +116,12 @@ def run(
     dirty = [job.path.name for job in planned if job.changed]
     if in_place and dirty:
         raise UsageError(f"--in-place needs default parameters; changed in {', '.join(dirty)}")
-    with _writing(reports):
+    with naming_a_full_disk(reports):
         return _run(planned, profile, resume, reports, jobs, in_place)
 
 
 @contextmanager
-def _writing(reports):
+def naming_a_full_disk(reports: Path) -> Iterator[None]:
     """UsageError where what is written within it cannot be."""
     try:
         yield
@@ -142,7 +143,7 @@ def _run(planned, profile, resume, reports, jobs, in_place):
         for sub in ("results", "figures"):
             (folder / sub).mkdir(exist_ok=True)
         for number in {k for job in planned for k in job.needs} - {job.number for job in planned}:
-            _copy(reports / "results" / f"{number}.json", folder / "results", folder)
+            copy_whole(reports / "results" / f"{number}.json", folder / "results", folder)
         _execute_all(planned, jobs, folder, state, reports)
         if in_place:
             for job in planned:
@@ -168,7 +169,7 @@ def _open(planned, profile, resume, runs):
             print(f"{path} is damaged: that run cannot be resumed", file=sys.stderr)
             continue
         unfinished = any(entry["status"] != "ok" for entry in state["notebooks"].values())
-        if state["request"] == request and unfinished and (lock := _lock(path.parent)):
+        if state["request"] == request and unfinished and (lock := lock_folder(path.parent)):
             folder = path.parent
             break
     else:
@@ -180,7 +181,7 @@ def _open(planned, profile, resume, runs):
         folder = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         folder.mkdir(parents=True)
         state = {"request": request, "notebooks": {}}
-        lock = _lock(folder)
+        lock = lock_folder(folder)
     entries = state["notebooks"]
     # finished means: with this code, and on results that do not have to be made again
     for job in planned:
@@ -192,7 +193,10 @@ def _open(planned, profile, resume, runs):
     return folder, state, lock
 
 
-def _lock(folder):
+def lock_folder(folder: Path) -> FileLock | None:
+    """A lock on the folder of a run, held until it is released or this process ends; None where
+    another holds it.
+    """
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
@@ -201,7 +205,7 @@ def _lock(folder):
     return lock
 
 
-def _copy(path, folder, own):
+def copy_whole(path: Path, folder: Path, own: Path) -> None:
     """Copy ``path`` into ``folder``, whole or not at all, by way of the run's ``own`` folder, in
     which no other run removes what is half-written.
     """
@@ -239,7 +243,7 @@ def _execute_all(planned, jobs, folder, state, reports):
         if entries[job.number]["status"] == "ok":  # of a resumed run
             return True
         note(job, status="running")
-        outcome = _execute(job, folder, jobs, lifeline)
+        outcome = execute(job, folder, jobs, lifeline)
         if outcome["status"] == "ok" and job.clean:
             found = [*(folder / "results").glob(f"{job.number}.json")]
             if lost := [
@@ -247,15 +251,12 @@ def _execute_all(planned, jobs, folder, state, reports):
             ]:
                 return note(job, **outcome, lost=lost)
             for path in sorted((folder / "figures").glob(f"{job.number}_*")):
-                _copy(path, reports / "figures", folder)
+                copy_whole(path, reports / "figures", folder)
             for path in found:
-                _copy(path, reports / "results", folder)
+                copy_whole(path, reports / "results", folder)
         return note(job, **outcome)
 
-    # Every notebook's process reads from this pipe. It ends when this process closes it or dies.
-    lifeline, held = os.pipe()
-    pool = ThreadPoolExecutor(jobs)
-    try:
+    with notebook_pool(jobs) as (pool, lifeline):
         for job in planned:
             futures[job.number] = pool.submit(settle, job)
         for future in progress_bar(
@@ -266,15 +267,31 @@ def _execute_all(planned, jobs, folder, state, reports):
             desc="notebooks",
         ):
             future.result()
+
+
+@contextmanager
+def notebook_pool(jobs: int) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """``jobs`` threads and a pipe for `execute`, from which every notebook's process reads.
+
+    The pipe ends when the block does or this process dies, and with it what still runs.
+    """
+    lifeline, held = os.pipe()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        yield pool, lifeline
     finally:
         os.close(held)  # first: what still runs ends, else the next line would wait for it
         pool.shutdown(cancel_futures=True)
         os.close(lifeline)
 
 
-def _execute(job, folder, jobs, lifeline):
-    """Run one notebook in a process of its own and keep what came of it, copy and page, also when
-    it failed. The process ends when the pipe ``lifeline`` does.
+def execute(job: Job, folder: Path, jobs: int, lifeline: int) -> dict:
+    """Run one notebook in a process of its own and keep what came of it in ``folder``, copy and
+    page, also when it failed.
+
+    The process ends when the pipe ``lifeline`` does; with more than one of ``jobs`` at a time it
+    uses one thread. Returns status, "ok" or "failed", seconds, and of a failed one the error, with
+    cell and message.
     """
     environment = {**os.environ, **ENVIRONMENT, "CAUSAL_LIB_REPORTS": str(folder)}
     # each notebook would start a thread a core, and together they would be slower than one by one

@@ -25,7 +25,7 @@ from causal_lib.tooling.notebooks import (
     plan,
     with_outputs,
 )
-from causal_lib.tooling.runner import _lock, _open, headline, run, summary
+from causal_lib.tooling.runner import _open, headline, lock_folder, run, summary
 
 # What the library's results.write does, without the seconds that importing it takes in every
 # kernel.
@@ -405,14 +405,14 @@ def test_the_files_of_other_runs_and_people_are_left_alone(house, monkeypatch):
     for path in others:
         path.parent.mkdir(exist_ok=True)
         path.write_text("half")
-    monkeypatch.setattr(runner, "_execute", lambda *given: {"status": "failed"})
+    monkeypatch.setattr(runner, "execute", lambda *given: {"status": "failed"})
     start(house)
     assert [path.read_text() for path in others] == ["half", "half"]
 
 
 def test_a_damaged_run_is_passed_over(house, capsys, monkeypatch):
     add(house, "01_a")
-    monkeypatch.setattr(runner, "_execute", lambda *given: {"status": "failed"})
+    monkeypatch.setattr(runner, "execute", lambda *given: {"status": "failed"})
     folder = start(house)
     damaged = house / "reports" / "runs" / "99990101T000000Z-0000" / "run.json"
     damaged.parent.mkdir()
@@ -424,7 +424,7 @@ def test_a_damaged_run_is_passed_over(house, capsys, monkeypatch):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_a_disk_that_takes_nothing_is_named(house, monkeypatch, number):
     add(house, "01_a")
-    monkeypatch.setattr(runner, "_execute", lambda *given: {"status": "ok"})
+    monkeypatch.setattr(runner, "execute", lambda *given: {"status": "ok"})
 
     def full(path, text):
         raise OSError(number, os.strerror(number), str(path))
@@ -657,18 +657,22 @@ def test_a_run_s_folder_is_locked_while_it_goes_and_free_when_it_ends(house, mon
     add(house, "01_a")
     locks = []
     seen = []
-    monkeypatch.setattr(runner, "_lock", lambda folder: locks.append(_lock(folder)) or locks[-1])
+    monkeypatch.setattr(
+        runner, "lock_folder", lambda folder: locks.append(lock_folder(folder)) or locks[-1]
+    )
     monkeypatch.setattr(
         runner,
-        "_execute",
-        lambda job, folder, jobs, lifeline: seen.append(_lock(folder)) or {"status": "failed"},
+        "execute",
+        lambda job, folder, jobs, lifeline: (
+            seen.append(lock_folder(folder)) or {"status": "failed"}
+        ),
     )
     folder = start(house)
     assert seen == [None]  # a second one is refused
     assert not locks[0].is_locked
-    again = _lock(folder)
+    again = lock_folder(folder)
     assert again is not None
-    assert _lock(folder) is None
+    assert lock_folder(folder) is None
     again.release()
 
     def breaks(*arguments):

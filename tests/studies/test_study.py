@@ -746,6 +746,16 @@ def test_the_pictures_show_the_numbers_of_the_steps(found):
     assert "naive difference: " in drawn["effect"]
 
 
+def test_an_interval_without_ends_is_drawn_as_a_dot(found):
+    facts = dict(found.steps["effect"].facts) | {"naive_low": -np.inf, "naive_high": np.nan}
+    odd = replace(
+        found, steps=found.steps | {"effect": replace(found.steps["effect"], facts=facts)}
+    )
+    drawn = pictures(odd)["effect"]
+    assert not re.search("nan|inf", drawn.replace("information", ""))
+    assert f"naive difference: {1000 * facts['naive']:.4g}" in drawn
+
+
 def test_the_pictures_of_a_chinese_report_are_in_chinese(found):
     words = {"effect": "直接相减", "gains": "第 1 组", "rule": "照现状", "graph": "原因"}
     for name, picture in pictures(found, "zh").items():

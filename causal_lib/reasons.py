@@ -1,8 +1,8 @@
 """`Reason`: why an answer is less than supported, or what was done to a log, in two languages."""
 
 import tomllib
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import cache, reduce
 from importlib import resources
 
 
@@ -43,6 +43,11 @@ class Reason(str):
         if said and isinstance(said[0], cls):
             return said[0]
         return cls("as_said", text=str(error))
+
+    @classmethod
+    def chain(cls, key: str, parts: Iterable[str]) -> str:
+        """``parts``, at least one, joined by the sentence ``key`` of ``one`` and ``other``."""
+        return reduce(lambda one, other: cls(key, one=one, other=other), parts)
 
     def in_language(self, language: str) -> str:
         """The sentence in ``language``, 'en' or 'zh'."""

@@ -20,7 +20,7 @@ PACKAGE = Path(causal_lib.__file__).parent
 SENTENCES = reasons._sentences()
 # words whose key is computed, from the names of arms and targets
 WORDS = {*support.ARMS, *support._MEMBERS.values(), "control_or_treated"}
-WORDS |= {*columns.EPOCHS, *columns.DAYS}
+WORDS |= {*columns.EPOCHS, *columns.DAYS, "is", "is_not"}
 
 
 def fields(text):
@@ -34,7 +34,7 @@ def calls():
         if path.name == "reasons.py":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Reason":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Reason", "Reason.chain"):
                 found.append((path.name, node))
     return found
 
@@ -66,7 +66,7 @@ def test_every_sentence_is_given_somewhere_and_every_one_that_is_given_is_there(
 
 def test_every_value_of_a_sentence_is_given():
     for file, node in calls():
-        if not isinstance(node.args[0], ast.Constant):
+        if not isinstance(node.args[0], ast.Constant) or len(node.args) > 1:  # a chain
             continue
         given = {one.arg for one in node.keywords}
         if None in given:  # a mapping, which its own tests fill
@@ -117,3 +117,10 @@ def test_an_error_gives_its_reason_or_its_message():
     assert plain == "a {b} c"
     assert "results.json" in plain.in_language("zh")
     assert Reason.of(ValueError()) == ""
+
+
+def test_a_chain_is_said_in_each_language():
+    found = Reason.chain("either", ["a > 1", Reason.chain("both", ["b <= 2", Reason("always")])])
+    assert found == "a > 1; or b <= 2 and always"
+    assert found.in_language("zh") == "a > 1；或 b <= 2 且 任何情况"
+    assert Reason.chain("both", ["a > 1"]) == "a > 1"

@@ -155,14 +155,12 @@ def rule_of(members: np.ndarray, x: pd.DataFrame) -> str:
     tree = DecisionTreeClassifier(
         max_leaf_nodes=4, min_samples_leaf=max(5, len(members) // 100), random_state=0
     ).fit(scaled, members)
-    parts = [
-        " and ".join(_merged(path, names, columns, scaler)) for path in _leaves(tree.tree_, 0, ())
-    ]
+    parts = [list(_merged(path, names, columns, scaler)) for path in _leaves(tree.tree_, 0, ())]
     right = (tree.predict(scaled) == members).mean()
     if not parts or not all(parts):  # the tree finds none, or calls all rows members
         return ""
-    text = "; or ".join(parts)
-    return text if right > 0.995 else f"mostly {text}"
+    text = Reason.chain("either", [Reason.chain("both", part) for part in parts])
+    return text if right > 0.995 else Reason("mostly", rule=text)
 
 
 def _without_counterpart(sample, chance=0):

@@ -1,5 +1,6 @@
 """The pictures of a report, as SVG: their words are in its language, their fonts the browser's."""
 
+import math
 from collections.abc import Iterable
 
 from causal_lib.drawing import SIGNS, Interval, graph_svg, intervals_svg, legend
@@ -98,4 +99,6 @@ def _axis(what, facts, language):
 
 
 def _ends(row, scale):
-    return [None if row[end] is None else scale * row[end] for end in ("value", "low", "high")]
+    """Value, low and high in the units of the picture; an end that is not finite is None."""
+    found = [row[end] for end in ("value", "low", "high")]
+    return [None if one is None or not math.isfinite(one) else scale * one for one in found]

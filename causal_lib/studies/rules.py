@@ -45,9 +45,15 @@ class Condition:
         same = (values.astype(str) == self.value).to_numpy()
         return same if self.sign == "is" else ~same
 
+    def told(self) -> str:
+        """The condition in words: a `Reason` where it has any."""
+        if self.sign in ("<=", ">"):
+            return f"{self.column} {self.sign} {self.value:.4g}"
+        key = "is" if self.sign == "is" else "is_not"
+        return Reason(key, column=self.column, level=self.value)
+
     def __str__(self):
-        value = f"{self.value:.4g}" if isinstance(self.value, float) else repr(self.value)
-        return f"{self.column} {self.sign} {value}"
+        return str(self.told())
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,18 @@ class Rule:
             shown |= inside
         return shown
 
-    def __str__(self):
+    def told(self) -> str:
+        """The rule in words: a `Reason`, but for one condition of numbers alone."""
         if not self.cases:
-            return "never"
-        return "; or ".join(" and ".join(map(str, case)) or "always" for case in self.cases)
+            return Reason("never")
+        cases = [
+            Reason.chain("both", [one.told() for one in case]) if case else Reason("always")
+            for case in self.cases
+        ]
+        return Reason.chain("either", cases)
+
+    def __str__(self):
+        return str(self.told())
 
     def to_dict(self) -> dict:
         """The rule as JSON types."""
@@ -200,7 +214,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
     reasons = () if better else (Reason("not_better"),)
     verdict = worst(estimated.verdict, "supported" if better else "weak")
     told = {
-        "rule": str(rule),
+        "rule": rule.told(),
         "share": rows[0]["share"],
         "more": scale * over["as today"]["value"],
         "low": scale * over["as today"]["low"],

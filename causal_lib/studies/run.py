@@ -263,6 +263,7 @@ def _steps(prepared, given, chosen, kept, progress):
     }
     bar = progress_bar(made.items(), show=progress, desc="study", unit="step", total=len(made))
     for name, make in bar:
+        bar.set_description(f"study, {name}")
         if kept.drop_outdated(name) and not bar.disable:
             text = f"study: another version of causal_lib made the step {name}; it is made anew"
             bar.write(text, file=sys.stderr)

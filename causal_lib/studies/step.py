@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from causal_lib.reasons import Reason
-from causal_lib.studies.templates import say
+from causal_lib.studies.templates import LANGUAGES, say
 
 VERDICTS = ("supported", "weak", "extrapolated", "refused")
 """From the best to the worst; the verdict of a whole is the worst of its parts."""
@@ -20,7 +20,8 @@ class Step:
     ----------
     name : of the step.
     verdict : one of `VERDICTS`.
-    says : sentences, each the key of one in ``sentences.toml`` with the values to put in.
+    says : sentences, each the key of one in ``sentences.toml`` with the values to put in; a value
+        that is a `Reason` is said in the language of the sentence.
     reasons : why the verdict is not 'supported'; each a `Reason`, so that every language has it.
     facts, tables : numbers by name; rows by the name of their table. A `Reason` in a table is said
         in the language of the report.
@@ -55,9 +56,8 @@ class Step:
     def stored(self) -> dict:
         """All of the step as JSON types: `Step.restored` gives the same step back."""
         return self.to_dict() | {
-            "says": [[key, plain(values)] for key, values in self.says],
-            "reasons": [one.texts for one in self.reasons],
-            "tables": plain(self.tables, texts=True),
+            name: plain(getattr(self, name), texts=True)
+            for name in ("says", "reasons", "facts", "tables")
         }
 
     @classmethod
@@ -66,10 +66,10 @@ class Step:
         return cls(
             kept["name"],
             kept["verdict"],
-            tuple((key, values) for key, values in kept["says"]),
-            tuple(map(Reason.from_texts, kept["reasons"])),
-            kept["facts"],
-            {name: [_row(row) for row in rows] for name, rows in kept["tables"].items()},
+            tuple((key, _with_reasons(values)) for key, values in kept["says"]),
+            tuple(_with_reasons(kept["reasons"])),
+            _with_reasons(kept["facts"]),
+            _with_reasons(kept["tables"]),
         )
 
     def __repr__(self):
@@ -89,11 +89,15 @@ def worst(*verdicts: str) -> str:
     return max(verdicts, key=VERDICTS.index)
 
 
-def _row(row):
-    """A row of a table with the reasons whose texts were kept."""
-    return {
-        name: Reason.from_texts(one) if isinstance(one, dict) else one for name, one in row.items()
-    }
+def _with_reasons(value):
+    """What `plain` gave, with the reasons whose texts were kept."""
+    if isinstance(value, list):
+        return [_with_reasons(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == set(LANGUAGES):
+        return Reason.from_texts(value)
+    return {key: _with_reasons(one) for key, one in value.items()}
 
 
 def plain(value, *, texts: bool = False):

@@ -494,6 +494,32 @@ def test_code_of_odd_names_levels_and_missing_values():
     connection.close()
 
 
+def test_a_rule_is_told_in_each_language():
+    phone = Condition("device", "is", "phone")
+    rule = Rule(((Condition("age", ">", 40.0), phone), (Condition("device", "is not", "desk"),)))
+    assert str(rule) == "age > 40 and device is 'phone'; or device is not 'desk'"
+    assert rule.told().in_language("zh") == "age > 40 且 device 是 'phone'；或 device 不是 'desk'"
+    assert str(Rule(())) == "never"
+    assert str(Rule(((),))) == "always"
+    assert str(Rule(((Condition("age", "<=", 40.0),),))) == "age <= 40"
+
+
+def test_a_kept_rule_is_told_in_each_language():
+    rule = Rule(((Condition("device", "is", "phone"),),)).told()
+    step = Step("rule", says=(("rule_refused", {"rule": rule}),), facts={"support": {"rule": rule}})
+    kept = Step.restored(json.loads(json.dumps(step.stored())))
+    assert kept.says[0][1]["rule"].in_language("zh") == "device 是 'phone'"
+    assert kept.facts["support"]["rule"].in_language("zh") == "device 是 'phone'"
+    assert step.to_dict()["facts"]["support"]["rule"] == "device is 'phone'"
+
+
+def test_the_rule_and_who_gains_are_told_in_chinese(ruled):
+    _, found = ruled
+    said = found.steps["rule"].sentences("zh")[0] + found.steps["gains"].sentences("zh")[0]
+    assert "phone" in said
+    assert not re.search(r"\b(and|or|is|not|mostly)\b", said)
+
+
 def test_rules_that_always_and_never_treat(own_log):
     assert Rule(((),)).applies(own_log).all()
     assert not Rule(()).applies(own_log).any()
@@ -730,6 +756,16 @@ def test_the_pictures_show_the_numbers_of_the_steps(found):
             value, low, high = (f"{scale * row[end]:.4g}" for end in ends)
             assert f"{value} ({low}, {high})" in drawn[name], name
     assert "naive difference: " in drawn["effect"]
+
+
+def test_an_interval_without_ends_is_drawn_as_a_dot(found):
+    facts = dict(found.steps["effect"].facts) | {"naive_low": -np.inf, "naive_high": np.nan}
+    odd = replace(
+        found, steps=found.steps | {"effect": replace(found.steps["effect"], facts=facts)}
+    )
+    drawn = pictures(odd)["effect"]
+    assert not re.search("nan|inf", drawn.replace("information", ""))
+    assert f"naive difference: {1000 * facts['naive']:.4g}" in drawn
 
 
 def test_the_pictures_of_a_chinese_report_are_in_chinese(found):

@@ -4,6 +4,8 @@ import tomllib
 from functools import cache
 from importlib import resources
 
+from causal_lib.reasons import Reason
+
 LANGUAGES = ("en", "zh")
 
 
@@ -13,7 +15,12 @@ def render(name: str, **values) -> str:
 
 
 def say(key: str, language: str = "en", **values) -> str:
-    """The sentence ``key`` of ``sentences.toml`` in ``language`` with ``values`` put in."""
+    """The sentence ``key`` of ``sentences.toml`` in ``language`` with ``values`` put in; those that
+    are a `Reason` in the same language.
+    """
+    for name, value in values.items():
+        if isinstance(value, Reason):
+            values[name] = value.in_language(language)
     return texts_of("sentences.toml")[key][language].format(**values)
 
 

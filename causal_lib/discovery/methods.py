@@ -20,6 +20,8 @@ import pandas as pd
 from scipy.linalg import cholesky, qr
 
 from causal_lib.discovery.engines import constraint
+from causal_lib.discovery.engines.count_score import MAX_LEVELS, SCORES, make_table
+from causal_lib.discovery.engines.count_search import search_counts
 from causal_lib.discovery.engines.order_search import search_orders
 from causal_lib.discovery.score import gaussian_bic
 from causal_lib.discovery.table import Table
@@ -76,6 +78,8 @@ class Method:
     functions : whether columns may be functions of others; discrete methods and tests on tables
         take them anyway.
     missing : whether values may be missing.
+    counts : whether it counts levels and nothing else. Then `audit` looks at each column alone, and
+        columns may be functions or copies of each other.
     """
 
     search: Callable[..., CausalGraph]
@@ -87,6 +91,7 @@ class Method:
     variables: str = "scored"
     functions: bool = False
     missing: bool = False
+    counts: bool = False
 
     @property
     def defaults(self) -> dict[str, object]:
@@ -469,6 +474,19 @@ def _greedy(table, knowledge, seed, *, score, restarts, bins):
     return _with_info(graph.cpdag(knowledge), encoding, score=float(best[0]))
 
 
+def _order_counts(table, knowledge, seed, *, bins, score, restarts, candidates):
+    codes, encoding = discretise(table.frame, bins)
+    if (worst := codes.max() + 1).max() > MAX_LEVELS:
+        raise ValueError(
+            f"column {worst.idxmax()!r} has {worst.max()} levels, and a variable may have "
+            f"{MAX_LEVELS}; set bins to fewer"
+        )
+    # a parent is chosen among d - 1 variables
+    counts = make_table(codes.to_numpy(), score, per_parent=2 * np.log(len(table.names)))
+    how = {"seed": seed, "restarts": restarts, "candidates": candidates}
+    return _with_info(search_counts(counts, table.names, knowledge=knowledge, **how), encoding)
+
+
 _PENALTY = Setting(2.0, 0.0, np.inf)
 _BINS = Setting(None, 2, 10**6)
 _ALPHA = Setting(0.01, 1e-12, 0.5)
@@ -598,6 +616,20 @@ METHODS: dict[str, Method] = {
         {"score": _choice("bic", "bdeu"), "restarts": _restarts(10), "bins": _BINS},
         rows=True,
         variables="discrete",
+    ),
+    "order-counts": Method(
+        _order_counts,
+        "CPDAG",
+        "levels, hundreds of variables and dozens of levels too; no hidden cause",
+        {
+            "score": _choice(*SCORES),
+            "restarts": _restarts(5),
+            "candidates": Setting(30, 1, 10**6),
+            "bins": _BINS,
+        },
+        rows=True,
+        variables="discrete",
+        counts=True,
     ),
 }
 """Method name -> how it is run and what it asks for: the one place to add a method."""

@@ -22,6 +22,7 @@ from scipy.linalg import cholesky, qr
 from causal_lib.discovery.engines import constraint
 from causal_lib.discovery.engines.count_score import MAX_LEVELS, SCORES, make_table
 from causal_lib.discovery.engines.count_search import search_counts
+from causal_lib.discovery.engines.order_fci import CovarianceSeparation, order_fci
 from causal_lib.discovery.engines.order_search import search_orders
 from causal_lib.discovery.score import gaussian_bic
 from causal_lib.discovery.table import Table
@@ -251,6 +252,18 @@ def _permutations(table, knowledge, seed, *, penalty, restarts, **settings):
 def _order(table, knowledge, seed, **settings):
     statistics, encoding = _blocks(table)
     found = search_orders(statistics, knowledge=knowledge, seed=seed, **settings)
+    return _with_info(found, encoding)
+
+
+def _order_fci(table, knowledge, seed, *, alpha, max_condition, **settings):
+    statistics, encoding = _blocks(table)
+    known = knowledge or Knowledge()
+    # without a forbidden edge the graph of the search might deny a dependence that a hidden cause
+    # makes; it is honoured when the marks are set
+    for_search = Knowledge(known.tiers, required=known.required)
+    dag = search_orders(statistics, knowledge=for_search, seed=seed, **settings).extension()
+    separation = CovarianceSeparation(statistics, alpha)
+    found = order_fci(dag, separation, knowledge=knowledge, max_condition=max_condition)
     return _with_info(found, encoding)
 
 
@@ -522,6 +535,18 @@ METHODS: dict[str, Method] = {
         _constraint, "CPDAG", "faithfulness; no hidden cause", _TESTING, variables="mixed"
     ),
     "fci": Method(_fci, "PAG", "faithfulness; no selection", _TESTING, variables="mixed"),
+    "order-fci": Method(
+        _order_fci,
+        "PAG",
+        "as order, but causes may be hidden; no selection",
+        {
+            "penalty": _PENALTY,
+            "restarts": _restarts(50),
+            "alpha": _ALPHA,
+            "max_condition": Setting(3, 0, 10**6),
+        },
+        variables="mixed",
+    ),
     "cdnod": Method(
         _cdnod,
         "CPDAG",

@@ -31,7 +31,7 @@ def discover(
     METHODS_TABLE
 
     A column that is a function of others is refused by all but chisq, gsq, miic, greedy,
-    order-counts and pretrained; order, pc and fci (both with test='mixed') run on
+    order-counts and pretrained; order, order-fci, pc and fci (these two with test='mixed') run on
     ``Statistics.from_frame(frame).shrunk(0.001)`` there. Columns are standardised; `encode` says
     how flop, ges, boss, grasp, dagma and Fisher's z read categories. ``bins=k`` cuts numbers into k
     quantile bins where levels are needed (chisq, gsq, miic, greedy, order-counts; cdnod: the
@@ -46,11 +46,12 @@ def discover(
     method : a key of `METHODS`.
     knowledge : honoured exactly in the result: edges that contradict it are turned or removed,
         required ones are added. FLOP cannot use it while it searches, the others do. ges, boss and
-        grasp refuse it, and fci forbidden edges.
-    seed : of boss, grasp, order, order-counts, greedy, graph_network, pretrained, dagma's mlp; the
-        others draw nothing, but flopsearch draws from the system's entropy: it gives the same graph
-        again because it restarts until it finds the same best score (checked up to 12 columns); for
-        many more columns raise ``restarts``.
+        grasp refuse it, and fci forbidden edges; order-fci reads a forbidden edge as no cause at
+        all, direct or through others.
+    seed : of boss, grasp, order, order-counts, order-fci, greedy, graph_network, pretrained,
+        dagma's mlp; the others draw nothing, but flopsearch draws from the system's entropy: it
+        gives the same graph again because it restarts until it finds the same best score (checked
+        up to 12 columns); for many more columns raise ``restarts``.
 
     Statistics of many rows and the graph network show a progress bar; TQDM_DISABLE=1 in the
     environment hides it.
@@ -72,9 +73,10 @@ def discover(
 
     Source: the order search and its twin for counts, see their modules; FLOP, arXiv 2510.04970; PC,
     Spirtes, Glymour and Scheines 2000, order-independent by Colombo and Maathuis 2014; FCI, Zhang
-    2008; CD-NOD, Huang and others 2020; GES, Chickering 2002; BOSS, arXiv 2310.17679; GRaSP, Lam
-    and others 2022; DirectLiNGAM, Shimizu and others 2011; DAGMA, arXiv 2209.08037; MIIC, Verny and
-    others 2017; the graph network, after DAG-GNN, arXiv 1904.10098, see its module.
+    2008; order-fci, see its module; CD-NOD, Huang and others 2020; GES, Chickering 2002; BOSS,
+    arXiv 2310.17679; GRaSP, Lam and others 2022; DirectLiNGAM, Shimizu and others 2011; DAGMA,
+    arXiv 2209.08037; MIIC, Verny and others 2017; the graph network, after DAG-GNN, arXiv
+    1904.10098, see its module.
 
     >>> rng = np.random.default_rng(0)
     >>> x, y = rng.normal(size=(2, 500))

@@ -99,7 +99,8 @@ def run(method, data=None, **changes):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("seed", range(2))
 def test_an_asymmetric_graph_with_every_direction_identified(method, seed):
-    marks = ["x o-> z", "y o-> z", "z -> w"] if method == "fci" else ["x -> z", "y -> z", "z -> w"]
+    hidden = METHODS[method].graph == "PAG"
+    marks = ["x o-> z", "y o-> z", "z -> w"] if hidden else ["x -> z", "y -> z", "z -> w"]
     assert run(method, data_for(method, seed)) == CausalGraph.from_edges("wxyz", marks)
 
 
@@ -213,7 +214,7 @@ def test_right_tiers_orient_a_chain(method):
     )
     changes = {"context": "a"} if method == "cdnod" else {}
     found = run(method, data, knowledge=Knowledge(tiers=[["a"], ["b"], ["c"]]), **changes)
-    if method == "fci":
+    if METHODS[method].graph == "PAG":
         assert found == CausalGraph.from_edges("abc", ["a o-> b", "b -> c"])
     else:
         assert found == chain
@@ -641,6 +642,8 @@ DEFAULTS = {
     "pretrained": {"threshold": 0.4, "unfamiliar": "order"},
     "miic": {"correction": "nml", "bins": None},
     "greedy": {"score": "bic", "restarts": 10, "bins": None},
+    "order-fci": {"penalty": 2.0, "restarts": 50, "alpha": 0.01, "max_condition": 3},
+    "order-counts": {"score": "nml", "restarts": 5, "candidates": 30, "bins": None},
 }
 """As the table in the docstring of `discover` says."""
 
@@ -749,12 +752,15 @@ def test_what_each_method_asks_for():
     assert {n: m.knowledge for n, m in METHODS.items() if m.knowledge != "search"} == {
         "flop": "after", "ges": "none", "boss": "none", "grasp": "none",
     }  # fmt: skip
+    counting = {"miic", "greedy", "order-counts"}
     rows = {name for name, method in METHODS.items() if method.rows}
-    assert rows == {"lingam", "additive", "graph_network", "pretrained", "miic", "greedy"}
+    assert rows == {"lingam", "additive", "graph_network", "pretrained", *counting}
     kinds = {name: method.variables for name, method in METHODS.items()}
-    mixed = dict.fromkeys(["order", "pc", "fci", "cdnod", "graph_network", "pretrained"], "mixed")
+    mixed = ["order", "order-fci", "pc", "fci", "cdnod", "graph_network", "pretrained"]
+    mixed = dict.fromkeys(mixed, "mixed")
     scored = dict.fromkeys(["flop", "ges", "boss", "grasp", "dagma", "additive"], "scored")
-    assert kinds == mixed | scored | {"lingam": "numeric", "miic": "discrete", "greedy": "discrete"}
+    assert kinds == mixed | scored | dict.fromkeys(counting, "discrete") | {"lingam": "numeric"}
+    assert {name for name, method in METHODS.items() if method.counts} == {"order-counts"}
     assert {name for name, method in METHODS.items() if method.functions or method.missing} == {
         "pretrained"
     }
@@ -767,6 +773,7 @@ def test_what_each_method_asks_for():
         "pc": {"test": tests}, "fci": {"test": tests}, "cdnod": {"test": ("mixed", *tests[:3])},
         "dagma": {"model": ("linear", "mlp")}, "pretrained": {"unfamiliar": ("order", "trust")},
         "miic": {"correction": ("nml", "mdl", "none")}, "greedy": {"score": ("bic", "bdeu")},
+        "order-counts": {"score": ("nml", "bic", "bdeu")},
     }  # fmt: skip
 
 

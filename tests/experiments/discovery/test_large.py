@@ -71,7 +71,9 @@ def test_what_is_measured_is_kept_and_what_is_not_is_counted(tmp_path, monkeypat
     again = large.large(["sachs", "asia"], **how, cache=tmp_path / "cells.jsonl", minutes=0)
     assert len(calls) == 6  # no time, and nothing measured twice
     assert again["measured"] == 6
-    assert again["not_measured"] == {name + ", 10,000 rows": 2 for name in how["methods"]}
+    assert again["not_measured"] == [
+        {"search": name, "rows": 10_000, "cells": 2} for name in how["methods"]
+    ]
 
 
 def spend() -> None:

@@ -33,7 +33,7 @@ from causal_lib.discovery.search import discover
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, prediction, report
-from causal_lib.experiments.peers import PeerError, run
+from causal_lib.experiments.peers import PeerError, folder_with, run
 from causal_lib.experiments.programs.measuring import peak_mb
 from causal_lib.graph import NONE, CausalGraph
 from causal_lib.progress import progress_bar
@@ -230,7 +230,8 @@ def _measure(one, limit):
     """What `cell` gives, or why it gave nothing."""
     arguments = {**one, "limit": limit, "memory": MEMORY}
     try:
-        found = run(f"{__name__}.cell", arguments, limit=6 * limit)
+        with folder_with() as folder:
+            found = run(f"{__name__}.cell", arguments, folder=folder, limit=6 * limit)
     except PeerError as error:
         return {"status": status(error)}
     return {"status": "measured", **found}

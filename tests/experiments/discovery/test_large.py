@@ -44,7 +44,7 @@ def test_the_cells_of_the_claims_come_first_and_each_once():
 def test_what_is_measured_is_kept_and_what_is_not_is_counted(tmp_path, monkeypatch):
     calls = []
 
-    def run(function, arguments, limit):
+    def run(function, arguments, **how):
         calls.append(arguments)
         if arguments["method"] == "ges":
             raise PeerError("large.cell ended with status -24:", "large.cell ended with status -24")

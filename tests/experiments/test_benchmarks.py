@@ -88,7 +88,7 @@ def _costs():
 SMALLEST = {
     "costs": {"repeats": 1, "worlds": 1, "users": 100, "methods": _costs()},
     "discovery.large": {
-        "networks": ["sachs", "pathfinder", "pigs"],
+        "networks": ["sachs", "pathfinder", "diabetes", "pigs"],
         "sizes": [200],
         "methods": ["order-counts"],
         "seeds": 1,

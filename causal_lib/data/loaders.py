@@ -12,7 +12,7 @@ from pandas.api.types import is_float_dtype
 
 from causal_lib.checks import check_frame, check_range
 from causal_lib.data.manifest import SourceError
-from causal_lib.data.networks import read_network
+from causal_lib.data.networks import read_gaussian_network, read_network
 from causal_lib.data.ratings_files import coat, yahoo_r3
 
 _SACHS_COLUMNS = "praf pmek plcg PIP2 PIP3 p44/42 pakts473 PKA PKC P38 pjnk"
@@ -222,6 +222,10 @@ def _network(source, root):
     return read_network(file_path(source, root))
 
 
+def _gaussian_network(source, root):
+    return read_gaussian_network(file_path(source, root))
+
+
 def _potential_outcomes(source, root):
     covariates = _read(source, root, None, "x.csv")
     levels = covariates.select_dtypes(exclude="number").columns
@@ -283,6 +287,11 @@ KINDS = {
         gives="frame of the 853 observational rows, columns named like nodes of network-sachs",
     ),
     "network": Kind(_network, needs="a .bif or .bif.gz file", gives="`Network`"),
+    "gaussian-network": Kind(
+        _gaussian_network,
+        needs="a .json file with nodes, arcs and cpds",
+        gives="`GaussianNetwork`",
+    ),
     "potential-outcomes": Kind(
         _potential_outcomes,
         needs="x.csv and zymu_1.csv, zymu_2.csv, ...",

@@ -839,3 +839,14 @@ def test_an_importance_does_not_depend_on_what_else_is_measured():
     right = importance(X, y, n_repeats=3)
     alone = importance(X, y, columns=["bought"], n_repeats=3)
     assert alone.loc["bought"].tolist() == pytest.approx(right.loc["bought"].tolist())
+
+
+def test_levels_beyond_those_that_trees_take_count_as_one():
+    """Of 300 levels the 254 most frequent are kept; the one that decides is among them."""
+    rng = np.random.default_rng(0)
+    level = np.concatenate([np.arange(300), np.zeros(900, dtype=int), rng.integers(300, size=300)])
+    X = pd.DataFrame({"label": [f"l{k}" for k in level], "noise": rng.normal(size=1500)})
+    y = np.where(level == 0, 1, rng.integers(2, size=1500))
+    table = importance(X, y, n_repeats=3)
+    assert table.index[0] == "label"
+    assert table.loc["label", "low"] > 0.1

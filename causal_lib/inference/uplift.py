@@ -361,8 +361,8 @@ class UpliftModel:
         often off by another factor than the rest, and these rows are taken. The predictions of all
         folds have the same spread there: how far the spreads of their models differ is chance, and
         would make the slope too small (an error in the regressor). The interval of the total treats
-        the rows taken as given. The total stays a little too low: models that did not see a row
-        learnt from fewer rows than the model that ranks candidates, and rank a little worse.
+        the rows taken as given. The total can be a little too low: models that did not see a row
+        learnt from fewer rows than the model that ranks candidates, and may rank worse.
         `causal-lib bench inference.uplift` measures by how much.
         """
         if objective not in OBJECTIVES:

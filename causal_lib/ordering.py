@@ -4,6 +4,8 @@ What deals out folds, draws rows or breaks ties by their order first puts them i
 the order in which a table stands, its index and the units of its columns change nothing.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -67,6 +69,29 @@ def canonical_order(
     contents = np.zeros(int(clusters.max()) + 1, dtype=np.uint64)
     np.add.at(contents, clusters, pd.util.hash_array(place))  # a hash of the rows, in any order
     return np.lexsort([contents[clusters], place])
+
+
+def canonical_places(
+    x: np.ndarray,
+    y: np.ndarray,
+    t: np.ndarray,
+    *others: np.ndarray,
+    names: Sequence = (),
+    clusters: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) places of the rows and (k,) of the columns of an array (n, k), missing values last.
+
+    As `canonical_order` and `canonical_columns`: rows that are the same in ``x``, ``y`` and ``t``
+    go by ``others`` (n,), columns that are the same otherwise by ``names`` (k,).
+    """
+    k = x.shape[1]
+    titles = [f"{name}\0{place:09d}" for place, name in enumerate(names or [""] * k)]
+    table = pd.DataFrame(x, columns=titles)
+    if np.isnan(x).any():
+        table = table.rank(method="dense", na_option="bottom")
+    columns = canonical_columns(table, y, t)
+    order = canonical_order(table[columns], *others, y, t, clusters=clusters)
+    return order, np.array([titles.index(name) for name in columns], dtype=int)
 
 
 def _label_columns(x):

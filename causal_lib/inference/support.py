@@ -35,6 +35,7 @@ _HARMLESS = 0.5  # standard errors of bias: P(|Z + 0.5| < 1.96) = 0.92
 _FEWEST = 20  # effective rows of an arm
 _FEWEST_CLUSTERS = 10  # with rows of an arm
 _LARGEST = 0.1  # share of one row among the weights of its arm
+_FAR = 5  # ranges from the 5th to the 95th percentile
 _IMBALANCE = 0.1  # standard deviations, beyond three standard errors
 # Rows of an arm among some of the target are none where they are under a tenth of the arm's share,
 # and of one for each row of the target; and where at least nine were due. They are surely none
@@ -307,11 +308,16 @@ _MEMBERS = {"all": "rows", "treated": "treated", "untreated": "untreated", "over
 def balance(sample: Sample, weights: np.ndarray) -> tuple[float, float]:
     """Largest standardised mean difference of the arms over the columns, without and with weights.
 
-    In standard deviations of a column within the arms, as they are in the sample.
+    In standard deviations of a column within the arms, as they are in the sample. Values further
+    from the median than five times the range from the 5th to the 95th percentile count as the
+    median: beside a 999999 for "unknown" all other rows would be alike.
     """
     columns = sample.numbers
     if not columns.shape[1]:
         return 0.0, 0.0
+    low, middle, high = np.quantile(columns, (0.05, 0.5, 0.95), axis=0)
+    far = (np.abs(columns - middle) > _FAR * (high - low)) & (high > low)
+    columns = np.where(far, middle, columns)
     arms = [columns[sample.t == arm] for arm in (0, 1)]
     scale = np.sqrt((arms[0].var(axis=0) + arms[1].var(axis=0)) / 2)
     level = np.abs(columns).max(axis=0)

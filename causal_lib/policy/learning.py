@@ -200,7 +200,8 @@ def learn_policy(
     covariates = Covariates.fit(logs, context, name="logs")
     table = covariates.table(logs, name="logs")
     x = wide(table)
-    order, places = order_of_rounds(x, chosen, r, k, chance)
+    names = wide_names(table)
+    order, places = order_of_rounds(x, chosen, r, k, chance, names=names)
     x = x[order][:, places]
     chosen = chosen[order]
     r = r[order]
@@ -227,8 +228,8 @@ def learn_policy(
         labels,
         logged,
         covariates,
-        tuple(wide_names(table)),
-        np.array(places, dtype=int),
+        tuple(names),
+        places,
         centre,
         scale,
         model,

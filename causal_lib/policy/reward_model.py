@@ -6,15 +6,15 @@ effect for each action, fitted by Newton's method with the actions eliminated: a
 hundred actions take a second, where a general solver works with a hundred columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.model_selection import KFold
 
-from causal_lib.ordering import canonical_columns, canonical_order
+from causal_lib.ordering import canonical_places
 
 _STEPS = 50
 _CLOSE = 1e-8
@@ -101,25 +101,21 @@ def order_of_rounds(
     reward: np.ndarray,
     actions: int,
     *others: np.ndarray,
+    names: Sequence = (),
     policy: np.ndarray | None = None,
     clusters: np.ndarray | None = None,
-) -> tuple[np.ndarray, list[int]]:
+) -> tuple[np.ndarray, np.ndarray]:
     """(n,) places that put rounds, and (p,) places that put columns of the context, into an order
     of their values alone.
 
     It depends neither on how the rows stand, nor on how the columns do, nor on units or the labels
     of actions. Rounds that are the same go by ``others`` (n,), by their row of ``policy`` (n, K)
-    and by what else is in their cluster, ``clusters`` (n,).
+    and by what else is in their cluster, ``clusters`` (n,); columns that are the same by ``names``.
     """
-    names = [f"{place:09d}" for place in range(context.shape[1])]
-    x = pd.DataFrame(context, columns=names)
     rank = _ranks(action, reward, actions)
-    columns = canonical_columns(x, reward, rank[action])
-    keys = [*others, reward, rank[action]]
     if policy is not None and policy.ndim == 2:
-        keys = [row_digest(policy, rank), *keys]
-    order = canonical_order(x[columns], *keys, clusters=clusters)
-    return order, [int(name) for name in columns]
+        others = (row_digest(policy, rank), *others)
+    return canonical_places(context, reward, rank[action], *others, names=names, clusters=clusters)
 
 
 def row_digest(policy: np.ndarray, rank: np.ndarray) -> np.ndarray:

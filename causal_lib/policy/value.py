@@ -258,8 +258,11 @@ def policy_values(
     policy_mean = shown_mean = group_w = np.zeros(0)
     if any(ESTIMATORS[name].modelled for name in estimators):
         if expected is None:
-            wide = design(logs, context, name="logs").to_numpy()
-            order, _ = order_of_rounds(wide, codes, r, k, chance, policy=policy, clusters=groups)
+            x = design(logs, context, name="logs")
+            wide = x.to_numpy()
+            order, _ = order_of_rounds(
+                wide, codes, r, k, chance, names=list(x.columns), policy=policy, clusters=groups
+            )
             of = fit_additive(wide, codes, r, k, seed=seed, order=order).of
         else:
             expected = by_label(expected, labels, logs.index, "expected")[0]

@@ -119,7 +119,8 @@ def _times_of_numbers(numbers, name, unit):
             )
     else:
         found = _since(numbers, unit)
-    first, last = found.min(), found.max()
+    first = found.min()
+    last = found.max()
     if pd.isna(first) or pd.isna(last) or not 1900 <= first.year <= last.year < 2200:
         raise LogError(
             f"log: time {name!r} holds {numbers.min():.15g} to {numbers.max():.15g}, which are no "

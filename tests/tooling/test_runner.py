@@ -620,7 +620,8 @@ def test_a_run_takes_its_notebooks_with_it(house, sent):
         "time.sleep(3600)"
     )
     add(house, "01_a", before=[code])
-    program = (
+    program = (  # a shell's background job ignores SIGINT, and so would what it starts
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from pathlib import Path; from causal_lib.tooling.runner import run; import sys; h "
         "= Path(sys.argv[1]); run(notebooks=h / 'notebooks', reports=h / 'reports')"
     )

@@ -181,7 +181,7 @@ def test_knowledge_is_honoured_exactly_or_refused(method, known):
     if method not in ABLE:
         with pytest.raises(
             ValueError,
-            match="cannot honour knowledge; methods that can: order, flop, pc, fci, cdnod",
+            match="cannot honour knowledge; methods that can: order, flop, pc, fci, order-fci, cdnod",
         ):
             run(method, knowledge=knowledge)
     elif method == "fci" and knowledge.forbidden:
@@ -438,7 +438,7 @@ def test_one_column_methods_refuse_blocks_of_statistics(method):
     stats = Statistics.from_frame(pd.DataFrame(columns, columns=["x", "y"]))
     with pytest.raises(
         ValueError,
-        match=r"variable 'x' has 3 levels .* method for mixed data: order, pc, fci, cdnod",
+        match=r"variable 'x' has 3 levels .* method for mixed data: order, pc, fci, order-fci, cdnod",
     ):
         run(method, stats)
 

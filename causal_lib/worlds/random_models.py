@@ -344,8 +344,9 @@ def sample_network(net, n: int, *, seed: int = 0) -> pd.DataFrame:
     return frame.loc[:, [frame[name].cat.categories.size > 1 for name in frame]]
 
 
+@simulates("4.3")
 def sample_gaussian_network(network, n: int, *, seed: int = 0) -> pd.DataFrame:
-    """``n`` rows (float64) of a `GaussianNetwork`, columns in the order of its nodes.
+    """Rows (float64) of a linear Gaussian network, columns in the order of its nodes.
 
     Needs no data package: ``network`` is anything with nodes, edges, weights (d, d), intercepts and
     variances (d,).

@@ -70,7 +70,10 @@ def test_the_module_runs_as_a_program_and_without_a_command_shows_its_help():
         (["run", "-p", "hunter2"], "-p takes name=value\n"),
         (["run", "-p", "a=1", "-p", "a=2"], "parameter 'a' is given twice"),
         (["run", "--jobs", "0"], "jobs is 0; at least 1"),
-        (["bench", "nothing"], "unknown benchmark nothing; known: costs, discovery.large, discovery.mixed"),
+        (
+            ["bench", "nothing"],
+            "unknown benchmark nothing; known: costs, discovery.large, discovery.mixed",
+        ),
     ],
 )
 def test_a_wrong_request_exits_with_2_and_says_why(arguments, message, house, monkeypatch, capsys):

@@ -3,7 +3,8 @@ PYTHON ?= python3
 ARGS ?=
 JOBS ?= 2
 BIN := .venv/bin
-STAMP := .venv/.installed
+# Named after this folder: the scripts of a copied or moved .venv would work on the first one.
+STAMP := .venv/.installed-$(shell printf %s '$(CURDIR)' | cksum | cut -d' ' -f1)
 # Scratch results of the notebook checks, filled with the committed ones (00 and 16 read results of the others).
 SCRATCH := reports/runs/nbval
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
@@ -15,6 +16,7 @@ help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
 
 $(STAMP): requirements.lock pyproject.toml
+	[ -e $@ ] || rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps -e .

@@ -12,6 +12,7 @@ from causal_lib import paths
 
 _OF_THE_CHECKOUT = (
     "run",
+    "sweep",
     "report",
     "book",
     "bench",
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="causal-lib", description="Causal learning in recommender systems."
     )
+    parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     run = commands.add_parser("run", help="execute notebooks, write reports/runs/<run-id>")
@@ -52,6 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     run.add_argument(
         "--in-place", action="store_true", help="write the outputs back into notebooks/"
+    )
+
+    sweep = commands.add_parser(
+        "sweep", help="execute one notebook at many parameters, into one table and one figure"
+    )
+    sweep.add_argument("number", metavar="NN", help="notebook by number")
+    values = given | {"metavar": "name=a,b", "help": "values of a parameter; 0:20 is 0 to 19"}
+    sweep.add_argument("-p", dest="given", **values)
+    sweep.add_argument(
+        "--jobs", type=int, default=1, metavar="K", help="points at a time (default 1)"
+    )
+    sweep.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="default: one in reports/runs for the grid"
     )
 
     data = commands.add_parser("data", help="real data: list, fetch, check")
@@ -148,6 +163,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     options = parser.parse_args(arguments)
+    if options.version:
+        from importlib.metadata import version
+
+        print(f"causal-lib {version('causal-lib')}")
+        return 0
     if options.command is None:
         parser.print_help()
         return 2
@@ -160,6 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     verbs = {
         "run": _run,
+        "sweep": _sweep,
         "data": _data,
         "report": _report,
         "book": _book,
@@ -188,6 +209,26 @@ def _run(options):
     text, good = summary(folder)
     print(text)
     return 0 if good else 1
+
+
+def _sweep(options):
+    from causal_lib.tooling.notebooks import UsageError
+    from causal_lib.tooling.sweep import sweep
+
+    try:
+        given = _named(options.given, UsageError)
+        found = sweep(options.number, given, jobs=options.jobs, out=options.out)
+    except UsageError as error:
+        return _fail(error, 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command goes on with the points that are left", 130)
+    failed = found.points[found.points["status"] != "ok"]
+    print(f"{len(found.points) - len(failed)} of {len(found.points)} points ended well")
+    for point in failed.to_dict("records"):
+        at = " ".join(f"{name}={point[name]}" for name in given)
+        print(f"failed: {at}: {point['error']} ({point['folder']})")
+    print(f"look at {os.path.relpath(found.folder)}: points.csv, metrics.csv, sweep.png")
+    return 1 if len(failed) else 0
 
 
 def _named(texts, error):

@@ -1,13 +1,16 @@
-"""A graph as SVG for a page or a notebook: its texts can be read aloud, its edges can be chosen.
+"""A graph, and intervals, as SVG for a page or a notebook: its texts can be read aloud and have the
+fonts of the reader's browser; the edges of a graph can be chosen.
 
 The places of boxes and lines are those of `layout`, as in `plots.graph`. What an edge means is told
 by its heads and by its dashes, never by colour; lines have the colour of the text around them.
 """
 
+import math
 import textwrap
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 from causal_lib.layout import Link, columns, layered
 
@@ -25,6 +28,9 @@ _LETTER = 7.6  # width of a letter of the names, at 13 pixels
 _LINE = 16
 _LONGEST = 22  # letters of a name in one line
 _PAPER = "var(--jp-layout-color0, Canvas)"
+_WIDE = 340  # pixels of the scale of intervals
+_ROW = 26
+_TICKS = 6  # at most
 
 
 def graph_svg(
@@ -34,19 +40,28 @@ def graph_svg(
     tiers: Sequence[Sequence[str]] = (),
     doubtful: Collection[tuple[str, str]] = (),
     choosable: bool = False,
+    told: Callable[[tuple[str, str, str]], str] | None = None,
 ) -> str:
     """The drawing, left to right: by ``tiers``, then causes before effects.
 
     Parameters
     ----------
     triples : (variable, sign, variable) of each edge, as of `CausalGraph.triples`.
+    tiers : of names from left to right; those that are not drawn are passed over.
     doubtful : (variable, variable) of edges to be drawn thin.
     choosable : an edge is a button with its place among ``triples`` in ``data-edge``.
+    told : what an edge means, for who hears it or points at it; English by default.
     """
     if not names:
         return ""
+    none = ", ".join(names)
+    if told is None:
+        told = _told
+        none = f"no edges among {none}"
     directed = [(a, b, sign in ("->", "o->")) for a, sign, b in triples]
-    column = columns(list(names), directed, tiers)
+    known = set(names)
+    tiers = [[name for name in tier if name in known] for tier in tiers]
+    column = columns(list(names), directed, [tier for tier in tiers if tier])
     links = [_link(triple, column) for triple in triples]
     lines = {name: _lines(name) for name in names}
     ports = {name: max(_ports(links, name)) for name in names}
@@ -65,7 +80,7 @@ def graph_svg(
         return (_INCH * (point[0] - low[0]), _INCH * (high[1] - point[1]))
 
     drawn = [
-        _edge(number, triple, link, pieces, at, triple[::2] in doubtful, choosable)
+        _edge(number, told(triple), triple, link, pieces, at, triple[::2] in doubtful, choosable)
         for number, (triple, link, pieces) in enumerate(
             zip(triples, links, place.lines, strict=True)
         )
@@ -73,7 +88,7 @@ def graph_svg(
     drawn += [_box(lines[name], at(place.centre[name]), size[name], name) for name in names]
     width, height = (_INCH * (high[axis] - low[axis]) for axis in (0, 1))
     role = "group" if choosable else "img"
-    label = "; ".join(map(_told, triples)) or f"no edges among {', '.join(names)}"
+    label = "; ".join(map(told, triples)) or none
     return (
         f'<svg role="{role}" aria-label="{escape(label)}" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" font-size="13" fill="currentColor" '
@@ -93,6 +108,104 @@ def legend(meanings: Mapping[str, str]) -> str:
             f"{escape(meaning)}</span>"
         )
     return f'<div style="font-size: .9em">{"".join(items)}</div>'
+
+
+class Interval(NamedTuple):
+    """A value (dot) with its interval, named on the left; an end that is None is not drawn.
+
+    ``beside`` is a number that it is compared with, drawn as a square.
+    """
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    colour: str
+    beside: float | None = None
+
+
+def intervals_svg(rows: Sequence[Interval], *, label: str) -> str:
+    """Intervals below each other on one scale that holds zero; ``label`` stands below the scale."""
+    seen = [0.0, *(one for row in rows for one in (*row[1:4], row.beside) if one is not None)]
+    ticks = _ticks(min(seen), max(seen))
+    left = max(_width(row.name) for row in rows) + 14
+    least = min(seen[0], ticks[0], *seen)
+    most = max(ticks[-1], *seen)
+    scale = (_WIDE - 24) / ((most - least) or 1.0)
+    bottom = _ROW * len(rows) + 6
+
+    def at(value):
+        return left + 12 + scale * (value - least)
+
+    drawn = [
+        f'<path d="M{left:.1f},4 V{bottom} H{left + _WIDE:.1f}" fill="none" '
+        'stroke="currentColor" stroke-width="0.8"/>',
+        f'<path d="M{at(0.0):.1f},4 V{bottom}" stroke="#7f7f7f" stroke-width="1"/>',
+    ]
+    for tick in ticks:
+        drawn.append(
+            f'<path d="M{at(tick):.1f},{bottom} v4" stroke="currentColor" stroke-width="0.8"/>'
+            f'<text x="{at(tick):.1f}" y="{bottom + 18}" text-anchor="middle" font-size="12">'
+            f"{tick:.10g}</text>"
+        )
+    for number, row in enumerate(rows):
+        drawn.append(_interval(row, left, _ROW * number + _ROW / 2 + 3, at))
+    middle = left + _WIDE / 2
+    drawn.append(
+        f'<text x="{middle:.1f}" y="{bottom + 38}" text-anchor="middle">{escape(label)}</text>'
+    )
+    # a long label may reach beyond the scale
+    half = _width(label) / 2 + 4
+    start = min(0.0, middle - half)
+    width = max(left + _WIDE + 8, middle + half) - start
+    height = bottom + 46
+    said = "; ".join(
+        f"{row.name}: {row.value:.4g}"
+        + (f" ({row.low:.4g}, {row.high:.4g})" if None not in (row.low, row.high) else "")
+        for row in rows
+    )
+    return (
+        f'<svg role="img" aria-label="{escape(said)}" '
+        f'viewBox="{start:.0f} 0 {width:.0f} {height}" '
+        f'width="{width:.0f}" font-size="13" fill="currentColor" stroke="none" '
+        f'style="display: block; max-width: 100%; height: auto">{"".join(drawn)}</svg>'
+    )
+
+
+def _interval(row, left, y, at):
+    low = row.value if row.low is None else row.low
+    high = row.value if row.high is None else row.high
+    x = at(row.value)
+    ends = "".join(f" M{at(end):.1f},{y - 4:.1f} v8" for end in (low, high))
+    drawn = (
+        f'<text x="{left - 8:.1f}" y="{y + 4.5:.1f}" text-anchor="end">{escape(row.name)}</text>'
+        f'<path d="M{at(low):.1f},{y:.1f} H{at(high):.1f}{ends}" fill="none" '
+        f'stroke="{row.colour}" stroke-width="1.5"/>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{row.colour}"/>'
+    )
+    if row.beside is not None:
+        drawn += (
+            f'<rect x="{at(row.beside) - 4:.1f}" y="{y - 4:.1f}" width="8" height="8" fill="none" '
+            'stroke="currentColor" stroke-width="1.4"/>'
+        )
+    return f"<g>{drawn}</g>"
+
+
+def _ticks(low, high):
+    """A few round numbers within [low, high].
+
+    >>> _ticks(0.0, 270.0)
+    [0.0, 50.0, 100.0, 150.0, 200.0, 250.0]
+    """
+    if low == high:
+        return [low]
+    power = 10.0 ** math.floor(math.log10((high - low) / _TICKS))
+    step = next(
+        size * power for size in (1, 2, 5, 10, 20) if (high - low) / (size * power) <= _TICKS
+    )
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(place * step, 12) for place in range(first, last + 1)]
 
 
 def graph_html(
@@ -155,11 +268,13 @@ def _ports(links, name):
 
 def _size(lines, ports):
     """Width and height in inches of a box that ``ports`` lines reach on one side."""
-    wide = max(
-        sum(13.0 if unicodedata.east_asian_width(one) in "WF" else _LETTER for one in line)
-        for line in lines
-    )
+    wide = max(map(_width, lines))
     return (wide + 16) / _INCH, max(_LINE * len(lines) + 8, 18 * ports) / _INCH
+
+
+def _width(line):
+    """Pixels of a line of text, as browsers draw it about."""
+    return sum(13.0 if unicodedata.east_asian_width(one) in "WF" else _LETTER for one in line)
 
 
 def _box(lines, centre, size, name):
@@ -178,7 +293,7 @@ def _box(lines, centre, size, name):
     )
 
 
-def _edge(number, triple, link, pieces, at, thin, choosable):
+def _edge(number, said, triple, link, pieces, at, thin, choosable):
     """The line through its pieces, with its marks where it touches the boxes."""
     rightwards = link.left == triple[0]
     bends = []
@@ -191,10 +306,10 @@ def _edge(number, triple, link, pieces, at, thin, choosable):
     dashes = SIGNS.get(triple[1], ("5 3", ""))[0]
     width = 0.9 if thin else 1.5
     drawn = _path(path, dashes, width) + _marks(triple[1], start, end, rightwards)
-    title = f"<title>{escape(_told(triple))}</title>"
+    title = f"<title>{escape(said)}</title>"
     if not choosable:
         return f"<g>{title}{drawn}</g>"
-    label = escape(_told(triple))
+    label = escape(said)
     wide = f'<path class="reach" d="{path}" fill="none" stroke="transparent" stroke-width="16"/>'
     return (
         f'<g class="edge" role="button" tabindex="0" aria-label="{label}" '

@@ -29,6 +29,7 @@ from causal_lib.columns import (
     number_of,
 )
 from causal_lib.data import schema
+from causal_lib.ordering import canonical_places
 from causal_lib.resampling import group_codes, mean_with_interval
 
 _MI_ROWS = 5_000  # the nearest-neighbour estimator is slow on more rows
@@ -276,7 +277,7 @@ def importance(
     the same item, so that a number drawn at random for each item had as much as the item. The 95%
     interval (Student's t over the repeats) covers the randomness of shuffling or drawing rows, not
     of the fit. The importance is predictive, not causal: a proxy or a consequence of the outcome
-    may come first.
+    may come first. The order of rows and of columns changes nothing, nor does a column's unit.
 
     Parameters
     ----------
@@ -316,10 +317,18 @@ def importance(
 
     rng = np.random.default_rng(seed)
     codes = np.column_stack([_as_codes(X[c], kinds[c]) for c in X.columns])
-    places = X.columns.get_indexer(columns)
+    order, own = canonical_places(
+        codes, y, np.bincount(groups)[groups], names=list(X.columns), clusters=groups
+    )
+    codes = codes[order][:, own]
+    y = y[order]
+    groups = pd.factorize(groups[order])[0]
+    names = X.columns[own]
+    places = np.sort(names.get_indexer(columns))
+    columns = list(names[places])
     if method == "permutation":
         rows = np.sort(rng.permutation(len(X))[:max_rows])
-        text = np.array([kinds[c] == "category" for c in X.columns])
+        text = np.array([kinds[c] == "category" for c in names])
         codes = codes[rows]
         codes[:, text] = np.minimum(codes[:, text], _MOST_LEVELS - 1)
         y = y[rows]
@@ -506,14 +515,16 @@ def auc_falls(
 ) -> np.ndarray:
     """(n_repeats, len(columns)) falls of the ROC AUC of ``predict(X)`` when columns are shuffled.
 
-    An entry of ``columns`` is a number, or several numbers that are shuffled as one.
+    An entry of ``columns`` is a number, or several numbers that are shuffled as one. All entries
+    are shuffled in the same n_repeats orders, so that none depends on which others there are.
     """
+    orders = [rng.permutation(len(X)) for _ in range(n_repeats)]
 
     # scikit-learn's permutation_importance always shuffles all columns, and each by itself
-    def auc_of_shuffled(column):
+    def auc_of_shuffled(column, order):
         shuffled = X.copy()
-        shuffled[:, column] = rng.permutation(X[:, column])
+        shuffled[:, column] = X[order][:, column]
         return roc_auc_score(y, predict(shuffled))
 
     whole = roc_auc_score(y, predict(X))
-    return whole - np.array([[auc_of_shuffled(c) for _ in range(n_repeats)] for c in columns]).T
+    return whole - np.array([[auc_of_shuffled(c, order) for c in columns] for order in orders])

@@ -1,8 +1,12 @@
 """Where things live. The only module that knows the layout of the repository."""
 
+import hashlib
 import os
-import tempfile
+import secrets
+from functools import cache
 from pathlib import Path
+
+_CODE = (".py", ".toml", ".j2", ".safetensors")  # files that decide what is computed and said
 
 
 def _holds_checkout(folder):
@@ -79,17 +83,29 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write ``content`` to ``path`` through a temporary file and a rename, so that a kill leaves
-    the old file or the new.
+    """Write ``content`` to ``path`` through a temporary file and a rename, so that a kill or a full
+    disk leaves the old file or the new.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
-        os.chmod(temporary, 0o644)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name with no content
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+@cache
+def code_digest(package: Path = Path(__file__).parent) -> str:
+    """A text that is the same where the code, the words and the weights of the package are."""
+    found = hashlib.sha256()
+    for path in sorted(package.rglob("*")):
+        if path.suffix in _CODE:
+            found.update(path.relative_to(package).as_posix().encode())
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:16]

@@ -15,6 +15,7 @@ How they look is in ``plots.mplstyle``; a notebook uses the same by
 The colours are those of Okabe and Ito, which colour-blind readers can tell apart.
 """
 
+import io
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,11 +74,12 @@ def _styled(draw: Callable) -> Callable:
 
 @_styled
 def save(figure, name: str) -> pathlib.Path:
-    """Write ``figure`` as ``figures/<name>.png`` under `paths.reports` and return the path."""
-    path = paths.reports() / "figures" / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None})
-    return path
+    """Write ``figure`` as ``figures/<name>.png`` under `paths.reports`, whole or not at all, and
+    return the path.
+    """
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    return paths.write_bytes(paths.reports() / "figures" / f"{name}.png", drawn.getvalue())
 
 
 @_styled

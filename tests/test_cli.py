@@ -1,13 +1,16 @@
 import subprocess
 import sys
+from importlib import metadata
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from causal_lib import cli, paths
 from causal_lib.data import sources
 from causal_lib.experiments import bench
+from causal_lib.tooling import sweep as sweeping
 
 FIRST = """# 01 Effects · 因果推断
 
@@ -42,6 +45,11 @@ def test_help_is_quick_because_heavy_modules_are_imported_late():
     assert out.endswith("[]\n")
 
 
+def test_the_version_is_that_of_the_package(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"causal-lib {metadata.version('causal-lib')}\n"
+
+
 def test_the_module_runs_as_a_program_and_without_a_command_shows_its_help():
     done = subprocess.run(
         [sys.executable, "-m", "causal_lib.cli"],
@@ -62,7 +70,10 @@ def test_the_module_runs_as_a_program_and_without_a_command_shows_its_help():
         (["run", "-p", "hunter2"], "-p takes name=value\n"),
         (["run", "-p", "a=1", "-p", "a=2"], "parameter 'a' is given twice"),
         (["run", "--jobs", "0"], "jobs is 0; at least 1"),
-        (["bench", "nothing"], "unknown benchmark nothing; known: costs, discovery.mixed"),
+        (
+            ["bench", "nothing"],
+            "unknown benchmark nothing; known: costs, discovery.large, discovery.mixed",
+        ),
     ],
 )
 def test_a_wrong_request_exits_with_2_and_says_why(arguments, message, house, monkeypatch, capsys):
@@ -132,6 +143,26 @@ def test_data_lists_fetches_and_checks(monkeypatch, capsys):
     monkeypatch.setattr(sources, "fetch", fails)
     assert cli.main(["data", "fetch"]) == 1
     assert "causal-lib: package obp could not be had" in capsys.readouterr().err
+
+
+def test_sweep_says_what_failed_and_where_to_look(tmp_path, monkeypatch, capsys):
+    points = pd.DataFrame(
+        {"days": [2, 7], "status": ["ok", "failed"], "error": ["", "no week"], "folder": ["a", "b"]}
+    )
+    asked = []
+
+    def stand_in(*given, **options):
+        asked.append((given, options))
+        return sweeping.Sweep(tmp_path, points, pd.DataFrame())
+
+    monkeypatch.setattr(sweeping, "sweep", stand_in)
+    assert cli.main(["sweep", "01", "-p", "days=2,7", "--jobs", "3"]) == 1
+    assert asked == [(("01", {"days": "2,7"}), {"jobs": 3, "out": None})]
+    said = capsys.readouterr().out
+    assert "1 of 2 points ended well" in said
+    assert "failed: days=7: no week (b)" in said
+    assert cli.main(["sweep", "01", "-p", "days"]) == 2
+    assert "-p takes name=value" in capsys.readouterr().err
 
 
 def test_bench_writes_the_benchmarks_that_a_name_stands_for(tmp_path, monkeypatch, capsys):

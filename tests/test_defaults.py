@@ -32,6 +32,7 @@ DEFAULTS = {
     ("discovery.auditing", "Audit.raise_errors"): {"name": "frame"},
     ("discovery.auditing", "audit"): {
         "missing": "raise",
+        "moments": True,
         "near": 0.0001,
         "rare": 5,
         "strict": False,

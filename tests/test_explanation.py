@@ -112,6 +112,31 @@ def test_shuffled_groups_are_those_that_matter():
     assert 4 * error < 0.1 * alone.mean()
 
 
+def test_shuffled_groups_fall_alike_whatever_the_order_of_rows_and_columns():
+    """Rows of few values, some missing, for a model that takes them by column."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.integers(4, size=(500, 3)), rng.normal(size=500)]).astype(float)
+    X[rng.random(500) < 0.1, 1] = np.nan
+    y = (rng.random(500) < 0.2 + 0.15 * X[:, 0]).astype(int)
+    weight = np.array([1.0, 0.3, -0.2, 0.1])
+
+    def falls(X, y, columns, names):
+        def predict(rows):
+            return np.nan_to_num(rows) @ weight[columns]
+
+        return permutation_importance(predict, X, y, {name: groups[name] for name in names})
+
+    groups = {"one": [0], "two": [1, 2], "last": [3]}
+    right = falls(X, y, [0, 1, 2, 3], ["one", "two", "last"])
+    rows = rng.permutation(500)
+    found = falls(X[rows], y[rows], [0, 1, 2, 3], ["last", "one", "two"])
+    assert found.loc[right.index].to_numpy() == pytest.approx(right.to_numpy(), abs=1e-12)
+    columns = [2, 0, 3, 1]
+    groups = {"one": [1], "two": [3, 0], "last": [2]}
+    found = falls(X[:, columns], y, columns, ["one", "two", "last"])
+    assert found.loc[right.index].to_numpy() == pytest.approx(right.to_numpy(), abs=1e-12)
+
+
 def test_the_interval_of_an_importance_by_hand(monkeypatch):
     """Student's t of three repeats: 4.302653 at two degrees of freedom."""
     monkeypatch.setattr(

@@ -422,7 +422,7 @@ def test_wrong_sounds_are_refused(change, message):
 
 
 def test_falls_of_the_auc_by_hand():
-    """Each column is shuffled by itself, several of them as one; the draws go column by column."""
+    """Each column is shuffled by itself, several of them as one; all in the same orders."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(40, 3))
     y = rng.integers(2, size=40)
@@ -431,11 +431,12 @@ def test_falls_of_the_auc_by_hand():
         lambda X: X @ weight, X, y, [1, [0, 2], [2]], 3, np.random.default_rng(5)
     )
     same = np.random.default_rng(5)
+    orders = [same.permutation(40) for _ in range(3)]
     expected = np.empty((3, 3))
     for column, own in enumerate(([1], [0, 2], [2])):
         for repeat in range(3):
             shuffled = X.copy()
-            shuffled[:, own] = X[same.permutation(40)][:, own]
+            shuffled[:, own] = X[orders[repeat]][:, own]
             expected[repeat, column] = roc_auc_score(y, X @ weight) - roc_auc_score(
                 y, shuffled @ weight
             )
@@ -466,7 +467,8 @@ def test_the_model_behind_a_permutation(monkeypatch):
     monkeypatch.setattr(features, "HistGradientBoostingClassifier", Recorded)
     importance(X, y, columns=["weak", "label"], n_repeats=4, seed=9)
     mask = given[0].pop("categorical_features")
-    assert mask.tolist() == [False, False, False, True]
+    label = int(np.flatnonzero(mask)[0])
+    assert mask.sum() == 1
     assert given[0] == {
         "max_iter": 50,
         "max_leaf_nodes": 15,
@@ -477,7 +479,8 @@ def test_the_model_behind_a_permutation(monkeypatch):
     assert scored == [300] * (1 + 2 * 4)
     codes = {"a": 0.0, "b": 1.0, "c": 2.0}
     at = dict(zip(X["strong"], X["label"].map(codes), strict=True))
-    assert all(at[row[0]] == row[3] for row in fitted[0])
+    strong = next(place for place in range(4) if fitted[0][0][place] in at)
+    assert all(at[row[strong]] == row[label] for row in fitted[0])
     scored.clear()
     importance(X, y, n_repeats=2, max_rows=200)
     assert (len(fitted[1]), set(scored)) == (140, {60})
@@ -781,3 +784,69 @@ def test_history_needs_days_that_are_numbers():
         purchase_history(log)
     found = purchase_history(log.assign(day=pd.Series([9, 10], dtype=object)))
     assert found["user_purchases"].tolist() == [0, 1]
+
+
+def _tied(seed, n=400):
+    """Rows of few values, many of them the same, some missing, and two columns that are alike but
+    for their name.
+    """
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(
+        {
+            "age": rng.integers(5, size=n) * 1.0,
+            "city": rng.choice(list("pqr"), n),
+            "bought": rng.integers(2, size=n),
+            "seen": rng.integers(3, size=n),
+        }
+    )
+    X["copy"] = X["age"]
+    y = (rng.random(n) < 0.2 + 0.15 * X["age"] * X["bought"]).astype(int)
+    return X, y, pd.Series(rng.integers(n // 4, size=n))
+
+
+@pytest.mark.parametrize("method", ["permutation", "mutual_info"])
+@pytest.mark.parametrize("grouped", [False, True])
+@settings(max_examples=2, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_an_importance_depends_on_no_order_index_or_unit(method, grouped, seed):
+    X, y, users = _tied(seed)
+    rng = np.random.default_rng(seed)
+    if method == "permutation":
+        X["seen"] = X["seen"].where(rng.random(len(X)) < 0.9)
+
+    def measured(X, y, users, **how):
+        groups = users if grouped else None
+        return importance(X, y, method=method, groups=groups, n_repeats=3, **how)
+
+    right = measured(X, y, users)
+    rows = rng.permutation(len(X))
+    columns = list(rng.permutation(X.columns))
+    index = np.arange(len(X)) % 9
+    for found in (
+        measured(X.iloc[rows], y.iloc[rows], users.iloc[rows]),
+        measured(X.iloc[::-1], y.iloc[::-1], users.iloc[::-1]),
+        measured(X[columns], y, users),
+        measured(X, y, users, columns=columns),
+        measured(X.set_axis(index), y.set_axis(index), users.set_axis(index)),
+        measured(X.assign(age=X["age"] * 365.25 + 1e6), y, users),
+    ):
+        assert found.index.tolist() == right.index.tolist()
+        assert found.to_numpy() == pytest.approx(right.to_numpy(), abs=1e-9)
+
+
+def test_an_importance_does_not_depend_on_what_else_is_measured():
+    X, y, _ = _tied(1)
+    right = importance(X, y, n_repeats=3)
+    alone = importance(X, y, columns=["bought"], n_repeats=3)
+    assert alone.loc["bought"].tolist() == pytest.approx(right.loc["bought"].tolist())
+
+
+def test_levels_beyond_those_that_trees_take_count_as_one():
+    """Of 300 levels the 254 most frequent are kept; the one that decides is among them."""
+    rng = np.random.default_rng(0)
+    level = np.concatenate([np.arange(300), np.zeros(900, dtype=int), rng.integers(300, size=300)])
+    X = pd.DataFrame({"label": [f"l{k}" for k in level], "noise": rng.normal(size=1500)})
+    y = np.where(level == 0, 1, rng.integers(2, size=1500))
+    table = importance(X, y, n_repeats=3)
+    assert table.index[0] == "label"
+    assert table.loc["label", "low"] > 0.1

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,40 @@ def test_the_user_s_sources_lie_in_the_checkout_or_under_the_variable_else_in_th
     monkeypatch.delenv("CAUSAL_LIB_ROOT")
     make_checkout(installed / "root")
     assert paths.own_sources() == installed / "root" / "data" / "sources.toml"
+
+
+def test_the_code_is_that_of_all_files_that_decide(tmp_path):
+    code = paths.code_digest.__wrapped__
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one.py").write_text("x = 1")
+    (tmp_path / "texts.toml").write_text("x = 1")
+    first = code(tmp_path)
+    (tmp_path / "a" / "one.pyc").write_text("x")
+    assert code(tmp_path) == first
+    (tmp_path / "texts.toml").write_text("x = 2")
+    second = code(tmp_path)
+    (tmp_path / "a" / "one.py").rename(tmp_path / "a" / "two.py")
+    assert len({first, second, code(tmp_path)}) == 3
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_written_file_has_the_rights_that_the_user_s_mask_leaves(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        path = paths.write_text(tmp_path / "a" / "one.json", "1")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path, monkeypatch):
+    path = paths.write_text(tmp_path / "one.json", "old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        paths.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["one.json"]

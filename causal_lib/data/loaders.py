@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import pandas as pd
 import yaml
+from pandas.api.types import is_float_dtype
 
 from causal_lib.checks import check_frame, check_range
 from causal_lib.data.manifest import SourceError
-from causal_lib.data.networks import read_network
+from causal_lib.data.networks import read_gaussian_network, read_network
 from causal_lib.data.ratings_files import coat, yahoo_r3
 
 _SACHS_COLUMNS = "praf pmek plcg PIP2 PIP3 p44/42 pakts473 PKA PKC P38 pjnk"
@@ -65,7 +66,7 @@ def _read(source, root, rules=None, local="", key=()):
         )
     try:
         frame = _READERS[path.suffix](path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{name} cannot be read as {path.suffix}: {error}") from error
     check_frame(frame, rules or (), name=name, complete=True)
     if rules:
@@ -85,6 +86,8 @@ def _converted(values, rule, name):
     kind, low, high, *open_low = rule
     numbers = pd.to_numeric(values, errors="coerce")
     if kind is int:
+        # float64 skips whole numbers from 2**53 on; 2**63 would wrap to a negative one
+        high = min(high, 2**53 if is_float_dtype(numbers) else 2**63 - 1024)
         numbers = numbers.where(numbers % 1 == 0)
     noun = "whole numbers" if kind is int else "numbers"
     converted = _complete(numbers, f"{name} has %d values that are not {noun}")
@@ -108,6 +111,7 @@ def _check_known(frame, key, table, name):
 # ---- loaders: (source, root) -> frames ----------------------------------------------------------
 
 _ID = (int, 0, inf)
+_YEAR_2100 = 4_102_444_800  # in seconds; milliseconds would lie beyond it
 
 
 def _bandit(source, root):
@@ -147,6 +151,8 @@ def _bandit(source, root):
 
 def _prior(source, root):
     path = file_path(source, root)
+    if not path.is_file():
+        raise SourceError(f"{source.name}: `path =` must name a file of kind {source.kind!r}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         frames = {
@@ -171,7 +177,7 @@ def _ratings(source, root):
         "user_id": _ID,
         "item_id": _ID,
         "rating": (int, 1, 5),
-        "timestamp": (float, 0, inf),
+        "timestamp": (float, 0, _YEAR_2100),
     }
     ratings = _read(source, root, rules, f"{stem}.inter", key=["user_id", "item_id"])
     ratings["timestamp"] = pd.to_datetime(ratings["timestamp"], unit="s", utc=True)
@@ -214,6 +220,10 @@ def _cytometry(source, root):
 
 def _network(source, root):
     return read_network(file_path(source, root))
+
+
+def _gaussian_network(source, root):
+    return read_gaussian_network(file_path(source, root))
 
 
 def _potential_outcomes(source, root):
@@ -277,6 +287,11 @@ KINDS = {
         gives="frame of the 853 observational rows, columns named like nodes of network-sachs",
     ),
     "network": Kind(_network, needs="a .bif or .bif.gz file", gives="`Network`"),
+    "gaussian-network": Kind(
+        _gaussian_network,
+        needs="a .json file with nodes, arcs and cpds",
+        gives="`GaussianNetwork`",
+    ),
     "potential-outcomes": Kind(
         _potential_outcomes,
         needs="x.csv and zymu_1.csv, zymu_2.csv, ...",

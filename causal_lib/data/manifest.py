@@ -82,9 +82,15 @@ def _source(name, table, folder, kinds):
             )
     given = {key for key in ("kind", "path", "package", "version", "members") if table.get(key)}
     if given == {"kind", "path"}:  # relative to the manifest
-        return Source(name, **texts | {"path": folder / Path(table["path"]).expanduser()})
+        try:
+            path = Path(table["path"]).expanduser()
+        except RuntimeError:  # no such user
+            raise ValueError(f"path {table['path']!r} names the home of nobody here") from None
+        return Source(name, **texts | {"path": folder / path})
     if given != {"kind", "package", "version", "members"}:
         raise ValueError("give kind, and either path or package, version and members")
+    if not isinstance(table["members"], dict):
+        raise ValueError("members is no table of paths with sha256, bytes and shape")
     members = [_member(path, about) for path, about in table["members"].items()]
     parent = os.path.commonpath([PurePosixPath(member.path).parent for member in members])
     files = {os.path.relpath(member.path, parent): member for member in members}

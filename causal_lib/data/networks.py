@@ -1,11 +1,18 @@
-"""Discrete Bayesian networks from .bif files, read by pyAgrum with every state's name kept."""
+"""Bayesian networks from files: discrete ones from .bif, read by pyAgrum with every state's name
+kept, and linear Gaussian ones from .json.
+"""
 
 import gzip
+import json
 import re
 import tempfile
 import zlib
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+
+from causal_lib.graph import CausalGraph
 
 
 class Network(NamedTuple):
@@ -14,6 +21,51 @@ class Network(NamedTuple):
     nodes: tuple[str, ...]
     edges: tuple[tuple[str, str], ...]
     path: Path
+
+
+class GaussianNetwork(NamedTuple):
+    """A linear Gaussian network of d nodes: node j is ``intercepts[j]``, plus the values of all
+    nodes times ``weights[:, j]``, plus noise of variance ``variances[j]``.
+
+    weights : (d, d), [i, j] is not 0 for an edge from node i to node j.
+    intercepts, variances : (d,).
+    """
+
+    nodes: tuple[str, ...]
+    edges: tuple[tuple[str, str], ...]
+    path: Path
+    weights: np.ndarray
+    intercepts: np.ndarray
+    variances: np.ndarray
+
+
+def read_gaussian_network(path: Path) -> GaussianNetwork:
+    """The network of a .json file with nodes, arcs and cpds, as pgmpy keeps it; ValueError where it
+    is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        nodes = tuple(content["nodes"])
+        edges = tuple(sorted(map(tuple, content["arcs"])))
+        graph = CausalGraph.from_edges(nodes, edges)
+        graph.require_dag("a linear Gaussian network")
+        weights = np.zeros((len(nodes), len(nodes)))
+        intercepts = np.zeros(len(nodes))
+        variances = np.zeros(len(nodes))
+        for j, node in enumerate(nodes):
+            table = content["cpds"][node]
+            coefficients = dict(table["coefficients"])
+            [intercepts[j]] = coefficients.pop("(Intercept)")
+            [variances[j]] = table["variance"]
+            if set(coefficients) != graph.parents(node) or not variances[j] >= 0:
+                raise ValueError(
+                    f"the coefficients or the variance of {node!r} do not fit its arcs"
+                )
+            for parent, value in coefficients.items():
+                [weights[graph.index(parent), j]] = value
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path.name} cannot be read as a Gaussian network: {error}") from error
+    return GaussianNetwork(nodes, edges, path, weights, intercepts, variances)
 
 
 def read_network(path: Path) -> Network:

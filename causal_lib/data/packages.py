@@ -256,6 +256,16 @@ def _last_lines(text, count=3):
     return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-count:])
 
 
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,  # an encrypted member; NotImplementedError, a compression that Python lacks
+)
+
+
 def _extract(archive, source):
     """Local name to content of every file of ``source``, verified."""
     origin = source.origin
@@ -264,7 +274,7 @@ def _extract(archive, source):
     except (KeyError, AttributeError) as error:  # tarfile has None for what is no file
         problem = f"{origin} does not hold what the manifest names: {error.args[0]}"
         raise SourceError(f"{source.name}: {problem}") from error
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except _DAMAGED as error:
         problem = f"the archive of {origin} is truncated or damaged: {error}"
         raise SourceError(f"{source.name}: {problem}") from error
     for member in source.files.values():

@@ -48,6 +48,11 @@ _ADVICE = {  # parts of the drivers' texts, and what to do
     ): "no SQLite file there; make its folder or name another",
 }
 
+_WAITS = {"connect_timeout": 10, "read_timeout": 300, "write_timeout": 300}
+"""Seconds that MySQL's driver waits for the server, which may hang; a URL may say
+``?read_timeout=3600`` for statements that take longer.
+"""
+
 _FORM = (
     "write mysql+pymysql://user:password@host:port/database or sqlite:///file, special "
     "characters percent-encoded"
@@ -350,15 +355,20 @@ def _explained(engine):
         yield
     except (SQLAlchemyError, RuntimeError) as error:  # PyMySQL raises bare RuntimeErrors too
         url = engine.url
-        text = _redacted(error, url)
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
+        said = _said(error)
+        if "timed out" in said:
+            advice = (
+                "the server did not answer in time, what was being written is rolled back; see "
+                "whether it hangs, or let it take longer by ?read_timeout=3600 in the URL"
+            )
+        elif isinstance(error, DBAPIError) and error.connection_invalidated:
             advice = "the connection was lost, what was being written is rolled back: run it again"
         elif isinstance(error, IntegrityError):
             advice = "it refused the rows, nothing was written; drop them or use replace=True"
         else:
-            known = (way for signs, way in _ADVICE.items() if any(s in text for s in signs))
+            known = (way for signs, way in _ADVICE.items() if any(s in said for s in signs))
             advice = next(known, "the database refuses")
-        raise StoreError(f"{_shown(url)}: {advice} ({text})") from None
+        raise StoreError(f"{_shown(url)}: {advice} ({_redacted(error, url)})") from None
 
 
 def read_query(
@@ -507,6 +517,9 @@ def _engine(url):
     except (SQLAlchemyError, ValueError):
         problem = "the database URL cannot be read (not shown: it may hold a password)"
         raise StoreError(f"{problem}; {_FORM}") from None
+    if "@" in str(url.host):  # what stands before it belongs to the password, and would be shown
+        problem = "the database URL has two '@' (not shown: it may hold a password)"
+        raise StoreError(f"{problem}; write the password's as %40; {_FORM}")
     if max(map(ord, str(url.password or " "))) > 255:  # the driver's error would quote it
         problem = "the password holds characters beyond Latin-1, which cannot be sent"
         raise StoreError(f"{_shown(url)}: {problem}")
@@ -514,7 +527,9 @@ def _engine(url):
         # pre-ping replaces a connection that the server dropped while a notebook lay idle; the
         # positional styles are what `load` needs to send tuples
         style = "qmark" if url.get_backend_name() == "sqlite" else "format"
-        engine = sa.create_engine(url, pool_pre_ping=True, paramstyle=style)
+        waits = _WAITS if url.get_dialect().driver == "pymysql" else {}
+        given = {name: wait for name, wait in waits.items() if name not in url.query}
+        engine = sa.create_engine(url, pool_pre_ping=True, paramstyle=style, connect_args=given)
     except ImportError as error:
         problem = f"driver {error.name!r} is not installed; install it, or {_FORM}"
         raise StoreError(f"{_shown(url)}: {problem}") from None
@@ -539,10 +554,16 @@ def _shown(url):
     return shown.replace(f"{paths.ROOT}{os.sep}", "")  # a notebook's output holds no absolute path
 
 
+def _said(error):
+    return str(getattr(error, "orig", None) or error)
+
+
 def _redacted(error, url):
     """The error's own text without any spelling of the password, which drivers may quote."""
-    text = str(getattr(error, "orig", None) or error)
+    text = _said(error)
     password = str(url.password or "")
+    if 0 < len(password) < 3:  # what is taken out of ordinary words would betray it
+        return "the driver's words are not shown, since they could show a password this short"
     for spelling in (password, quote(password), quote(password, safe="")):
         if spelling:
             text = text.replace(spelling, "***")

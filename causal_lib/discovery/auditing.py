@@ -89,6 +89,7 @@ def audit(
     missing: str = "raise",
     near: float = 1e-4,
     rare: int = 5,
+    moments: bool = True,
     strict: bool = False,
 ) -> Audit:
     """What stands in the way of causal discovery on ``data``, each finding with its columns and the
@@ -116,6 +117,8 @@ def audit(
         `Statistics.from_frame`) a warning.
     near, rare : share of variance left, and number of rows of a level, below which a warning is
         given.
+    moments : whether to look at columns together too, through their covariances. False is for
+        methods that count levels: it finds nothing that takes two columns to see, nor too few rows.
     strict : raise the errors.
 
     Raises
@@ -155,7 +158,9 @@ def audit(
             if any(f.severity == "error" and f.code not in ("missing", "kind") for f in new):
                 usable.remove(name)
             found += new
-    if frame is None or statistics is not None:
+    if not moments:
+        statistics = None
+    elif frame is None or statistics is not None:
         statistics = (statistics or table.statistics).subset(usable)
     elif names and tuple(usable) == names and frame.notna().all(axis=None):
         statistics = table.statistics

@@ -20,6 +20,9 @@ import pandas as pd
 from scipy.linalg import cholesky, qr
 
 from causal_lib.discovery.engines import constraint
+from causal_lib.discovery.engines.count_score import MAX_LEVELS, SCORES, make_table
+from causal_lib.discovery.engines.count_search import search_counts
+from causal_lib.discovery.engines.order_fci import CovarianceSeparation, order_fci
 from causal_lib.discovery.engines.order_search import search_orders
 from causal_lib.discovery.score import gaussian_bic
 from causal_lib.discovery.table import Table
@@ -76,6 +79,8 @@ class Method:
     functions : whether columns may be functions of others; discrete methods and tests on tables
         take them anyway.
     missing : whether values may be missing.
+    counts : whether it counts levels and nothing else. Then `audit` looks at each column alone, and
+        columns may be functions or copies of each other.
     """
 
     search: Callable[..., CausalGraph]
@@ -87,6 +92,7 @@ class Method:
     variables: str = "scored"
     functions: bool = False
     missing: bool = False
+    counts: bool = False
 
     @property
     def defaults(self) -> dict[str, object]:
@@ -246,6 +252,18 @@ def _permutations(table, knowledge, seed, *, penalty, restarts, **settings):
 def _order(table, knowledge, seed, **settings):
     statistics, encoding = _blocks(table)
     found = search_orders(statistics, knowledge=knowledge, seed=seed, **settings)
+    return _with_info(found, encoding)
+
+
+def _order_fci(table, knowledge, seed, *, alpha, max_condition, **settings):
+    statistics, encoding = _blocks(table)
+    known = knowledge or Knowledge()
+    # without a forbidden edge the graph of the search might deny a dependence that a hidden cause
+    # makes; it is honoured when the marks are set
+    for_search = Knowledge(known.tiers, required=known.required)
+    dag = search_orders(statistics, knowledge=for_search, seed=seed, **settings).extension()
+    separation = CovarianceSeparation(statistics, alpha)
+    found = order_fci(dag, separation, knowledge=knowledge, max_condition=max_condition)
     return _with_info(found, encoding)
 
 
@@ -469,6 +487,19 @@ def _greedy(table, knowledge, seed, *, score, restarts, bins):
     return _with_info(graph.cpdag(knowledge), encoding, score=float(best[0]))
 
 
+def _order_counts(table, knowledge, seed, *, bins, score, restarts, candidates):
+    codes, encoding = discretise(table.frame, bins)
+    if (worst := codes.max() + 1).max() > MAX_LEVELS:
+        raise ValueError(
+            f"column {worst.idxmax()!r} has {worst.max()} levels, and a variable may have "
+            f"{MAX_LEVELS}; set bins to fewer"
+        )
+    # a parent is chosen among d - 1 variables
+    counts = make_table(codes.to_numpy(), score, per_parent=2 * np.log(len(table.names)))
+    how = {"seed": seed, "restarts": restarts, "candidates": candidates}
+    return _with_info(search_counts(counts, table.names, knowledge=knowledge, **how), encoding)
+
+
 _PENALTY = Setting(2.0, 0.0, np.inf)
 _BINS = Setting(None, 2, 10**6)
 _ALPHA = Setting(0.01, 1e-12, 0.5)
@@ -504,6 +535,18 @@ METHODS: dict[str, Method] = {
         _constraint, "CPDAG", "faithfulness; no hidden cause", _TESTING, variables="mixed"
     ),
     "fci": Method(_fci, "PAG", "faithfulness; no selection", _TESTING, variables="mixed"),
+    "order-fci": Method(
+        _order_fci,
+        "PAG",
+        "as order, but causes may be hidden; no selection",
+        {
+            "penalty": _PENALTY,
+            "restarts": _restarts(50),
+            "alpha": _ALPHA,
+            "max_condition": Setting(3, 0, 10**6),
+        },
+        variables="mixed",
+    ),
     "cdnod": Method(
         _cdnod,
         "CPDAG",
@@ -598,6 +641,20 @@ METHODS: dict[str, Method] = {
         {"score": _choice("bic", "bdeu"), "restarts": _restarts(10), "bins": _BINS},
         rows=True,
         variables="discrete",
+    ),
+    "order-counts": Method(
+        _order_counts,
+        "CPDAG",
+        "levels, hundreds of variables and dozens of levels too; no hidden cause",
+        {
+            "score": _choice(*SCORES),
+            "restarts": _restarts(5),
+            "candidates": Setting(30, 1, 10**6),
+            "bins": _BINS,
+        },
+        rows=True,
+        variables="discrete",
+        counts=True,
     ),
 }
 """Method name -> how it is run and what it asks for: the one place to add a method."""

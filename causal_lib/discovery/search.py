@@ -30,27 +30,28 @@ def discover(
 
     METHODS_TABLE
 
-    A column that is a function of others is refused by all but chisq, gsq, miic, greedy and
-    pretrained; order, pc and fci (both with test='mixed') run on
+    A column that is a function of others is refused by all but chisq, gsq, miic, greedy,
+    order-counts and pretrained; order, order-fci, pc and fci (these two with test='mixed') run on
     ``Statistics.from_frame(frame).shrunk(0.001)`` there. Columns are standardised; `encode` says
     how flop, ges, boss, grasp, dagma and Fisher's z read categories. ``bins=k`` cuts numbers into k
-    quantile bins where levels are needed (chisq, gsq, miic, greedy; cdnod: the context, whose
-    influence is seen in means only). Equal variances hold on a raw scale if at all, so standardised
-    DAGMA turns edges.
+    quantile bins where levels are needed (chisq, gsq, miic, greedy, order-counts; cdnod: the
+    context, whose influence is seen in means only). Equal variances hold on a raw scale if at all,
+    so standardised DAGMA turns edges.
 
     Parameters
     ----------
     data : rows are observations, columns variables (numbers, booleans, categories or text), nothing
         missing (but for pretrained); or `Statistics`, for all but lingam, additive, graph_network,
-        pretrained, miic, greedy, model='mlp', chisq, gsq.
+        pretrained, miic, greedy, order-counts, model='mlp', chisq, gsq.
     method : a key of `METHODS`.
     knowledge : honoured exactly in the result: edges that contradict it are turned or removed,
         required ones are added. FLOP cannot use it while it searches, the others do. ges, boss and
-        grasp refuse it, and fci forbidden edges.
-    seed : of boss, grasp, order, greedy, graph_network, pretrained, dagma's mlp; the others draw
-        nothing, but flopsearch draws from the system's entropy: it gives the same graph again
-        because it restarts until it finds the same best score (checked up to 12 columns); for many
-        more columns raise ``restarts``.
+        grasp refuse it, and fci forbidden edges; order-fci reads a forbidden edge as no cause at
+        all, direct or through others.
+    seed : of boss, grasp, order, order-counts, order-fci, greedy, graph_network, pretrained,
+        dagma's mlp; the others draw nothing, but flopsearch draws from the system's entropy: it
+        gives the same graph again because it restarts until it finds the same best score (checked
+        up to 12 columns); for many more columns raise ``restarts``.
 
     Statistics of many rows and the graph network show a progress bar; TQDM_DISABLE=1 in the
     environment hides it.
@@ -70,11 +71,12 @@ def discover(
         of a kind that the method does not take, rows or knowledge that it needs or cannot honour;
         the message names what can.
 
-    Source: the order search, see its module; FLOP, arXiv 2510.04970; PC, Spirtes, Glymour and
-    Scheines 2000, order-independent by Colombo and Maathuis 2014; FCI, Zhang 2008; CD-NOD, Huang
-    and others 2020; GES, Chickering 2002; BOSS, arXiv 2310.17679; GRaSP, Lam and others 2022;
-    DirectLiNGAM, Shimizu and others 2011; DAGMA, arXiv 2209.08037; MIIC, Verny and others 2017; the
-    graph network, after DAG-GNN, arXiv 1904.10098, see its module.
+    Source: the order search and its twin for counts, see their modules; FLOP, arXiv 2510.04970; PC,
+    Spirtes, Glymour and Scheines 2000, order-independent by Colombo and Maathuis 2014; FCI, Zhang
+    2008; order-fci, see its module; CD-NOD, Huang and others 2020; GES, Chickering 2002; BOSS,
+    arXiv 2310.17679; GRaSP, Lam and others 2022; DirectLiNGAM, Shimizu and others 2011; DAGMA,
+    arXiv 2209.08037; MIIC, Verny and others 2017; the graph network, after DAG-GNN, arXiv
+    1904.10098, see its module.
 
     >>> rng = np.random.default_rng(0)
     >>> x, y = rng.normal(size=(2, 500))
@@ -183,7 +185,7 @@ def _check_table(table, chosen, method, settings, knowledge):
     allow = ("function", "collinear") if able else ()
     if chosen.missing and table.frame is not None and table.frame.isna().any(axis=None):
         allow = (*allow, "missing", "too-few-rows")  # that count complete rows
-    audit(table, knowledge=knowledge).raise_errors(allow=allow)
+    audit(table, knowledge=knowledge, moments=not chosen.counts).raise_errors(allow=allow)
     if not table.names:
         raise ValueError("frame: has no columns")
     if chosen.variables == "numeric" and not all(table.numeric):

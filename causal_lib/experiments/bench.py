@@ -81,13 +81,16 @@ def find(name: str) -> Benchmark:
     return _REGISTERED[name]
 
 
-def measured(name: str) -> dict:
-    """What the benchmark's function returns."""
-    return find(name).function()
+def measured(name: str, arguments: Mapping[str, object] | None = None) -> dict:
+    """What the benchmark's function returns for these keywords, by default its own."""
+    return find(name).function(**(arguments or {}))
 
 
-def write(name: str, *, reports: Path | None = None) -> Path:
-    """Run a benchmark in a fresh process and return the path of its JSON report."""
+def write(name: str, *, reports: Path | None = None, **arguments: object) -> Path:
+    """Run a benchmark in a fresh process and return the path of its JSON report.
+
+    ``arguments``, JSON types, replace those of the benchmark: how long it may take, for example.
+    """
     reports = Path(reports or paths.COMMITTED).resolve()
     found = find(name)
     environment = {"CAUSAL_LIB_REPORTS": str(reports)}
@@ -96,7 +99,10 @@ def write(name: str, *, reports: Path | None = None) -> Path:
         "description": found.description,
         "peer": found.peer,
         **peers.run(
-            f"{__name__}.measured", {"name": name}, environment=environment, show_progress=True
+            f"{__name__}.measured",
+            {"name": name, **({"arguments": arguments} if arguments else {})},
+            environment=environment,
+            show_progress=True,
         ),
         "machine": {
             "processor": _processor(),

@@ -65,12 +65,16 @@ class Claim:
     def of(
         cls, name: str, values: Iterable[float], target: str, *, statistic: str = "mean"
     ) -> "Claim":
-        """The claim about the ``statistic`` of ``values``.
+        """The claim about the ``statistic`` of ``values``; ValueError where there are none.
 
         >>> Claim.of("time", [0.2, 0.1, 0.5], "at most 0.25", statistic="median").held
         True
         """
         values = [float(value) for value in values]
+        if not values:
+            raise ValueError(
+                f"claim {name!r}: there is no value to decide it; nothing was measured"
+            )
         value = getattr(statistics, statistic)(values)
         low = min(values)
         high = max(values)

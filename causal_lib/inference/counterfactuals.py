@@ -19,11 +19,10 @@ from causal_lib.inference.estimators import Sample
 from causal_lib.inference.models import Fitting
 from causal_lib.inference.nuisances import (
     NoOverlapError,
-    canonical_columns,
-    canonical_order,
     cross_fit,
 )
 from causal_lib.inference.support import judge_arms
+from causal_lib.ordering import canonical_columns, canonical_order
 from causal_lib.resampling import cluster_codes, percentile_ends, poisson_counts
 
 _PARTS = ("treated", "hit", "treated without", "miss", "untreated with", "untreated hit")

@@ -22,10 +22,9 @@ from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import fit, folds, held_out
 from causal_lib.inference.nuisances import (
     NoOverlapError,
-    canonical_columns,
-    canonical_order,
     standard_error,
 )
+from causal_lib.ordering import canonical_columns, canonical_order
 from causal_lib.resampling import cluster_codes
 
 _FEW = 10

@@ -22,7 +22,7 @@ from causal_lib.checks import (
 from causal_lib.columns import as_labels, as_numbers, column_kind, number_of
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import why_no_adjustment_set
-from causal_lib.inference.covariates import Covariates
+from causal_lib.inference.covariates import Covariates, wide_names
 from causal_lib.inference.equivalence import identify_class
 from causal_lib.inference.estimators import (
     ESTIMATORS,
@@ -39,13 +39,12 @@ from causal_lib.inference.models import FOLDS, Fitting
 from causal_lib.inference.nuisances import (
     TARGETS,
     NoOverlapError,
-    canonical_columns,
-    canonical_order,
     is_reversed,
     standard_error,
     turned,
 )
 from causal_lib.inference.pags import why_no_common_adjustment_set
+from causal_lib.inference.pretrained.roles import roles_of_encoded
 from causal_lib.inference.support import (
     Judgement,
     bounds_of,
@@ -55,6 +54,7 @@ from causal_lib.inference.support import (
     rule_of,
     thin_labels,
 )
+from causal_lib.ordering import canonical_columns, canonical_order
 from causal_lib.resampling import cluster_codes
 
 _MOST_LEVELS = 10  # a number with at most so many values is taken for levels
@@ -262,9 +262,10 @@ def effect(
     ESTIMATORS_TABLE
 
     e and μ are predicted out of fold by a stack of models sized to the table: linear, splines,
-    boosted trees, a forest. Errors come from influences, summed within clusters. Whatever the
-    estimator, the verdict says whether the data can answer the question (see `Effect`): it is
-    answered even where it is weak. The order of rows and columns, and units, change nothing.
+    boosted trees, a forest (see `models.held_out`). Errors come from influences, summed within
+    clusters. Whatever the estimator, the verdict says whether the data can answer the question (see
+    `Effect`): it is answered even where it is weak. The order of rows and columns, and
+    units, change nothing.
 
     Parameters
     ----------
@@ -602,6 +603,10 @@ def _asked(
     )
     if propensity is not None:
         sample = replace(sample, known=_known(frame, propensity, coded)[order])
+    if name == "pretrained" and graph is not None and graph.kind in ("DAG", "CPDAG"):
+        owners = covariates.owners(frame)
+        roles = roles_of_encoded(graph, treatment, outcome, owners, wide_names(x))
+        sample = replace(sample, roles=roles)
     notes = covariates.notes
     if len(kept) < rows:
         notes = (*notes, f"{weights}: 0 in {rows - len(kept)} of {rows} rows, which are left out")

@@ -35,6 +35,7 @@ from causal_lib.inference.nuisances import (
     tilt,
     turned,
 )
+from causal_lib.reasons import Reason
 
 _WEAK = 10  # F of the first stage below which an instrument is refused
 _FOREST_TREES = 100
@@ -60,6 +61,8 @@ class Sample:
     z : (n,) instrument; None where there is none.
     mediators : (n, m) front-door set; None where there is none.
     reverse : whether models are fitted with control and treated exchanged, see `is_reversed`.
+    roles : of the k columns of `numbers`, with shares, as of `pretrained.roles.roles_of`; None
+        without a graph.
     """
 
     y: np.ndarray
@@ -73,6 +76,7 @@ class Sample:
     z: np.ndarray | None = None
     mediators: pd.DataFrame | None = None
     reverse: bool = False
+    roles: list[tuple[tuple[str, ...], float]] | None = None
 
     @cached_property
     def chances(self) -> np.ndarray:
@@ -490,7 +494,8 @@ def pretrained(sample: Sample) -> Estimate:
     The scores are those of 'causal_forest'. The networks see the rows outside of a fold and predict
     those of the fold, so that the average of the scores corrects the networks' own average to first
     order, and its interval owes nothing to how they were trained. Weights of rows enter the scores,
-    not the networks. The diagnostics tell the average of their predictions without that correction,
+    not the networks. Under a DAG or a CPDAG each column has a role, and an instrument says nothing of
+    the outcome (see `pretrained.roles`). The diagnostics tell the average of their predictions without that correction,
     and for how many of the folds the rows were unlike the tables of the training.
     Source: Kennedy 2023 (scores); see `causal_lib.inference.pretrained`.
     """
@@ -503,9 +508,8 @@ def pretrained(sample: Sample) -> Estimate:
     for train, test in folds(sample.groups, sample.how.seed, sample.how.folds):
         known = None if sample.known is None else sample.known[train, 1]
         groups = np.unique(sample.groups[train], return_inverse=True)[1]
-        fitted = learner.fit(
-            sample.y[train], sample.t[train], columns[train], groups, sample.how.seed, known
-        )
+        rows = (sample.y[train], sample.t[train], columns[train], groups)
+        fitted = learner.fit(*rows, sample.how.seed, known, roles=sample.roles)
         tau[test] = fitted.answer(columns[test]).effects
         unlike += not fitted.familiar
     chances = sample.chances
@@ -895,7 +899,4 @@ def _check_left(left, values, what="treatment"):
     """Raise where the adjustment columns leave nothing (n,) of ``values`` (n,)."""
     spread = np.abs(values - values.mean()).max()
     if np.abs(left).max() <= 1e-9 * max(spread, 1e-300) or spread == 0:
-        raise NoOverlapError(
-            f"the {what} is a function of the adjustment columns: nothing of it is left whose "
-            "effect could be seen; leave out the column that determines it"
-        )
+        raise NoOverlapError(Reason("determined", what=what))

@@ -24,7 +24,14 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from causal_lib.extras import naming_extra
 from causal_lib.inference.estimators import ROWS_PER_TERM
 from causal_lib.inference.least_squares import LeastSquares
-from causal_lib.inference.models import Fitting, arm_folds, fit, is_zero_one
+from causal_lib.inference.models import (
+    FINE,
+    FINE_TREES,
+    Fitting,
+    arm_folds,
+    fit,
+    is_zero_one,
+)
 from causal_lib.inference.nuisances import clustered_covariance, propensities
 
 _TREES = 200
@@ -36,14 +43,7 @@ _COARSE = {
     "max_leaf_nodes": 4,
     "early_stopping": False,  # the tenth of the rows that it watches is too noisy to stop by
 }
-_FINE = {  # a few rows with large effects need leaves of their own
-    "learning_rate": 0.1,
-    "max_leaf_nodes": 6,
-    "min_samples_leaf": 1,
-    "l2_regularization": 1.0,
-    "early_stopping": False,
-}
-_FINE_TREES = {"outcome": 300, "effect": 100}
+_TREES_OF_EFFECT = 100  # with small leaves, for what an arm's outcome model imputes
 _LEAVES = 20  # of a coarse tree every leaf holds at least one in so many rows
 _PENALTIES = np.logspace(-5, 2, 15)  # of a ridge regression on standardised columns, per row
 
@@ -252,13 +252,13 @@ def _x_fine(rows):
     rows = rows.of_two_arms()
     arms = [rows.take(np.flatnonzero(rows.t == arm)) for arm in (0, 1)]
 
-    def fitted(what, x, values):
-        how = _FINE | {"max_iter": _FINE_TREES[what], "random_state": rows.seed}
-        return HistGradientBoostingRegressor(**how).fit(x, values).predict
+    def fitted(trees, x, values):
+        model = HistGradientBoostingRegressor(max_iter=trees, **FINE, random_state=rows.seed)
+        return model.fit(x, values).predict
 
-    control, treated = (fitted("outcome", arm.x, arm.y) for arm in arms)
-    of_control = fitted("effect", arms[0].x, treated(arms[0].x) - arms[0].y)
-    of_treated = fitted("effect", arms[1].x, arms[1].y - control(arms[1].x))
+    control, treated = (fitted(FINE_TREES, arm.x, arm.y) for arm in arms)
+    of_control = fitted(_TREES_OF_EFFECT, arms[0].x, treated(arms[0].x) - arms[0].y)
+    of_treated = fitted(_TREES_OF_EFFECT, arms[1].x, arms[1].y - control(arms[1].x))
     propensity = fit(rows.t, rows.x, rows.seed, groups=rows.groups)
 
     def predict(x):
@@ -438,11 +438,6 @@ differences they made the ranking worse, and an answer should not depend on an o
 
 FINE_CANDIDATES = ("x_fine",)
 """Those that it weighs too where the outcome is explained well (see `explained`)."""
-
-LEAST_EXPLAINED = 0.5
-"""From this share of the outcome's variance within the arms on. Below it they fit noise: on
-simulated tables they made errors smaller above and, on one of three, larger below.
-"""
 
 
 def explained(y: np.ndarray, t: np.ndarray, means: np.ndarray) -> float:

@@ -1,8 +1,9 @@
 """Models of outcomes and propensities: sized to the table, stacked out of fold, calibrated.
 
-Four learners are known by name: 'linear' (ridge or logistic), 'splines' (the same on cubic splines
-of the numbers and products of two), 'boosted' trees and a 'forest'. Which of them are tried depends
-on the rows; how much each counts, on its predictions of rows that it did not see.
+Five learners are known by name: 'linear' (ridge or logistic), 'splines' (the same on cubic splines
+of the numbers and products of two), 'boosted' trees, a 'forest', and 'fine', boosted trees with
+small leaves. Which of them are tried depends on the rows, and 'fine' on how much the others
+explain; how much each counts, on its predictions of rows that it did not see.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,8 +33,9 @@ from sklearn.preprocessing import (
 )
 
 from causal_lib.inference.covariates import label_columns
+from causal_lib.reasons import Reason
 
-NAMES = ("linear", "splines", "boosted", "forest")
+NAMES = ("linear", "splines", "boosted", "forest", "fine")
 FOLDS = 5
 # Rows from which a learner is tried: of the arm for an outcome; for events, twice those of the
 # rarer level, and more, since an event says less than a number. Fewer do not pay for its terms.
@@ -45,6 +47,21 @@ _ROWS_FOR_BOOSTED_ALONE = 100_000  # they find by then what the others assume
 _PILOT_FOLDS = 2  # on these every learner is tried; those that count for little are dropped
 _PILOT_ROWS = 20_000
 _LEAST_WEIGHT = 0.1
+LEAST_EXPLAINED = 0.5
+"""Share of an outcome's variance that is explained from which on trees with small leaves are tried.
+Below it they fit noise: on simulated tables they made errors smaller above and, on one of three,
+larger below.
+"""
+FINE = {  # a few rows with large effects need leaves of their own
+    "learning_rate": 0.1,
+    "max_leaf_nodes": 6,
+    "min_samples_leaf": 1,
+    "l2_regularization": 1.0,
+    "early_stopping": False,
+}
+"""Settings of trees with small leaves."""
+FINE_TREES = 300
+"""Their number, for an outcome."""
 _ROWS_OF_CALIBRATION = 200
 _RIDGES = np.logspace(-4, 4, 17)
 _INVERSE_RIDGES = (0.01, 0.1, 1.0, 10.0)
@@ -148,10 +165,8 @@ def arm_folds(
         train = np.flatnonzero(place != fold)
         for arm in (0, 1):
             if not (t[train] == arm).any():
-                raise ValueError(
-                    f"all {int((t == arm).sum())} rows of the {ARMS[arm]} fall into one of "
-                    f"{count} folds: too few rows or clusters"
-                )
+                rows = int((t == arm).sum())
+                raise ValueError(Reason("one_fold", rows=rows, arm=Reason(ARMS[arm]), folds=count))
         yield train, np.flatnonzero(place == fold)
 
 
@@ -159,7 +174,7 @@ def _check_clusters(groups, count):
     """The number of clusters; ValueError where there are fewer than folds."""
     clusters = int(groups.max()) + 1
     if clusters < count:
-        raise ValueError(f"{clusters} rows or clusters are too few for {count} folds")
+        raise ValueError(Reason("few_folds", clusters=clusters, folds=count))
     return clusters
 
 
@@ -181,7 +196,8 @@ def held_out(
 
     Each learner is fitted once a fold. Its weight is by least squares of the values on all held-out
     predictions, weights at least 0 with sum 1 (short-stacking). Learners of small weight in the
-    first folds are dropped for the rest.
+    first folds are dropped for the rest. Where the rows choose the learners and these explain at
+    least half of the variance of numbers in the first folds, 'fine' is tried too.
 
     Parameters
     ----------
@@ -213,20 +229,36 @@ def held_out(
     tried = tried or _that_fit(values[used], x, classes, seed)
     found = np.empty((len(tried), *shape))
     count = _PILOT_FOLDS if len(tried) > 1 and len(splits) > _PILOT_FOLDS else len(splits)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed) if len(tried) > 1 else None
     _fill(found, range(len(tried)), splits[:count], tried, values, x, used, weights, levels, rng)
-    kept = list(range(len(tried)))
+    kept = range(len(tried))
     if count < len(splits):
         seen = np.concatenate([test for _, test in splits[:count]])
         seen = seen[used[seen]]
         share = short_stack(found[:, seen], values[seen], levels, weights, seen)
-        kept = [k for k in kept if share[k] >= _LEAST_WEIGHT] or [int(share.argmax())]
+        numbers = not (classes or learners) and used.sum() >= _ROWS_OF_TREES[False]
+        if numbers and _explain(share @ found[:, seen], values[seen], weights, seen):
+            tried.append(_named("fine", values[used], x, classes, seed))
+            found = np.concatenate([found, np.empty((1, *shape))])
+            rng = np.random.default_rng(seed)  # the training rows that the others had
+            parts = (splits[:count], tried, values, x, used, weights, levels, rng)
+            _fill(found, [len(tried) - 1], *parts)
+            share = short_stack(found[:, seen], values[seen], levels, weights, seen)
+        kept = [k for k in range(len(tried)) if share[k] >= _LEAST_WEIGHT] or [int(share.argmax())]
         _fill(found, kept, splits[count:], tried, values, x, used, weights, levels, None)
     if len(kept) == 1:
         return found[kept[0]]
     seen = np.flatnonzero(used)
     share = short_stack(found[kept][:, seen], values[seen], levels, weights, seen)
     return np.tensordot(share, found[kept], 1)
+
+
+def _explain(predicted, values, weights, rows):
+    """Whether predictions (n,) of rows not seen leave at most half of the variance."""
+    own = None if weights is None else weights[rows]
+    left = np.average((values - predicted) ** 2, weights=own)
+    whole = np.average((values - np.average(values, weights=own)) ** 2, weights=own)
+    return left <= (1 - LEAST_EXPLAINED) * whole
 
 
 def _means(values, splits, used, weights, levels, shape):
@@ -250,7 +282,7 @@ def _fill(found, which, splits, tried, values, x, used, weights, levels, rng):
     """
     for train, test in splits:
         train = train[used[train]]
-        if rng is not None and len(train) > _PILOT_ROWS and len(which) > 1:
+        if rng is not None and len(train) > _PILOT_ROWS:
             train = np.sort(rng.choice(train, _PILOT_ROWS, replace=False))
         for k in which:
             own = None if weights is None else weights[train]
@@ -496,6 +528,9 @@ def _named(learner, values, x, classes, seed) -> BaseEstimator:
             n_iter_no_change=5,
             random_state=seed,
         )
+    elif learner == "fine":
+        kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+        trees = kind(max_iter=FINE_TREES, **FINE, random_state=seed)
     else:
         kind = RandomForestClassifier if classes else RandomForestRegressor
         trees = kind(

@@ -25,6 +25,7 @@ from causal_lib.inference.covariates import POOLED, label_columns, wide, wide_na
 from causal_lib.inference.estimators import Sample, arm_weights
 from causal_lib.inference.models import ARMS
 from causal_lib.inference.nuisances import NoOverlapError, standard_error, tilt
+from causal_lib.reasons import Reason
 
 VERDICTS = ("supported", "weak", "extrapolated")
 _EXTRAPOLATED = 0.1  # share of the target surely without a counterpart: a model speaks for it
@@ -34,6 +35,7 @@ _HARMLESS = 0.5  # standard errors of bias: P(|Z + 0.5| < 1.96) = 0.92
 _FEWEST = 20  # effective rows of an arm
 _FEWEST_CLUSTERS = 10  # with rows of an arm
 _LARGEST = 0.1  # share of one row among the weights of its arm
+_FAR = 5  # ranges from the 5th to the 95th percentile
 _IMBALANCE = 0.1  # standard deviations, beyond three standard errors
 # Rows of an arm among some of the target are none where they are under a tenth of the arm's share,
 # and of one for each row of the target; and where at least nine were due. They are surely none
@@ -56,7 +58,7 @@ class Judgement:
     ----------
     verdict : 'supported'; 'weak' (answered, but it rests on few rows, or some of the target has no
         counterpart); 'extrapolated' (a model speaks for over a tenth of the target).
-    reasons : why it is not supported.
+    reasons : why it is not supported; each a `Reason`, which is a string.
     diagnostics : name -> number.
     members : (n,) rows for whom an answer would be supported; None if there are none, or where all
         is supported.
@@ -65,7 +67,7 @@ class Judgement:
     """
 
     verdict: str
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     diagnostics: Mapping = field(default_factory=dict)
     members: np.ndarray | None = None
     lacking: np.ndarray | None = None
@@ -120,21 +122,15 @@ def judge_slope(sample: Sample) -> Judgement:
     left = t - sample.mean(t)
     share = float(left.var() / t.var())
     if share < _NOTHING:
-        raise NoOverlapError(
-            f"nothing can be compared: the adjustment columns explain {1 - share:.2%} of the "
-            "treatment; leave out the column that decides it"
-        )
+        raise NoOverlapError(Reason("treatment_explained", share=1 - share))
     variance = sample.mean(left**2)
     fixed = variance < _LEFT * t.var()
     diagnostics = {"treatment_left": share, "share_without_counterpart": float(fixed.mean())}
     reasons = []
     if share < 5 * _LEFT:
-        reasons.append(f"the adjustment columns explain {1 - share:.1%} of the treatment")
+        reasons.append(Reason("treatment_mostly_explained", share=1 - share))
     if fixed.mean() > _WEAK_SHARE:
-        reasons.append(
-            f"for {fixed.mean():.1%} of the rows the adjustment columns leave the treatment under "
-            f"{_LEFT:.0%} of its variance: rows alike in the columns are alike in the treatment"
-        )
+        reasons.append(Reason("treatment_fixed", share=fixed.mean(), left=_LEFT))
     if not reasons:
         return Judgement("supported", (), diagnostics)
     far = fixed.mean() > _EXTRAPOLATED or share < _LEFT
@@ -146,8 +142,7 @@ def judge_instrument(strength: float) -> Judgement:
     """The `Judgement` of an instrument's estimate, by the F of its first stage."""
     if strength >= _WEAK_F:
         return Judgement("supported")
-    reason = f"the first-stage F is {strength:.1f}, below {_WEAK_F}: the estimate may be biased"
-    return Judgement("weak", (reason,))
+    return Judgement("weak", (Reason("weak_instrument", strength=strength, least=_WEAK_F),))
 
 
 def rule_of(members: np.ndarray, x: pd.DataFrame) -> str:
@@ -161,14 +156,12 @@ def rule_of(members: np.ndarray, x: pd.DataFrame) -> str:
     tree = DecisionTreeClassifier(
         max_leaf_nodes=4, min_samples_leaf=max(5, len(members) // 100), random_state=0
     ).fit(scaled, members)
-    parts = [
-        " and ".join(_merged(path, names, columns, scaler)) for path in _leaves(tree.tree_, 0, ())
-    ]
+    parts = [list(_merged(path, names, columns, scaler)) for path in _leaves(tree.tree_, 0, ())]
     right = (tree.predict(scaled) == members).mean()
     if not parts or not all(parts):  # the tree finds none, or calls all rows members
         return ""
-    text = "; or ".join(parts)
-    return text if right > 0.995 else f"mostly {text}"
+    text = Reason.chain("either", [Reason.chain("both", part) for part in parts])
+    return text if right > 0.995 else Reason("mostly", rule=text)
 
 
 def _without_counterpart(sample, chance=0):
@@ -266,30 +259,27 @@ def _verdict(sample, lacking, surely):
         sizes.append(float(own.sum() ** 2 / (own**2).sum()))
         largest.append(float(own.max() / own.sum()))
         clusters = len(np.unique(sample.groups[sample.t == arm]))
+        called = Reason(ARMS[arm])
         if sizes[arm] < _FEWEST:
-            reasons.append(
-                f"the {ARMS[arm]} have {len(own):,} rows, which weigh as much as {sizes[arm]:.0f}"
-            )
+            size = sizes[arm]
+            reasons.append(Reason("few_effective_rows", arm=called, rows=len(own), size=size))
         elif largest[arm] > _LARGEST:
-            reasons.append(f"one row has {largest[arm]:.0%} of the weight of the {ARMS[arm]}")
+            reasons.append(Reason("one_row", share=largest[arm], arm=called))
         elif clusters < _FEWEST_CLUSTERS:
-            reasons.append(f"the {ARMS[arm]} come from {clusters} clusters")
+            reasons.append(Reason("few_clusters", arm=called, clusters=clusters))
     before, after = balance(sample, weights)
     chance = 3 * np.sqrt(1 / sizes[0] + 1 / sizes[1])
     if after > _IMBALANCE + chance:
-        reasons.append(f"the arms differ by {after:.2f} standard deviations after weighting")
+        reasons.append(Reason("imbalance", apart=after))
     for name in thin_labels(sample.x):
         rows = len(sample.x) / sample.x[name].nunique()
-        reasons.append(f"{name!r} has {rows:.0f} rows a level: only rows of a level are compared")
+        reasons.append(Reason("rows_of_level", column=name, rows=rows))
     # both in standard deviations of what models leave of the outcome
     harmless = max(_WEAK_SHARE, _HARMLESS * np.sqrt(1 / sizes[0] + 1 / sizes[1]))
     if missing > harmless or share[surely].sum() > _WEAK_SHARE:
-        needed = " or ".join(ARMS[arm] for arm in _needed(sample.target))
-        reasons.insert(
-            0,
-            f"{missing:.1%} of the {_MEMBERS[sample.target]} seem to have no counterpart among "
-            f"the {needed}",
-        )
+        needed = Reason("_or_".join(ARMS[arm] for arm in _needed(sample.target)))
+        members = Reason(_MEMBERS[sample.target])
+        reasons.insert(0, Reason("no_counterpart", share=missing, members=members, arm=needed))
     diagnostics = {
         "propensity_min": float(sample.chances[:, 1].min()),
         "propensity_max": float(sample.chances[:, 1].max()),
@@ -304,26 +294,30 @@ def _verdict(sample, lacking, surely):
         diagnostics["control_propensity_min"] = float(sample.chances[:, 0].min())
     far = share[surely].sum() > _EXTRAPOLATED
     if share[surely].sum() >= _NOBODY:
-        raise NoOverlapError(
-            f"nothing can be compared: {share[surely].sum():.0%} of the {_MEMBERS[sample.target]} "
-            "have no counterpart; ask about those that have (target='overlap'), or leave out the "
-            "column that decides the treatment"
-        )
+        members = Reason(_MEMBERS[sample.target])
+        none = float(share[surely].sum())
+        raise NoOverlapError(Reason("nothing_to_compare", share=none, members=members))
     verdict = "extrapolated" if far else "weak" if reasons else "supported"
     return verdict, tuple(reasons), diagnostics
 
 
 _MEMBERS = {"all": "rows", "treated": "treated", "untreated": "untreated", "overlap": "rows"}
+"""Target -> the key of what its rows are called."""
 
 
 def balance(sample: Sample, weights: np.ndarray) -> tuple[float, float]:
     """Largest standardised mean difference of the arms over the columns, without and with weights.
 
-    In standard deviations of a column within the arms, as they are in the sample.
+    In standard deviations of a column within the arms, as they are in the sample. Values further
+    from the median than five times the range from the 5th to the 95th percentile count as the
+    median: beside a 999999 for "unknown" all other rows would be alike.
     """
     columns = sample.numbers
     if not columns.shape[1]:
         return 0.0, 0.0
+    low, middle, high = np.quantile(columns, (0.05, 0.5, 0.95), axis=0)
+    far = (np.abs(columns - middle) > _FAR * (high - low)) & (high > low)
+    columns = np.where(far, middle, columns)
     arms = [columns[sample.t == arm] for arm in (0, 1)]
     scale = np.sqrt((arms[0].var(axis=0) + arms[1].var(axis=0)) / 2)
     level = np.abs(columns).max(axis=0)

@@ -27,17 +27,14 @@ from causal_lib.inference.learners import (
     CANDIDATES,
     FINE_CANDIDATES,
     LEARNERS,
-    LEAST_EXPLAINED,
     Learned,
     Projection,
     Rows,
     explained,
 )
 from causal_lib.inference.least_squares import LeastSquares, stack_weights
-from causal_lib.inference.models import Fitting, fit, folds, is_zero_one
+from causal_lib.inference.models import LEAST_EXPLAINED, Fitting, fit, folds, is_zero_one
 from causal_lib.inference.nuisances import (
-    canonical_columns,
-    canonical_order,
     clustered_covariance,
     dr_scores,
     is_reversed,
@@ -45,8 +42,9 @@ from causal_lib.inference.nuisances import (
     turned,
     untreated_scores,
 )
-from causal_lib.inference.pretrained.roles import roles_of
+from causal_lib.inference.pretrained.roles import roles_of_encoded
 from causal_lib.inference.support import judge_arms
+from causal_lib.ordering import canonical_columns, canonical_order
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
 
 GROUPS = 5
@@ -76,6 +74,8 @@ class UpliftModel:
         from its predictions of rows that it did not see), explained (how far its loss is below that
         of the average, as a share) and weight in the predictions.
     contrast : control and treated level, if given.
+    aligned : (n,) ``predicted``, with the same spread in every fold: that which the predictions of
+        ``model`` have on these rows. `recommend` regresses scores on it.
     untreated : (n,) AIPW score of the outcome that each training row has when not treated.
     covariates : the encoder of the adjustment columns.
     verdict, reasons : what the training rows can say of the average effect, as of `effects.Effect`;
@@ -99,6 +99,7 @@ class UpliftModel:
     chosen: pd.DataFrame | None = None
     contrast: tuple | None = None
     untreated: np.ndarray | None = None
+    aligned: np.ndarray | None = None
 
     @classmethod
     def train(
@@ -197,10 +198,7 @@ class UpliftModel:
         roles = None
         if graph is not None:
             owners = covariates.owners(frame)
-            roles = []
-            for found, share in roles_of(graph, treatment, outcome, adjustment):
-                of_column = dict(zip(adjustment, found, strict=True))
-                roles.append((tuple(of_column[owners[name]] for name in x), share))
+            roles = roles_of_encoded(graph, treatment, outcome, owners, list(x))
         rows = Rows(y, t, x, groups, seed, chances=known, roles=roles).take(order)
         how = Fitting(seed=seed)
         sample = Sample(
@@ -220,7 +218,7 @@ class UpliftModel:
         several = learner is None or not isinstance(learner, str)
         if learner is None and explained(rows.y, rows.t, means) >= LEAST_EXPLAINED:
             names = [*names, *FINE_CANDIDATES]
-        predicted, model, chosen = _learn(rows, names, several)
+        predicted, aligned, model, chosen = _learn(rows, names, several)
         treated = rows.t == 1
         if model.outcomes is None:
             relevance = fit(rows.y[treated], rows.x[treated], seed, groups=rows.groups[treated])
@@ -249,6 +247,7 @@ class UpliftModel:
             chosen,
             None if contrast is None else tuple(contrast),
             start + unit * untreated[back],
+            unit * aligned[back],
         )
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
@@ -385,9 +384,11 @@ class UpliftModel:
 
         Scores are regressed on held-out predictions by a line with bends at the median and at the
         highest fifth, a straight one with fewer than 200 rows or clusters: largest predictions are
-        often off by another factor than the rest, and these rows are taken. The interval of the
-        total treats the rows taken as given. Noisy propensities still make it a little too low: an
-        outcome has a part in the scores of other rows, of the opposite sign to its part in its own.
+        often off by another factor than the rest, and these rows are taken. The predictions of all
+        folds have the same spread there: how far the spreads of their models differ is chance, and
+        would make the slope too small (an error in the regressor). The interval of the total treats
+        the rows taken as given. The total can be a little too low: models that did not see a row
+        learnt from fewer rows than the model that ranks candidates, and may rank worse.
         `causal-lib bench inference.uplift` measures by how much.
         """
         if objective not in OBJECTIVES:
@@ -467,16 +468,17 @@ class UpliftModel:
         """Terms (m, k) of the predictions ``at`` (m,); coefficients (k,), influences (n, k) of the
         regression of scores on the same terms of held-out predictions.
         """
-        middle = self.predicted.mean()
+        known = self.predicted if self.aligned is None else self.aligned
+        middle = known.mean()
         clusters = int(self.groups.max()) + 1
-        bends = np.quantile(self.predicted, _BENDS) if clusters >= _CLUSTERS_OF_BENDS else ()
+        bends = np.quantile(known, _BENDS) if clusters >= _CLUSTERS_OF_BENDS else ()
 
         def terms(predictions):
             columns = [predictions - middle]
             columns += [np.maximum(predictions - bend, 0.0) for bend in bends]
             return np.column_stack(columns)
 
-        line = LeastSquares.of(terms(self.predicted), self.score)
+        line = LeastSquares.of(terms(known), self.score)
         basis = np.column_stack([np.ones(len(at)), terms(at)])
         return basis, line.all_coefficients, line.influences
 
@@ -601,7 +603,8 @@ def _learner_names(learner):
 
 
 def _learn(rows, names, several):
-    """Held-out predictions (n,), the `Learned` of all rows, the table of candidates.
+    """Held-out predictions (n,), the same of equal spread in every fold (n,), the `Learned` of all
+    rows, the table of candidates.
 
     Everything is in units of the standardised outcome.
     """
@@ -628,7 +631,9 @@ def _learn(rows, names, several):
         index=pd.Index(["average", *names], name="candidate"),
     )
     if not several:
-        return held_out.mean() + centred[:, 0], LEARNERS[names[0]](rows), chosen
+        predicted = held_out.mean() + centred[:, 0]
+        model = LEARNERS[names[0]](rows)
+        return predicted, _aligned(predicted, fold, model.predict(rows.x).std()), model, chosen
     predicted = np.empty(n)
     for number in range(fold.max() + 1):
         rest = fold == number
@@ -643,7 +648,20 @@ def _learn(rows, names, several):
         differences = [weight * (part(x) - level) for weight, part, level in parts]
         return average + np.sum(differences, axis=0) + np.zeros(len(x))
 
-    return predicted, Learned(predict), chosen
+    return predicted, _aligned(predicted, fold, predict(rows.x).std()), Learned(predict), chosen
+
+
+def _aligned(predicted, fold, spread):
+    """``predicted`` (n,) with the same ``spread`` in every ``fold`` (n,); one without any stays."""
+    middle = predicted.mean()
+    found = np.full(len(predicted), middle)
+    for number in range(fold.max() + 1):
+        rest = fold == number
+        own = predicted[rest] - predicted[rest].mean()
+        size = own.std()
+        if size > 1e-12 * abs(middle):
+            found[rest] += own * (spread / size)
+    return found
 
 
 def _arms(values, contrast):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from causal_lib.checks import check_codes, check_frame, check_ids
+from causal_lib.checks import check_codes, check_frame, check_ids, check_number
 from causal_lib.columns import as_times, number_of, without_categories
 from causal_lib.worlds.online_shop import ATTENTION, Shop
 
@@ -173,7 +173,7 @@ def hold_out(
     Raises ValueError for a share outside (0, 1), text that is no time (ISO 8601 is one), user ids
     of mixed types, and where no user has enough rows.
     """
-    if not 0 < share < 1:
+    if not 0 < check_number(share, name="share") < 1:
         raise ValueError(f"share must lie in (0, 1), not {share}")
     check_frame(frame, ["user_id", *filter(None, [by])], complete=True, name="frame")
     check_ids(frame["user_id"])

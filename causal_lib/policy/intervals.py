@@ -77,6 +77,9 @@ class Intervals:
     def _percentiles(self, score):
         sums = score if self.groups is None else np.bincount(self.groups, score)
         counts = np.ones(len(score)) if self.groups is None else np.bincount(self.groups)
+        order = np.lexsort([sums, counts])  # so that draws do not depend on the order of the rows
+        sums = sums[order]
+        counts = counts[order]
         draws = (resampled_indices(len(sums), self.rng) for _ in range(_DRAWS))
         means = [sums[draw].sum() / counts[draw].sum() for draw in draws]
         return percentile_ends(means, (1 - self.level) / 2)

@@ -21,7 +21,7 @@ from causal_lib.checks import (
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, wide, wide_names
 from causal_lib.policy.columns import listed, propensities, read_actions
-from causal_lib.policy.reward_model import fit_additive
+from causal_lib.policy.reward_model import fit_additive, order_of_rounds
 
 LOSSES = ("dr", "ips")
 _RULES = 12  # lines of a card
@@ -37,6 +37,9 @@ class Policy:
     context : columns that it looks at.
     labels : (K,) labels of the actions, in the order of the columns of `probabilities`.
     logged : places among ``labels`` of the L actions that the logs showed.
+    columns : names of the encoded columns.
+    places : of the columns in the order in which the model takes them.
+    centre, scale : in that order; the model takes a column less the first, over the second.
     model : the weights (columns + 1, L) of a softmax, or EconML's PolicyTree.
     """
 
@@ -45,6 +48,7 @@ class Policy:
     logged: np.ndarray
     covariates: Covariates
     columns: tuple[str, ...]
+    places: np.ndarray
     centre: np.ndarray
     scale: np.ndarray
     model: object
@@ -60,11 +64,11 @@ class Policy:
         """
         check_frame(frame, self.context, complete=True)
         _check_size(len(frame), self.actions, "ask for the rows in parts")
-        x = wide(self.covariates.table(frame))
+        x = (wide(self.covariates.table(frame))[:, self.places] - self.centre) / self.scale
         found = np.zeros((len(x), self.actions))
         if isinstance(self.model, np.ndarray):
-            scaled = np.column_stack([np.ones(len(x)), (x - self.centre) / self.scale])
-            found[:, self.logged] = np.exp(log_softmax(scaled @ self.model, axis=1))
+            sides = np.column_stack([np.ones(len(x)), x])
+            found[:, self.logged] = np.exp(log_softmax(sides @ self.model, axis=1))
         else:
             found[np.arange(len(x)), self.logged[self.model.predict(x)]] = 1
         return found
@@ -96,8 +100,9 @@ class Policy:
                 action = self.labels[self.logged[actions.pop()]]
                 lines.append(f"{' and '.join(conditions) or 'always'}: action {action}")
                 return
-            name = self.columns[tree.feature[node]]
-            cut = tree.threshold[node]
+            column = tree.feature[node]
+            name = self.columns[self.places[column]]
+            cut = self.centre[column] + self.scale[column] * tree.threshold[node]
             walk(tree.children_left[node], [*conditions, f"{name} <= {cut:.4g}"])
             walk(tree.children_right[node], [*conditions, f"{name} > {cut:.4g}"])
 
@@ -147,7 +152,8 @@ def learn_policy(
     loss 'ips' r / propensity for the action shown, else 0; with 'dr' the same of what the
     cross-fitted reward model leaves, plus its expectation. The policy maximises their mean. It
     never chooses an action that the logs never show. Judge it by `policy_values` on other rounds:
-    on its own it looks better than it is.
+    on its own it looks better than it is. The order of rows and of columns changes nothing, nor
+    does the unit of a column.
 
     Parameters
     ----------
@@ -194,23 +200,39 @@ def learn_policy(
     covariates = Covariates.fit(logs, context, name="logs")
     table = covariates.table(logs, name="logs")
     x = wide(table)
+    names = wide_names(table)
+    order, places = order_of_rounds(x, chosen, r, k, chance, names=names)
+    x = x[order][:, places]
+    chosen = chosen[order]
+    r = r[order]
+    chance = chance[order]
     scores = np.zeros((n, k))
     if loss == "dr":
-        scores = fit_additive(x, chosen, r, k, seed=seed).of(slice(None))
+        model = fit_additive(x, chosen, r, k, seed=seed, order=np.arange(n))
+        scores = model.of(slice(None))
         r = r - scores[np.arange(n), chosen]
     scores[np.arange(n), chosen] += r / chance
     centre = x.mean(axis=0)
     scale = x.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
+    x = (x - centre) / scale
     if depth is None:
-        model = _softmax(np.column_stack([np.ones(n), (x - centre) / scale]), scores, penalty)
+        model = _softmax(np.column_stack([np.ones(n), x]), scores, penalty)
     else:
         from econml.policy import PolicyTree
 
         tree = PolicyTree(max_depth=depth, min_samples_leaf=max(5, n // 200), random_state=seed)
         model = tree.fit(x, scores)
     return Policy(
-        tuple(context), labels, logged, covariates, tuple(wide_names(table)), centre, scale, model
+        tuple(context),
+        labels,
+        logged,
+        covariates,
+        tuple(names),
+        places,
+        centre,
+        scale,
+        model,
     )
 
 

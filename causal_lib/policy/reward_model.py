@@ -6,12 +6,15 @@ effect for each action, fitted by Newton's method with the actions eliminated: a
 hundred actions take a second, where a general solver works with a hundred columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.model_selection import KFold
+
+from causal_lib.ordering import canonical_places
 
 _STEPS = 50
 _CLOSE = 1e-8
@@ -55,6 +58,7 @@ def fit_additive(
     *,
     seed: int,
     penalty: float = 1.0,
+    order: np.ndarray | None = None,
 ) -> Additive:
     """Cross-fitted in `FOLDS` folds.
 
@@ -62,6 +66,8 @@ def fit_additive(
     ----------
     context : (n, p) floats, p may be 0; ``action`` : (n,) 0 to ``actions`` - 1; ``reward`` : (n,).
     penalty : of the squares of weights and effects; the intercept is free.
+    order : (n,) places of the rounds in the order in which folds are dealt out; by default that of
+        `order_of_rounds`.
 
     Raises ValueError for fewer rounds than folds.
     """
@@ -71,6 +77,8 @@ def fit_additive(
             "use an estimator or a loss "
             "without that model, such as 'ips'"
         )
+    if order is None:
+        order = order_of_rounds(context, action, reward, actions)[0]
     scale = context.std(axis=0)
     context = (context - context.mean(axis=0)) / np.where(scale > 0, scale, 1)
     logistic = bool(np.isin(reward, (0, 1)).all())
@@ -79,11 +87,52 @@ def fit_additive(
     for number, (train, test) in enumerate(
         KFold(FOLDS, shuffle=True, random_state=seed).split(reward)
     ):
-        fold[test] = number
+        fold[order[test]] = number
+        train = order[train]
         fits.append(
             _newton(context[train], action[train], reward[train], actions, penalty, logistic)
         )
     return Additive(fold, context, *(np.array(part) for part in zip(*fits, strict=True)), logistic)
+
+
+def order_of_rounds(
+    context: np.ndarray,
+    action: np.ndarray,
+    reward: np.ndarray,
+    actions: int,
+    *others: np.ndarray,
+    names: Sequence = (),
+    policy: np.ndarray | None = None,
+    clusters: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) places that put rounds, and (p,) places that put columns of the context, into an order
+    of their values alone.
+
+    It depends neither on how the rows stand, nor on how the columns do, nor on units or the labels
+    of actions. Rounds that are the same go by ``others`` (n,), by their row of ``policy`` (n, K)
+    and by what else is in their cluster, ``clusters`` (n,); columns that are the same by ``names``.
+    """
+    rank = _ranks(action, reward, actions)
+    if policy is not None and policy.ndim == 2:
+        others = (row_digest(policy, rank), *others)
+    return canonical_places(context, reward, rank[action], *others, names=names, clusters=clusters)
+
+
+def row_digest(policy: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """(n,) a number for each row of ``policy`` (n, K), another for another row; columns count by
+    their ``rank`` (K,).
+    """
+    return np.einsum("nk,k->n", policy, np.random.default_rng(0).random(policy.shape[1])[rank])
+
+
+def _ranks(action, reward, k):
+    """(K,) rank of each action by its rounds and their rewards, whatever its number."""
+    place = np.unique(reward, return_inverse=True)[1]
+    sums = np.bincount(action, place, k)
+    squares = np.bincount(action, place.astype(float) ** 2, k)
+    rank = np.empty(k, dtype=np.intp)
+    rank[np.lexsort([squares, sums, np.bincount(action, minlength=k)])] = np.arange(k)
+    return rank
 
 
 def _newton(x, action, reward, actions, penalty, logistic):

@@ -17,6 +17,7 @@ from scipy.stats import norm
 
 from causal_lib.columns import numbers_or_none
 from causal_lib.policy.columns import listed
+from causal_lib.policy.reward_model import row_digest
 
 FALSE_ALARM = 0.01  # of all comparisons together, were the logs complete
 _CELLS = 8  # of a column of numbers
@@ -82,11 +83,16 @@ def find_support(
     inflation = max(1.0, error * np.sqrt(n) / max(w.std(), 1e-12))
     cells = _cells(context)
     step = max(1, -(-policy.size * len(cells) // _MOST))
+    thinned = slice(None)
+    if step > 1:
+        digest = [row_digest(policy, np.arange(k))] if policy.ndim == 2 else []
+        order = np.lexsort([*digest, *(cell.of for cell in cells), propensity, codes, w])
+        thinned = order[::step]
     compared = [
-        _compare(policy, codes, w, propensity, cell, thin, absent, inflation)
-        for cell, thin in (
-            (_Cells(np.zeros(n, dtype=np.intp), ("",)), 1),
-            *((c, step) for c in cells),
+        _compare(policy, codes, w, propensity, cell, rows, absent, inflation)
+        for cell, rows in (
+            (_Cells(np.zeros(n, dtype=np.intp), ("",)), slice(None)),
+            *((c, thinned) for c in cells),
         )
     ]
     limit = norm.isf(FALSE_ALARM / max(1, sum((one.wanted > 0).sum() for one in compared)))
@@ -133,12 +139,12 @@ class _Cells:
 
 @dataclass(frozen=True)
 class _Compared:
-    """Sums over every ``step``-th round of each cell, (cells, K): of the policy's probabilities and
-    of the weights; ``unit`` squared is their variance, a unit of the sum.
+    """Sums over the rounds ``rows`` of each cell, (cells, K): of the policy's probabilities and of
+    the weights; ``unit`` squared is their variance, a unit of the sum.
     """
 
     cell: _Cells
-    step: int
+    rows: slice | np.ndarray
     wanted: np.ndarray
     got: np.ndarray
     unit: np.ndarray
@@ -152,23 +158,21 @@ class _Compared:
     def leave_out(self, action: int, gone: np.ndarray) -> None:
         """Take the part ``gone`` (n,) of an action away from the policy."""
         n_cells = len(self.cell.names)
-        self.wanted[:, action] -= np.bincount(
-            self.cell.of[:: self.step], gone[:: self.step], n_cells
-        )
+        self.wanted[:, action] -= np.bincount(self.cell.of[self.rows], gone[self.rows], n_cells)
 
     def share(self, action: int) -> float:
         """Weights of an action over the policy's probabilities, of all rounds."""
         return float(self.got[:, action].sum() / self.wanted[:, action].sum())
 
 
-def _compare(policy, codes, w, propensity, cell, step, absent, inflation):
+def _compare(policy, codes, w, propensity, cell, rows, absent, inflation):
     """The weights of every action and cell against the policy."""
     k = policy.shape[-1]
-    of = cell.of[::step]
+    of = cell.of[rows]
     n_cells = len(cell.names)
-    w = w[::step]
-    place = of * k + codes[::step]
-    wanted, wanted_squares = _sums(policy, of, n_cells, step)
+    w = w[rows]
+    place = of * k + codes[rows]
+    wanted, wanted_squares = _sums(policy, of, n_cells, rows)
     wanted = np.where(absent, 0.0, wanted)
 
     def sums(values):
@@ -178,7 +182,7 @@ def _compare(policy, codes, w, propensity, cell, step, absent, inflation):
     squares = sums(w**2)
     # Of one round: E[w² 1(a)] / E[π(a)]. Where the policy never meets the action, by propensities.
     overall = _over(squares.sum(axis=0), got.sum(axis=0))
-    inverse = 1 / propensity[::step]
+    inverse = 1 / propensity[rows]
     unmet = _over(sums(inverse**2).sum(axis=0), sums(inverse).sum(axis=0)) * _over(
         wanted_squares.sum(axis=0), wanted.sum(axis=0)
     )
@@ -190,15 +194,15 @@ def _compare(policy, codes, w, propensity, cell, step, absent, inflation):
     expected = rounds.sum(axis=1)[:, None] * rounds.sum(axis=0) / len(w)
     by_rounds = np.sqrt(_over(wanted, expected))
     unit = np.where((rounds == 0) & (by_rounds > 0), np.minimum(unit, by_rounds), unit)
-    return _Compared(cell, step, wanted, got, unit)
+    return _Compared(cell, rows, wanted, got, unit)
 
 
-def _sums(policy, cell, n_cells, step):
+def _sums(policy, cell, n_cells, rows):
     """Sums of the policy's probabilities and of their squares over the rounds of each cell."""
     if policy.ndim == 1:
         counts = np.bincount(cell, minlength=n_cells)[:, None]
         return counts * policy, counts * policy**2
-    thinned = policy[::step]
+    thinned = policy[rows]
     if n_cells == 1:
         return thinned.sum(axis=0, dtype=float)[None], np.einsum("nk,nk->k", thinned, thinned)[None]
     n = len(cell)
@@ -219,6 +223,12 @@ def _cells(context):
         except TypeError:  # lists and the like have no levels
             continue
         if len(levels) <= 2 * _CELLS:
+            if values is None:  # in the order of their labels, whatever that of the rows
+                order = sorted(
+                    range(len(levels)), key=lambda one: (str(type(levels[one])), str(levels[one]))
+                )
+                levels = levels[order]
+                of = np.argsort(order)[of]
             shown = levels if values is None else [f"{level:g}" for level in levels]
             names = tuple(f"{name} is {level}" for level in shown)
         elif values is None:

@@ -20,7 +20,7 @@ from causal_lib.policy.columns import (
 )
 from causal_lib.policy.estimators import ESTIMATORS, Rounds, estimators_table
 from causal_lib.policy.intervals import Clicks, Intervals, check_interval
-from causal_lib.policy.reward_model import FOLDS, fit_additive
+from causal_lib.policy.reward_model import FOLDS, fit_additive, order_of_rounds
 from causal_lib.policy.support import FALSE_ALARM, Support, find_support
 from causal_lib.resampling import cluster_codes
 
@@ -193,6 +193,8 @@ def policy_values(
 
     Notes
     -----
+    The order of rows and of columns changes nothing, nor does the unit of a column of the context.
+
     The verdict is the same for all estimators but 'mips', which needs its groups supported, not
     every action. 'ok' is refused where more than a negligible part of the policy (one that could
     move the value by a tenth of its interval's width) is on actions never logged, at all or in
@@ -252,11 +254,16 @@ def policy_values(
         raise ValueError(
             "the policy gives every logged action probability 0: the logs say nothing about it"
         )
+    groups = cluster_codes(logs, cluster) if cluster else None
     policy_mean = shown_mean = group_w = np.zeros(0)
     if any(ESTIMATORS[name].modelled for name in estimators):
         if expected is None:
-            wide = design(logs, context, name="logs").to_numpy()
-            of = fit_additive(wide, codes, r, k, seed=seed).of
+            x = design(logs, context, name="logs")
+            wide = x.to_numpy()
+            order, _ = order_of_rounds(
+                wide, codes, r, k, chance, names=list(x.columns), policy=policy, clusters=groups
+            )
+            of = fit_additive(wide, codes, r, k, seed=seed, order=order).of
         else:
             expected = by_label(expected, labels, logs.index, "expected")[0]
             of = _expected(expected, n, k).__getitem__
@@ -270,7 +277,6 @@ def policy_values(
                 policy[rows] if policy.ndim == 2 else np.broadcast_to(policy, q.shape),
             )
             shown_mean[rows] = q[np.arange(len(q)), codes[rows]]
-    groups = cluster_codes(logs, cluster) if cluster else None
     intervals = Intervals(interval, level, np.random.default_rng(seed), groups)
     about = {
         "possible": possible,

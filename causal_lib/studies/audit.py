@@ -4,7 +4,7 @@ What makes an answer impossible or silently wrong is a `LogError`; what weakens 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from causal_lib.checks import check_whole
+from causal_lib.reasons import Reason
 from causal_lib.studies import columns as reading
 from causal_lib.studies.columns import Reading
 from causal_lib.studies.errors import LogError
@@ -85,6 +86,7 @@ def prepare(
     found = _Findings(len(frame))
     found.notes += log.notes
     frame = frame[list(roles.columns)]
+    _check_values(frame)
     frame = _without_repeats(frame, roles, found)
     frame = _without_unknown(frame, roles, found)
     table = {roles.treatment: _treatment(frame[roles.treatment], roles)}
@@ -92,7 +94,8 @@ def prepare(
     table[roles.outcome] = outcome
     time = None
     if roles.time:
-        time = reading.times(frame[roles.time])
+        time, notes = reading.times(frame[roles.time], roles.time_unit)
+        found.notes += notes
         table[roles.time] = time.to_numpy()
     for role in ("unit", "item"):
         if column := getattr(roles, role):
@@ -134,6 +137,17 @@ class _Findings:
         self.reasons.append(reason)
 
 
+def _check_values(frame):
+    """LogError for a column of lists or mappings, which can be no role."""
+    for name in frame.columns:
+        for one in frame[name].array if frame[name].dtype == object else ():
+            if not isinstance(one, Hashable):
+                raise LogError(
+                    f"log: column {name!r} holds {type(one).__name__}s, as {one!r}; make a column "
+                    "of each part, or leave it out of the roles"
+                )
+
+
 def _without_repeats(frame, roles, found):
     """``frame`` without exact repeats of a key; LogError where they disagree on the treatment."""
     key = [column for column in (roles.unit, roles.item, roles.time) if column]
@@ -141,7 +155,7 @@ def _without_repeats(frame, roles, found):
         return frame
     exact = frame.duplicated()
     if exact.any():
-        found.notes.append(f"{int(exact.sum()):,} rows were exact duplicates and were left out")
+        found.notes.append(Reason("duplicates", rows=int(exact.sum())))
         frame = frame[~exact]
     again = frame.duplicated(key, keep=False)
     if not again.any():
@@ -152,9 +166,7 @@ def _without_repeats(frame, roles, found):
             f"log: {both:,} candidates ({', '.join(key)}) are both treated and untreated; keep one "
             "row of each"
         )
-    found.notes.append(
-        f"{int(again.sum()):,} rows share {', '.join(key)} with another row and differ in the rest"
-    )
+    found.notes.append(Reason("shared_key", rows=int(again.sum()), key=", ".join(key)))
     return frame
 
 
@@ -168,14 +180,11 @@ def _without_unknown(frame, roles, found):
         if not lost.any():
             continue
         share = float(lost.mean())
-        text = f"{int(lost.sum()):,} rows without {column} were left out"
-        found.notes.append(text)
+        rows = int(lost.sum())
+        found.notes.append(Reason("rows_lost", rows=rows, column=column))
         if share > 0.01:
-            found.weaken(
-                "weak",
-                f"{text} ({share:.1%}): if what is missing depends on the treatment, the effect is "
-                "biased",
-            )
+            reason = Reason("rows_lost_many", rows=rows, column=column, share=share)
+            found.weaken("weak", reason)
         frame = frame[~lost]
     return frame.reset_index(drop=True)
 
@@ -195,6 +204,11 @@ def _treatment(values, roles):
                 "these rows out"
             )
         return (text == str(roles.treated)).to_numpy().astype(int)
+    if heads := int((values == name).sum()):
+        raise LogError(
+            f"log: {heads:,} rows repeat the header ({name!r} stands in the column of that name), "
+            "as where files were put together; leave these rows out"
+        )
     levels = sorted(values.unique().tolist(), key=str)
     shown = reading.levels_shown(levels)
     numeric = reading.number_or_nothing(values)
@@ -231,6 +245,20 @@ def _check_variation(table, roles):
             "seen in it"
         )
 
+    for role in ("price", "negative_control"):
+        if (column := getattr(roles, role)) and np.ptp(table[column]) == 0:
+            value = table[column][0]
+            if role == "negative_control" or value == 0:
+                raise LogError(
+                    f"log: {role} {column!r} is {value:g} in all {len(t):,} rows, which tells "
+                    "nothing; leave the role out"
+                )
+    if roles.unit and (table[roles.unit] == table[roles.unit][0]).all():
+        raise LogError(
+            f"log: unit {roles.unit!r} is the same in all {len(t):,} rows: nothing shows how far "
+            "units differ by chance; name the column whose rows are alike, or leave the role out"
+        )
+
 
 def _check_propensity(table, roles):
     chance = table[roles.propensity]
@@ -262,17 +290,17 @@ def _before(frame, roles, time, found):
         for column in tier:
             values = frame[column]
             if values.nunique(dropna=True) == 0:
-                found.notes.append(f"{column}: only missing values, left out")
+                found.notes.append(Reason("only_missing", column=column))
                 continue
             made, read, notes = reading.covariate(values, time)
             distinct = made.nunique()
             if distinct < 2:
-                found.notes.append(f"{column}: constant, left out")
+                found.notes.append(Reason("constant", column=column))
                 continue
             original = values.nunique(dropna=True)
             text = read.kind == "category"
             if text and original > 0.5 * len(values) and original > 50:
-                found.notes.append(f"{column}: {original:,} labels identify rows, left out")
+                found.notes.append(Reason("identifier", column=column, levels=original))
                 continue
             found.notes += notes
             kept.append(column)
@@ -317,17 +345,9 @@ def _check_leaks(made, roles, found):
                 "own: it is known only afterwards; move it to after"
             )
         if binary and share > _CLOSE:
-            found.weaken(
-                "weak",
-                f"{column!r} tells {share:.0%} of the outcome on its own; make sure that it is "
-                "known before the treatment",
-            )
+            found.weaken("weak", Reason("tells_outcome", column=column, share=share))
         elif _LATER.search(column):
-            found.weaken(
-                "weak",
-                f"the name of {column!r} suggests that it is known only afterwards; if so, move it "
-                "to after",
-            )
+            found.weaken("weak", Reason("name_of_later", column=column))
 
 
 def coded_column(values: pd.Series) -> np.ndarray:
@@ -367,25 +387,24 @@ def _drawn(made, roles, rows, seed, found):
     sizes = np.bincount(codes)[order]
     chosen = order[np.cumsum(sizes) <= rows]
     kept = np.isin(codes, chosen)
+    counts = {"rows": int(kept.sum()), "all": len(made)}
     found.notes.append(
-        f"{int(kept.sum()):,} of {len(made):,} rows were drawn at random"
-        f"{f', all rows of {len(chosen):,} {roles.unit}' if roles.unit else ''}; -p rows= takes "
-        "more"
+        Reason("drawn_units", **counts, count=len(chosen), unit=roles.unit)
+        if roles.unit
+        else Reason("drawn_rows", **counts)
     )
     return made[kept].reset_index(drop=True)
 
 
 def _judge(made, roles, found):
     if not roles.unit:
-        found.notes.append("no unit is named: rows are taken for independent of each other")
+        found.notes.append(Reason("no_unit"))
         return
     units = made[roles.unit].nunique()
     if units < _FEW_UNITS:
-        found.weaken(
-            "weak", f"there are {units} {roles.unit}: too few to tell how far they differ by chance"
-        )
+        found.weaken("weak", Reason("few_units", units=units, unit=roles.unit))
     elif units == len(made):
-        found.notes.append(f"each row has a {roles.unit} of its own")
+        found.notes.append(Reason("own_unit", unit=roles.unit))
 
 
 def _step(log, made, roles, readings, found):
@@ -432,11 +451,14 @@ def _step(log, made, roles, readings, found):
 
 
 def _positions(frame, roles):
-    """Rows and mean outcome by position, the first ten."""
+    """Rows and mean outcome by position, the first ten in the order of numbers, not of letters."""
     known = frame[[roles.position, roles.outcome]].dropna()
-    outcome = pd.to_numeric(known[roles.outcome], errors="coerce")
-    groups = outcome.groupby(known[roles.position]).agg(["size", "mean"])
+    places = known[roles.position]
+    labels = places.map(lambda one: f"{one:g}" if isinstance(one, float) else str(one))
+    outcome = pd.Series(reading.number_or_nothing(known[roles.outcome]), known.index)
+    groups = outcome.groupby(labels).agg(["size", "mean"])
+    order = pd.to_numeric(groups.index.to_series(), errors="coerce").sort_values(kind="stable")
     return [
-        {"position": str(place), "rows": int(row["size"]), "mean outcome": float(row["mean"])}
-        for place, row in groups.head(10).iterrows()
+        {"position": place, "rows": int(row["size"]), "mean outcome": float(row["mean"])}
+        for place, row in groups.loc[order.index].head(10).iterrows()
     ]

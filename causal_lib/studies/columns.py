@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from causal_lib import columns as meaning
+from causal_lib.reasons import Reason
 from causal_lib.studies.errors import LogError
 
 MISSING = "(missing)"
@@ -26,6 +27,15 @@ _SPELT = re.compile(
 )
 _DECIMAL_COMMA = re.compile(r"^[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+)(?:,\d+)?$")
 _THOUSANDS = re.compile(r"^[+-]?\d{1,3}(?:,\d{3})*(?:\.\d+)?$")
+EPOCHS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+"""Unit of a number since 1970 -> how many of it a second has."""
+DAYS = {"days": "1970-01-01", "excel_days": "1899-12-30"}
+"""Unit of a number of days -> the day that is 0."""
+TIME_UNITS = (*EPOCHS, *DAYS, "calendar", "order")
+_SOON = (6.3e8, 4.2e9)  # seconds since 1970 that are taken for times: 1990 to 2103
+_NEAR = ("2000-01-01", "2050-01-01")  # numbers of days in between may be dates
+_CALENDAR = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_ROUNDED = re.compile(r"\d[.,]\d+E\+\d+")  # a long number as a spreadsheet shows it
 _AMOUNT = re.compile(r"^(?=.*[^\d\s.,+-])[^\w.,]?\s?[+-]?\d[\d.,]*\s?(?:%|[^\w.,]|[A-Z]{3})?$")
 
 
@@ -71,22 +81,115 @@ def number_or_nothing(values: pd.Series) -> np.ndarray:
         return np.full(len(values), np.nan)
 
 
-def times(values: pd.Series) -> pd.Series:
-    """A column of times: floats, or time stamps in UTC; LogError where some cannot be read."""
+def times(values: pd.Series, unit: str = "") -> tuple[pd.Series, list[Reason]]:
+    """A column of times as time stamps in UTC, or as floats that only order the rows; notes.
+
+    Numbers are times where all of them lie between 1990 and 2103 in one ``unit`` of `EPOCHS`, or
+    are dates written as 20240301. Other numbers are an order. What may be either, as numbers of
+    days, or time stamps beside other numbers, is a LogError, unless ``unit`` (one of `TIME_UNITS`)
+    says which.
+    """
     name = values.name
     if missing := int(values.isna().sum()):
         raise LogError(f"log: time {name!r} is missing in {missing} rows; leave these rows out")
     if _is_text(values):
         read = pd.to_numeric(values, errors="coerce")
         if read.notna().all():
-            return read.astype(float)
-        return _dates_of_text(values)
+            return _times_of_numbers(_numbers(read.astype(float)), name, unit)
+        return _dates_of_text(values), []
     kind, values = _kind(values)
     if kind == "number":
-        return pd.Series(_numbers(values), name=name)
+        return _times_of_numbers(_numbers(values), name, unit)
     if kind == "date":
-        return _dates(values)
+        return _dates(values), []
     raise LogError(f"log: time {name!r} holds no times; give dates (ISO 8601) or numbers")
+
+
+def _times_of_numbers(numbers, name, unit):
+    unit = unit or _guessed_unit(numbers, name)
+    if unit == "order":
+        return pd.Series(numbers, name=name), [Reason("order", column=name)]
+    if unit == "calendar":
+        found = _calendar(numbers)
+        if lost := int(found.isna().sum()):
+            raise LogError(
+                f"log: time {name!r} has {lost} numbers that are no dates as 20240301, as "
+                f"{numbers[found.isna()][0]:.15g}; mend them, or write time_unit = "
+                '"order" where the numbers only order the rows'
+            )
+    else:
+        found = _since(numbers, unit)
+    first = found.min()
+    last = found.max()
+    if pd.isna(first) or pd.isna(last) or not 1900 <= first.year <= last.year < 2200:
+        raise LogError(
+            f"log: time {name!r} holds {numbers.min():.15g} to {numbers.max():.15g}, which are no "
+            f"{unit} between 1900 and 2200; name another time_unit ({', '.join(TIME_UNITS)})"
+        )
+    told = {"column": name, "first": f"{first:%Y-%m-%d %H:%M}", "last": f"{last:%Y-%m-%d %H:%M}"}
+    if unit == "calendar":
+        note = Reason("calendar", **told)
+    elif unit in EPOCHS:
+        note = Reason("epoch", unit=Reason(unit), **told)
+    else:
+        note = Reason("day_numbers", unit=Reason(unit), **told)
+    return pd.Series(found, name=name), [note]
+
+
+def _guessed_unit(numbers, name):
+    """The unit that all ``numbers`` have; LogError where there are several, or none for some."""
+    where = f"log: time {name!r} holds {numbers.min():.15g} to {numbers.max():.15g}"
+    low, high = _SOON
+    for unit, count in EPOCHS.items():
+        inside = (low * count <= numbers) & (numbers <= high * count)
+        if not inside.any():
+            continue
+        if not inside.all():
+            raise LogError(
+                f"{where}: {int(inside.sum())} look like {unit} since 1970 and "
+                f"{int((~inside).sum())} do not, first {numbers[~inside][0]:.15g}; give all the "
+                'same unit, or write time_unit = "order" where they only order the rows'
+            )
+        if not _calendar(numbers).isna().any():
+            raise LogError(
+                f"{where}, which may be {unit} since 1970 or dates as 2024030123; write "
+                f'time_unit = "{unit}" or "calendar"'
+            )
+        return unit
+    if (~_calendar(numbers).isna()).any():
+        return "calendar"
+    for unit, origin in DAYS.items():
+        ends = [(pd.Timestamp(one) - pd.Timestamp(origin)).days for one in _NEAR]
+        if ends[0] <= numbers.min() and numbers.max() <= ends[1]:
+            first, last = (_since(numbers, unit)[i] for i in (numbers.argmin(), numbers.argmax()))
+            raise LogError(
+                f"{where}, which may be days since {origin} ({first:%Y-%m-%d} to {last:%Y-%m-%d}) "
+                f'or a plain order; write time_unit = "{unit}" or "order"'
+            )
+    return "order"
+
+
+def _since(numbers, unit):
+    """(n,) time stamps of numbers in ``unit``; NaT beyond what a time stamp can hold."""
+    origin = pd.Timestamp(DAYS.get(unit, "1970-01-01"))
+    size = 86_400e6 if unit in DAYS else 1e6 / EPOCHS[unit]
+    microseconds = np.round(numbers * size)
+    held = np.abs(microseconds) < 1e17  # three thousand years
+    found = np.where(held, microseconds, 0).astype("int64").astype("timedelta64[us]")
+    return (pd.Series(found) + origin).where(held)
+
+
+def _calendar(numbers):
+    """(n,) dates of whole numbers as 20240301 or 202403012359; NaT for others."""
+    text = pd.Series(numbers).map("{:.0f}".format)
+    form = _CALENDAR.get(len(text[0]))
+    none = pd.Series(pd.NaT, index=text.index, dtype="datetime64[us]")
+    whole = numbers == np.round(numbers)
+    if form is None or not whole.all():
+        return none
+    if not text.str.fullmatch(rf"(?:19|20)\d{{{len(text[0]) - 2}}}").all():
+        return none
+    return pd.to_datetime(text, format=form, errors="coerce").astype("datetime64[us]")
 
 
 def ids(values: pd.Series, role: str) -> pd.Series:
@@ -110,10 +213,23 @@ def ids(values: pd.Series, role: str) -> pd.Series:
             )
         if (text == "").any():
             raise LogError(f"log: {role} {name!r} has empty ids; leave these rows out")
+        unseen = text[~text.map(str.isprintable)]
+        if len(unseen):
+            raise LogError(
+                f"log: {role} {name!r} has {len(unseen)} ids with signs that cannot be seen, as "
+                f"{unseen.iloc[0]!r}, so that one {role} may count as two; take them out first"
+            )
+        rounded = text[text.str.fullmatch(_ROUNDED)]
+        if len(rounded):
+            raise LogError(
+                f"log: {role} {name!r} has {len(rounded)} ids as {rounded.iloc[0]!r}: a "
+                f"spreadsheet has rounded them, so that several {role} count as one; export them "
+                "as text"
+            )
     return pd.Series(pd.factorize(values)[0], index=values.index, name=name)
 
 
-def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Reading, list[str]]:
+def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Reading, list[Reason]]:
     """The column without missing values, how it was read, and notes on what was done to it.
 
     Missing numbers are filled by the median and missing labels are a level of their own. Levels of
@@ -139,17 +255,17 @@ def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Rea
                     "known then; move it to after"
                 )
             kind = "age"
-            notes.append(f"{name}: a date, read as days before the row's time")
+            notes.append(Reason("age", column=name))
         else:
             start = dates.min().normalize()
             origin = f"{start:%Y-%m-%d}"
             numbers = ((dates - start) / pd.Timedelta(days=1)).to_numpy(dtype=float)
-            notes.append(f"{name}: a date, read as days since {origin}")
+            notes.append(Reason("date", column=name, origin=origin))
     else:
         numbers = _numbers(values)
     fill = float(np.nanmedian(numbers)) if lost < len(numbers) else 0.0
     if lost:
-        notes.append(f"{name}: {lost:,} missing values filled by the median, {fill:.4g}")
+        notes.append(Reason("filled", column=name, rows=lost, fill=fill))
     filled = pd.Series(np.where(np.isnan(numbers), fill, numbers), values.index, name=name)
     return filled, Reading(name, kind, fill, origin=origin, missing=lost), notes
 
@@ -162,12 +278,12 @@ def _labels(values):
     kept = list(common.index[:_LEVELS]) if len(counts) > 2 else list(counts.index)
     pooled = [level for level in counts.index if level not in kept]
     notes = []
-    if int(values.isna().sum()):
-        notes.append(f"{values.name}: {int(values.isna().sum()):,} missing values are a level")
+    if missing := int(values.isna().sum()):
+        notes.append(Reason("missing_level", column=values.name, rows=missing))
     if pooled and len(kept):
         rows = int(counts[pooled].sum())
         notes.append(
-            f"{values.name}: {len(pooled):,} rare levels ({rows:,} rows) are one level, {OTHER}"
+            Reason("rare_levels", column=values.name, levels=len(pooled), rows=rows, other=OTHER)
         )
         text = text.where(text.isin(kept), OTHER)
     return text, tuple(sorted(kept)), notes

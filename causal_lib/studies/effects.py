@@ -7,10 +7,10 @@ from causal_lib.inference.effects import effect, effects_by
 from causal_lib.inference.identification import identify
 from causal_lib.inference.nuisances import NoOverlapError
 from causal_lib.inference.robustness import sensitivity
-from causal_lib.metric import Metric
 from causal_lib.progress import without_bars
+from causal_lib.reasons import Reason
 from causal_lib.studies.audit import Prepared
-from causal_lib.studies.step import Step, picture, worst
+from causal_lib.studies.step import Step, worst
 
 TARGETS = ("all", "treated", "overlap")
 ESTIMATORS = ("aipw", "ipw")
@@ -49,11 +49,11 @@ def estimate_effect(prepared: Prepared, graph: Step, identified: Step, *, seed: 
     try:
         with without_bars():
             answers = [
-                one.to_dict() | {"standard_error": one.standard_error}
+                one.to_dict() | {"standard_error": one.standard_error, "reasons": one.reasons}
                 for one in effects_by(frame, roles.treatment, roles.outcome, asked, **how)
             ]
     except (NoOverlapError, ValueError) as error:
-        return Step("effect", "refused", (("effect_refused", {}),), (str(error),))
+        return Step("effect", "refused", (("effect_refused", {}),), (Reason.of(error),))
     naive = effect(
         frame, roles.treatment, roles.outcome, adjustment=[], estimator="difference",
         cluster=prepared.cluster,
@@ -80,7 +80,7 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
         says.append(("sensitivity_random", {}))
     elif identified.facts["strategy"] == "front-door" or not adjustment:
         says.append(("sensitivity_none", {}))
-        reasons.append("nothing is known of what a hidden cause would do to this estimate")
+        reasons.append(Reason("strength_unknown"))
     else:
         facts |= _hidden_cause(prepared, adjustment, tables)
         says.append(("sensitivity", {key: facts[key] for key in _TOLD}))
@@ -88,14 +88,14 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
             says.append(("sensitivity_undone", {"column": facts["column"]}))
         excluded = estimated.facts["low"] > 0 or estimated.facts["high"] < 0
         if excluded and facts["undone"]:
-            reasons.append(f"a hidden cause as strong as {facts['column']} would undo the effect")
+            reasons.append(Reason("undone", column=facts["column"]))
     checks = _controls(prepared, adjustment, seed)
     for check in checks:
         previous = check["name"] == _previous_name(prepared)
         told = check | {"outcome": prepared.roles.outcome} if previous else check
         says.append(("control_previous" if previous else "control", told))
         if not check["low"] <= 0 <= check["high"]:
-            reasons.append(f"the treatment seems to move {check['name']}, which it cannot")
+            reasons.append(Reason("moves", outcome=check["name"]))
     tables["controls"] = checks
     verdict = "weak" if reasons else "supported"
     return Step("sensitivity", verdict, tuple(says), tuple(reasons), facts, tables)
@@ -112,10 +112,8 @@ def _step(prepared, answers, naive):
         apart = abs(first["value"] - second["value"])
         error = max(first["standard_error"], second["standard_error"])
         if first["target"] == second["target"] == "all" and apart > 3 * error:
-            reasons.append(
-                f"{first['estimator']} and {second['estimator']} differ by {apart:.3g}, more than "
-                "chance explains"
-            )
+            names = {"first": first["estimator"], "second": second["estimator"]}
+            reasons.append(Reason("estimators_differ", **names, apart=apart))
             verdict = worst(verdict, "weak")
     y = prepared.frame[prepared.roles.outcome]
     events = bool(y.isin([0, 1]).all())
@@ -156,33 +154,7 @@ def _step(prepared, answers, naive):
         }
         for one in answers
     ]
-    return Step(
-        "effect", verdict, tuple(says), tuple(reasons), facts, {"effects": rows},
-        _drawn(rows, naive, scale, events),
-    )  # fmt: skip
-
-
-def _drawn(rows, naive, scale, events):
-    from matplotlib import pyplot as plt
-
-    from causal_lib import plots
-
-    metrics = [
-        Metric("", f"{row['estimator']}, {row['for']}", *_scaled(row, scale)) for row in rows
-    ]
-    naive_row = {"value": naive.value, "low": naive.low, "high": naive.high}
-    value, low, high = _scaled(naive_row, scale)
-    metrics.append(Metric("", "naive difference", value, low, high))
-    with plt.style.context(plots.STYLE):
-        axes = plots.intervals(metrics, ax=plt.subplots(figsize=(5.4, 3.4))[1])
-        axes.errorbar(value, 0, xerr=[[value - low], [high - value]], fmt="o", color=plots.NAIVE)
-        axes.axvline(0, color=plots.REFERENCE, lw=1)
-        axes.set_xlabel("added per 1,000 rows, 95%" if events else "effect on the outcome, 95%")
-        return picture(axes)
-
-
-def _scaled(row, scale):
-    return tuple(scale * row[name] for name in ("value", "low", "high"))
+    return Step("effect", verdict, tuple(says), tuple(reasons), facts, {"effects": rows})
 
 
 def _hidden_cause(prepared, adjustment, tables):
@@ -238,7 +210,7 @@ def _controls(prepared, adjustment, seed):
         asked.append((roles.negative_control, prepared.frame, roles.negative_control))
     earlier = _previous(prepared)
     if earlier is not None:
-        asked.append((_previous_name(prepared), earlier, "previous outcome"))
+        asked.append((_previous_name(prepared), *earlier))
     found = []
     for name, frame, column in asked:
         try:
@@ -260,11 +232,13 @@ def _controls(prepared, adjustment, seed):
 
 
 def _previous_name(prepared):
-    return f"the previous {prepared.roles.outcome}"
+    return Reason("previous", outcome=prepared.roles.outcome)
 
 
 def _previous(prepared):
-    """Rows with the outcome of their unit's previous row; None where there are too few."""
+    """Rows with the outcome of their unit's previous row, and the name of its column; None where
+    there are too few.
+    """
     roles = prepared.roles
     if not (roles.unit and roles.time):
         return None
@@ -273,12 +247,15 @@ def _previous(prepared):
     earlier = before[roles.outcome].shift()
     # rows of one moment are one page: none of them comes before another
     later = order[roles.time] > before[roles.time].shift()
-    kept = order.assign(**{"previous outcome": earlier})[later & earlier.notna()]
-    if len(kept) < _PLACEBO_ROWS or kept["previous outcome"].nunique() < 2:
+    name = "previous outcome"
+    while name in order.columns:
+        name += "'"
+    kept = order.assign(**{name: earlier})[later & earlier.notna()]
+    if len(kept) < _PLACEBO_ROWS or kept[name].nunique() < 2:
         return None
     if kept[roles.treatment].nunique() < 2:
         return None
-    return kept.reset_index(drop=True)
+    return kept.reset_index(drop=True), name
 
 
 def half_width(step: Step) -> float:

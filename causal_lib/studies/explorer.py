@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from causal_lib.drawing import SIGNS, graph_svg, legend
+from causal_lib.drawing import graph_svg, legend
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import is_adjustment_set
 from causal_lib.studies.errors import LogError
+from causal_lib.studies.pictures import tell_signs
 from causal_lib.studies.templates import LANGUAGES, render, texts_of
 
 RESULTS = "results.json"
@@ -95,7 +96,6 @@ def explorer_page(study: Mapping, *, language: str = "en", nonce: str = "") -> s
         choosable=True,
     )
     texts = texts_of("explorer.toml")
-    signs = {sign for _, sign, _ in graph.triples}
     data = json.dumps(page_data(study), ensure_ascii=False)
     for sign in "<>&\u2028\u2029":  # no text of the data can end the element that holds it
         data = data.replace(sign, f"\\u{ord(sign):04x}")
@@ -107,10 +107,7 @@ def explorer_page(study: Mapping, *, language: str = "en", nonce: str = "") -> s
         languages=LANGUAGES,
         words=texts,
         graph=drawn,
-        legends={
-            one: legend({sign: texts[f"sign {sign}"][one] for sign in SIGNS if sign in signs})
-            for one in LANGUAGES
-        },
+        legends={one: legend(tell_signs(graph.triples, one)) for one in LANGUAGES},
         data=data,
         nonce=nonce,
     )

@@ -9,8 +9,9 @@ from causal_lib.inference.nuisances import NoOverlapError
 from causal_lib.inference.support import rule_of
 from causal_lib.inference.uplift import UpliftModel
 from causal_lib.progress import without_bars
+from causal_lib.reasons import Reason
 from causal_lib.studies.audit import Prepared
-from causal_lib.studies.step import Step, picture
+from causal_lib.studies.step import Step
 
 _GROUPS = 5
 _FEWEST = 50  # rows of an arm
@@ -48,11 +49,11 @@ def find_gains(
     if estimated.verdict == "refused":
         why = estimated.reasons
     elif identified.facts["strategy"] == "front-door":
-        why = ("effects of single rows need columns to adjust for",)
+        why = (Reason("gains_need_columns"),)
     elif not adjustment:
-        why = ("no column is known before the treatment, so that rows cannot be told apart",)
+        why = (Reason("rows_alike"),)
     elif min(t.sum(), (1 - t).sum()) < _FEWEST:
-        why = (f"an arm has {int(min(t.sum(), (1 - t).sum()))} rows, fewer than {_FEWEST}",)
+        why = (Reason("small_arm", rows=int(min(t.sum(), (1 - t).sum())), fewest=_FEWEST),)
     if why is not None:
         return Step("gains", "refused", (("gains_refused", {}),), tuple(why)), Scores.none()
     propensity = roles.propensity or None
@@ -71,7 +72,9 @@ def find_gains(
                 seed=seed,
             )
     except (NoOverlapError, ValueError) as error:
-        return Step("gains", "refused", (("gains_refused", {}),), (str(error),)), Scores.none()
+        return Step(
+            "gains", "refused", (("gains_refused", {}),), (Reason.of(error),)
+        ), Scores.none()
     scores = Scores(model.score, model.untreated, model.predicted)
     return _step(prepared, model, adjustment, estimated), scores
 
@@ -112,12 +115,10 @@ def _step(prepared, model, adjustment, estimated):
         )
     else:
         says.append(("gains_alike", {}))
-    reasons = () if varies else ("held-out rows do not show that effects differ as predicted",)
+    reasons = () if varies else (Reason("gains_not_shown"),)
     rows = []
-    figure = ""
     if grouped is not None:
         rows = [{"fifth": number + 1, **row.to_dict()} for number, row in grouped.iterrows()]
-        figure = _drawn(grouped, scale, estimated.facts["events"])
     return Step(
         "gains",
         "supported" if varies else "weak",
@@ -125,30 +126,4 @@ def _step(prepared, model, adjustment, estimated):
         reasons,
         facts,
         {"fifths": rows},
-        figure,
     )
-
-
-def _drawn(grouped, scale, events):
-    from matplotlib import pyplot as plt
-
-    from causal_lib import plots
-
-    with plt.style.context(plots.STYLE):
-        axes = plt.subplots(figsize=(5.4, 3.2))[1]
-        places = np.arange(1, len(grouped) + 1)
-        value = scale * grouped["value"]
-        error = [value - scale * grouped["low"], scale * grouped["high"] - value]
-        axes.errorbar(
-            places, value, yerr=error, fmt="o", color=plots.ESTIMATE, label="measured, 95%"
-        )
-        axes.plot(
-            places, scale * grouped["predicted"], "s", mfc="none", color=plots.OTHERS[1],
-            label="predicted",
-        )  # fmt: skip
-        axes.axhline(0, color=plots.REFERENCE, lw=1)
-        axes.set_xticks(places)
-        axes.set_xlabel("fifth of the rows by predicted effect")
-        axes.set_ylabel("added per 1,000 rows" if events else "effect on the outcome")
-        axes.legend()
-        return picture(axes)

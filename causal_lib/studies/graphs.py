@@ -17,11 +17,12 @@ from causal_lib.inference.adjustment import is_adjustment_set
 from causal_lib.inference.equivalence import identify_class
 from causal_lib.inference.identification import NotIdentifiableError, identify
 from causal_lib.knowledge import Knowledge
+from causal_lib.reasons import Reason
 from causal_lib.resampling import poisson_counts
 from causal_lib.studies.audit import Prepared, coded_column, told
 from causal_lib.studies.errors import LogError
 from causal_lib.studies.roles import quoted
-from causal_lib.studies.step import Step, picture
+from causal_lib.studies.step import Step
 from causal_lib.studies.templates import render
 
 DRAWS = 30
@@ -81,7 +82,7 @@ def find_graph(prepared: Prepared, *, draws: int = DRAWS, seed: int = 0) -> Step
     statistics = _statistics(frame, codes, draws, seed)
     graph = discover(statistics, knowledge=known, seed=seed)
     stability = edge_stability(statistics, knowledge=known, seed=seed, progress=False)
-    return _step(graph, stability, known, stages, roles)
+    return _step(graph, stability, stages, roles)
 
 
 def take_graph(prepared: Prepared, given: GivenGraph) -> Step:
@@ -103,9 +104,8 @@ def take_graph(prepared: Prepared, given: GivenGraph) -> Step:
         raise LogError(f"graph: edge {wrong[0]} runs against the tiers of the roles; change either")
     facts = {"graph": graph.to_dict(), "hidden": list(given.hidden), "given": True}
     edges = [{"cause": a, "sign": sign, "effect": b} for a, sign, b in graph.triples]
-    figure = _drawn(graph, late.restrict(graph.names))
     says = (("graph_given", {"edges": len(edges), "hidden": len(given.hidden)}),)
-    return Step("graph", says=says, facts=facts, tables={"edges": edges}, figure=figure)
+    return Step("graph", says=says, facts=facts, tables={"edges": edges})
 
 
 def read_graph(path: str | Path) -> GivenGraph:
@@ -175,7 +175,7 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
             "identify",
             "refused",
             (("identify_decided", {"column": column, "treatment": treatment}),),
-            (f"{column!r} decides {treatment!r}: rows alike in it are never treated differently",),
+            (Reason("decided", column=column, treatment=treatment),),
             {"strategy": "refused", "adjustment": []},
         )
     try:
@@ -192,12 +192,12 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
             "identify",
             "refused",
             (("identify_refused", {}),),
-            (str(error),),
+            (Reason("not_identified", text=str(error), treatment=treatment, outcome=outcome),),
             {"strategy": "refused", "adjustment": []},
             {"deciding": decides},
         )
     except ValueError as error:  # a class of too many members
-        return _by_tiers(prepared, found, [str(error)])
+        return _by_tiers(prepared, found, [Reason.of(error)])
     given = graph.facts.get("given", False)
     if not given:
         return _by_tiers(prepared, found, [], estimand)
@@ -206,7 +206,7 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
             "identify",
             "refused",
             (("identify_refused", {}),),
-            (f"{estimand}: there is no estimator for it here",),
+            (Reason("no_estimator", estimand=str(estimand)),),
             {"strategy": estimand.strategy, "adjustment": []},
         )
     adjustment = list(estimand.optimal or estimand.adjustment or ())
@@ -237,7 +237,7 @@ def _by_tiers(prepared, found, notes, estimand=None):
             "identify",
             "refused",
             (("identify_nothing", {"treatment": roles.treatment}),),
-            ("no column is known before the treatment, and no chance of treatment is logged",),
+            (Reason("nothing_known"),),
             {"strategy": "refused", "adjustment": []},
         )
     dag = found.extension() if found.kind == "CPDAG" else found
@@ -254,7 +254,7 @@ def _by_tiers(prepared, found, notes, estimand=None):
     return Step("identify", says=says, facts=facts, tables={"notes": [{"note": n} for n in notes]})
 
 
-def _step(graph, stability, known, stages, roles):
+def _step(graph, stability, stages, roles):
     shares = {}
     table = stability.to_frame()
     for row in table.itertuples(index=False):
@@ -293,16 +293,7 @@ def _step(graph, stability, known, stages, roles):
             for a, b in ((row["cause"], row["effect"]) for row in edges)
         ],
     }
-    tiers = replace(known, forbidden=(), required=())
-    return Step(
-        "graph", says=tuple(says), facts=facts, tables={"edges": edges}, figure=_drawn(graph, tiers)
-    )
-
-
-def _drawn(graph, knowledge):
-    from causal_lib import plots
-
-    return picture(plots.graph(graph, knowledge=knowledge))
+    return Step("graph", says=tuple(says), facts=facts, tables={"edges": edges})
 
 
 def _statistics(frame, codes=None, draws=0, seed=0):
@@ -313,7 +304,9 @@ def _statistics(frame, codes=None, draws=0, seed=0):
         rng = np.random.default_rng(seed)
         drawn = []
         for _ in range(draws):
-            counts = poisson_counts(int(codes.max()) + 1, rng)
+            counts = np.zeros(0)
+            while not counts.any():  # of a few units, none may be drawn
+                counts = poisson_counts(int(codes.max()) + 1, rng)
             drawn.append(Statistics.from_frame(frame, weights=counts[codes].astype(float)))
         made = replace(
             made,

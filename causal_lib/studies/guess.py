@@ -89,6 +89,11 @@ def guess_roles(log: Log | pd.DataFrame, **how: str) -> tuple[Roles, list[str]]:
             "before holds all other columns in one tier: move what the treatment may have changed "
             "to after, and split the tier where one column is fixed before another"
         )
+    if "time" in found:
+        try:
+            notes += reading.times(frame[found["time"]])[1]
+        except LogError as error:
+            notes.append(f"to be answered: {error}")
     for role in ("unit", "item", "time", "propensity"):
         if role not in found:
             notes.append(f"{role}: no column was found; name it if there is one")

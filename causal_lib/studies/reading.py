@@ -17,6 +17,7 @@ from pyarrow import csv as pacsv
 from pyarrow import dataset, ipc
 
 from causal_lib.extras import naming_extra
+from causal_lib.reasons import Reason
 from causal_lib.studies.errors import LogError
 
 _SEPARATORS = ",;\t|"
@@ -39,7 +40,7 @@ class Log:
 
     frame: pd.DataFrame
     source: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
 
 def read_log(
@@ -175,7 +176,7 @@ def _csv(path, columns, missing, encoding, separator):
     if not encoding:
         encoding = guess_encoding(head, whole=len(head) < _SAMPLE)
         if encoding not in ("utf-8", "utf-8-sig"):
-            notes.append(f"{path.name} was read as {encoding} (guessed); encoding = names another")
+            notes.append(Reason("encoding", file=path.name, encoding=encoding))
     try:
         codecs.lookup(encoding)
     except LookupError:
@@ -197,7 +198,7 @@ def _csv(path, columns, missing, encoding, separator):
     if not separator:
         separator = guess_separator(text)
         if separator not in (",", "\t"):
-            notes.append(f"{path.name} was read with the separator {separator!r} (guessed)")
+            notes.append(Reason("separator", file=path.name, separator=separator))
     header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
     if len(header) < 2:
         raise LogError(
@@ -205,7 +206,7 @@ def _csv(path, columns, missing, encoding, separator):
             "the right one by separator = in the roles, or with --guess by -p separator="
         )
     if blank := sum(not name.strip() for name in header):
-        notes.append(f"{path.name}: {blank} columns without a name were left out")
+        notes.append(Reason("unnamed_columns", file=path.name, columns=blank))
     header = [name for name in header if name.strip()]
     wanted = None if columns is None else [name for name in columns if name in header]
     if repeated := [name for name in header if header.count(name) > 1]:

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 from causal_lib import paths
-from causal_lib.studies.templates import in_language, render, word
+from causal_lib.reasons import Reason
+from causal_lib.studies.pictures import pictures
+from causal_lib.studies.templates import render, word
 
 _JUDGED = ("identify", "effect", "sensitivity", "gains", "rule")  # steps with a verdict to show
 _SHOWN = 12  # rows of a table on the page; results.json holds all
@@ -47,12 +49,11 @@ def _values(study, language):
         "language": language,
         "conclusion": study.conclusion(language),
         "steps": study.steps,
-        "pictures": [(name, step.figure) for name, step in study.steps.items() if step.figure],
+        "pictures": pictures(study, language),
         "shown": _SHOWN,
         "judged": _JUDGED,
         "cell": cell,
         "table_cell": table_cell,
-        "local": lambda text: in_language(text, language),
         "heading": lambda text: word(text, language),
         "rows_of": lambda rows: [
             [_local(name, value, language) for name, value in row.items()] for row in rows[:_SHOWN]
@@ -62,8 +63,8 @@ def _values(study, language):
 
 def _local(name, value, language):
     """A cell of the column ``name``: words and sentences in ``language``, names as they are."""
-    if name in ("note", "name"):  # of an outcome that must not move
-        return in_language(value, language)
+    if isinstance(value, Reason):
+        return value.in_language(language)
     return word(value, language) if name in _WORDED else value
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from causal_lib import paths
+from causal_lib.studies.columns import TIME_UNITS
 from causal_lib.studies.errors import LogError
 from causal_lib.studies.templates import render
 
@@ -26,6 +27,8 @@ class Roles:
     unit : whose rows are alike, as a user: rows of a unit are never taken for independent.
     item : what was shown.
     time : when, a date or a number that orders the rows.
+    time_unit : of a time in numbers, where it is not plain: seconds, milliseconds, microseconds or
+        nanoseconds since 1970; days since then, or excel_days; calendar (20240301); order.
     before : tiers of the columns that were known before the treatment, earliest first; a column of
         a later tier causes none of an earlier one.
     after : columns that the treatment may have moved. They are never adjusted for.
@@ -69,13 +72,18 @@ class Roles:
     candidates: str = ""
     encoding: str = ""
     separator: str = ""
+    time_unit: str = ""
 
     def __post_init__(self):
-        for name in (*_COLUMNS, "candidates", "encoding", "separator"):
+        for name in (*_COLUMNS, "candidates", "encoding", "separator", "time_unit"):
             if not isinstance(getattr(self, name), str):
                 raise LogError(
                     f'roles: {name} is one text, not {getattr(self, name)!r}; write {name} = "..."'
                 )
+        if self.time_unit not in ("", *TIME_UNITS):
+            raise LogError(
+                f"roles: unknown time_unit {self.time_unit!r}; known: {', '.join(TIME_UNITS)}"
+            )
         if not isinstance(self.randomised, bool):
             raise LogError(f"roles: randomised is true or false, not {self.randomised!r}")
         for name in ("treatment", "outcome"):
@@ -208,9 +216,13 @@ def _plain(value):
     return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
+def _is_list(value):
+    return isinstance(value, Iterable) and not isinstance(value, (str, Mapping))
+
+
 def _texts(values, name):
     """``values`` as a tuple of texts."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    if not _is_list(values):
         raise LogError(f"roles: {name} is a list, not {values!r}; write {name} = [...]")
     values = tuple(values)
     for value in values:
@@ -223,7 +235,7 @@ def _texts(values, name):
 
 def _tiers(before):
     """``before`` as tiers; a flat list of names is one tier."""
-    if isinstance(before, str) or not isinstance(before, Iterable):
+    if not _is_list(before):
         raise LogError(f"roles: before is a list of tiers, not {before!r}; write [[...], [...]]")
     before = list(before)
     if before and all(isinstance(one, str) for one in before):
@@ -236,7 +248,7 @@ def _tiers(before):
 
 
 def _edges(edges, name):
-    if isinstance(edges, str) or not isinstance(edges, Iterable):
+    if not _is_list(edges):
         raise LogError(f"roles: {name} is a list of edges, not {edges!r}; write [[cause, effect]]")
     found = []
     for edge in edges:

@@ -11,11 +11,11 @@ from sklearn.tree import DecisionTreeRegressor
 from causal_lib.inference.covariates import design
 from causal_lib.inference.models import fit
 from causal_lib.inference.nuisances import clustered_covariance, standard_error
-from causal_lib.metric import Metric
+from causal_lib.reasons import Reason
 from causal_lib.studies.audit import Prepared
 from causal_lib.studies.columns import MISSING, OTHER
 from causal_lib.studies.gains import Scores
-from causal_lib.studies.step import Step, picture, worst
+from causal_lib.studies.step import Step, worst
 from causal_lib.studies.templates import render
 
 DEPTH = 3
@@ -45,9 +45,15 @@ class Condition:
         same = (values.astype(str) == self.value).to_numpy()
         return same if self.sign == "is" else ~same
 
+    def told(self) -> str:
+        """The condition in words: a `Reason` where it has any."""
+        if self.sign in ("<=", ">"):
+            return f"{self.column} {self.sign} {self.value:.4g}"
+        key = "is" if self.sign == "is" else "is_not"
+        return Reason(key, column=self.column, level=self.value)
+
     def __str__(self):
-        value = f"{self.value:.4g}" if isinstance(self.value, float) else repr(self.value)
-        return f"{self.column} {self.sign} {value}"
+        return str(self.told())
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,18 @@ class Rule:
             shown |= inside
         return shown
 
-    def __str__(self):
+    def told(self) -> str:
+        """The rule in words: a `Reason`, but for one condition of numbers alone."""
         if not self.cases:
-            return "never"
-        return "; or ".join(" and ".join(map(str, case)) or "always" for case in self.cases)
+            return Reason("never")
+        cases = [
+            Reason.chain("both", [one.told() for one in case]) if case else Reason("always")
+            for case in self.cases
+        ]
+        return Reason.chain("either", cases)
+
+    def __str__(self):
+        return str(self.told())
 
     def to_dict(self) -> dict:
         """The rule as JSON types."""
@@ -129,7 +143,7 @@ def choose_rule(
             "rule",
             "refused",
             (("rule_none", {"outcome": roles.outcome}),),
-            ("no effect can be told from zero, on average or for anyone",),
+            (Reason("no_effect"),),
         )
     worth = prepared.frame[roles.price].to_numpy() if roles.price else 1.0
     gain = scores.score * worth
@@ -144,9 +158,7 @@ def choose_rule(
         if read.kind in ("number", "category") and name in identified.facts["adjustment"]
     ]
     if not columns:
-        return Step(
-            "rule", "refused", (("rule_refused", {}),), ("no column that a rule could ask for",)
-        )
+        return Step("rule", "refused", (("rule_refused", {}),), (Reason("nothing_to_ask"),))
     frame = prepared.frame
     leaves = _Leaves.grown(frame[learn], columns, gain[learn], depth)
     rule = leaves.rule(budget, cost)
@@ -199,12 +211,10 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
     roles = prepared.roles
     scale = 1.0 if roles.price else estimated.facts["scale"]
     better = over["as today"]["low"] > 0
-    reasons = (
-        [] if better else ["on held-out units the rule is not better than today beyond chance"]
-    )
+    reasons = () if better else (Reason("not_better"),)
     verdict = worst(estimated.verdict, "supported" if better else "weak")
     told = {
-        "rule": str(rule),
+        "rule": rule.told(),
         "share": rows[0]["share"],
         "more": scale * over["as today"]["value"],
         "low": scale * over["as today"]["low"],
@@ -229,26 +239,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
     if better:
         facts["python"] = rule.as_python(prepared.readings)
         facts["sql"] = rule.as_sql(prepared.readings)
-    return Step(
-        "rule", verdict, tuple(says), tuple(reasons), facts, {"policies": rows}, _drawn(rows, scale)
-    )
-
-
-def _drawn(rows, scale):
-    from matplotlib import pyplot as plt
-
-    from causal_lib import plots
-
-    metrics = [
-        Metric("", row["policy"], scale * row["value"], scale * row["low"], scale * row["high"])
-        for row in rows
-    ]
-    per = "1,000 rows" if scale == 1000 else "row"
-    with plt.style.context(plots.STYLE):
-        axes = plots.intervals(metrics, ax=plt.subplots(figsize=(5.4, 2.6))[1])
-        axes.axvline(0, color=plots.REFERENCE, lw=1)
-        axes.set_xlabel(f"gain over showing nothing per {per}, 95%")
-        return picture(axes)
+    return Step("rule", verdict, tuple(says), reasons, facts, {"policies": rows})
 
 
 def _half(units, seed):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pandas as pd
 from causal_lib import paths
 from causal_lib.checks import check_number, check_whole
 from causal_lib.progress import progress_bar
+from causal_lib.reasons import Reason
 from causal_lib.studies.advice import advise
 from causal_lib.studies.audit import Prepared, prepare
 from causal_lib.studies.effects import estimate_effect, probe
@@ -35,10 +37,9 @@ from causal_lib.studies.report import write_report
 from causal_lib.studies.roles import Roles
 from causal_lib.studies.rules import DEPTH, choose_rule
 from causal_lib.studies.step import Step, worst
-from causal_lib.studies.templates import LANGUAGES, in_language, say
+from causal_lib.studies.templates import LANGUAGES, say
 
 STEPS = ("audit", "graph", "identify", "effect", "sensitivity", "gains", "rule", "next")
-_FORMAT = 3  # of the kept steps; steps of another are made anew
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Study:
         )
 
     @property
-    def reasons(self) -> tuple[str, ...]:
+    def reasons(self) -> tuple[Reason, ...]:
         """Why the verdict is not 'supported'."""
         carrying = ("identify", "effect", "sensitivity", "audit")
         found = [why for name in carrying for why in self.steps[name].reasons]
@@ -124,7 +125,7 @@ class Study:
 
     def conclusion(self, language: str = "en") -> list[str]:
         """The answer in three sentences: the effect, how sure it is, what to do."""
-        reason = in_language(self.reasons[0].rstrip("."), language) if self.reasons else ""
+        reason = self.reasons[0].in_language(language).rstrip(".。") if self.reasons else ""
         effect = self.steps["effect"].sentences(language)[0]
         sure = say(f"conclusion_{self.verdict}", language, reason=reason)
         against = self.steps["sensitivity"].sentences(language)[:1]
@@ -183,7 +184,8 @@ def study(
     graph : a ``graph.toml`` of an earlier run, edited or not, in place of a search. Without it, a
         ``graph.toml`` in ``folder`` that somebody changed since it was written.
     folder : where steps are kept as they are done and the report is written; the same call with
-        the same log goes on after the last step that was done. None: nothing is written.
+        the same log goes on after the last step that was done. Steps that another version of the
+        library made are made anew, and this is said. None: nothing is written.
     language : of the report, 'en' or 'zh'.
     settings : of `Settings`: budget, cost, depth, draws, rows, seed.
 
@@ -220,7 +222,8 @@ def study(
         found = _steps(prepared, given, chosen, _Kept(folder, key), progress)
         answer = Study(prepared.roles, found, read.source, chosen)
         if folder is not None:
-            answer.write(folder, language)
+            with _writing(folder):
+                answer.write(folder, language)
     return answer
 
 
@@ -260,6 +263,10 @@ def _steps(prepared, given, chosen, kept, progress):
     }
     bar = progress_bar(made.items(), show=progress, desc="study", unit="step", total=len(made))
     for name, make in bar:
+        bar.set_description(f"study, {name}")
+        if kept.drop_outdated(name) and not bar.disable:
+            text = f"study: another version of causal_lib made the step {name}; it is made anew"
+            bar.write(text, file=sys.stderr)
         found[name] = kept.step(name, make)
     return found
 
@@ -313,7 +320,7 @@ def _read(log, roles):
         control = str(control)
     rows = more.frame.assign(**{roles.treatment: control})
     frame = pd.concat([found.frame, rows], ignore_index=True)
-    note = f"{len(rows):,} candidates that were not treated come from {more.source}"
+    note = Reason("candidates", rows=len(rows), source=more.source)
     return Log(frame, found.source, (*found.notes, *more.notes, note))
 
 
@@ -322,9 +329,21 @@ def _hash(prepared, roles, given, settings):
     found = hashlib.sha256()
     found.update(pd.util.hash_pandas_object(prepared.frame, index=False).to_numpy().tobytes())
     graph = None if given is None else [given.graph.to_dict(), given.hidden]
-    parts = [_FORMAT, list(prepared.frame.columns), roles.to_dict(), graph, vars(settings)]
+    parts = [list(prepared.frame.columns), roles.to_dict(), graph, vars(settings)]
     found.update(json.dumps(parts, sort_keys=True, default=str).encode())
     return found.hexdigest()[:16]
+
+
+@contextmanager
+def _writing(folder) -> Iterator[None]:
+    """LogError where what is written within it cannot be, as on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise LogError(
+            f"the folder {str(folder)!r} cannot be written: {error}; the same command goes on "
+            "after the last step that was kept"
+        ) from None
 
 
 class _Kept:
@@ -351,13 +370,22 @@ class _Kept:
             self._write(name, step)
         return step
 
+    def drop_outdated(self, name: str) -> bool:
+        """Remove a step that another version made; whether there was one."""
+        kept = self._read(name)
+        if kept is None or kept.get("made_by") == paths.code_digest():
+            return False
+        self._path(name).unlink()  # scores of this version must not stand beside it
+        return True
+
     def keep_scores(self, scores: Scores) -> None:
         if self._folder is None:
             return
         content = io.BytesIO()
         parts = [scores.score, scores.untreated, scores.predicted]
         np.save(content, np.vstack(parts), allow_pickle=False)
-        paths.write_bytes(self._scores, content.getvalue())
+        with _writing(self._folder):
+            paths.write_bytes(self._scores, content.getvalue())
 
     def scores(self) -> Scores:
         """The scores that are there and whole, or none."""
@@ -368,13 +396,22 @@ class _Kept:
         except (OSError, ValueError, EOFError):
             return Scores.none()
 
-    def _restored(self, name):
-        """The step that is there and whole; else None, as where a disk was full or lost power."""
+    def _read(self, name):
+        """The mapping that was kept; None without one, as where a disk was full or lost power."""
         if self._folder is None:
             return None
         try:
-            return Step.restored(json.loads(self._path(name).read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError):
+            kept = json.loads(self._path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return kept if isinstance(kept, dict) else None
+
+    def _restored(self, name):
+        """The step that is there and whole, else None."""
+        kept = self._read(name)
+        try:
+            return None if kept is None else Step.restored(kept)
+        except (KeyError, TypeError, AttributeError):
             return None
 
     @property
@@ -385,7 +422,9 @@ class _Kept:
         return self._folder / f"{STEPS.index(name)}_{name}.json"
 
     def _write(self, name, step):
-        paths.write_text(self._path(name), json.dumps(step.stored(), ensure_ascii=False))
+        kept = step.stored() | {"made_by": paths.code_digest()}
+        with _writing(self._folder):
+            paths.write_text(self._path(name), json.dumps(kept, ensure_ascii=False))
 
 
 def open_log(

@@ -171,7 +171,7 @@ class Job:
     what it ``needs``.
 
     ``clean``: neither it nor a selected notebook that it needs has a changed parameter. ``source``:
-    a digest of its cells, by which a resumed run sees an edit.
+    a digest of its cells and of the library, by which a resumed run sees an edit.
     """
 
     number: str
@@ -247,7 +247,7 @@ def plan(
             changed=changed,
             needs=needs[number],
             clean=not changed and all(jobs[k].clean for k in needs[number] if k in jobs),
-            source=hashlib.sha256(json.dumps(cells).encode()).hexdigest(),
+            source=hashlib.sha256(json.dumps([cells, paths.code_digest()]).encode()).hexdigest(),
         )
     return list(jobs.values())
 

@@ -2,10 +2,11 @@
 finished after a kill.
 
 Every run writes into its own folder ``reports/runs/<run-id>``. Only a notebook that ran at its
-default parameters, on results that came from default parameters, is copied on to the committed
-``reports/results`` and ``reports/figures``.
+default parameters, on results that came from default parameters, and skipped no part that the
+committed results have, is copied on to the committed ``reports/results`` and ``reports/figures``.
 """
 
+import errno
 import json
 import os
 import platform
@@ -15,8 +16,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -32,6 +34,7 @@ from causal_lib.metric import Metric
 from causal_lib.paths import write_text
 from causal_lib.progress import progress_bar
 from causal_lib.tooling.notebooks import (
+    Job,
     UsageError,
     hygiene,
     notebook_html,
@@ -73,6 +76,7 @@ ENVIRONMENT = {
 _LOST_PORT = re.compile(
     r"Kernel died before replying to kernel_info|Kernel didn't respond in \d+ seconds"
 )
+_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EFBIG)
 _DRAWING = Lock()  # matplotlib, which draws a page's formulas, is not made for threads
 
 
@@ -99,6 +103,8 @@ def run(
     in_place : write the outputs back into the notebooks (default parameters only), and into those
         that read their results, which therefore run too.
     reports : folder of results, figures and runs; the committed `paths.COMMITTED` when left out.
+
+    Raises UsageError, too, where ``reports`` cannot be written (a full or read-only disk).
     """
     reports = Path(reports or paths.COMMITTED).resolve()
     if jobs < 1:
@@ -110,15 +116,34 @@ def run(
     dirty = [job.path.name for job in planned if job.changed]
     if in_place and dirty:
         raise UsageError(f"--in-place needs default parameters; changed in {', '.join(dirty)}")
+    with naming_a_full_disk(reports):
+        return _run(planned, profile, resume, reports, jobs, in_place)
+
+
+@contextmanager
+def naming_a_full_disk(reports: Path) -> Iterator[None]:
+    """UsageError where what is written within it cannot be."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise UsageError(
+            f"{error.filename or reports} cannot be written: {error.strerror}; notebooks that "
+            "ended well are kept: make room, or name a folder that can be written, and give the "
+            "same command with --resume"
+        ) from None
+
+
+def _run(planned, profile, resume, reports, jobs, in_place):
     folder, state, lock = _open(planned, profile, resume, reports / "runs")
     try:
-        # what a kill left half-written
-        for leftover in [*folder.rglob(".*.*"), *reports.glob("*/.[0-9][0-9]*")]:
+        for leftover in folder.rglob(".*.*"):  # what a kill left half-written
             leftover.unlink()
         for sub in ("results", "figures"):
             (folder / sub).mkdir(exist_ok=True)
         for number in {k for job in planned for k in job.needs} - {job.number for job in planned}:
-            _copy(reports / "results" / f"{number}.json", folder / "results")
+            copy_whole(reports / "results" / f"{number}.json", folder / "results", folder)
         _execute_all(planned, jobs, folder, state, reports)
         if in_place:
             for job in planned:
@@ -138,9 +163,13 @@ def _open(planned, profile, resume, runs):
         json.dumps({"profile": profile, "parameters": {j.number: j.parameters for j in planned}})
     )
     for path in sorted(runs.glob("*/run.json"), reverse=True) if resume else ():
-        state = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            print(f"{path} is damaged: that run cannot be resumed", file=sys.stderr)
+            continue
         unfinished = any(entry["status"] != "ok" for entry in state["notebooks"].values())
-        if state["request"] == request and unfinished and (lock := _lock(path.parent)):
+        if state["request"] == request and unfinished and (lock := lock_folder(path.parent)):
             folder = path.parent
             break
     else:
@@ -152,7 +181,7 @@ def _open(planned, profile, resume, runs):
         folder = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         folder.mkdir(parents=True)
         state = {"request": request, "notebooks": {}}
-        lock = _lock(folder)
+        lock = lock_folder(folder)
     entries = state["notebooks"]
     # finished means: with this code, and on results that do not have to be made again
     for job in planned:
@@ -164,7 +193,10 @@ def _open(planned, profile, resume, runs):
     return folder, state, lock
 
 
-def _lock(folder):
+def lock_folder(folder: Path) -> FileLock | None:
+    """A lock on the folder of a run, held until it is released or this process ends; None where
+    another holds it.
+    """
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
@@ -173,11 +205,23 @@ def _lock(folder):
     return lock
 
 
-def _copy(path, folder):
+def copy_whole(path: Path, folder: Path, own: Path) -> None:
+    """Copy ``path`` into ``folder``, whole or not at all, by way of the run's ``own`` folder, in
+    which no other run removes what is half-written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{path.name}.{secrets.token_hex(4)}"
+    temporary = own / f".{path.name}.{secrets.token_hex(4)}"
     shutil.copyfile(path, temporary)
     os.replace(temporary, folder / path.name)
+
+
+def _lost(new, old):
+    """Parts that the results ``new`` skipped and the file ``old`` has."""
+    if not old.exists():
+        return []
+    contents = [json.loads(path.read_text(encoding="utf-8")) for path in (new, old)]
+    now, before = (content.get("skipped", ()) for content in contents)
+    return [part for part in now if part not in before]
 
 
 def _execute_all(planned, jobs, folder, state, reports):
@@ -199,18 +243,20 @@ def _execute_all(planned, jobs, folder, state, reports):
         if entries[job.number]["status"] == "ok":  # of a resumed run
             return True
         note(job, status="running")
-        outcome = _execute(job, folder, jobs, lifeline)
+        outcome = execute(job, folder, jobs, lifeline)
         if outcome["status"] == "ok" and job.clean:
+            found = [*(folder / "results").glob(f"{job.number}.json")]
+            if lost := [
+                part for path in found for part in _lost(path, reports / "results" / path.name)
+            ]:
+                return note(job, **outcome, lost=lost)
             for path in sorted((folder / "figures").glob(f"{job.number}_*")):
-                _copy(path, reports / "figures")
-            for path in (folder / "results").glob(f"{job.number}.json"):
-                _copy(path, reports / "results")
+                copy_whole(path, reports / "figures", folder)
+            for path in found:
+                copy_whole(path, reports / "results", folder)
         return note(job, **outcome)
 
-    # Every notebook's process reads from this pipe. It ends when this process closes it or dies.
-    lifeline, held = os.pipe()
-    pool = ThreadPoolExecutor(jobs)
-    try:
+    with notebook_pool(jobs) as (pool, lifeline):
         for job in planned:
             futures[job.number] = pool.submit(settle, job)
         for future in progress_bar(
@@ -221,15 +267,31 @@ def _execute_all(planned, jobs, folder, state, reports):
             desc="notebooks",
         ):
             future.result()
+
+
+@contextmanager
+def notebook_pool(jobs: int) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """``jobs`` threads and a pipe for `execute`, from which every notebook's process reads.
+
+    The pipe ends when the block does or this process dies, and with it what still runs.
+    """
+    lifeline, held = os.pipe()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        yield pool, lifeline
     finally:
         os.close(held)  # first: what still runs ends, else the next line would wait for it
         pool.shutdown(cancel_futures=True)
         os.close(lifeline)
 
 
-def _execute(job, folder, jobs, lifeline):
-    """Run one notebook in a process of its own and keep what came of it, copy and page, also when
-    it failed. The process ends when the pipe ``lifeline`` does.
+def execute(job: Job, folder: Path, jobs: int, lifeline: int) -> dict:
+    """Run one notebook in a process of its own and keep what came of it in ``folder``, copy and
+    page, also when it failed.
+
+    The process ends when the pipe ``lifeline`` does; with more than one of ``jobs`` at a time it
+    uses one thread. Returns status, "ok" or "failed", seconds, and of a failed one the error, with
+    cell and message.
     """
     environment = {**os.environ, **ENVIRONMENT, "CAUSAL_LIB_REPORTS": str(folder)}
     # each notebook would start a thread a core, and together they would be slower than one by one
@@ -276,7 +338,11 @@ def _execute(job, folder, jobs, lifeline):
     errors = []
     if partial.exists():
         os.replace(partial, copy)
-        book = nbformat.read(copy, as_version=4)
+        try:
+            book = nbformat.read(copy, as_version=4)
+        except (ValueError, nbformat.reader.NotJSONError):
+            message = f"the executed copy {copy} is cut off; is the disk full?"
+            return outcome | {"status": "failed", "error": {"cell": "", "message": message}}
         with _DRAWING:
             write_text(copy.with_suffix(".html"), notebook_html(book, copy.stem))
         errors = [
@@ -305,6 +371,8 @@ def _write_back(job, folder, entry):
         nbformat.read(job.path, as_version=4), nbformat.read(folder / job.path.name, as_version=4)
     )
     problems = hygiene(notebook)
+    if entry.get("lost"):
+        problems = [*problems, f"it skipped {'; '.join(entry['lost'])}"]
     if problems:
         entry |= {
             "status": "failed",
@@ -359,7 +427,8 @@ def summary(folder: Path) -> tuple[str, bool]:
         ]
     rows = headline(folder, well)
     lines += ["", rows.to_string(index=False) if len(rows) else "(no results were written)", ""]
-    copied = [number for number in well if entries[number]["clean"]]
+    lost = [number for number in well if entries[number].get("lost")]
+    copied = [number for number in well if entries[number]["clean"] and number not in lost]
     alone = [number for number in well if not entries[number]["clean"]]
     if copied:
         lines.append(
@@ -371,6 +440,11 @@ def summary(folder: Path) -> tuple[str, bool]:
             f"reports/results and reports/figures: left alone by {' '.join(alone)} "
             "(changed parameters)"
         )
+    lines += [
+        f"reports/results and reports/figures: left alone by {number}, which skipped what they "
+        f"have: {'; '.join(entries[number]['lost'])}"
+        for number in lost
+    ]
     if len(well) < len(entries):
         lines.append("finish it with the same command and --resume")
     lines.append(f"look at {os.path.relpath(folder / 'index.html')}")

@@ -3,7 +3,7 @@ from .credit import FEATURES, loans
 from .online_shop import PRICE_ON_POPULARITY, Shop, shop
 from .opinions import EDGES, forum
 from .product_catalogue import QUALITIES, RATE, catalogue, pictures
-from .random_models import random_dag, sample_network, simulate
+from .random_models import random_dag, sample_gaussian_network, sample_network, simulate
 from .random_tables import draw
 from .ratings import semi_synthetic
 from .traffic import city
@@ -24,6 +24,7 @@ __all__ = [
     "loans",
     "pictures",
     "random_dag",
+    "sample_gaussian_network",
     "sample_network",
     "semi_synthetic",
     "shop",

@@ -342,3 +342,21 @@ def sample_network(net, n: int, *, seed: int = 0) -> pd.DataFrame:
     names = [net.variable(node).name() for node in net.nodes()]
     frame = sampler.to_pandas()[names].astype("category")
     return frame.loc[:, [frame[name].cat.categories.size > 1 for name in frame]]
+
+
+@simulates("4.3")
+def sample_gaussian_network(network, n: int, *, seed: int = 0) -> pd.DataFrame:
+    """Rows (float64) of a linear Gaussian network, columns in the order of its nodes.
+
+    Needs no data package: ``network`` is anything with nodes, edges, weights (d, d), intercepts and
+    variances (d,).
+    """
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((n, len(network.nodes))) * np.sqrt(network.variances)
+    values = network.intercepts + noise
+    graph = CausalGraph.from_edges(network.nodes, network.edges)
+    for name in graph.order():
+        j = graph.index(name)
+        parents = graph.adjacency[:, j]
+        values[:, j] += values[:, parents] @ network.weights[parents, j]
+    return pd.DataFrame(values, columns=network.nodes)

@@ -1,5 +1,7 @@
 """Loaders of every kind on small files of one's own, and the registry of kinds."""
 
+import bz2
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,6 +112,13 @@ def test_a_table_is_read_as_it_stands(own, tmp_path, name):
         ("cut.parquet", b"PAR1", ValueError, r"cut\.parquet cannot be read as \.parquet"),
         ("cut.dta", b"junk", ValueError, r"cut\.dta cannot be read as \.dta"),
         (
+            "cut.csv.bz2",
+            bz2.compress(b"a,b\n" + b"1,2\n" * 1000)[:50],
+            ValueError,
+            r"cut\.csv\.bz2 cannot be read as \.bz2",
+        ),
+        ("~nobody-here/x.csv", None, s.SourceError, "names the home of nobody here"),
+        (
             "book.xlsx",
             b"PK",
             s.SourceError,
@@ -120,7 +129,7 @@ def test_a_table_is_read_as_it_stands(own, tmp_path, name):
 )
 def test_unreadable_tables(own, tmp_path, name, content, exception, message):
     if content is None:
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(parents=True)
     else:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(exception, match=message):
@@ -282,6 +291,17 @@ def test_ratings_without_attributes(own, tmp_path):
             "1 rows have a item_id that the table of attributes lacks",
         ),
         ({"ratings": bad(RATINGS, timestamp=None)}, "no column 'timestamp'"),
+        (
+            {"ratings": bad(RATINGS, timestamp=1.5e12)},  # milliseconds
+            "column 'timestamp': 1 value outside .*first 1.5e",
+        ),
+        *(
+            (
+                {"ratings": bad(RATINGS.astype(object), user_id=large)},
+                "column 'user_id': 1 value outside",
+            )
+            for large in (2**63, 2**64 - 1, 1e20)
+        ),
         ({"users": [*USERS, "2\t3\tM\tnone\t1"]}, r"x\.user: 1 row repeat the key \(user_id\)"),
         (
             {"users": [USERS[0], "1\told\tM\tnone\t1"]},
@@ -294,6 +314,12 @@ def test_wrong_ratings(own, tmp_path, parts, message):
     write_ratings(tmp_path / "films", **parts)
     with pytest.raises(ValueError, match=message):
         own("ratings", "films")
+
+
+def test_a_folder_is_no_prior(own, tmp_path):
+    (tmp_path / "prior").mkdir()
+    with pytest.raises(s.SourceError, match="must name a file of kind 'prior'"):
+        own("prior", "prior")
 
 
 # ---- Sachs ---------------------------------------------------------------------------------------

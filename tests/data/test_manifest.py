@@ -55,6 +55,10 @@ def test_origin_is_the_package_or_a_file_of_one_s_own(read, tmp_path):
             '[a]\nkind = "table"\npackage = "-r"\n',
             "^entry 'a': package '-r' is refused: pip might read an option",
         ),
+        (
+            '[a]\nkind = "table"\npackage = "p"\nversion = "1"\nmembers = ["a.csv"]\n',
+            "^entry 'a': members is no table of paths",
+        ),
         (packaged("a/./b.csv"), r"^entry 'toy': member 'a/\./b\.csv' is refused"),
     ],
 )

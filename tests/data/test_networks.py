@@ -1,13 +1,16 @@
 """Networks from .bif files: directions, tables and states of any name; refusals of what is none."""
 
 import gzip
+import json
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from causal_lib.data import networks
 from causal_lib.data import sources as s
+from causal_lib.worlds.random_models import sample_gaussian_network
 
 # pyAgrum reads the probabilities of a .bif in single precision: half a unit in the last place below
 # 1
@@ -105,3 +108,45 @@ def test_read_network_and_read_bif_agree_on_a_file(tmp_path):
     path.write_text(bif(), encoding="utf-8")
     assert networks.read_network(path).edges == (("dose", "stay"),)
     assert set(networks.read_bif(path).names()) == {"dose", "stay"}
+
+
+GAUSSIAN = {
+    "nodes": ["y", "x"],
+    "arcs": [["x", "y"]],
+    "cpds": {
+        "x": {"coefficients": {"(Intercept)": [1.0]}, "variance": [4.0], "parents": []},
+        "y": {"coefficients": {"(Intercept)": [0.5], "x": [-2.0]}, "variance": [1.0]},
+    },
+}
+
+
+def test_a_gaussian_network_keeps_direction_and_numbers(own, tmp_path):
+    path = tmp_path / "toy.json"
+    path.write_text(json.dumps(GAUSSIAN))
+    network = own("gaussian-network", path.name)
+    assert network.edges == (("x", "y"),)
+    assert network.weights.tolist() == [[0, 0], [-2, 0]]
+    assert network.intercepts.tolist() == [0.5, 1]
+    assert network.variances.tolist() == [1, 4]
+    frame = sample_gaussian_network(network, 40_000, seed=1)
+    # y = 0.5 - 2 x + e: mean -1.5, variance 4 * 4 + 1, covariance with x -8
+    expected = {"mean": [-1.5, 1], "cov": [[17, -8], [-8, 4]]}
+    assert np.allclose(frame.mean(), expected["mean"], atol=4 * np.sqrt(17 / 40_000))
+    assert np.allclose(frame.cov(), expected["cov"], atol=4 * 17 * np.sqrt(2 / 40_000))
+    assert frame.equals(sample_gaussian_network(network, 40_000, seed=1))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nodes": ["y", "x"]},
+        GAUSSIAN | {"arcs": [["y", "x"]]},
+        GAUSSIAN | {"arcs": [["x", "y"], ["y", "x"]]},
+        GAUSSIAN | {"cpds": {}},
+        [],
+    ],
+)
+def test_wrong_gaussian_networks(own, tmp_path, wrong):
+    (tmp_path / "toy.json").write_text(json.dumps(wrong))
+    with pytest.raises(ValueError, match=r"toy\.json cannot be read as a Gaussian network"):
+        own("gaussian-network", "toy.json")

@@ -174,8 +174,25 @@ def corrupted(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("spoil", [truncated, corrupted])
-@pytest.mark.parametrize("build", [wheel, sdist])
+def encrypted(path):
+    """Says of its members that they are encrypted, in the directory of the zip file too."""
+    content = path.read_bytes()
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        head, *rest = content.split(mark)
+        rest = [
+            part[: place - 4] + bytes([part[place - 4] | 1]) + part[place - 3 :] for part in rest
+        ]
+        content = mark.join([head, *rest])
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("build", "spoil"),
+    [
+        *((build, spoil) for build in (wheel, sdist) for spoil in (truncated, corrupted)),
+        (wheel, encrypted),
+    ],
+)
 def test_a_damaged_archive_is_named_and_nothing_is_written(place, build, spoil):
     # does not compress, so that the damage hits the member
     noise = hashlib.shake_256(b"seed").digest(4000)

@@ -96,6 +96,11 @@ def test_real_sachs_data_and_graph_speak_of_the_same_proteins(real):
         ("child", 25, ("BirthAsphyxia", "Disease")),
         ("insurance", 52, ("Age", "SocioEcon")),
         ("sachs", 17, ("Raf", "Mek")),
+        # nodes and edges of the others as the repository of bnlearn lists them
+        ("arth150", 150, ("539", "4")),
+        ("ecoli70", 70, ("lacZ", "mopB")),
+        ("pigs", 592, ("p197075886", "p197126088")),
+        ("pathfinder", 195, ("F105", "F101")),
     ],
 )
 def test_real_networks(real, name, edges, known):

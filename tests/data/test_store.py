@@ -658,6 +658,7 @@ SECRET = quote("hunter2/@:%", safe="")
             r"shop@127.0.0.1:\d+/db: the server cannot be reached",
         ),
         ("mysql+pymysql://shop:hunter2密@host/db", "characters beyond Latin-1"),
+        ("mysql+pymysql://shop:x@hunter2@host/db", "has two '@' .*write the password's as %40"),
         ("sqlite:///no/such/folder/shop.sqlite", "no SQLite file there; make its folder"),
     ],
 )
@@ -668,6 +669,28 @@ def test_a_url_that_cannot_work_says_so_without_its_password(url, message, close
     assert "hunter2" not in text
     assert SECRET not in text
     assert caught.value.__cause__ is None
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_without_end():
+    """It takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        url = f"mysql+pymysql://shop:{SECRET}@127.0.0.1:{port}/db?read_timeout=1"
+        with pytest.raises(
+            StoreError, match=r"did not answer in time.*read_timeout=3600"
+        ) as caught:
+            Store(url).counts()
+    assert_no_password(caught.value, url)
+    given = Store("mysql+pymysql://shop@host/db?write_timeout=7")._engine
+    _, options = given.dialect.create_connect_args(given.url)
+    assert options["write_timeout"] == 7
+
+
+def test_a_password_of_two_letters_is_not_betrayed_by_what_replaces_it(closed_port):
+    store = Store(f"mysql+pymysql://shop:on@127.0.0.1:{closed_port}/db")
+    with pytest.raises(StoreError, match=r"cannot be reached.*password this short") as caught:
+        store.counts()
+    assert "C***nect" not in str(caught.value)
 
 
 def test_an_unreachable_server_says_so_without_the_password(closed_port):

@@ -97,6 +97,13 @@ def _costs():
 
 SMALLEST = {
     "costs": {"repeats": 1, "worlds": 1, "users": 100, "methods": _costs()},
+    "discovery.large": {
+        "networks": ["sachs", "pathfinder", "diabetes", "pigs"],
+        "sizes": [200],
+        "methods": ["order-counts"],
+        "seeds": 1,
+        "cache": Path(os.devnull),
+    },
     "discovery.mixed": {"d": 6, "n": 300, "graphs": 2},
     "discovery.networks": {"n": 600, "samples": 1, "draws": 2},
     "discovery.peers": {"d": 8, "n": 300, "graphs": 2, "python": sys.executable},

@@ -64,6 +64,11 @@ def test_a_claim_is_held_by_its_numbers_alone(values, target, statistic, value, 
     json.dumps(found, allow_nan=False)
 
 
+def test_a_claim_without_values_names_itself():
+    with pytest.raises(ValueError, match="claim 'gain': there is no value to decide it"):
+        Claim.of("gain", [], "above 0")
+
+
 def test_a_mean_has_the_t_interval():
     low, high = Claim.of("it", [1, 2, 3], "at most 2").interval  # 2 ± 4.3027 / √3
     assert (low, high) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-5)

@@ -469,6 +469,56 @@ def test_learners_are_tried_from_the_rows_on_that_pay_for_their_terms():
     assert "splines" not in _kinds(numbers[:5000], x[["b"]][:5000], False)
 
 
+def _steps(rows, noise, seed=0):
+    """Slopes that other columns turn on or off, eight columns, plus noise, and folds."""
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame(rng.normal(size=(rows, 8)), columns=[f"x{k}" for k in range(8)])
+    z = x.to_numpy()
+    signal = sum(z[:, k] * (z[:, (3 * k + 1) % 8] > 0.3 * k - 1) for k in range(8))
+    signal = (signal - signal.mean()) / signal.std()
+    y = signal + noise * rng.normal(size=rows)
+    return x, y, list(KFold(5, shuffle=True, random_state=0).split(y))
+
+
+def _fitted(monkeypatch, *args, **options):
+    """The names of the learners that are fitted, in order, and the predictions."""
+    names = []
+    named = models._named
+
+    def spy(learner, *rest):
+        names.append(learner)
+        return named(learner, *rest)
+
+    monkeypatch.setattr(models, "_named", spy)
+    return names, held_out(*args, **options)
+
+
+def test_trees_with_small_leaves_are_tried_where_much_is_explained(monkeypatch):
+    x, y, splits = _steps(1500, 0.2)
+    names, found = _fitted(monkeypatch, y, x, splits, [], seed=0)
+    assert names == ["linear", "splines", "boosted", "forest", "fine"]
+    others = held_out(y, x, splits, ["linear", "splines", "boosted", "forest"], seed=0)
+    assert ((y - found) ** 2).mean() < 0.85 * ((y - others) ** 2).mean()
+
+
+@pytest.mark.parametrize(
+    ("rows", "noise", "learners", "classes"),
+    [
+        (1500, 3.0, [], False),  # little is explained
+        (300, 0.2, [], False),  # too few rows for trees
+        (1500, 0.2, ["boosted", "linear"], False),  # somebody chose
+        (3000, 0.2, [], True),
+    ],
+)
+def test_trees_with_small_leaves_are_not_tried_elsewhere(
+    rows, noise, learners, classes, monkeypatch
+):
+    x, y, splits = _steps(rows, noise)
+    y = (y > 0).astype(float) if classes else y
+    names, _ = _fitted(monkeypatch, y, x, splits, learners, seed=0)
+    assert "fine" not in names
+
+
 @pytest.mark.parametrize("name", models.NAMES)
 @pytest.mark.parametrize("classes", [False, True])
 def test_a_column_of_many_labels_is_used_by_every_learner(name, classes):

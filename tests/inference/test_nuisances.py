@@ -1,13 +1,11 @@
 """Propensities and outcomes out of fold against scikit-learn's own; weights of target populations,
-scores, errors and the order of rows by hand.
+scores and errors by hand.
 """
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from causal_lib.inference import nuisances
@@ -211,30 +209,3 @@ def test_means_of_everybody_are_held_out():
         assert found[test] == pytest.approx(
             fitted.predict(sm.add_constant(x.iloc[test])).to_numpy()
         )
-
-
-# ---- the order of rows ---------------------------------------------------------------------------
-
-
-@given(
-    rows=st.lists(
-        st.tuples(st.integers(0, 2), st.sampled_from("pqr"), st.integers(0, 2)),
-        min_size=2,
-        max_size=12,
-    ),
-    shuffle=st.randoms(use_true_random=False),
-)
-def test_rows_have_an_order_of_their_values_alone(rows, shuffle):
-    def table(rows):
-        a, b, y = zip(*rows, strict=True)
-        x = pd.DataFrame({"a": a, "b": pd.Categorical(b, categories=list("pqr"))})
-        return x, np.array(y)
-
-    moved = list(rows)
-    shuffle.shuffle(moved)
-    orders = []
-    for given_rows in (rows, moved):
-        order = nuisances.canonical_order(*table(given_rows))
-        assert sorted(order.tolist()) == list(range(len(rows)))
-        orders.append([given_rows[k] for k in order])
-    assert orders[0] == orders[1]

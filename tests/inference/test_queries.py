@@ -57,7 +57,7 @@ def test_two_instruments_conditions_that_tie_are_taken_near_the_outcome_first():
     """Whatever the order of sets in this process."""
     edges = ["z -> x", "a -> z", "a -> b", "b -> y", "x -> y", "u -> x", "u -> y"]
     graph = CausalGraph.from_edges("xyzabu", edges)
-    assert adjustment.find_instrument(graph, "x", "y", hidden="u") == ("z", ("b",))
+    assert adjustment.find_instrument(graph, "x", "y", hidden=["u"]) == ("z", ("b",))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeRegressor
 
@@ -547,3 +548,21 @@ def test_few_treated_rows_are_weak_and_not_left_out():
     assert found.support is None
     with pytest.raises(NoOverlapError, match="weak: the treated have 12 rows"):
         effect(frame, "t", "y", adjustment=["a"], learners="linear", strict=True)
+
+
+@pytest.mark.parametrize("estimator", ["ipw", "regression", "aipw"])
+@pytest.mark.parametrize("far", [1e12, 999_999.0, -99_999.0])
+@pytest.mark.parametrize("count", [1, 8])
+def test_values_for_unknown_do_not_hide_that_arms_differ(estimator, far, count):
+    """Beside a few far values the others look alike to a linear model, which then adjusts for
+    nothing: naive difference 2.4, truth 1.
+    """
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=400)
+    t = (rng.random(400) < expit(z)).astype(int)
+    frame = pd.DataFrame({"z": z, "t": t, "y": 2 * z + t + rng.normal(size=400)})
+    frame.loc[rng.choice(400, count, replace=False), "z"] = far
+    how = {} if estimator == "regression" else {"learners": "linear"}
+    found = effect(frame, "t", "y", adjustment=["z"], estimator=estimator, **how)
+    assert found.verdict != "supported"
+    assert any(re.search("the arms differ by .* after weighting", one) for one in found.reasons)

@@ -18,7 +18,14 @@ from scipy.stats import norm
 from sklearn.model_selection import GroupKFold
 
 from causal_lib.experiments.inference.uplift import COLUMNS, campaign, shoppers
-from causal_lib.inference import UpliftModel, effect, incremental_outcomes, models, nuisances
+from causal_lib.inference import (
+    UpliftModel,
+    effect,
+    incremental_outcomes,
+    models,
+    nuisances,
+    uplift,
+)
 from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.learners import (
     CANDIDATES,
@@ -29,8 +36,8 @@ from causal_lib.inference.learners import (
     final_model,
 )
 from causal_lib.inference.models import Fitting
-from causal_lib.inference.nuisances import canonical_order
 from causal_lib.inference.uplift import stack_weights
+from causal_lib.ordering import canonical_order
 
 
 @pytest.fixture(scope="module")
@@ -317,8 +324,8 @@ def test_choices_keep_k_budget_and_sign(model, new):
 
 def _terms(model, at):
     """The constant, the centred prediction, and how far it is above the median and the highest fifth."""
-    bends = [np.maximum(at - np.quantile(model.predicted, share), 0) for share in (0.5, 0.8)]
-    return np.column_stack([np.ones(len(at)), at - model.predicted.mean(), *bends])
+    bends = [np.maximum(at - np.quantile(model.aligned, share), 0) for share in (0.5, 0.8)]
+    return np.column_stack([np.ones(len(at)), at - model.aligned.mean(), *bends])
 
 
 def _fitted(model, terms):
@@ -342,7 +349,7 @@ def test_the_intervals_of_a_choice_are_those_of_the_bent_line(model, new):
     chosen, (total, low, high) = model.recommend(
         new, objective="revenue", price="price", budget=200, cost=2.0
     )
-    params, covariance = _fitted(model, _terms(model, model.predicted))
+    params, covariance = _fitted(model, _terms(model, model.aligned))
     terms = _terms(model, chosen["uplift"].to_numpy())
     errors = np.sqrt(np.einsum("ij,jk,ik->i", terms, covariance, terms))
     assert chosen["expected"].to_numpy() == pytest.approx(terms @ params)
@@ -357,6 +364,16 @@ def test_the_intervals_of_a_choice_are_those_of_the_bent_line(model, new):
     assert total == pytest.approx(whole @ params)
     half = 1.959964 * np.sqrt(whole @ covariance @ whole)
     assert (low, high) == pytest.approx((total - half, total + half), rel=1e-6)
+
+
+def test_the_line_s_predictions_have_the_spread_of_the_model_in_every_fold(model):
+    found = uplift._aligned(
+        np.array([1.0, 3.0, 0.0, 4.0, 2.0, 2.0]), np.array([0, 0, 1, 1, 2, 2]), 5.0
+    )
+    assert found == pytest.approx([-3.0, 7.0, -3.0, 7.0, 2.0, 2.0])
+    # folds have the same mean, so that equal spreads in them are that of all rows
+    assert model.aligned.std() == pytest.approx(model.predict(model.x).std())
+    assert model.aligned.mean() == pytest.approx(model.predicted.mean())
 
 
 def test_totals_are_unbiased():

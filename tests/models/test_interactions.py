@@ -119,6 +119,8 @@ def test_the_last_share_of_each_user_is_held_out(seed, share, by):
 
 
 def test_bad_splits():
+    with pytest.raises(ValueError, match="share: a number of at least 0 is needed"):
+        hold_out(FRAME, "0.2")
     with pytest.raises(ValueError, match=r"share must lie in \(0, 1\), not 1"):
         hold_out(FRAME, 1, by=None)
     with pytest.raises(ValueError, match="none of 3 users has the rows to hold out 20%"):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
 
-from causal_lib.policy.reward_model import FOLDS, fit_additive
+from causal_lib.policy.reward_model import FOLDS, fit_additive, order_of_rounds
 
 
 @pytest.fixture
@@ -29,7 +29,10 @@ def test_fits_are_those_of_scikit_learn(rounds, kind):
     scaled = (x - x.mean(axis=0)) / x.std(axis=0)
     hot = np.eye(6)
     q = found.of(slice(None))
+    order, _ = order_of_rounds(x, action, reward, 6)
     for train, test in KFold(FOLDS, shuffle=True, random_state=1).split(x):
+        train = order[train]
+        test = order[test]
         model = (
             LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000)
             if kind == "binary"
@@ -77,7 +80,10 @@ def test_the_penalty_and_its_shrinkage_are_those_of_scikit_learn(rounds, kind):
     hot = np.eye(4)
     assert found.context == pytest.approx(scaled)
     folds = list(KFold(FOLDS, shuffle=True, random_state=2).split(x))
+    order, _ = order_of_rounds(x, action, reward, 4)
     for number, (train, test) in enumerate(folds):
+        train = order[train]
+        test = order[test]
         assert (found.fold[test] == number).all()
         model = (
             LogisticRegression(C=1 / 6, tol=1e-12, max_iter=10_000)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.studies import LogError, Roles, prepare
+from causal_lib.studies import LogError, Roles, open_log, prepare
 from causal_lib.studies.audit import told
 from tests.studies.conftest import ROLES, make_log
 
@@ -101,3 +101,24 @@ def test_nothing_of_the_log_is_changed(own_log, roles):
     before = own_log.copy(deep=True)
     prepare(own_log, roles)
     pd.testing.assert_frame_equal(own_log, before)
+
+
+@pytest.mark.parametrize("kind", ["text", "floats with missing values"])
+def test_positions_stand_in_the_order_of_numbers(kind, own_log, tmp_path):
+    place = pd.Series(1 + np.arange(len(own_log)) % 12).astype(float)
+    place[::50] = np.nan
+    log = own_log.assign(place=place, bought=own_log["bought"] == 1)
+    if kind == "text":
+        log.assign(place=place.astype("Int64")).to_csv(tmp_path / "log.csv", index=False)
+        log = tmp_path / "log.csv"
+    rows = open_log(log, ROLES | {"position": "place"}).audit.tables["positions"]
+    assert [row["position"] for row in rows] == [str(one) for one in range(1, 11)]
+    for row in rows:
+        own = own_log["bought"][place == float(row["position"])]
+        assert (row["rows"], row["mean outcome"]) == (len(own), pytest.approx(own.mean()))
+
+
+def test_positions_with_names_come_after_numbers(own_log):
+    place = np.array(["10", "9", "top"])[np.arange(len(own_log)) % 3]
+    found = open_log(own_log.assign(place=place), ROLES | {"position": "place"})
+    assert [row["position"] for row in found.audit.tables["positions"]] == ["9", "10", "top"]

@@ -103,6 +103,41 @@ def no_database(path):
     return "shop.sqlite#log"
 
 
+def damaged(path):
+    lines = LOG.to_csv(index=False).splitlines()
+    lines[50] = lines[50].replace("u", "u\0", 1)
+    return text("\n".join(lines))(path)
+
+
+def quote_left_open(path):
+    lines = LOG.to_csv(index=False).splitlines()
+    lines[100] = '"' + lines[100]
+    return text("\n".join(lines))(path)
+
+
+def other_encoding_further_down(path):
+    content = LOG.assign(joined="").loc[np.arange(3000) % len(LOG)].to_csv(index=False).encode()
+    place = content.rfind(b"phone")
+    assert place > 2**16  # beyond what the encoding is guessed from
+    return text(content[:place] + b"b\xfcro" + content[place + 5 :])(path)
+
+
+def parquet(**columns):
+    def write(path):
+        LOG.assign(**columns).to_parquet(path / "log.parquet")
+        return "log.parquet"
+
+    return write
+
+
+def query(asked):
+    def write(path):
+        database(path)
+        return f"shop.sqlite#{asked}"
+
+    return write
+
+
 def mixed_zones(frame):
     return [one.replace("+08:00", "") if n % 2 else one for n, one in enumerate(frame["time"])]
 
@@ -222,6 +257,51 @@ CASES = {
     ),
     "too few rows": (lambda path: csv(path, LOG[:40]), {}, "40 rows are left"),
     "candidates that are absent": (plain, {"candidates": "more.csv"}, "'more.csv'"),
+    # ---- found by trying odd logs
+    "bytes of nothing in an id": (damaged, {}, "1 ids with signs that cannot be seen, as 'u\\x00"),
+    "an id with a mark that is not seen": (
+        changed(**one_value("user", "u1\u200b")),
+        {},
+        "1 ids with signs that cannot be seen, as 'u1\\u200b'",
+    ),
+    "ids that a spreadsheet rounded": (
+        changed(user=lambda frame: [f"1.2345{n % 9}E+11" for n in range(len(frame))]),
+        {},
+        "a spreadsheet has rounded them",
+    ),
+    "a quote that is left open": (quote_left_open, {}, "stands in quotes"),
+    "another encoding further down": (other_encoding_further_down, {}, "is no utf-8; name its"),
+    "two files put together": (
+        text(2 * LOG.to_csv(index=False)),
+        {},
+        "1 rows repeat the header",
+    ),
+    "a column of lists": (parquet(device=[[1], [2]] * 300), {}, "'device' holds ndarrays"),
+    "a column of bytes": (parquet(device=[b"a", b"b"] * 300), {}, "'device' holds bytes"),
+    "one unit": (changed(user=lambda frame: "u1"), {}, "unit 'user' is the same in all 600 rows"),
+    "a control that is constant": (
+        changed(control=lambda frame: 1),
+        {"negative_control": "control"},
+        "negative_control 'control' is 1 in all 600 rows",
+    ),
+    "a price of nothing": (changed(paid=lambda frame: 0), {"price": "paid"}, "'paid' is 0 in all"),
+    "a price of text": (
+        changed(paid=lambda frame: "free"),
+        {"price": "paid"},
+        "price 'paid' holds",
+    ),
+    "outcomes of one arm only": (
+        changed(bought=lambda frame: frame["bought"].mask(frame["shown"] == 1)),
+        {},
+        "rows are untreated",
+    ),
+    "a query of two columns of one name": (
+        query("SELECT *, cost FROM log"),
+        {},
+        "2 columns are named 'cost'",
+    ),
+    "a query that is cut": (query("SELECT * FROM log WHERE"), {}, "incomplete input"),
+    "two queries": (query("SELECT * FROM log; DROP TABLE log"), {}, "one statement at a time"),
 }
 
 
@@ -302,6 +382,40 @@ def test_bad_graphs(content, message, tmp_path, monkeypatch, capsys, roles):
     status, error = run(capsys, log, "--graph", "graph.toml")
     assert status == 2
     assert message in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('treatment = "shown"'.encode("utf-16"), "save it as UTF-8"),
+        (b"treatment = shown", "is no TOML"),
+        (b"[treatment]\nname = 'shown'", "treatment is one text, not {'name': 'shown'}"),
+        (
+            b"treatment = 'shown'\noutcome = 'bought'\nbefore = {a = 1}",
+            "before is a list of tiers, not",
+        ),
+        (
+            b"treatment = 'shown'\noutcome = 'bought'\nafter = {a = 1}",
+            "after is a list, not {'a': 1}",
+        ),
+        (
+            b"treatment = 'shown'\noutcome = 'bought'\nknown = {a = 1}",
+            "known is a list of edges, not",
+        ),
+        (None, "cannot be read"),
+    ],
+)
+def test_bad_files_of_roles(content, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    log = csv(tmp_path)
+    path = tmp_path / "roles.toml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    before = sorted(tmp_path.rglob("*"))
+    status, error = run(capsys, log)
+    assert status == 2
+    assert message in error
+    assert error.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -127,7 +127,8 @@ def test_what_can_be_read_in_two_ways_is_refused(case, tmp_path):
     ],
 )
 def test_dates_as_they_are_written(given, iso):
-    found = reading.times(pd.Series([given] * 2, name="when"))
+    found, notes = reading.times(pd.Series([given] * 2, name="when"))
+    assert notes == []
     assert found.tolist() == [pd.Timestamp(iso)] * 2
 
 

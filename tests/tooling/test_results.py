@@ -268,7 +268,6 @@ def test_the_file_as_it_is_written(reports):
     )
     assert path == reports / "results" / "97.json"
     assert [p.name for p in path.parent.iterdir()] == ["97.json"]
-    assert path.stat().st_mode & 0o777 == 0o644
     text = path.read_text(encoding="utf-8")
     content = json.loads(text)
     assert text == json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -1,9 +1,11 @@
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import psutil
@@ -23,7 +25,7 @@ from causal_lib.tooling.notebooks import (
     plan,
     with_outputs,
 )
-from causal_lib.tooling.runner import _lock, _open, headline, run, summary
+from causal_lib.tooling.runner import _open, headline, lock_folder, run, summary
 
 # What the library's results.write does, without the seconds that importing it takes in every
 # kernel.
@@ -370,6 +372,81 @@ def test_results_made_from_changed_ones_are_not_copied_and_needed_ones_are_broug
     assert "01 stage" not in summary(folder)[0]
 
 
+def test_results_without_what_was_skipped_do_not_replace_whole_ones(house):
+    skips = (
+        "path = folder / 'results' / '01.json'\n"
+        "content = json.loads(path.read_text()) | {'skipped': ['ratings: no network'] * LESS}\n"
+        "path.write_text(json.dumps(content))"
+    )
+    add(house, "01_a", skips.replace("LESS", "0"))
+    start(house)
+    before = {path: (house / "reports" / path).read_bytes() for path in tree(house / "reports")}
+    less = "(folder / 'figures' / '01_plot.txt').write_text('less')"
+    book = add(house, "01_a", less, skips.replace("LESS", "1"))
+    written = book.read_bytes()
+    folder = start(house)
+    assert json.loads((folder / "results" / "01.json").read_text())["skipped"]
+    text, good = summary(folder)
+    assert good
+    assert "left alone by 01, which skipped what they have: ratings: no network" in text
+    assert "updated" not in text
+    for path, content in before.items():
+        assert (house / "reports" / path).read_bytes() == content
+    folder = start(house, in_place=True)
+    assert "not written back: it skipped ratings: no network" in summary(folder)[0]
+    assert book.read_bytes() == written
+
+
+def test_the_files_of_other_runs_and_people_are_left_alone(house, monkeypatch):
+    add(house, "01_a")
+    others = [
+        house / "reports" / name for name in ("results/.05.json.0a1b2c3d", "figures/.05-mine")
+    ]
+    for path in others:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    monkeypatch.setattr(runner, "execute", lambda *given: {"status": "failed"})
+    start(house)
+    assert [path.read_text() for path in others] == ["half", "half"]
+
+
+def test_a_damaged_run_is_passed_over(house, capsys, monkeypatch):
+    add(house, "01_a")
+    monkeypatch.setattr(runner, "execute", lambda *given: {"status": "failed"})
+    folder = start(house)
+    damaged = house / "reports" / "runs" / "99990101T000000Z-0000" / "run.json"
+    damaged.parent.mkdir()
+    damaged.write_text("")
+    assert start(house, resume=True) == folder
+    assert f"{damaged} is damaged: that run cannot be resumed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_named(house, monkeypatch, number):
+    add(house, "01_a")
+    monkeypatch.setattr(runner, "execute", lambda *given: {"status": "ok"})
+
+    def full(path, text):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(runner, "write_text", full)
+    with pytest.raises(UsageError, match=r"run\.json cannot be written: .*with --resume"):
+        start(house)
+
+
+def test_a_cut_copy_of_a_notebook_is_a_failure(house, monkeypatch):
+    add(house, "01_a")
+
+    def cut(command, **options):
+        Path(command[4]).write_text('{"cells": [')
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(runner.subprocess, "run", cut)
+    folder = start(house)
+    assert statuses(folder) == {"01": "failed"}
+    assert "is cut off; is the disk full?" in summary(folder)[0]
+
+
 def test_a_failure_blocks_its_dependents_only_and_resume_runs_what_is_left(house):
     add(house, "01_a", "assert days == 4, 'a claim'")
     add(house, "02_b", needs=["01"])
@@ -422,6 +499,14 @@ def test_a_finished_notebook_is_run_again_after_an_edit_or_when_what_it_needs_is
             *expected,
             "pending",
         ]
+
+
+def test_a_finished_notebook_is_run_again_after_a_change_of_the_library(house, monkeypatch):
+    add(house, "01_a")
+    [job] = plan(notebooks=house / "notebooks")
+    monkeypatch.setattr(paths, "code_digest", lambda: "another")
+    [other] = plan(notebooks=house / "notebooks")
+    assert job.source != other.source
 
 
 def test_a_dead_kernel_is_a_failure_that_says_so(house):
@@ -535,7 +620,8 @@ def test_a_run_takes_its_notebooks_with_it(house, sent):
         "time.sleep(3600)"
     )
     add(house, "01_a", before=[code])
-    program = (
+    program = (  # a shell's background job ignores SIGINT, and so would what it starts
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from pathlib import Path; from causal_lib.tooling.runner import run; import sys; h "
         "= Path(sys.argv[1]); run(notebooks=h / 'notebooks', reports=h / 'reports')"
     )
@@ -572,18 +658,22 @@ def test_a_run_s_folder_is_locked_while_it_goes_and_free_when_it_ends(house, mon
     add(house, "01_a")
     locks = []
     seen = []
-    monkeypatch.setattr(runner, "_lock", lambda folder: locks.append(_lock(folder)) or locks[-1])
+    monkeypatch.setattr(
+        runner, "lock_folder", lambda folder: locks.append(lock_folder(folder)) or locks[-1]
+    )
     monkeypatch.setattr(
         runner,
-        "_execute",
-        lambda job, folder, jobs, lifeline: seen.append(_lock(folder)) or {"status": "failed"},
+        "execute",
+        lambda job, folder, jobs, lifeline: (
+            seen.append(lock_folder(folder)) or {"status": "failed"}
+        ),
     )
     folder = start(house)
     assert seen == [None]  # a second one is refused
     assert not locks[0].is_locked
-    again = _lock(folder)
+    again = lock_folder(folder)
     assert again is not None
-    assert _lock(folder) is None
+    assert lock_folder(folder) is None
     again.release()
 
     def breaks(*arguments):

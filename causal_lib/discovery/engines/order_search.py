@@ -152,7 +152,7 @@ def make_problem(statistics: Statistics, knowledge: Knowledge | None, penalty: f
         required = knowledge.required_matrix(names).T
         edges[~knowledge.allowed(names).T] = FORBIDDEN
         edges[required] = REQUIRED
-        precedes = _find_precedences(knowledge, names)
+        precedes = find_precedences(knowledge, names)
     price = penalty * np.log(n)
     largest_block = widths.max() ** 2
     max_columns = max(min(D - 1, MAX_COLUMNS, n // 4), (required @ widths).max(), 1)
@@ -170,7 +170,7 @@ def make_problem(statistics: Statistics, knowledge: Knowledge | None, penalty: f
     )
 
 
-def _find_precedences(knowledge, names):
+def find_precedences(knowledge, names):
     """[a, b]: tiers and required edges put a before b, directly or through other variables."""
     tiers = np.array([-1 if (tier := knowledge.tier(name)) is None else tier for name in names])
     precedes = (tiers[:, None] < tiers) & (tiers[:, None] >= 0)

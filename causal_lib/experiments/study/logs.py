@@ -190,8 +190,15 @@ def logs(
             "hidden cause: conclusions with its strength beside", hidden["told"], "at least 1"
         ),
         Claim.of("no effect: rules recommended", none["recommended"], "at most 0.05"),
-        Claim.of("true gain of recommended rules over today", ruled["true_gain"], "above 0"),
-        Claim.of("its interval covers", ruled["gain_covered"], "at least 0.9"),
+        # without any rule nothing is gained, and no interval shows that it covers
+        Claim.of(
+            "true gain of recommended rules over today",
+            ruled["true_gain"] if len(ruled) else [0.0],
+            "above 0",
+        ),
+        Claim.of(
+            "its interval covers", ruled["gain_covered"] if len(ruled) else [0.0], "at least 0.9"
+        ),
         Claim.of("refused or graded down, of twenty", [g["held"] for g in graded], "at least 1"),
     ]
     summary = table.groupby("kind")[["covered", "recommended", "width"]].mean().reset_index()

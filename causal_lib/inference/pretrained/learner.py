@@ -14,6 +14,7 @@ from causal_lib.inference.pretrained import candidates
 from causal_lib.inference.pretrained.candidates import NAMES, Candidates
 from causal_lib.inference.pretrained.features import Cells, Table, describe_rows, describe_table
 from causal_lib.inference.pretrained.weights import Weights, load
+from causal_lib.reasons import Reason
 
 MOST_ROWS = 5000  # candidates of a larger table are fitted to so many of its rows
 _CHUNK = 5000  # rows that are answered at once
@@ -103,11 +104,8 @@ class FittedLearner:
         """What a reader should know of an unfamiliar table; empty for a familiar one."""
         if self.familiar:
             return ""
-        return (
-            "unlike the tables that the pretrained learner was trained on (distance "
-            f"{self.distance:.1f}, disagreement {self.disagreement:.1f}; the limit is 1): effects "
-            "are those of its candidates stacked by the R-loss"
-        )
+        far = {"distance": f"{self.distance:.1f}", "apart": f"{self.disagreement:.1f}"}
+        return Reason("unlike_training", **far)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ With t the treatment, y the outcome and x the columns that are adjusted for:
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -65,6 +65,24 @@ def roles_of(
     kept = counts.most_common(MOST_ROLES)
     whole = sum(count for _, count in kept)
     return [(roles, count / whole) for roles, count in kept]
+
+
+def roles_of_encoded(
+    graph: CausalGraph,
+    treatment: str,
+    outcome: str,
+    owners: Mapping[str, str],
+    names: Sequence[str],
+) -> list[tuple[tuple[str, ...], float]]:
+    """`roles_of` for encoded columns ``names``, each with the role of its owner.
+
+    ``owners`` : encoded column -> the column that is adjusted for, as of `Covariates.owners`.
+    """
+    columns = sorted(set(owners.values()))
+    return [
+        (tuple(found[columns.index(owners[name])] for name in names), share)
+        for found, share in roles_of(graph, treatment, outcome, columns)
+    ]
 
 
 def _role(dag, treatment, outcome, columns, name):

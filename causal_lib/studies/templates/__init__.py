@@ -1,10 +1,10 @@
 """The texts of a study: page, Markdown, roles and rules as jinja2 templates, sentences as TOML."""
 
-import re
 import tomllib
 from functools import cache
 from importlib import resources
-from string import Formatter
+
+from causal_lib.reasons import Reason
 
 LANGUAGES = ("en", "zh")
 
@@ -15,7 +15,12 @@ def render(name: str, **values) -> str:
 
 
 def say(key: str, language: str = "en", **values) -> str:
-    """The sentence ``key`` of ``sentences.toml`` in ``language`` with ``values`` put in."""
+    """The sentence ``key`` of ``sentences.toml`` in ``language`` with ``values`` put in; those that
+    are a `Reason` in the same language.
+    """
+    for name, value in values.items():
+        if isinstance(value, Reason):
+            values[name] = value.in_language(language)
     return texts_of("sentences.toml")[key][language].format(**values)
 
 
@@ -30,39 +35,9 @@ def known(key: str) -> bool:
     return key in texts_of("sentences.toml")
 
 
-def in_language(text: str, language: str) -> str:
-    """A reason or note in ``language``; as it is where ``chinese.toml`` lacks it.
-
-    >>> in_language("cost: constant, left out", "zh")
-    'cost：取值不变，不使用'
-    """
-    if language == "en":
-        return text
-    for pattern, answer in _texts():
-        if found := pattern.fullmatch(text):
-            values = {name: in_language(part, language) for name, part in found.groupdict().items()}
-            return answer.format(**values)
-    return text
-
-
 def word(text: str, language: str) -> str:
     """A heading of a table, or a word in it, in ``language``."""
-    return text if language == "en" else texts_of("chinese.toml")["words"].get(text, text)
-
-
-@cache
-def _texts():
-    """Patterns of English texts, and the Chinese ones with the same names in braces."""
-    found = []
-    for english, chinese in texts_of("chinese.toml")["texts"].items():
-        pattern = ""
-        for fixed, name, kind, _ in Formatter().parse(english):
-            pattern += re.escape(fixed)
-            if name:
-                value = r"[\d.,%e+-]+" if kind == "n" else ".*?"
-                pattern += f"(?P<{name}>{value})"
-        found.append((re.compile(pattern, re.DOTALL), chinese))
-    return found
+    return text if language == "en" else texts_of("words.toml").get(text, text)
 
 
 @cache
@@ -77,5 +52,4 @@ def _environment():
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters["in_language"] = in_language
     return made

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from causal_lib.experiments.study import logs
 from causal_lib.experiments.study.logs import KINDS, known_log, refused_logs
 from causal_lib.studies import Roles
 
@@ -22,3 +23,28 @@ def test_there_are_twenty_logs_to_refuse():
     assert len(logs) == 20
     for frame, roles, _ in logs.values():
         assert set(Roles.from_dict(roles).columns) <= set(frame.columns)
+
+
+def test_without_any_rule_the_claims_about_rules_fail_and_nothing_else_does(monkeypatch):
+    def judged(kind, seed, n):
+        return {
+            "kind": kind,
+            "seed": seed,
+            "verdict": "supported",
+            "truth": 0.1,
+            "covered": True,
+            "width": 0.1,
+            "told": True,
+            "recommended": False,
+            "true_gain": None,
+            "gain_covered": None,
+        }
+
+    monkeypatch.setattr(logs, "_judged", judged)
+    monkeypatch.setattr(logs, "_graded", lambda name, n: {"log": name, "held": True})
+    found = logs.logs(seeds=2, n_jobs=1)
+    held = {claim["claim"]: claim["held"] for claim in found["claims"]}
+    assert not held["true gain of recommended rules over today"]
+    assert not held["its interval covers"]
+    assert held["no effect: rules recommended"]
+    assert held["intervals that cover where supported"]

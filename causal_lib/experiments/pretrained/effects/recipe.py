@@ -39,11 +39,11 @@ class Recipe:
     familiar : tables of held-out families, for the limits of familiarity only.
     """
 
-    examples: int = 200
+    examples: int = 5500
     validation: int = 100
     familiar: int = 150
     networks: int = 4
-    steps: int = 300
+    steps: int = 4000
     seed: int = 0
 
 

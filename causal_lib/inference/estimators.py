@@ -494,9 +494,10 @@ def pretrained(sample: Sample) -> Estimate:
     The scores are those of 'causal_forest'. The networks see the rows outside of a fold and predict
     those of the fold, so that the average of the scores corrects the networks' own average to first
     order, and its interval owes nothing to how they were trained. Weights of rows enter the scores,
-    not the networks. Under a DAG or a CPDAG each column has a role, and an instrument says nothing of
-    the outcome (see `pretrained.roles`). The diagnostics tell the average of their predictions without that correction,
-    and for how many of the folds the rows were unlike the tables of the training.
+    not the networks. Under a DAG or a CPDAG each column has a role; models are given the columns
+    that they need (see `pretrained.roles`). The diagnostics tell the average of their predictions
+    without that correction, and for how many of the folds the rows were unlike the tables of the
+    training.
     Source: Kennedy 2023 (scores); see `causal_lib.inference.pretrained`.
     """
     _need_columns(sample, "pretrained")

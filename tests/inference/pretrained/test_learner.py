@@ -182,6 +182,20 @@ def test_a_graph_tells_roles_and_a_class_is_averaged(known, frame):
         UpliftModel.train(frame, "t", "y", COLUMNS, graph=graph)
 
 
+def test_the_estimator_gives_the_networks_the_roles_of_a_graph(frame):
+    """Of encoded columns, each with the role of the column that it is of."""
+    kinds = np.array(["x", "y", "z"])[np.arange(len(frame)) % 3]
+    frame = frame.assign(kind=kinds)
+    edges = ["a -> t", "a -> y", "t -> y", "kind -> y"]
+    graph = CausalGraph.from_edges(["a", "kind", "t", "y"], edges)
+    how = {"adjustment": ["kind", "a"], "estimator": "pretrained"}
+    asked = effects.question_of(frame, "t", "y", graph=graph, **how).sample
+    roles = dict(zip(asked.x, asked.roles[0][0], strict=True))
+    assert roles == {"a": "confounder", "kind_y": "modifier", "kind_z": "modifier"}
+    assert [share for _, share in asked.roles] == [1.0]
+    assert effects.question_of(frame, "t", "y", **how).sample.roles is None
+
+
 def test_the_estimator_is_the_mean_of_doubly_robust_scores(known, frame):
     found = effects.effect(frame, "t", "y", adjustment=COLUMNS, estimator="pretrained")
     forest = effects.effect(frame, "t", "y", adjustment=COLUMNS, estimator="causal_forest")
@@ -204,7 +218,7 @@ def test_the_estimator_corrects_effects_that_are_wrong(known, frame, monkeypatch
         def answer(self, x):
             return learner.Answer(np.full(len(x), 1.1), np.ones(len(x)), np.ones((len(x), 2)))
 
-    monkeypatch.setattr(learner, "fit", lambda *parts: Wrong())
+    monkeypatch.setattr(learner, "fit", lambda *parts, **roles: Wrong())
     frame = _frame(2000, 3)
     found = effects.effect(frame, "t", "y", adjustment=COLUMNS, estimator="pretrained")
     assert found.diagnostics["uncorrected"] == pytest.approx(1.1)

@@ -409,6 +409,8 @@ def _answers(name, number, methods):
             judged = truth_among(design, drawn, found.support.members)
             row |= {"share": float(asked.share), "named_truth": judged}
         row["covers"] = bool(asked.low <= judged <= asked.high)
+        if "uncorrected" in found.diagnostics:
+            row["uncorrected"] = float(found.diagnostics["uncorrected"])
         rows.append(row)
     return rows
 
@@ -447,7 +449,8 @@ def design_answers(
     value, low, high; truth, the average effect in the population; sd of the outcome; share and
     named_truth of the support, where the verdict comes with one; covers: whether the interval that
     the verdict stands for holds its truth, that of the target where there is no support, otherwise
-    that of the support (`truth_among`).
+    that of the support (`truth_among`); uncorrected: the average of the networks' own predictions,
+    for the estimator 'pretrained'.
 
     Parameters
     ----------

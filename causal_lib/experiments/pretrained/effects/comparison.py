@@ -6,6 +6,7 @@ of `HELD_OUT` the training has seen no table, only the limits of familiarity hav
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -15,12 +16,11 @@ from causal_lib import paths
 from causal_lib.data.sources import load
 from causal_lib.experiments.bench import benchmark
 from causal_lib.experiments.claims import Claim, Measurements, report
-from causal_lib.experiments.inference.coverage import DESIGNS, population, truth_among
+from causal_lib.experiments.inference.coverage import DESIGNS, design_answers
 from causal_lib.experiments.inference.standard import DEFAULT, PEERS, acic
 from causal_lib.experiments.inference.uplift import COLUMNS, SEEDS, campaign
 from causal_lib.experiments.pretrained.effects.tables import FAMILIES, HELD_OUT, draw
 from causal_lib.inference.covariates import design
-from causal_lib.inference.effects import effect
 from causal_lib.inference.learners import causalml_part
 from causal_lib.inference.pretrained import learner
 from causal_lib.inference.pretrained.candidates import NAMES
@@ -279,66 +279,62 @@ def _acic_error(number, n):
     return float(np.sqrt((off**2).mean()) / y.std())
 
 
-@benchmark("pretrained.effect_averages", peer="AIPW on the same rows")
+@benchmark("pretrained.effect_averages", peer="AIPW, the default, on the same rows")
 def effect_averages(
-    runs: int = 400, *, designs: Sequence[str] | None = None, n_jobs: int = 2
+    runs: int = 400,
+    *,
+    designs: Sequence[str] | None = None,
+    cache_file: str | Path | None = None,
+    n_jobs: int = 2,
 ) -> dict:
-    """Coverage and error of the average effect by the estimator 'pretrained', on the designs of
+    """Coverage and error of the average effect by the estimator 'pretrained', on the data sets of
     inference.designs, with and without the correction by the influence function.
+
+    ``runs`` data sets of each of ``designs``. Those in ``cache_file`` are read, see
+    `design_answers`.
     """
     wanted = list(designs or DESIGNS)
-    jobs = [joblib.delayed(_averages)(name, number) for name in wanted for number in range(runs)]
-    found = Measurements("number")
-    for rows in joblib.Parallel(n_jobs, return_as="generator")(jobs):
-        found.rows += rows
+    methods = (_OURS, "default")
+    table = design_answers(wanted, runs, methods=methods, cache_file=cache_file, n_jobs=n_jobs)
+    table["error"] = (table["value"] - table["truth"]).abs()
+    off = (table["uncorrected"] - table["truth"]).abs()
+    table["uncorrected_error"] = off
+    table["uncorrected_covers"] = (off <= (table["high"] - table["low"]) / 2).where(off.notna())
     claims = []
+    means = []
     for name in wanted:
-        covered = found.of(name, _OURS, "covered")
-        covered = covered[~np.isnan(covered)]
-        if not len(covered):
+        of_design = table[(table["design"] == name) & (table["verdict"] != "refused")]
+        ours, default = (of_design[of_design["method"] == method] for method in methods)
+        means.append(
+            {
+                "design": name,
+                "answered": len(ours),
+                "coverage": ours["covers"].astype(float).mean(),
+                "default's coverage": default["covers"].astype(float).mean(),
+                "coverage without the correction": ours["uncorrected_covers"].astype(float).mean(),
+                "error": ours["error"].mean(),
+                "default's error": default["error"].mean(),
+                "error without the correction": ours["uncorrected_error"].mean(),
+            }
+        )
+        if not len(ours):
             continue
-        errors = [np.nanmean(found.of(name, method, "error")) for method in (_OURS, "aipw")]
+        covered = ours["covers"].astype(float)
         claims += [
             Claim.of(f"{name}: coverage of the 95% interval", covered, "at least 0.92"),
             Claim.of(f"{name}: coverage of the 95% interval", covered, "at most 0.98"),
-            Claim.of(f"{name}: error of the average / AIPW's", [errors[0] / errors[1]],
-                     "at most 1"),
-        ]  # fmt: skip
-    means, rows = found.tables(5, "list")
-    return report(claims, means=means, rows=rows)
+            Claim.of(
+                f"{name}: error of the average / AIPW's",
+                [ours["error"].mean() / default["error"].mean()],
+                "at most 1",
+            ),
+        ]
+    return report(claims, runs=runs, means=_plain(means))
 
 
-def _averages(name, number):
-    """Rows of the corrected average, of that without the correction and of AIPW."""
-    population_of = DESIGNS[name]
-    n = population_of.n
-    drawn = population(population_of, n, np.random.default_rng([SEED, number, n]))
-    truth = truth_among(population_of, drawn, np.ones(n))  # in the population
-    rows = []
-    for method in (_OURS, "aipw"):
-        row = {"setting": name, "number": number, "method": method}
-        try:
-            found = effect(
-                drawn["frame"],
-                "t",
-                "y",
-                adjustment=population_of.columns,
-                estimator=method,
-                seed=number,
-                **({"cluster": "group"} if population_of.clusters else {}),
-            )
-        except ValueError:  # refused
-            rows.append(row | {"error": np.nan, "covered": np.nan})
-            continue
-        covered = float(found.low <= truth <= found.high)
-        rows.append(row | {"error": abs(found.value - truth), "covered": covered})
-        if method == _OURS:
-            half = (found.high - found.low) / 2
-            plain = found.diagnostics["uncorrected"]
-            row = row | {"method": "without the correction"}
-            off = abs(plain - truth)
-            rows.append(row | {"error": off, "covered": float(off <= half)})
-    return rows
+def _plain(rows):
+    """``rows`` with None for what is not a number."""
+    return [{k: None if v != v else v for k, v in row.items()} for row in rows]
 
 
 @benchmark("pretrained.effect_campaigns", peer="UpliftModel's default on the same campaigns")

@@ -73,8 +73,12 @@ def effects(
     found = Measurements("number")
     for rows in joblib.Parallel(n_jobs, return_as="generator")(jobs):
         found.rows += rows
-    means, rows = found.tables(5, "list")
-    return report(_claims(found, wanted, sizes), means=means, rows=rows)
+    claims = _claims(found, wanted, sizes)
+    means, _ = found.tables(5, "list")
+    # of candidates and rules the means are enough
+    found.rows = [row for row in found.rows if row["method"] not in {*NAMES, *RULES}]
+    _, rows = found.tables(5, "list")
+    return report(claims, means=means, rows=rows)
 
 
 def _setting(family, n):

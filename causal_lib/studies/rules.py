@@ -330,7 +330,7 @@ def _grid(leaves, frame, score, gain, today, units, test, budget, cost):
     everything = _Policy(gain, np.ones(len(gain)))
     more = [_Policy(one.added - today.added, one.chosen - today.chosen) for one in of_rules]
     parts = []
-    for name, inside in _parts(frame, leaves.columns(), test):
+    for condition, inside in _parts(frame, leaves.columns(), test):
         held_out = inside & test
         worth = [
             _by_cost(one.added[held_out], one.chosen[held_out], costs, units[held_out])
@@ -338,7 +338,7 @@ def _grid(leaves, frame, score, gain, today, units, test, budget, cost):
         ]
         parts.append(
             {
-                "part": name,
+                "part": condition,
                 "rows": int(inside.sum()),
                 "held_out": int(held_out.sum()),
                 "effect": _value(score[inside], units[inside]),
@@ -352,15 +352,15 @@ def _grid(leaves, frame, score, gain, today, units, test, budget, cost):
     return {
         "budgets": budgets,
         "costs": costs,
-        "rules": [str(rule) for rule in rules],
+        "rules": [rule.to_dict() for rule in rules],
         "which": which,
         "parts": parts,
     }
 
 
 def _parts(frame, columns, test):
-    """('', all rows), and parts of the log by the first of ``columns``: (condition, (n,) bool)."""
-    yield "", np.ones(len(frame), dtype=bool)
+    """(None, all rows), and parts of the log by the first ``columns``: (condition, (n,) bool)."""
+    yield None, np.ones(len(frame), dtype=bool)
     for column in columns[:_LEVELS]:
         values = frame[column]
         if values.dtype.kind in "fiub":
@@ -372,7 +372,7 @@ def _parts(frame, columns, test):
         for condition in conditions:
             inside = condition.holds(frame)
             if (inside & test).sum() >= _FEWEST:
-                yield str(condition), inside
+                yield asdict(condition), inside
 
 
 def _by_cost(added, chosen, costs, units):

@@ -23,7 +23,7 @@ class Reason(str):
         return cls.from_texts(
             {
                 language: text.format(
-                    **{name: _in(value, language) for name, value in values.items()}
+                    **{name: in_language(value, language) for name, value in values.items()}
                 )
                 for language, text in _sentences()[key].items()
             }
@@ -57,7 +57,8 @@ class Reason(str):
         return Reason.from_texts, (self.texts,)
 
 
-def _in(value, language):
+def in_language(value: str, language: str) -> str:
+    """``value`` in ``language`` where it is a `Reason`, else as it is."""
     return value.in_language(language) if isinstance(value, Reason) else value
 
 

@@ -17,8 +17,10 @@ from pathlib import Path
 from causal_lib.drawing import graph_svg, legend
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.adjustment import is_adjustment_set
+from causal_lib.reasons import in_language
 from causal_lib.studies.errors import LogError
 from causal_lib.studies.pictures import tell_signs
+from causal_lib.studies.rules import Condition, Rule
 from causal_lib.studies.templates import LANGUAGES, render, texts_of
 
 RESULTS = "results.json"
@@ -54,11 +56,13 @@ def read_study(folder: str | Path) -> dict:
     try:
         steps = found["steps"]
         kept = [steps[name]["facts"] for name in ("graph", "identify", "effect", "rule")]
+        # an earlier version kept rules as text
+        kept += (kept[-1].get("grid") or {}).get("rules", [])
         whole = all(isinstance(one, dict) for one in kept) and found["roles"]["treatment"]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise LogError(f"{str(path)!r} is not that of a study; {again}")
+        raise LogError(f"{str(path)!r} is not that of a study by this version; {again}")
     return found
 
 
@@ -210,7 +214,7 @@ def _parts(grid, scale):
     return [
         {
             "key": "part",
-            "name": part["part"],
+            "name": _told(Condition(**part["part"])),
             "rows": part["rows"],
             "effects": [
                 {"by": "scores", "verdict": "", "interval": _scaled(part["effect"], scale)}
@@ -219,6 +223,11 @@ def _parts(grid, scale):
         }
         for number, part in parts
     ]
+
+
+def _told(rule):
+    """A rule or a condition in words, by language."""
+    return {language: in_language(rule.told(), language) for language in LANGUAGES}
 
 
 def _policy(grid, facts, scale, money):
@@ -242,7 +251,7 @@ def _policy(grid, facts, scale, money):
     return {
         "budgets": grid["budgets"],
         "costs": grid["costs"],
-        "rules": grid["rules"],
+        "rules": [_told(Rule.from_dict(one)) for one in grid["rules"]],
         "which": grid["which"],
         "parts": parts,
         "start": [

@@ -192,7 +192,8 @@ def choose_rule(
     own = policies.pop("the rule").net(cost)
     over = {name: _value((own - one.net(cost))[test], groups) for name, one in policies.items()}
     grid = _grid(leaves, frame, scores.score, gain, today, units, test, budget, cost)
-    return _step(prepared, rule, rows, over, budget, cost, estimated, grid)
+    smallest = None if rule.cases else leaves.smallest(cost)
+    return _step(prepared, rule, rows, over, budget, cost, estimated, grid, smallest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,11 +208,12 @@ class _Policy:
         return self.added - cost * self.chosen
 
 
-def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
+def _step(prepared, rule, rows, over, budget, cost, estimated, grid, smallest):
+    """``smallest``: the share of the smallest leaf that gains, where none fits the budget."""
     roles = prepared.roles
     scale = 1.0 if roles.price else estimated.facts["scale"]
     better = over["as today"]["low"] > 0
-    reasons = () if better else (Reason("not_better"),)
+    reasons = () if better else (Reason("not_better" if smallest is None else "no_room"),)
     verdict = worst(estimated.verdict, "supported" if better else "weak")
     told = {
         "rule": rule.told(),
@@ -222,6 +224,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
         "budget": budget,
         "unit": roles.price or roles.outcome,
         "per": "1,000" if scale == 1000 else "1",
+        "smallest": smallest,
     }
     facts = {
         "rule": rule.to_dict(),
@@ -232,7 +235,11 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid):
         "over": over,
         "grid": grid,
     }
-    says = [("rule" if better else "rule_not_better", told)]
+    if better:
+        key = "rule_all" if () in rule.cases else "rule"
+    else:
+        key = "rule_not_better" if smallest is None else "rule_no_room"
+    says = [(key, told)]
     everything = next(row for row in rows if row["policy"] == "show everything")
     if budget >= 1 and everything["value"] > rows[0]["value"]:
         says.append(("rule_everything", {}))
@@ -298,6 +305,11 @@ class _Leaves:
                 left -= self.shares[leaf]
         return Rule(_cases(self.tree.tree_, self.meaning, taken, 0, ()))
 
+    def smallest(self, cost):
+        """Share of the smallest leaf that earns more than the cost; None where there is none."""
+        able = self.shares[self.means.index[self.means > cost]]
+        return float(able.min()) if len(able) else None
+
     def columns(self):
         """Columns that the tree asks for, the one that explains most first."""
         order = np.argsort(-self.tree.feature_importances_, kind="stable")
@@ -330,7 +342,7 @@ def _grid(leaves, frame, score, gain, today, units, test, budget, cost):
     everything = _Policy(gain, np.ones(len(gain)))
     more = [_Policy(one.added - today.added, one.chosen - today.chosen) for one in of_rules]
     parts = []
-    for name, inside in _parts(frame, leaves.columns(), test):
+    for condition, inside in _parts(frame, leaves.columns(), test):
         held_out = inside & test
         worth = [
             _by_cost(one.added[held_out], one.chosen[held_out], costs, units[held_out])
@@ -338,7 +350,7 @@ def _grid(leaves, frame, score, gain, today, units, test, budget, cost):
         ]
         parts.append(
             {
-                "part": name,
+                "part": condition,
                 "rows": int(inside.sum()),
                 "held_out": int(held_out.sum()),
                 "effect": _value(score[inside], units[inside]),
@@ -352,15 +364,15 @@ def _grid(leaves, frame, score, gain, today, units, test, budget, cost):
     return {
         "budgets": budgets,
         "costs": costs,
-        "rules": [str(rule) for rule in rules],
+        "rules": [rule.to_dict() for rule in rules],
         "which": which,
         "parts": parts,
     }
 
 
 def _parts(frame, columns, test):
-    """('', all rows), and parts of the log by the first of ``columns``: (condition, (n,) bool)."""
-    yield "", np.ones(len(frame), dtype=bool)
+    """(None, all rows), and parts of the log by the first ``columns``: (condition, (n,) bool)."""
+    yield None, np.ones(len(frame), dtype=bool)
     for column in columns[:_LEVELS]:
         values = frame[column]
         if values.dtype.kind in "fiub":
@@ -372,7 +384,7 @@ def _parts(frame, columns, test):
         for condition in conditions:
             inside = condition.holds(frame)
             if (inside & test).sum() >= _FEWEST:
-                yield str(condition), inside
+                yield asdict(condition), inside
 
 
 def _by_cost(added, chosen, costs, units):

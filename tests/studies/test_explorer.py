@@ -88,7 +88,7 @@ def test_each_position_of_the_sliders_is_the_rule_that_the_library_chooses(kept,
     own = rule_at(budget, cost)
     place = policy["which"][position[0]][position[1]]
     part = policy["parts"][0]
-    assert policy["rules"][place] == own.facts["text"]
+    assert policy["rules"][place]["en"] == own.facts["text"]
     rows = {row["policy"]: row for row in own.tables["policies"]}
     assert part["shares"][place] == rows["the rule"]["share"]
     scale = policy["per"]
@@ -109,7 +109,28 @@ def test_the_sliders_start_where_the_study_stands(kept):
     budget, cost = policy["start"]
     assert policy["budgets"][budget] == facts["budget"]
     assert policy["costs"][cost] == facts["cost"]
-    assert policy["rules"][policy["which"][budget][cost]] == facts["text"]
+    assert policy["rules"][policy["which"][budget][cost]]["en"] == facts["text"]
+
+
+def test_rules_and_parts_are_told_in_both_languages(kept):
+    """The page says in Chinese what the English page says, of each rule that a slider chooses."""
+    data = page_data(kept)
+    rules = data["policy"]["rules"]
+    assert any("且" in one["zh"] or "是" in one["zh"] or one["zh"] == "任何情况" for one in rules)
+    for one in rules:
+        assert (" and " in one["en"]) == (" 且 " in one["zh"])
+        assert not {"and", "or", "not", "is", "always", "never"} & set(one["zh"].split())
+    levels = [one["name"] for one in data["populations"] if one["key"] == "part"]
+    assert all((" is " in one["en"]) == (" 是 " in one["zh"]) for one in levels)
+
+
+def test_a_study_of_a_version_that_kept_rules_as_text_is_refused(kept, tmp_path):
+    old = deepcopy(kept)
+    grid = old["steps"]["rule"]["facts"]["grid"]
+    grid["rules"] = ["always" for _ in grid["rules"]]
+    (tmp_path / "results.json").write_text(json.dumps(old), encoding="utf-8")
+    with pytest.raises(LogError, match="not that of a study by this version; run the study again"):
+        read_study(tmp_path)
 
 
 def test_the_effect_in_a_part_is_the_mean_score_of_its_rows(kept, prepared, scores):
@@ -119,7 +140,7 @@ def test_the_effect_in_a_part_is_the_mean_score_of_its_rows(kept, prepared, scor
     held_out = ~_half(units, 0)
     score = scores.score
     for one in found:
-        column, sign, value = one["name"].rsplit(" ", 2)
+        column, sign, value = one["name"]["en"].rsplit(" ", 2)
         if sign == "is":
             inside = (prepared.frame[column].astype(str) == value.strip("'")).to_numpy()
         else:
@@ -137,7 +158,7 @@ def test_the_effect_in_a_part_is_the_mean_score_of_its_rows(kept, prepared, scor
 def test_the_parts_of_a_column_make_up_the_whole(kept):
     parts = kept["steps"]["rule"]["facts"]["grid"]["parts"]
     whole = parts[0]
-    halves = [part for part in parts[1:] if " <= " in part["part"] or " > " in part["part"]][:2]
+    halves = [part for part in parts[1:] if part["part"]["sign"] in ("<=", ">")][:2]
     assert sum(part["held_out"] for part in halves) == whole["held_out"]
     for key in ("today", "everything"):
         together = sum(part["held_out"] * part[key][3][0] for part in halves)

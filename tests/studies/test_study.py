@@ -76,6 +76,26 @@ def test_no_effect_gives_no_rule(nothing):
     assert "python" not in nothing.steps["rule"].facts
 
 
+def test_a_rule_where_all_gain_alike():
+    """A column that tells nothing: the rule is for all rows, or for none where the budget is less."""
+    n = 300
+    rng = np.random.default_rng(3)
+    log = pd.DataFrame({"user": np.arange(n), "old": rng.integers(0, 2, n)})
+    log["shown"] = rng.integers(0, 2, n)
+    log["bought"] = (rng.random(n) < 0.2 + 0.6 * log["shown"]).astype(int)
+    roles = {"treatment": "shown", "outcome": "bought", "unit": "user", "before": [["old"]]}
+    for budget, said, in_chinese in (
+        (1.0, "Rule: treat every row. On held-out units that earns ", "规则：全部处理。"),
+        (0.5, "No rule fits the budget of 50% of the rows: ", "没有规则能满足 50% 的预算："),
+    ):
+        rule = study(log, roles | {"randomised": True}, budget=budget, **QUICK).steps["rule"]
+        assert rule.sentences()[0].startswith(said)
+        assert rule.sentences("zh")[0].startswith(in_chinese)
+        assert rule.facts["recommended"] == (budget == 1)
+        assert rule.verdict == ("supported" if budget == 1 else "weak")
+    assert "the smallest is 100% of them" in rule.sentences()[0]
+
+
 def test_an_effect_is_never_told_without_its_strength_against_hidden_causes(found):
     text = " ".join(found.conclusion())
     share = f"{found.steps['sensitivity'].facts['robustness']:.1%}"

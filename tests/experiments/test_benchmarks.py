@@ -38,14 +38,10 @@ NOT_YET = {
     "policy.off_policy": {"bounds", "unsupported", "mean_weight", "mean_weight_error"},
     "worlds.shop": {"claims", "cpu_seconds"},
 }
+# Claims are of single sizes or designs, and the smallest run has not all of them.
+IN_PART = {"pretrained.effect_averages", "pretrained.effects"}
 # Benchmarks whose predictions are committed and whose report is not: they are run, not compared.
-UNMEASURED = {
-    "pretrained.effect_ablations",
-    "pretrained.effect_averages",
-    "pretrained.effect_campaigns",
-    "pretrained.effects",
-    "pretrained.effects_acic",
-}
+UNMEASURED = set()
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
@@ -423,6 +419,10 @@ def test_a_small_run_of_todays_code_says_what_the_report_says(
     older = NOT_YET.get(name, set())
     assert not [key for key in older if f'"{key}"' in json.dumps(committed)]
     found = without(found, older)
+    if name in IN_PART:
+        assert set(claimed(name, found)) <= set(claimed(name, committed))
+        assert labels(found) <= labels(committed)
+        return
     assert claimed(name, found) == claimed(name, committed)
     old, new = (shape(without(report, {"claims", "machine"})) for report in (committed, found))
     assert differences(old, new) == []

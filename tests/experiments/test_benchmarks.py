@@ -87,6 +87,17 @@ def _costs():
 
 SMALLEST = {
     "costs": {"repeats": 1, "worlds": 1, "users": 100, "methods": _costs()},
+    "discovery.interventions": {
+        "d": 6,
+        "n_targets": 2,
+        "graphs": 2,
+        "rows": (60, 40),
+        "worlds": 1,
+        "n_users": 30,
+        "gies_d": 5,
+        "gies_graphs": 1,
+        "python": sys.executable,
+    },
     "discovery.large": {
         "networks": ["sachs", "pathfinder", "diabetes", "pigs"],
         "sizes": [200],

@@ -94,8 +94,12 @@ SMALLEST = {
         "rows": (60, 40),
         "worlds": 1,
         "n_users": 30,
-        "gies_d": 5,
-        "gies_graphs": 1,
+    },
+    "discovery.interventions_peer": {
+        "d": 5,
+        "n_targets": 2,
+        "graphs": 1,
+        "rows": (60, 40),
         "python": sys.executable,
     },
     "discovery.large": {

@@ -284,9 +284,9 @@ def _claims(table, cells):
     claims = []
     predictions = []
 
-    def predict(sentence, *made, note=""):
+    def predict(sentence, *made, recorded="", note=""):
         claims.extend(made)
-        predictions.append(prediction(sentence, made, note=note))
+        predictions.append(prediction(sentence, made, recorded, note))
 
     halves = []
     f1 = []
@@ -319,6 +319,18 @@ def _claims(table, cells):
         "On Sachs' cells all nine conditions, their targets searched, have a directed F1 that is "
         "at least .15 above that of the 853 observational cells.",
         Claim.of("sachs: directed_f1, all conditions - observational", [gain], "at least 0.15"),
+    )
+    published = (
+        cells["all cells, published targets"]["directed_f1"]
+        - cells["853 observational cells"]["directed_f1"]
+    )
+    predict(
+        "With the targets that Sachs and others give, it is at least .15 above.",
+        Claim.of(
+            "sachs: directed_f1, published targets - observational", [published], "at least 0.15"
+        ),
+        recorded="changed",
+        note="Added after a first run, in which the targets were searched for the claim above.",
     )
     predict(
         "Two weeks of a shop with two rankings direct at least 90% of the true edges at exposed "

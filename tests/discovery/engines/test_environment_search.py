@@ -6,6 +6,7 @@ import itertools
 from collections import defaultdict
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from causal_lib.discovery.engines.environment_search import (
@@ -230,3 +231,42 @@ def test_knowledge_is_obeyed_while_searching():
             parts, free_of(4, targets), np.ones(4, dtype=bool), knowledge=known, restarts=0
         )
         assert known.violations(found) == []
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_score_of_a_category_by_least_squares(scaled):
+    """Two indicators given a number; in the second environment the level c is twice as frequent."""
+    rng = np.random.default_rng(3)
+    parts = []
+    frames = []
+    for n, chances in ((300, [0.4, 0.4, 0.2]), (200, [0.3, 0.3, 0.4])):
+        city = rng.choice(list("abc"), n, p=chances)
+        frame = pd.DataFrame({"city": city, "x": rng.normal(size=n) + (city == "b")})
+        parts.append(Statistics.from_frame(frame))
+        frames.append(np.column_stack([city == "b", city == "c", frame["x"]]).astype(float))
+    every = np.vstack(frames)
+    mean = every.mean(axis=0)
+    scale = every.std(axis=0)
+    frames = [(one - mean) / scale for one in frames]
+
+    def squares(rows, slopes):
+        design = np.column_stack([np.ones(len(rows)), rows[:, [2] if slopes else []]])
+        residual = rows[:, :2] - design @ np.linalg.lstsq(design, rows[:, :2], rcond=None)[0]
+        return residual.T @ residual
+
+    def loss(total, n):
+        return n * np.linalg.slogdet(total / n)[1]
+
+    problem = make_problem(parts, np.ones((2, 2), dtype=bool), np.array([scaled, True]), 2.0)
+    together = loss(squares(np.vstack(frames), True), 500) + 2 * problem.price
+    wanted = [together]
+    for own, other in ((0, 1), (1, 0)):
+        for slopes in (False, True):
+            out = squares(frames[own], slopes)
+            rest = squares(frames[other], True)
+            n = len(frames[own])
+            fit = loss(out, n) + loss(rest, 500 - n) if scaled else loss(out + rest, 500)
+            wanted.append(fit + problem.price * (2 + 2 * slopes + 2 + 3 * scaled))
+    [found] = score_parents(problem, 0, np.array([1]), np.array([-1]))
+    assert found == pytest.approx(min(wanted), abs=1e-6)
+    assert find_changes(problem, 0, np.array([1])).sum() == (min(wanted) < together)

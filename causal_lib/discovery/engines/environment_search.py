@@ -243,7 +243,7 @@ class _Tree(ParentTree):
 class _Search(OrderSearch):
     """`OrderSearch` by the score of this module."""
 
-    def __init__(self, problem, allowed, required, precedes, first, rng):
+    def __init__(self, problem, allowed, required, precedes, first, near, rng):
         d = len(problem.free)
         self.order = _order_of(first, precedes)
         self.precedes = precedes
@@ -251,7 +251,6 @@ class _Search(OrderSearch):
         self.trees = []
         self.children = [[] for _ in range(d)]
         self.empty = 0.0
-        near = first.skeleton | (first.skeleton.astype(int) @ first.skeleton > 0)
         for z in range(d):
             self.empty += _scores(problem, z, [], [-1])[0]
             may = np.flatnonzero(allowed[:, z] & ~precedes[z] & near[z]).tolist()
@@ -285,9 +284,9 @@ def search_environments(
     scaled : (d,) bool, whether an own mechanism has a variance of its own: not that of booleans and
         categories, whose variance follows from the mean.
     knowledge, penalty, seed : as in `order_search`.
-    restarts : of the search for a first graph, without environments. The search with them starts
-        there, has a tenth of these restarts, and takes as parents of a variable only those within
-        two edges of it in the first graph.
+    restarts : of the search for a first graph, from the covariances within environments. The search
+        itself starts there, has a fifth of these restarts, and takes as parents of a variable only
+        those within two edges of it in the first graph or in that of a single environment.
 
     Returns
     -------
@@ -301,17 +300,25 @@ def search_environments(
     problem = make_problem(parts, free[at], scaled[at], penalty)
     known = knowledge or Knowledge()
     precedes = find_precedences(known, ordered)
+    whole = Statistics.merge(parts)
+    how = {"knowledge": knowledge, "seed": seed, "penalty": penalty}
+    within = sum(part.count * part.cov for part in parts) / whole.count
+    first = _search_covariance(whole, within, whole.count, restarts=restarts, **how)
+    edges = first.skeleton
+    for part in parts:  # slopes may cancel in all rows together
+        edges = edges | _search_covariance(whole, part.cov, part.count, restarts=0, **how).skeleton
     search = _Search(
         problem,
         known.allowed(ordered),
         known.required_matrix(ordered),
         precedes,
-        _first_graph(parts, knowledge, seed=seed, penalty=penalty, restarts=restarts),
+        first,
+        edges | (edges.astype(int) @ edges > 0),
         np.random.default_rng(seed),
     )
     best = math.inf
     best_order = search.order
-    for attempt in range(-(-restarts // 10) + 1):
+    for attempt in range(-(-restarts // 5) + 1):
         if attempt:
             search.order = best_order
             search.shake((1 + attempt % 3) * max(1, round(math.log(len(ordered)))))
@@ -331,13 +338,11 @@ def search_environments(
     return CausalGraph(names, graph.marks, {"score": best - search.empty, "changed": changed})
 
 
-def _first_graph(parts, knowledge, **settings):
-    """The DAG that the covariances within environments give, as if there were one environment."""
-    whole = Statistics.merge(parts)
-    within = sum(part.count * part.cov for part in parts) / whole.count
+def _search_covariance(whole, cov, count, **how):
+    """A DAG of the class that covariances within environments give, as if of one environment."""
     # the means of the environments only so far that no column is constant or a function of others
-    mixed = replace(whole, cov=(1 - _BETWEEN) * within + _BETWEEN * whole.cov)
-    return search_orders(mixed, knowledge=knowledge, **settings).extension()
+    mixed = (1 - _BETWEEN) * cov + _BETWEEN * whole.cov
+    return search_orders(replace(whole, cov=mixed, count=count), **how).extension()
 
 
 def _order_of(dag, precedes):

@@ -270,3 +270,35 @@ def test_score_of_a_category_by_least_squares(scaled):
     [found] = score_parents(problem, 0, np.array([1]), np.array([-1]))
     assert found == pytest.approx(min(wanted), abs=1e-6)
     assert find_changes(problem, 0, np.array([1])).sum() == (min(wanted) < together)
+
+
+def test_the_best_graph_by_enumeration_also_where_slopes_change_their_sign():
+    """Where slopes cancel over all environments, candidates come from single ones."""
+    names = list("abcd")
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        weights = np.where(FOUR[rng.integers(543)], rng.normal(size=(4, 4)), 0)
+        parts = []
+        for environment in range(3):
+            own = weights.copy()
+            level = np.zeros(4)
+            if environment:
+                z = rng.integers(4)
+                own[:, z] *= rng.uniform(-1, 1)
+                level[z] = rng.normal()
+            values = (rng.normal(size=(150, 4)) + level) @ np.linalg.inv(np.eye(4) - own)
+            parts.append(Statistics.from_frame(pd.DataFrame(values, columns=names)))
+        free = np.ones((4, 3), dtype=bool)
+        scaled = np.ones(4, dtype=bool)
+        problem = make_problem(parts, free, scaled, 2.0)
+
+        def score(adjacency, problem=problem):
+            total = 0.0
+            for z in range(4):
+                parents = np.flatnonzero(adjacency[:, z])
+                total += score_parents(problem, z, parents, np.array([-1]))[0]
+            return total
+
+        best = min(score(adjacency) for adjacency in FOUR)
+        found = search_environments(parts, free, scaled)
+        assert found.info["score"] == pytest.approx(best - score(FOUR[0] & False), abs=1e-6)

@@ -54,6 +54,10 @@ class Environments:
         """Level -> its number of rows."""
         return {str(level): int((self.column == level).sum()) for level in self.levels}
 
+    def no_targets(self) -> dict[str, list[str]]:
+        """Level -> no variable."""
+        return {str(level): [] for level in self.levels}
+
 
 def read_environments(
     data: pd.DataFrame, environments: str, targets: Mapping[object, Sequence[str]] | None = None

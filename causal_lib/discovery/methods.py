@@ -275,7 +275,7 @@ def _order_environments(environments: Environments, knowledge, seed, **settings)
         str(level): [name for name, own in zip(found.names, changed[:, k], strict=True) if own]
         for k, level in enumerate(environments.levels)
     }
-    info = {"score": found.info["score"], "environments": environments.rows(), "targets": targets}
+    info = {"score": found.info["score"], "targets": targets}
     return _with_info(replace(found, info=info), encoding)
 
 

@@ -122,6 +122,8 @@ def discover(
         "seconds": seconds,
     }
     info |= {"encoding": found.info.get("encoding", {}), "score": found.info.get("score")}
+    if groups is not None:
+        info |= {"environments": groups.rows(), "targets": info.get("targets", groups.no_targets())}
     info["overruled"] = [*found.info.get("overruled", []), *overruled, *dropped]
     return replace(graph, info=info)
 

@@ -56,6 +56,7 @@ def test_one_level_is_no_environment(targets):
     wanted = discover(one.drop(columns="week"))
     assert found == wanted
     assert found.info["score"] == wanted.info["score"]
+    assert (found.info["environments"], found.info["targets"]) == ({"one": 400}, {"one": []})
 
 
 def test_levels_without_targets_are_no_environments():

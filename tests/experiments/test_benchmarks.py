@@ -113,6 +113,7 @@ SMALLEST = {
     "discovery.networks": {"n": 600, "samples": 1, "draws": 2},
     "discovery.peers": {"d": 8, "n": 300, "graphs": 2, "python": sys.executable},
     "discovery.proposals": {"n": 300, "samples": 2, "draws": 5, "apart": 3, "model": Hesitant()},
+    "discovery.rankings": {"worlds": 1, "n_users": 30},
     "discovery.repeats": {
         "n_users": 200,
         "n_items": 50,

@@ -95,8 +95,8 @@ def rankings(*, worlds: int = 5, n_users: int = 1000) -> dict:
         "With exposed named as the only target, two weeks with two rankings direct at least 90% of "
         "the true edges at exposed rightly, one week at most half of them.",
         claims,
-        note="Written after discovery.interventions, where targets were searched and it failed, and "
-        "after a look at one of its worlds; these worlds are others.",
+        note="Written after discovery.interventions, where targets were searched and it failed, "
+        "and after a look at one of its worlds; these worlds are others.",
     )
     means, every = table.tables(4, "records")
     return report(claims, predictions=[predicted], means=means, rows=every)

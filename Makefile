@@ -59,7 +59,7 @@ peers: .peers/.installed ## install the packages that the library is measured ag
 .peers/.installed:
 	$(PYTHON) -m venv .peers
 	echo '*' > .peers/.gitignore
-	.peers/bin/python -m pip install --quiet gcastle==1.0.4 dagma==1.1.1 torch==2.13.0
+	.peers/bin/python -m pip install --quiet gcastle==1.0.4 dagma==1.1.1 gies==0.0.3 torch==2.13.0
 	.peers/bin/python -m pip install --quiet --no-deps --target .peers/obp obp==0.4.1
 	$(PYTHON) -m venv .peers/lenskit
 	.peers/lenskit/bin/python -m pip install --quiet lenskit==2025.8.1 torch==2.13.0 torch-geometric==2.8.1

@@ -6,6 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import yaml
 from pandas.api.types import is_float_dtype
@@ -19,6 +20,21 @@ _SACHS_COLUMNS = "praf pmek plcg PIP2 PIP3 p44/42 pakts473 PKA PKC P38 pjnk"
 _SACHS_NODES = "Raf Mek Plcg PIP2 PIP3 Erk Akt PKA PKC P38 Jnk"
 SACHS_NAMES = dict(zip(_SACHS_COLUMNS.split(), _SACHS_NODES.split(), strict=True))
 """Column of the Sachs file to node of ``network-sachs``: data and graph share their variables."""
+
+SACHS_CONDITIONS = {
+    "anti-CD3/CD28": 853,
+    "anti-CD3/CD28 + ICAM-2": 902,
+    "Akt inhibitor": 911,
+    "G06976": 723,
+    "psitectorigenin": 810,
+    "U0126": 799,
+    "LY294002": 848,
+    "PMA": 913,
+    "b2cAMP": 707,
+}
+"""Condition of the Sachs file -> its number of cells, in the order of the rows; the file does not
+name them. Only the first is observational.
+"""
 
 
 # ---- reading and checking a table ---------------------------------------------------------------
@@ -218,6 +234,20 @@ def _cytometry(source, root):
     return frame.iloc[:853].rename(columns=SACHS_NAMES)
 
 
+def _cytometry_conditions(source, root):
+    frame = _read(source, root, dict.fromkeys(SACHS_NAMES, (float, 0, inf)))
+    cells = sum(SACHS_CONDITIONS.values())
+    if len(frame) != cells:
+        raise ValueError(
+            f"{source.name}: {len(frame):,} rows, the nine conditions have {cells:,}; of other "
+            "tables the conditions are not known: load them with kind 'table'"
+        )
+    condition = np.repeat(list(SACHS_CONDITIONS), list(SACHS_CONDITIONS.values()))
+    return frame.rename(columns=SACHS_NAMES).assign(
+        condition=pd.Categorical(condition, list(SACHS_CONDITIONS))
+    )
+
+
 def _network(source, root):
     return read_network(file_path(source, root))
 
@@ -285,6 +315,11 @@ KINDS = {
         _cytometry,
         needs="a table of the 11 proteins of Sachs and others",
         gives="frame of the 853 observational rows, columns named like nodes of network-sachs",
+    ),
+    "cytometry-conditions": Kind(
+        _cytometry_conditions,
+        needs="the table of all 7,466 cells of Sachs and others",
+        gives="frame of all rows, columns as for cytometry and condition, a category",
     ),
     "network": Kind(_network, needs="a .bif or .bif.gz file", gives="`Network`"),
     "gaussian-network": Kind(

@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 
 from causal_lib import paths
-from causal_lib.data.loaders import KINDS, SACHS_NAMES, file_path
+from causal_lib.data.loaders import KINDS, SACHS_CONDITIONS, SACHS_NAMES, file_path
 from causal_lib.data.manifest import SourceError
 from causal_lib.data.networks import GaussianNetwork, Network, read_bif
 from causal_lib.data.packages import check, fetch, listing, locate, read_manifest
 
 __all__ = [
+    "SACHS_CONDITIONS",
     "SACHS_NAMES",
     "GaussianNetwork",
     "Network",

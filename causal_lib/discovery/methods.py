@@ -22,8 +22,10 @@ from scipy.linalg import cholesky, qr
 from causal_lib.discovery.engines import constraint
 from causal_lib.discovery.engines.count_score import MAX_LEVELS, SCORES, make_table
 from causal_lib.discovery.engines.count_search import search_counts
+from causal_lib.discovery.engines.environment_search import search_environments
 from causal_lib.discovery.engines.order_fci import CovarianceSeparation, order_fci
 from causal_lib.discovery.engines.order_search import search_orders
+from causal_lib.discovery.environments import Environments
 from causal_lib.discovery.score import gaussian_bic
 from causal_lib.discovery.table import Table
 from causal_lib.graph import ARROW, NONE, TAIL, CausalGraph
@@ -81,6 +83,8 @@ class Method:
     missing : whether values may be missing.
     counts : whether it counts levels and nothing else. Then `audit` looks at each column alone, and
         columns may be functions or copies of each other.
+    environments : the search of rows from several environments, (environments, knowledge, seed,
+        **settings); None where there is none.
     """
 
     search: Callable[..., CausalGraph]
@@ -93,6 +97,7 @@ class Method:
     functions: bool = False
     missing: bool = False
     counts: bool = False
+    environments: Callable[..., CausalGraph] | None = None
 
     @property
     def defaults(self) -> dict[str, object]:
@@ -253,6 +258,25 @@ def _order(table, knowledge, seed, **settings):
     statistics, encoding = _blocks(table)
     found = search_orders(statistics, knowledge=knowledge, seed=seed, **settings)
     return _with_info(found, encoding)
+
+
+def _order_environments(environments: Environments, knowledge, seed, **settings):
+    _, encoding = _blocks(environments.table)
+    found = search_environments(
+        environments.statistics(),
+        environments.free,
+        environments.scaled(),
+        knowledge=knowledge,
+        seed=seed,
+        **settings,
+    )
+    changed = found.info["changed"]
+    targets = {
+        str(level): [name for name, own in zip(found.names, changed[:, k], strict=True) if own]
+        for k, level in enumerate(environments.levels)
+    }
+    info = {"score": found.info["score"], "targets": targets}
+    return _with_info(replace(found, info=info), encoding)
 
 
 def _order_fci(table, knowledge, seed, *, alpha, max_condition, **settings):
@@ -523,6 +547,7 @@ METHODS: dict[str, Method] = {
         "linear Gaussian relations, categories as blocks of indicators; no hidden cause",
         {"penalty": _PENALTY, "restarts": _restarts(50)},
         variables="mixed",
+        environments=_order_environments,
     ),
     "flop": Method(
         _flop,

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import networkx as nx
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from causal_lib.discovery.auditing import audit
+from causal_lib.discovery.environments import read_environments
 from causal_lib.discovery.methods import METHODS, method_names, methods_table, need_rows
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.discovery.table import Table
@@ -22,6 +24,8 @@ def discover(
     *,
     method: str = "order",
     knowledge: Knowledge | None = None,
+    environments: str | None = None,
+    targets: Mapping[object, Sequence[str]] | None = None,
     seed: int = 0,
     **settings,
 ) -> CausalGraph:
@@ -48,6 +52,12 @@ def discover(
         required ones are added. FLOP cannot use it while it searches, the others do. ges, boss and
         grasp refuse it, and fci forbidden edges; order-fci reads a forbidden edge as no cause at
         all, direct or through others.
+    environments : a column that tells from which experiment, campaign or week a row comes; it is no
+        variable. Each level may have changed the mechanisms of some variables, its targets, and
+        shares the others: this directs edges that one environment leaves open. order alone takes
+        it; see its twin `environment_search` for the score and the class.
+    targets : level of ``environments`` -> variables that it may have changed, [] for an
+        observational level. The targets of a level that is left out are searched.
     seed : of boss, grasp, order, order-counts, order-fci, greedy, graph_network, pretrained,
         dagma's mlp; the others draw nothing, but flopsearch draws from the system's entropy: it
         gives the same graph again because it restarts until it finds the same best score (checked
@@ -61,7 +71,8 @@ def discover(
     method's own, smaller is better; None where it tells none), and overruled: what had to be
     changed in the method's own answer, against ``knowledge`` or because its directions ran in a
     circle (PC on finite data); of 'pretrained' also undecided: pairs on which another seed may
-    decide otherwise.
+    decide otherwise. With ``environments`` also environments (level -> rows) and targets (level ->
+    variables that it was found to have changed).
 
     Raises
     ------
@@ -69,7 +80,7 @@ def discover(
         for an unknown method, setting or choice, a setting out of range, data that `audit` finds an
         error in (missing, infinite, constant, collinear, identifiers, too few rows, ...), columns
         of a kind that the method does not take, rows or knowledge that it needs or cannot honour;
-        the message names what can.
+        the message names what can. For ``environments`` and ``targets`` see `read_environments`.
 
     Source: the order search and its twin for counts, see their modules; FLOP, arXiv 2510.04970; PC,
     Spirtes, Glymour and Scheines 2000, order-independent by Colombo and Maathuis 2014; FCI, Zhang
@@ -89,11 +100,14 @@ def discover(
     settings = _settings(method, settings)
     if chosen.rows and isinstance(data, Statistics):
         need_rows(Table(data), f"method {method!r}")
-    table = Table(data)
+    groups = _environments(data, method, environments, targets)
+    table = Table(data) if groups is None else groups.table
     _check_table(table, chosen, method, settings, knowledge)
     start = time.perf_counter()
     found = CausalGraph.from_edges(table.names)
-    if len(table.names) > 1:
+    if groups is not None and groups.free.any() and len(groups.levels) > 1:
+        found = chosen.environments(groups, knowledge, seed, **settings)
+    elif len(table.names) > 1:
         with naming_extra():
             found = chosen.search(table, knowledge, seed, **settings)
     seconds = time.perf_counter() - start
@@ -108,6 +122,8 @@ def discover(
         "seconds": seconds,
     }
     info |= {"encoding": found.info.get("encoding", {}), "score": found.info.get("score")}
+    if groups is not None:
+        info |= {"environments": groups.rows(), "targets": info.get("targets", groups.no_targets())}
     info["overruled"] = [*found.info.get("overruled", []), *overruled, *dropped]
     return replace(graph, info=info)
 
@@ -198,6 +214,21 @@ def _check_table(table, chosen, method, settings, knowledge):
     if knowledge is not None and chosen.knowledge == "none":
         able = method_names(lambda other: other.knowledge != "none")
         raise ValueError(f"method {method!r} cannot honour knowledge; methods that can: {able}")
+
+
+def _environments(data, method, environments, targets):
+    """The `Environments` of ``data``; None where no column of them is named."""
+    if environments is None:
+        if targets is not None:
+            raise ValueError(
+                "targets are those of environments: name the column that holds the levels, "
+                "environments='...'"
+            )
+        return None
+    if METHODS[method].environments is None:
+        able = method_names(lambda other: other.environments is not None)
+        raise ValueError(f"method {method!r} takes no environments; methods that do: {able}")
+    return read_environments(need_rows(Table(data), "environments"), environments, targets)
 
 
 def _settings(method, given):

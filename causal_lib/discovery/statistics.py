@@ -329,6 +329,11 @@ class Statistics:
             names, [self.levels[i] for i in at], stack, self.rows, self.dropped, self.seeds
         )
 
+    def with_levels(self, levels: Sequence[tuple | None]) -> "Statistics":
+        """The same in the columns of ``levels``, as in `Statistics`, which include its own."""
+        stack = along(_stack(self), self.levels, levels)
+        return _unstack(self.names, levels, stack, self.rows, self.dropped, self.seeds)
+
     def shrunk(self, share: float) -> "Statistics":
         """The same with every covariance between two columns made smaller by ``share`` (0 to 1), in
         the draws too.

@@ -337,6 +337,18 @@ def test_sachs_takes_the_observational_rows_and_the_network_s_names(own, tmp_pat
         own("cytometry", "cyto.csv")
 
 
+def test_sachs_conditions_are_blocks_of_rows(own, tmp_path):
+    values = np.arange(7466 * 11, dtype=float).reshape(7466, 11) + 1
+    write(tmp_path / "cyto.csv", pd.DataFrame(values, columns=list(s.SACHS_NAMES)))
+    frame = own("cytometry-conditions", "cyto.csv")
+    sizes = frame["condition"].value_counts(sort=False)
+    assert sizes.to_dict() == s.SACHS_CONDITIONS
+    assert frame.loc[frame["condition"] == "PMA", "Raf"].iloc[0] == values[5846, 0]
+    write(tmp_path / "cyto.csv", pd.DataFrame(values[:-1], columns=list(s.SACHS_NAMES)))
+    with pytest.raises(ValueError, match="7,465 rows, the nine conditions have 7,466"):
+        own("cytometry-conditions", "cyto.csv")
+
+
 # ---- priors, potential outcomes ------------------------------------------------------------------
 
 

@@ -642,3 +642,12 @@ def test_pooled_moments_by_hand():
         between = np.average((np.array(means) - mean) ** 2, weights=counts)
         assert whole.draws[1][b].item() == pytest.approx(mean)
         assert whole.draws[2][b].item() == pytest.approx(np.average(covs, weights=counts) + between)
+
+
+def test_with_levels_has_a_column_for_each_level():
+    frame = pd.DataFrame({"x": [1.0, 2.0, 4.0, 3.0], "city": ["c", "b", "c", "b"]})
+    stats = Statistics.from_frame(frame).with_levels([None, ("a", "b", "c", "d")])
+    wide = pd.DataFrame({"x": frame["x"], "b": [0, 1, 0, 1], "c": [1, 0, 1, 0], "d": 0.0})
+    assert stats.columns == ("x", "city=b", "city=c", "city=d")
+    np.testing.assert_allclose(stats.mean, wide.mean())
+    np.testing.assert_allclose(stats.cov, np.cov(wide.T, bias=True), atol=1e-12)

@@ -93,6 +93,21 @@ def _costs():
 
 SMALLEST = {
     "costs": {"repeats": 1, "worlds": 1, "users": 100, "methods": _costs()},
+    "discovery.interventions": {
+        "d": 6,
+        "n_targets": 2,
+        "graphs": 2,
+        "rows": (60, 40),
+        "worlds": 1,
+        "n_users": 30,
+    },
+    "discovery.interventions_peer": {
+        "d": 5,
+        "n_targets": 2,
+        "graphs": 1,
+        "rows": (60, 40),
+        "python": sys.executable,
+    },
     "discovery.large": {
         "networks": ["sachs", "pathfinder", "diabetes", "pigs"],
         "sizes": [200],
@@ -104,6 +119,7 @@ SMALLEST = {
     "discovery.networks": {"n": 600, "samples": 1, "draws": 2},
     "discovery.peers": {"d": 8, "n": 300, "graphs": 2, "python": sys.executable},
     "discovery.proposals": {"n": 300, "samples": 2, "draws": 5, "apart": 3, "model": Hesitant()},
+    "discovery.rankings": {"worlds": 1, "n_users": 30},
     "discovery.repeats": {
         "n_users": 200,
         "n_items": 50,

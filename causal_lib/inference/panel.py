@@ -17,8 +17,9 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from causal_lib.checks import check_binary, check_frame, check_ids, check_outcome
-from causal_lib.columns import number_of
+from causal_lib.columns import far_from_others, number_of
 from causal_lib.inference.nuisances import NoOverlapError
+from causal_lib.reasons import Reason
 
 _Z = norm.ppf(0.975)
 _FEW_TIMES = 5
@@ -149,8 +150,18 @@ def interrupted_time_series(
     }
     p = float(2 * norm.sf(abs(value) / error)) if error else float(value == 0)
     half = _Z * error
+    reasons = _far(y, outcome)
     return PanelEffect(
-        outcome, "interrupted time series", value, value - half, value + half, p, path, found
+        outcome,
+        "interrupted time series",
+        value,
+        value - half,
+        value + half,
+        p,
+        path,
+        found,
+        "weak" if reasons else None,
+        reasons,
     )
 
 
@@ -798,7 +809,7 @@ def _panel(frame, outcome, treated, unit, time, adjustment=()):
         "when": when,
     }
     tables = {name: wide(_finite(frame[name], name)) for name in adjustment}
-    return _adjusted(_Panel(y, **panel), tables)
+    return _adjusted(_Panel(y, reasons=_far(values, outcome), **panel), tables)
 
 
 def _distinct(roles, adjustment):
@@ -820,6 +831,14 @@ def _block(on, treated, units, times):
             f"treated {treated!r}: {int(stops.sum())} of {int(of_treated.sum())} treated units "
             f"stop again, first {units[np.flatnonzero(stops)[0]]}; take the times before the first "
             "stop, since an effect may last"
+        )
+    always = on.all(axis=1)
+    if always.any():
+        raise ValueError(
+            f"treated {treated!r}: {int(always.sum())} of {int(of_treated.sum())} treated units "
+            f"have 1 at every time, first {units[np.flatnonzero(always)[0]]}, and show nothing of "
+            "the times before the change; a column that marks a group is to be 1 only since the "
+            "change, as by (group == 1) & (time >= start); leave out units that were always treated"
         )
     starts = on[of_treated].argmax(axis=1)
     different = np.unique(starts)
@@ -863,7 +882,7 @@ def _adjusted(panel, tables):
                 f"there do not show it ({needed} or more are needed, in which every column varies "
                 "and none is a sum of others)"
             )
-    changes = {"reasons": _beyond(panel, tables)}
+    changes = {"reasons": panel.reasons + _beyond(panel, tables)}
     y = panel.y
     if own:
         covariates = np.array(list(own.values()))
@@ -991,6 +1010,15 @@ def _start(start, values, name):
 
 def _finite_outcome(values):
     return check_outcome(_finite(values, values.name), values.name)
+
+
+def _far(values, outcome):
+    """Reasons for doubt that values far from all others give."""
+    what = Reason("the_outcome")
+    return tuple(
+        Reason("far_among", what=what, column=outcome, value=value, rows=rows)
+        for value, rows in far_from_others(values)
+    )
 
 
 def _finite(values, name):

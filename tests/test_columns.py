@@ -300,17 +300,27 @@ def test_codes_for_missing_among_numbers(values, codes):
     assert missing_codes(values[::-1]) == codes
 
 
+def test_codes_for_missing_among_outcomes():
+    """Sums of money are written like codes, and few products have few prices."""
+    for money in ([0, 9, 99], [0, 10, 20, 99], [0, 1, 2, 3, 50]):
+        values = np.repeat(np.array(money, dtype=float), [900, *[40] * (len(money) - 1)])
+        assert missing_codes(values, of_outcome=True) == {}
+    assert missing_codes(np.append(AGES, [-999, 9999]), of_outcome=True) == {-999: 1, 9999: 1}
+
+
 def test_limits_of_what_is_not_far():
     assert far_limits(np.append(AGES, [1e6])) == (-np.inf, 90)
     assert far_limits(np.append(AGES, [-1e6, 1e6])) == (18, 90)
     many = np.tile(AGES, 3)
     assert far_limits(np.append(many, [3e5, 1e6])) == (-np.inf, 90)
     assert far_limits(np.append(many, [3e5] * 9)) == (-np.inf, np.inf)  # over 1%
-    assert far_limits(np.append(AGES, [7000])) == (-np.inf, np.inf)  # 95 ranges
+    assert far_limits(np.append(AGES, [1500])) == (-np.inf, np.inf)  # 19 ranges
+    assert far_limits(np.append(AGES, [7000])) == (-np.inf, 90)
+    assert far_limits(np.append(AGES, [7000]), of_outcome=True) == (-np.inf, np.inf)
     assert far_limits(np.append(np.zeros(400), [3.0])) == (-np.inf, np.inf)
     assert far_limits(np.array([1.0, 2, 3, 4, 1e6])) == (-np.inf, np.inf)  # too few rows
     for seed in range(20):  # heavy tails are no slips
-        heavy = np.random.default_rng(seed).lognormal(sigma=2.5, size=1000)
+        heavy = np.random.default_rng(seed).lognormal(sigma=1.5, size=1000)
         assert far_limits(heavy) == (-np.inf, np.inf)
 
 

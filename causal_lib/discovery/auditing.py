@@ -241,8 +241,8 @@ def _column(column, declared, missing) -> Iterator[tuple[str, str, str]]:
                 "warning",
                 (
                     f"holds {value} in {rows} rows, far from all its other values, which decide "
-                    "its correlations; if it is a code for missing or a slip, make it NaN or drop the "
-                    "rows"
+                    "its correlations; if it is a code for missing or a slip, make it NaN or drop "
+                    "the rows"
                 ),
             )
     distinct = None if types.is_float_dtype(dtype) and declared != "binary" else values.nunique()

@@ -16,10 +16,9 @@ from scipy.optimize import nnls
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from causal_lib.checks import check_binary, check_frame, check_ids, check_outcome
-from causal_lib.columns import far_from_others, number_of
+from causal_lib.checks import check_binary, check_frame, check_ids, check_outcome, far_among
+from causal_lib.columns import number_of
 from causal_lib.inference.nuisances import NoOverlapError
-from causal_lib.reasons import Reason
 
 _Z = norm.ppf(0.975)
 _FEW_TIMES = 5
@@ -150,7 +149,7 @@ def interrupted_time_series(
     }
     p = float(2 * norm.sf(abs(value) / error)) if error else float(value == 0)
     half = _Z * error
-    reasons = _far(y, outcome)
+    reasons = tuple(far_among(y, outcome))
     return PanelEffect(
         outcome,
         "interrupted time series",
@@ -809,7 +808,7 @@ def _panel(frame, outcome, treated, unit, time, adjustment=()):
         "when": when,
     }
     tables = {name: wide(_finite(frame[name], name)) for name in adjustment}
-    return _adjusted(_Panel(y, reasons=_far(values, outcome), **panel), tables)
+    return _adjusted(_Panel(y, reasons=tuple(far_among(values, outcome)), **panel), tables)
 
 
 def _distinct(roles, adjustment):
@@ -1010,15 +1009,6 @@ def _start(start, values, name):
 
 def _finite_outcome(values):
     return check_outcome(_finite(values, values.name), values.name)
-
-
-def _far(values, outcome):
-    """Reasons for doubt that values far from all others give."""
-    what = Reason("the_outcome")
-    return tuple(
-        Reason("far_among", what=what, column=outcome, value=value, rows=rows)
-        for value, rows in far_from_others(values)
-    )
 
 
 def _finite(values, name):

@@ -21,7 +21,8 @@ from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from causal_lib.columns import far_from_others, number_of
+from causal_lib.checks import far_among
+from causal_lib.columns import number_of
 from causal_lib.inference.covariates import POOLED, Covariates, label_columns, wide, wide_names
 from causal_lib.inference.estimators import Sample, arm_weights
 from causal_lib.inference.models import ARMS
@@ -122,9 +123,7 @@ def doubts_of(
         coded = ", ".join(column.name for column in covariates.columns if column.codes)
         found.append(Reason("unknown_rows", share=share, columns=coded))
     for role, column in numbers.items():
-        what = Reason(f"the_{role}")
-        for value, rows in far_from_others(number_of(frame, column)):
-            found.append(Reason("far_among", what=what, column=column, value=value, rows=rows))
+        found += far_among(number_of(frame, column), column, role)
     return found
 
 

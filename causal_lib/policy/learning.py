@@ -17,6 +17,7 @@ from causal_lib.checks import (
     check_frame,
     check_number,
     check_whole,
+    warn_of_far,
 )
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, wide, wide_names
@@ -197,6 +198,7 @@ def learn_policy(
             "needs at least 2 to choose from"
         )
     r = number_of(logs, reward, name="logs")
+    warn_of_far(r, reward, "reward")
     covariates = Covariates.fit(logs, context, name="logs")
     table = covariates.table(logs, name="logs")
     x = wide(table)

@@ -402,17 +402,17 @@ def test_far_values_do_not_undo_the_adjustment(values, estimator):
 
 
 def test_the_encoder_of_far_values():
-    frame = pd.DataFrame({"a": [*range(60), -99.0, -99.0, 1e6]})
-    with pytest.warns(UserWarning, match=r"'a' holds -99 in 2 rows.*") as warned:
+    frame = pd.DataFrame({"a": [*range(60), -999.0, -999.0, 1e6]})
+    with pytest.warns(UserWarning, match=r"'a' holds -999 in 2 rows.*") as warned:
         found = Covariates.fit(frame, ["a"])
     assert "'a' holds 1e+06 in 1 rows" in str(warned[1].message)
     table = found.table(frame)
-    assert list(table) == ["a", "a_-99", "a_far"]
+    assert list(table) == ["a", "a_-999", "a_far"]
     assert table["a"].tolist() == [*range(60), 29.5, 29.5, 29.5]
-    assert table["a_-99"].tolist() == [0] * 60 + [1, 1, 0]
+    assert table["a_-999"].tolist() == [0] * 60 + [1, 1, 0]
     assert table["a_far"].tolist() == [0] * 62 + [1]
     assert found.unknown(frame).tolist() == [False] * 60 + [True] * 3
-    new = pd.DataFrame({"a": [5, 1e9, -98, -99]})
+    new = pd.DataFrame({"a": [5, 1e9, -98, -999]})
     # what training rows showed is far, or a code, is so in new rows; what they did not is a number
     assert found.table(new).to_numpy().tolist() == [
         [5, 0, 0],

@@ -1,14 +1,10 @@
 """Every check of an argument, and the one wording of its error."""
 
 import numbers
-import warnings
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-
-from causal_lib.columns import far_from_others
-from causal_lib.reasons import Reason
 
 
 def check_frame(
@@ -354,28 +350,10 @@ def check_no_copy(x: pd.DataFrame, y: np.ndarray, outcome: str) -> None:
 
 
 def check_outcome(values: np.ndarray, name) -> np.ndarray:
-    """``values`` (n,); ValueError where they are all the same, a warning for `far_among` them."""
+    """``values`` (n,); ValueError where they are all the same."""
     if values.min() == values.max():
         raise ValueError(
             f"outcome {name!r} is constant ({values[0]:g} in {len(values)} rows): no effect can be "
             "seen in it"
         )
-    warn_of_far(values, name)
     return values
-
-
-def warn_of_far(values: np.ndarray, column, role: str = "outcome") -> None:
-    """A warning for each of `far_among`."""
-    for reason in far_among(values, column, role):
-        warnings.warn(str(reason), stacklevel=3)
-
-
-def far_among(values: np.ndarray, column, role: str = "outcome") -> list[Reason]:
-    """Codes for missing and far values among the numbers (n,) of a ``role``: 'outcome', 'treatment'
-    or 'reward'. They decide means and slopes of ``column``.
-    """
-    what = Reason(f"the_{role}")
-    return [
-        Reason("far_among", what=what, column=column, value=value, rows=rows)
-        for value, rows in far_from_others(values, of_outcome=True)
-    ]

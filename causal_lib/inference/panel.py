@@ -16,8 +16,9 @@ from scipy.optimize import nnls
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from causal_lib.checks import check_binary, check_frame, check_ids, check_outcome, far_among
+from causal_lib.checks import check_binary, check_frame, check_ids, check_outcome
 from causal_lib.columns import number_of
+from causal_lib.inference.far_values import far_among
 from causal_lib.inference.nuisances import NoOverlapError
 
 _Z = norm.ppf(0.975)
@@ -149,7 +150,7 @@ def interrupted_time_series(
     }
     p = float(2 * norm.sf(abs(value) / error)) if error else float(value == 0)
     half = _Z * error
-    reasons = tuple(far_among(y, outcome))
+    reasons = tuple(far_among(y, outcome, "outcome"))
     return PanelEffect(
         outcome,
         "interrupted time series",
@@ -808,7 +809,9 @@ def _panel(frame, outcome, treated, unit, time, adjustment=()):
         "when": when,
     }
     tables = {name: wide(_finite(frame[name], name)) for name in adjustment}
-    return _adjusted(_Panel(y, reasons=tuple(far_among(values, outcome)), **panel), tables)
+    return _adjusted(
+        _Panel(y, reasons=tuple(far_among(values, outcome, "outcome")), **panel), tables
+    )
 
 
 def _distinct(roles, adjustment):

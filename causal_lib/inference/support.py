@@ -21,10 +21,10 @@ from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from causal_lib.checks import far_among
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import POOLED, Covariates, label_columns, wide, wide_names
 from causal_lib.inference.estimators import Sample, arm_weights
+from causal_lib.inference.far_values import far_among
 from causal_lib.inference.models import ARMS
 from causal_lib.inference.nuisances import NoOverlapError, standard_error, tilt
 from causal_lib.reasons import Reason

@@ -17,10 +17,10 @@ from causal_lib.checks import (
     check_frame,
     check_number,
     check_whole,
-    warn_of_far,
 )
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, wide, wide_names
+from causal_lib.inference.far_values import warn_of_far
 from causal_lib.policy.columns import listed, propensities, read_actions
 from causal_lib.policy.reward_model import fit_additive, order_of_rounds
 

@@ -13,10 +13,10 @@ from causal_lib.checks import (
     check_columns,
     check_frame,
     check_range,
-    far_among,
 )
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import design
+from causal_lib.inference.far_values import far_among
 from causal_lib.policy.columns import (
     by_label,
     check_labels,

@@ -11,6 +11,20 @@ import pandas as pd
 _SHOWN = 3
 _LARGEST = 1e100  # larger numbers, and those below its inverse, overflow when they are squared
 _FEW_NUMBERS = 20  # a category of more fractions than this is a number that was binned by nobody
+# Codes for missing are written with sevens, eights or nines, or are the ends of an integer type.
+# They are taken for codes beyond so many ranges of the other values, other values only beyond more.
+_SPELLED = {int(d * k) for d in "789" for k in range(2, 10)}
+_SPELLED |= {10**k - less for k in range(2, 10) for less in (2, 3)}
+_SPELLED |= {2**bits - 1 for bits in (15, 16, 31, 32, 63)} | {2**bits for bits in (15, 31, 63)}
+_CODES = np.array(sorted({sign * code for code in _SPELLED for sign in (-1, 1)}), dtype=float)
+_RANGES_OF_CODE = 3
+_RANGES_IN_OUTCOME = 10
+_RANGES_OF_OTHERS = 5
+_SHARE_OF_OTHERS = 0.01  # counts have far values in a few rows
+# of a few values that may differ: heavy tails have nearer ones, those of outcomes are the heaviest
+_RANGES_OF_FAR = 20
+_RANGES_OF_FAR_OUTCOME = 100
+_FEWEST_FOR_FAR = 20  # rows that show a range
 
 
 def column_kind(values: pd.Series, *, name: str = "frame") -> str:
@@ -131,6 +145,92 @@ def numbers_or_none(values: pd.Series) -> np.ndarray | None:
         return number_of(values.to_frame("values"), "values")
     except ValueError:
         return None
+
+
+def missing_codes(values: np.ndarray, *, of_outcome: bool = False) -> dict[float, int]:
+    """Code -> rows, of the values (n,) that look like codes for a missing value, such as -999.
+
+    A code lies away from all other values by over three times their range. A number that is not
+    written like one (999999, -99, 9998, 32767) must be in 1% of the rows and lie away by five
+    times. None where codes would be over half of the rows, or leave fewer than two values. Outcomes
+    may be sums of money, as 99 beside 0 and 9: there only a number written like a code is one, and
+    beyond ten ranges.
+
+    >>> missing_codes(np.array([31.0, 64, 999, 18, 999]))
+    {999.0: 2}
+    """
+    low, high = far_limits(values)
+    ends = (values.min(), values.max()) if len(values) else ()
+    if np.isinf([low, high]).all() and not np.isin(ends, _CODES).any():
+        spelled = np.zeros(len(values), dtype=bool)  # a code would be an end
+    else:
+        spelled = np.isin(values, _CODES)
+        low, high = far_limits(values[~spelled])
+    near = (values >= low) & (values <= high)  # a slip far away would hide codes
+    ranges = _RANGES_IN_OUTCOME if of_outcome else _RANGES_OF_CODE
+    found = _far(values[spelled], values[~spelled & near], ranges)
+    others = values[~np.isin(values, list(found)) & near]
+    ends = (others.min(), others.max()) if len(others) and not of_outcome else ()
+    for end in ends:
+        at_end = others == end
+        if end and at_end.mean() >= _SHARE_OF_OTHERS and at_end.sum() > 1:
+            found |= _far(others[at_end], others[~at_end], _RANGES_OF_OTHERS)
+    left = values[~np.isin(values, list(found))]
+    if 2 * len(left) < len(values) or len(left) < 2 or np.ptp(left) == 0:
+        return {}
+    return dict(sorted(found.items()))
+
+
+def _far(values, others, ranges):
+    """Value -> rows, of the ``values`` over so many ``ranges`` of ``others`` away from them."""
+    if not len(values) or not len(others):
+        return {}
+    low = others.min()
+    high = others.max()
+    reach = ranges * (high - low)
+    found, rows = np.unique(
+        values[(values > high + reach) | (values < low - reach)], return_counts=True
+    )
+    return dict(zip(found.tolist(), rows.tolist(), strict=True)) if reach else {}
+
+
+def far_limits(values: np.ndarray, *, of_outcome: bool = False) -> tuple[float, float]:
+    """The limits beyond which values (n,) lie away from all others by over 20 times their range.
+
+    Of outcomes, 100 times. -inf and inf where none do, and for fewer than 20 rows. Those beyond a
+    limit are at most 1% of the rows, or one.
+
+    >>> far_limits(np.append(np.arange(18.0, 65), 1e6))
+    (-inf, 64.0)
+    """
+    ranges = _RANGES_OF_FAR_OUTCOME if of_outcome else _RANGES_OF_FAR
+    return -_far_end(-values, ranges), _far_end(values, ranges)
+
+
+def _far_end(values, ranges):
+    """The largest of ``values`` (n,) but for those that are far; inf where none are."""
+    n = len(values)
+    few = max(1, n // 100)
+    if n < _FEWEST_FOR_FAR:
+        return np.inf
+    parts = np.partition(values, [few, n - 1 - few])
+    ordered = np.sort(parts[n - 1 - few :])
+    span = ordered[:-1] - parts[few]  # those at the other end may be far too
+    far = (np.diff(ordered) > ranges * span) & (span > 0)
+    return float(ordered[far.argmax()]) if far.any() else np.inf
+
+
+def far_from_others(values: np.ndarray, *, of_outcome: bool = False) -> list[tuple[str, int]]:
+    """What `missing_codes` and `far_limits` find among ``values`` (n,), in words, with its rows."""
+    codes = missing_codes(values, of_outcome=of_outcome)
+    found = [(f"{code:.16g}", rows) for code, rows in codes.items()]
+    left = values[~np.isin(values, list(codes))]
+    low, high = far_limits(left, of_outcome=of_outcome)
+    for far in (left[left < low], left[left > high]):
+        if len(far):
+            ends = {f"{far.min():g}": None, f"{far.max():g}": None}
+            found.append((" to ".join(ends), len(far)))
+    return found
 
 
 def without_categories(values: pd.Series) -> pd.Series:

@@ -15,6 +15,9 @@ from causal_lib.columns import (
     as_numbers,
     as_times,
     column_kind,
+    far_from_others,
+    far_limits,
+    missing_codes,
     number_of,
     numbers_or_none,
 )
@@ -269,3 +272,61 @@ def test_dates_without_a_time():
 def test_what_is_no_time(values, message):
     with pytest.raises(ValueError, match=f"log: column 'when' {message}"):
         as_times(values.rename("when"), name="log")
+
+
+# ---- values far from all others ------------------------------------------------------------------
+
+AGES = np.arange(18.0, 91)
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [
+        (np.append(AGES, [-999, -999, 999]), {-999: 2, 999: 1}),
+        (np.append(AGES, np.full(70, 9998)), {9998: 70}),
+        (np.append(AGES / 100, [-99, 32767]), {-99: 1, 32767: 1}),
+        (np.append(AGES, np.full(10, -5000)), {-5000: 10}),  # not written like a code, but repeated
+        (np.repeat([1.0, 2, 9], [50, 40, 10]), {9: 10}),  # a question with two answers
+        (np.append(AGES, [99, 97, 88]), {}),  # people of that age
+        (np.append(AGES, [-5000]), {}),  # once, and not written like a code
+        (np.append(AGES, np.full(80, -999)), {}),  # over half
+        (np.repeat([0.0, 99], 50), {}),  # two levels: nothing shows a range
+        (np.repeat([0.0, 20, 21, 22], [60, 20, 20, 20]), {}),  # a price, or nothing bought
+        (np.append(np.zeros(500), [*range(9), 60, 60]), {}),  # counts
+    ],
+)
+def test_codes_for_missing_among_numbers(values, codes):
+    assert missing_codes(values) == codes
+    assert missing_codes(values[::-1]) == codes
+
+
+def test_codes_for_missing_among_outcomes():
+    """Sums of money are written like codes, and few products have few prices."""
+    for money in ([0, 9, 99], [0, 10, 20, 99], [0, 1, 2, 3, 50]):
+        values = np.repeat(np.array(money, dtype=float), [900, *[40] * (len(money) - 1)])
+        assert missing_codes(values, of_outcome=True) == {}
+    assert missing_codes(np.append(AGES, [-999, 9999]), of_outcome=True) == {-999: 1, 9999: 1}
+
+
+def test_limits_of_what_is_not_far():
+    assert far_limits(np.append(AGES, [1e6])) == (-np.inf, 90)
+    assert far_limits(np.append(AGES, [-1e6, 1e6])) == (18, 90)
+    many = np.tile(AGES, 3)
+    assert far_limits(np.append(many, [3e5, 1e6])) == (-np.inf, 90)
+    assert far_limits(np.append(many, [3e5] * 9)) == (-np.inf, np.inf)  # over 1%
+    assert far_limits(np.append(AGES, [1500])) == (-np.inf, np.inf)  # 19 ranges
+    assert far_limits(np.append(AGES, [7000])) == (-np.inf, 90)
+    assert far_limits(np.append(AGES, [7000]), of_outcome=True) == (-np.inf, np.inf)
+    assert far_limits(np.append(np.zeros(400), [3.0])) == (-np.inf, np.inf)
+    assert far_limits(np.array([1.0, 2, 3, 4, 1e6])) == (-np.inf, np.inf)  # too few rows
+    for seed in range(20):  # heavy tails are no slips
+        heavy = np.random.default_rng(seed).lognormal(sigma=1.5, size=1000)
+        assert far_limits(heavy) == (-np.inf, np.inf)
+
+
+def test_far_values_in_words():
+    assert far_from_others(np.append(np.tile(AGES, 3), [-999, -999, 3e5, 1e6])) == [
+        ("-999", 2),
+        ("300000 to 1e+06", 2),
+    ]
+    assert far_from_others(AGES) == []

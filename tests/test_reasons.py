@@ -11,7 +11,7 @@ import pytest
 
 import causal_lib
 from causal_lib import reasons
-from causal_lib.inference import support
+from causal_lib.inference import far_values, support
 from causal_lib.inference.nuisances import NoOverlapError
 from causal_lib.reasons import Reason
 from causal_lib.studies import columns
@@ -21,6 +21,7 @@ SENTENCES = reasons._sentences()
 # words whose key is computed, from the names of arms and targets
 WORDS = {*support.ARMS, *support._MEMBERS.values(), "control_or_treated"}
 WORDS |= {*columns.EPOCHS, *columns.DAYS, "is", "is_not"}
+WORDS |= {f"the_{role}" for role in far_values.ROLES}
 
 
 def fields(text):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg.lapack import dpstrf
 
+from causal_lib.columns import far_from_others
 from causal_lib.discovery.statistics import Statistics
 from causal_lib.discovery.table import Table
 from causal_lib.knowledge import Knowledge
@@ -99,8 +100,9 @@ def audit(
     constant, identifier (text without repeats), many-levels, date, mixed-types, numeric-text
     (of over two levels), unsupported, kind (not as declared), too-few-rows (D + 3 or fewer for D
     encoded columns), duplicate (affine copy, relabelled category), function (of another category),
-    collinear (the smallest group that greedy search finds). Warnings: near-deterministic (R² on the
-    other variables above 1 - ``near``), rare-level, few-rows (under 5 D), identifier (integers
+    collinear (the smallest group that greedy search finds). Warnings: far-value (a code for missing
+    such as -999, or a slip; see `columns.missing_codes`), near-deterministic (R² on the other
+    variables above 1 - ``near``), rare-level, few-rows (under 5 D), identifier (integers
     without repeats), leakage (a column of an early tier is determined by later ones). Notes:
     integer-codes.
 
@@ -232,6 +234,17 @@ def _column(column, declared, missing) -> Iterator[tuple[str, str, str]]:
     if (values.min() == values.max()) if number else (values.nunique() < 2):
         yield "constant", "error", f"is constant ({values.iloc[0]} in {n} rows); leave it out"
         return
+    if number and not types.is_bool_dtype(dtype):
+        for value, rows in far_from_others(values.to_numpy(dtype=float)):
+            yield (
+                "far-value",
+                "warning",
+                (
+                    f"holds {value} in {rows} rows, far from all its other values, which decide "
+                    "its correlations; if it is a code for missing or a slip, make it NaN or drop "
+                    "the rows"
+                ),
+            )
     distinct = None if types.is_float_dtype(dtype) and declared != "binary" else values.nunique()
     if declared == "binary" and distinct != 2:
         yield (

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -201,7 +202,10 @@ def _check_table(table, chosen, method, settings, knowledge):
     allow = ("function", "collinear") if able else ()
     if chosen.missing and table.frame is not None and table.frame.isna().any(axis=None):
         allow = (*allow, "missing", "too-few-rows")  # that count complete rows
-    audit(table, knowledge=knowledge, moments=not chosen.counts).raise_errors(allow=allow)
+    found = audit(table, knowledge=knowledge, moments=not chosen.counts).raise_errors(allow=allow)
+    for finding in found.findings:
+        if finding.code == "far-value":
+            warnings.warn(f"frame: {finding.message}", stacklevel=3)
     if not table.names:
         raise ValueError("frame: has no columns")
     if chosen.variables == "numeric" and not all(table.numeric):

@@ -2,13 +2,23 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from causal_lib.checks import check_frame
-from causal_lib.columns import as_dates, as_days, as_labels, as_numbers, column_kind
+from causal_lib.columns import (
+    as_dates,
+    as_days,
+    as_labels,
+    as_numbers,
+    column_kind,
+    far_from_others,
+    far_limits,
+    missing_codes,
+)
+from causal_lib.reasons import Reason
 
 FEW = 30  # levels that get an indicator each; more are one column of labels
 _RAREST = 2  # rows of a level of such a column; rarer levels are one level together
@@ -31,6 +41,9 @@ class Column:
     levels : of a category, in the order of their labels; the first has no indicator.
     origin : of a date: the day that counts as 0, the earliest of the training rows.
     pooled : whether rare levels are the last of ``levels``.
+    codes : of a number or date: values that stand for a missing one, each a level of its own.
+    limits : of a number: values beyond them are far from all others, a level of their own.
+    middle : the median of the other values, which takes the place of both.
     """
 
     name: str
@@ -38,6 +51,9 @@ class Column:
     levels: tuple = ()
     origin: pd.Timestamp | None = None
     pooled: bool = False
+    codes: tuple[float, ...] = ()
+    limits: tuple[float, float] = (-np.inf, np.inf)
+    middle: float = 0.0
 
     def table(self, values: pd.Series, where: str) -> dict:
         """Name -> values of the columns that ``values`` become."""
@@ -49,9 +65,9 @@ class Column:
                 "the model was fitted on"
             )
         if self.kind == "number":
-            return {str(self.name): as_numbers(values, name=where)}
+            return self._without_far(as_numbers(values, name=where))
         if self.kind == "date":
-            return {str(self.name): as_days(values, self.origin)}
+            return self._without_far(as_days(values, self.origin))
         codes = self._codes(values, where)
         if self.kind == "labels":
             labels = [str(level) for level in self.levels]
@@ -61,6 +77,17 @@ class Column:
             for code, level in enumerate(self.levels)
             if code
         }
+
+    def _without_far(self, numbers):
+        low, high = self.limits
+        coded = np.isin(numbers, self.codes)
+        far = ((numbers < low) | (numbers > high)) & ~coded
+        parts = {str(self.name): np.where(coded | far, self.middle, numbers)}
+        for code in self.codes:
+            parts[f"{self.name}_{code:.16g}"] = (numbers == code).astype(float)
+        if np.isfinite(self.limits).any():
+            parts[f"{self.name}_far"] = far.astype(float)
+        return parts
 
     def _codes(self, values, where):
         codes = pd.Index(self.levels, dtype=object).get_indexer(as_labels(values))
@@ -85,7 +112,7 @@ class Covariates:
     ----------
     columns : how each column is encoded.
     notes : what a reader of the numbers should know: days since when, levels that were put
-        together.
+        together, values far from all others.
     """
 
     columns: tuple[Column, ...]
@@ -97,10 +124,13 @@ class Covariates:
     ) -> "Covariates":
         """The encoder of ``columns`` of ``frame``.
 
-        Numbers stay numbers, whatever their dtype. Dates become days since the earliest. A category
-        of at most 30 levels becomes an indicator for each level but the first; one of more stays a
-        column of labels, its levels of one row put together: a row that is alone in its level can
-        be compared with none.
+        Numbers stay numbers, whatever their dtype. Dates become days since the earliest. Values of
+        either that look like codes for a missing one, and numbers far from all others (see
+        `columns.missing_codes` and `far_limits`), become levels with an indicator each, and the
+        median of the others takes their place; a warning names them. A category of at most 30
+        levels becomes an indicator for each level but the first; one of more stays a column of
+        labels, its levels of one row put together: a row that is alone in its level can be compared
+        with none.
 
         Raises
         ------
@@ -115,16 +145,16 @@ class Covariates:
             values = frame[column]
             kind = column_kind(values, name=name)
             if kind == "number":
-                as_numbers(values, name=name)
-                found.append(Column(column, "number"))
+                encoded, note = _number(column, as_numbers(values, name=name))
             elif kind == "date":
-                origin = as_dates(values).min().normalize()
-                notes.append(f"{column}: days since {origin:%Y-%m-%d}")
-                found.append(Column(column, "date", origin=origin))
+                encoded, note = _date(column, values)
             else:
                 encoded, note = _category(column, as_labels(values), name)
-                found.append(encoded)
-                notes += note
+            found.append(encoded)
+            notes += note
+            for reason in note:
+                if isinstance(reason, Reason):
+                    warnings.warn(f"{name}: {reason}", stacklevel=2)
         return cls(tuple(found), tuple(notes))
 
     @property
@@ -143,6 +173,15 @@ class Covariates:
                 found |= dict.fromkeys(wide_names(table[[title]]), column.name)
         return found
 
+    def unknown(self, frame: pd.DataFrame) -> np.ndarray:
+        """(n,) rows of ``frame`` in which a column holds a code for missing or a far value."""
+        found = np.zeros(len(frame), dtype=bool)
+        for column in self.columns:
+            if column.codes or np.isfinite(column.limits).any():
+                _, *levels = column.table(frame[column.name], "frame").values()
+                found |= np.any(levels, axis=0)
+        return found
+
     def table(self, frame: pd.DataFrame, *, name: str = "frame") -> pd.DataFrame:
         """The columns of ``frame`` encoded: (n, k) floats, and labels of dtype category.
 
@@ -159,6 +198,42 @@ class Covariates:
                     title += "'"
                 parts[title] = values
         return pd.DataFrame(parts, index=frame.index)
+
+
+def _number(column, numbers):
+    """The `Column` of a number and its notes."""
+    codes = tuple(missing_codes(numbers))
+    left = numbers[~np.isin(numbers, codes)]
+    limits = far_limits(left)
+    if not codes and limits == (-np.inf, np.inf):
+        return Column(column, "number"), []
+    low, high = limits
+    middle = float(np.median(left[(left >= low) & (left <= high)]))
+    notes = [
+        Reason("far_value", column=column, value=value, rows=rows)
+        for value, rows in far_from_others(numbers)
+    ]
+    return Column(column, "number", codes=codes, limits=limits, middle=middle), notes
+
+
+def _date(column, values):
+    """The `Column` of a date and its notes."""
+    dates = as_dates(values)
+    last = dates.max() + pd.Timedelta(days=1)  # no day is 0 then, which is no code
+    codes = missing_codes(as_days(values, last))
+    coded = dates.isin([last + pd.Timedelta(days=day) for day in codes])
+    origin = dates[~coded].min().normalize()
+    found = Column(column, "date", origin=origin)
+    notes = []
+    if codes:
+        days = as_days(values, origin)
+        middle = float(np.median(days[~coded]))
+        found = replace(found, codes=tuple(np.unique(days[coded])), middle=middle)
+        notes += [
+            Reason("far_value", column=column, value=f"{day:%Y-%m-%d}", rows=int(rows))
+            for day, rows in dates[coded].value_counts().sort_index().items()
+        ]
+    return found, [*notes, f"{column}: days since {origin:%Y-%m-%d}"]
 
 
 def _category(column, labels, name):

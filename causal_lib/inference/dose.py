@@ -18,6 +18,7 @@ from causal_lib.checks import (
 )
 from causal_lib.columns import as_numbers, column_kind, number_of
 from causal_lib.inference.covariates import Covariates, wide
+from causal_lib.inference.far_values import warn_of_far
 from causal_lib.inference.least_squares import LeastSquares
 from causal_lib.inference.models import fit, folds, held_out
 from causal_lib.inference.nuisances import (
@@ -108,6 +109,8 @@ def dose_response(
     check_frame(frame, [treatment, outcome, *adjustment, *others], complete=True)
     t = _continuous(frame[treatment])
     y = check_outcome(number_of(frame, outcome), outcome)
+    warn_of_far(y, outcome, "outcome")
+    warn_of_far(t, treatment, "treatment")
     x = Covariates.fit(frame, adjustment).table(frame)
     check_no_copy(x, y, outcome)
     x = x[canonical_columns(x, y, t)]

@@ -48,6 +48,7 @@ from causal_lib.inference.pretrained.roles import roles_of_encoded
 from causal_lib.inference.support import (
     Judgement,
     bounds_of,
+    doubts_of,
     judge_arms,
     judge_instrument,
     judge_slope,
@@ -55,6 +56,7 @@ from causal_lib.inference.support import (
     thin_labels,
 )
 from causal_lib.ordering import canonical_columns, canonical_order
+from causal_lib.reasons import Reason
 from causal_lib.resampling import cluster_codes
 
 _MOST_LEVELS = 10  # a number with at most so many values is taken for levels
@@ -379,6 +381,8 @@ class _Question:
     ----------
     order : (n,) position in the frame of each row of the sample.
     rows : of the frame, those of weight 0 too.
+    unknown : (n,) rows of the sample in which a column adjusted for holds a code for missing.
+    doubts : what codes for missing take from the answer.
     """
 
     treatment: str
@@ -391,6 +395,8 @@ class _Question:
     rows: int
     contrast: tuple | None
     notes: tuple[str, ...]
+    unknown: np.ndarray
+    doubts: tuple[Reason, ...] = ()
 
     @property
     def of_arms(self):
@@ -441,6 +447,10 @@ class _Question:
 
     def judgement(self, found: Estimate) -> Judgement:
         """What the data can say of the question."""
+        known = ~self.unknown if self.unknown.any() and self.of_arms else None
+        return self._judged(found).doubted(self.doubts, known)
+
+    def _judged(self, found):
         if self.of_arms:
             return judge_arms(self.sample)
         if self.coded.one_unit:
@@ -610,8 +620,22 @@ def _asked(
     notes = covariates.notes
     if len(kept) < rows:
         notes = (*notes, f"{weights}: 0 in {rows - len(kept)} of {rows} rows, which are left out")
+    numbers = {"outcome": outcome}
+    if coded.one_unit or route.strategy == "instrument":
+        numbers["treatment"] = treatment
     return _Question(
-        treatment, outcome, name, route, sample, coded, kept[order], rows, contrast, notes
+        treatment,
+        outcome,
+        name,
+        route,
+        sample,
+        coded,
+        kept[order],
+        rows,
+        contrast,
+        notes,
+        covariates.unknown(frame)[order],
+        tuple(doubts_of(covariates, frame, row_weights, **numbers)),
     )
 
 

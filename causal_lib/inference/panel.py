@@ -18,6 +18,7 @@ from scipy.stats import t as student
 
 from causal_lib.checks import check_binary, check_frame, check_ids, check_outcome
 from causal_lib.columns import number_of
+from causal_lib.inference.far_values import far_among
 from causal_lib.inference.nuisances import NoOverlapError
 
 _Z = norm.ppf(0.975)
@@ -149,8 +150,18 @@ def interrupted_time_series(
     }
     p = float(2 * norm.sf(abs(value) / error)) if error else float(value == 0)
     half = _Z * error
+    reasons = tuple(far_among(y, outcome, "outcome"))
     return PanelEffect(
-        outcome, "interrupted time series", value, value - half, value + half, p, path, found
+        outcome,
+        "interrupted time series",
+        value,
+        value - half,
+        value + half,
+        p,
+        path,
+        found,
+        "weak" if reasons else None,
+        reasons,
     )
 
 
@@ -798,7 +809,9 @@ def _panel(frame, outcome, treated, unit, time, adjustment=()):
         "when": when,
     }
     tables = {name: wide(_finite(frame[name], name)) for name in adjustment}
-    return _adjusted(_Panel(y, **panel), tables)
+    return _adjusted(
+        _Panel(y, reasons=tuple(far_among(values, outcome, "outcome")), **panel), tables
+    )
 
 
 def _distinct(roles, adjustment):
@@ -820,6 +833,14 @@ def _block(on, treated, units, times):
             f"treated {treated!r}: {int(stops.sum())} of {int(of_treated.sum())} treated units "
             f"stop again, first {units[np.flatnonzero(stops)[0]]}; take the times before the first "
             "stop, since an effect may last"
+        )
+    always = on.all(axis=1)
+    if always.any():
+        raise ValueError(
+            f"treated {treated!r}: {int(always.sum())} of {int(of_treated.sum())} treated units "
+            f"have 1 at every time, first {units[np.flatnonzero(always)[0]]}, and show nothing of "
+            "the times before the change; a column that marks a group is to be 1 only since the "
+            "change, as by (group == 1) & (time >= start); leave out units that were always treated"
         )
     starts = on[of_treated].argmax(axis=1)
     different = np.unique(starts)
@@ -863,7 +884,7 @@ def _adjusted(panel, tables):
                 f"there do not show it ({needed} or more are needed, in which every column varies "
                 "and none is a sum of others)"
             )
-    changes = {"reasons": _beyond(panel, tables)}
+    changes = {"reasons": panel.reasons + _beyond(panel, tables)}
     y = panel.y
     if own:
         covariates = np.array(list(own.values()))

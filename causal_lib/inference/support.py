@@ -12,8 +12,8 @@ tenth on the answer is called extrapolated, however well a model happens to do t
 sets nine have 14% to 47% of rows of whom nobody was treated, where hundreds were due.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,10 @@ from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from causal_lib.inference.covariates import POOLED, label_columns, wide, wide_names
+from causal_lib.columns import number_of
+from causal_lib.inference.covariates import POOLED, Covariates, label_columns, wide, wide_names
 from causal_lib.inference.estimators import Sample, arm_weights
+from causal_lib.inference.far_values import far_among
 from causal_lib.inference.models import ARMS
 from causal_lib.inference.nuisances import NoOverlapError, standard_error, tilt
 from causal_lib.reasons import Reason
@@ -72,6 +74,20 @@ class Judgement:
     members: np.ndarray | None = None
     lacking: np.ndarray | None = None
 
+    def doubted(self, reasons: Sequence[Reason], members: np.ndarray | None) -> "Judgement":
+        """The judgement with further reasons not to be supported, if there are any; ``members``
+        (n,) are the rows that they do not touch.
+        """
+        if not reasons:
+            return self
+        if self.verdict == "supported":
+            return replace(self, verdict="weak", reasons=tuple(reasons), members=members)
+        if self.members is not None and members is not None:
+            members = self.members & members
+        else:
+            members = self.members
+        return replace(self, reasons=(*self.reasons, *reasons), members=members)
+
 
 def judge_arms(sample: Sample) -> Judgement:
     """The `Judgement` of a comparison of two arms, for the sample's target population.
@@ -86,6 +102,29 @@ def judge_arms(sample: Sample) -> Judgement:
     if verdict != "supported":
         members = _supported_rows(sample, lacking)
     return Judgement(verdict, reasons, diagnostics, members, of_arms)
+
+
+def doubts_of(
+    covariates: Covariates, frame: pd.DataFrame, weights: np.ndarray, **numbers
+) -> list[Reason]:
+    """Reasons for doubt that codes for missing values, and values far from all others, give.
+
+    Parameters
+    ----------
+    covariates : their rows with a code count from 2% on: a level of its own has no bias but for
+        these rows.
+    weights : (n,) of the rows of ``frame``, with mean 1.
+    numbers : outcome=column and treatment=column, where it is a number: a code there is a number
+        that nobody had, and one far value decides the answer.
+    """
+    found = []
+    share = float((weights * covariates.unknown(frame)).mean())
+    if share > _WEAK_SHARE:
+        coded = ", ".join(column.name for column in covariates.columns if column.codes)
+        found.append(Reason("unknown_rows", share=share, columns=coded))
+    for role, column in numbers.items():
+        found += far_among(number_of(frame, column), column, role)
+    return found
 
 
 def bounds_of(sample: Sample, lacking: np.ndarray) -> tuple[float, float]:

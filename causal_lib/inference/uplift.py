@@ -43,7 +43,7 @@ from causal_lib.inference.nuisances import (
     untreated_scores,
 )
 from causal_lib.inference.pretrained.roles import roles_of_encoded
-from causal_lib.inference.support import judge_arms
+from causal_lib.inference.support import doubts_of, judge_arms
 from causal_lib.ordering import canonical_columns, canonical_order
 from causal_lib.resampling import cluster_codes, percentile_ends, resampled_counts
 
@@ -211,7 +211,8 @@ class UpliftModel:
             known=rows.chances,
             reverse=reverse,
         )
-        judged = judge_arms(sample)
+        doubts = doubts_of(covariates, frame, np.ones(len(y)), outcome=outcome)
+        judged = judge_arms(sample).doubted(doubts, None)
         means = sample.outcomes()
         rows = replace(rows, score=dr_scores(rows.y, rows.t, sample.chances, means)[0])
         untreated = untreated_scores(rows.y, rows.t, sample.chances, means)

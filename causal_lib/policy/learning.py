@@ -20,6 +20,7 @@ from causal_lib.checks import (
 )
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import Covariates, wide, wide_names
+from causal_lib.inference.far_values import warn_of_far
 from causal_lib.policy.columns import listed, propensities, read_actions
 from causal_lib.policy.reward_model import fit_additive, order_of_rounds
 
@@ -197,6 +198,7 @@ def learn_policy(
             "needs at least 2 to choose from"
         )
     r = number_of(logs, reward, name="logs")
+    warn_of_far(r, reward, "reward")
     covariates = Covariates.fit(logs, context, name="logs")
     table = covariates.table(logs, name="logs")
     x = wide(table)

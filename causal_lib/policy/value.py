@@ -8,9 +8,15 @@ import pandas as pd
 from scipy.stats import norm
 
 from causal_lib.cards import card
-from causal_lib.checks import check_column_names, check_columns, check_frame, check_range
+from causal_lib.checks import (
+    check_column_names,
+    check_columns,
+    check_frame,
+    check_range,
+)
 from causal_lib.columns import number_of
 from causal_lib.inference.covariates import design
+from causal_lib.inference.far_values import far_among
 from causal_lib.policy.columns import (
     by_label,
     check_labels,
@@ -300,6 +306,11 @@ def policy_values(
     if any("embedding" in ESTIMATORS[name].needs for name in estimators):
         group_w, support = _groups(policy, logging, embedding, codes, labels, intervals)
         judged[True] = _Judge.of(support, group_w, r, **about)
+    if reward_range is None and (far := far_among(r, reward, "reward")):
+        judged = {
+            grouped: replace(one, verdict=str(far[0])) if one.verdict == "ok" else one
+            for grouped, one in judged.items()
+        }
     rounds = Rounds(w, r, policy_mean, shown_mean, group_w)
     return {
         name: judged["embedding" in ESTIMATORS[name].needs].value(name, rounds)

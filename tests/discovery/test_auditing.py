@@ -86,6 +86,22 @@ CASES = {
         "z",
         "has 1 infinite value; replace",
     ),
+    "code for missing": (
+        rows(z=holes(2, -999)),
+        {},
+        "far-value",
+        "warning",
+        "z",
+        "holds -999 in 2 rows, far from all its other values, .* make it NaN or drop",
+    ),
+    "slip": (
+        rows(z=holes(1, 1e7)),
+        {},
+        "far-value",
+        "warning",
+        "z",
+        r"holds 1e\+07 in 1 rows, far from all its other values",
+    ),
     "constant": (
         rows(z=7.0),
         {},

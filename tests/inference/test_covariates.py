@@ -371,3 +371,68 @@ def test_labels_that_identify_the_rows_are_refused():
         Covariates.fit(frame, ["who"])
     with pytest.warns(UserWarning, match="identifies rows"):
         assert design(frame, ["who", "y"]).columns.tolist() == ["y"]
+
+
+# ---- codes for missing values, and slips ---------------------------------------------------------
+
+
+def _coded(values, n=1500, seed=0):
+    """z confounds t and y, whose effect is 1; its first rows hold ``values``."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=n)
+    t = (rng.random(n) < 1 / (1 + np.exp(-z))).astype(int)
+    y = t + 2 * z + rng.normal(size=n)
+    z[: len(values)] = values
+    return pd.DataFrame({"z": z, "t": t, "y": y})
+
+
+@pytest.mark.parametrize("values", [[999999] * 8, [-999] * 20, [99] * 9 + [98] * 9, [1e6], [-3e5]])
+@pytest.mark.parametrize("estimator", ["regression", "ipw", "aipw"])
+def test_far_values_do_not_undo_the_adjustment(values, estimator):
+    """The other rows show that the effect is 1; unadjusted it is about 2.4."""
+    frame = _coded(values)
+    how = {"adjustment": ["z"], "estimator": estimator, "learners": "linear"}
+    with pytest.warns(UserWarning, match="frame: column 'z' holds .* far from all its other"):
+        found = effect(frame, "t", "y", **how)
+    without = effect(frame.iloc[len(values) :], "t", "y", **how)
+    assert found.value == pytest.approx(without.value, abs=0.5 * without.standard_error)
+    assert found.standard_error == pytest.approx(without.standard_error, rel=0.15)
+    assert found.value == pytest.approx(1, abs=4 * without.standard_error)
+    assert "column 'z' holds" in found.notes[0]
+
+
+def test_the_encoder_of_far_values():
+    frame = pd.DataFrame({"a": [*range(60), -999.0, -999.0, 1e6]})
+    with pytest.warns(UserWarning, match=r"'a' holds -999 in 2 rows.*") as warned:
+        found = Covariates.fit(frame, ["a"])
+    assert "'a' holds 1e+06 in 1 rows" in str(warned[1].message)
+    table = found.table(frame)
+    assert list(table) == ["a", "a_-999", "a_far"]
+    assert table["a"].tolist() == [*range(60), 29.5, 29.5, 29.5]
+    assert table["a_-999"].tolist() == [0] * 60 + [1, 1, 0]
+    assert table["a_far"].tolist() == [0] * 62 + [1]
+    assert found.unknown(frame).tolist() == [False] * 60 + [True] * 3
+    new = pd.DataFrame({"a": [5, 1e9, -98, -999]})
+    # what training rows showed is far, or a code, is so in new rows; what they did not is a number
+    assert found.table(new).to_numpy().tolist() == [
+        [5, 0, 0],
+        [29.5, 0, 1],
+        [-98, 0, 0],
+        [29.5, 1, 0],
+    ]
+
+
+def test_a_date_long_ago_is_a_code():
+    days = pd.Series(pd.Timestamp("2023-03-01") + pd.to_timedelta(np.arange(200), unit="D"))
+    days[:20] = pd.Timestamp("1900-01-01")
+    frame = pd.DataFrame({"since": days})
+    with pytest.warns(UserWarning, match="'since' holds 1900-01-01 in 20 rows"):
+        found = Covariates.fit(frame, ["since"])
+    table = found.table(frame)
+    assert table["since"].tolist() == [89.5] * 20 + list(range(180))
+    assert table.iloc[:, 1].tolist() == [1] * 20 + [0] * 180
+    assert found.notes[1] == "since: days since 2023-03-21"
+    for kind in (days.dt.tz_localize("UTC"), days.dt.date, days.dt.to_period("D")):
+        with pytest.warns(UserWarning, match="1900-01-01"):
+            other = Covariates.fit(frame.assign(since=kind), ["since"])
+        pd.testing.assert_frame_equal(other.table(frame.assign(since=kind)), table)

@@ -625,3 +625,13 @@ def test_words_where_numbers_are_needed(how, message):
     frame = pd.DataFrame({"t": np.arange(50.0), "y": np.arange(50.0) % 7})
     with pytest.raises(ValueError, match=message):
         dose_response(frame, "t", "y", adjustment=[], **how)
+
+
+def test_codes_for_missing_in_dose_and_outcome_are_named():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"dose": rng.normal(size=400)})
+    frame["y"] = frame["dose"] + rng.normal(size=400)
+    for column, role in (("dose", "treatment"), ("y", "outcome")):
+        coded = frame.assign(**{column: frame[column].where(frame.index > 3, -999)})
+        with pytest.warns(UserWarning, match=f"{role} '{column}' holds -999 in 4 rows, far from"):
+            dose_response(coded, "dose", "y", adjustment=[], at=[0.0])

@@ -1383,3 +1383,44 @@ def test_refusals_before_anything_is_computed():
         ValueError, match="column 't' must hold numbers, not str; code its levels first"
     ):
         effect(_with(t="a"), "t", "y", estimand=moved)
+
+
+# ---- codes for missing values --------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:frame. column 'z' holds")
+def test_rows_with_codes_for_missing_make_an_answer_weak():
+    """What a code hides is not adjusted for; the rows without one show the effect, which is 0.5."""
+    frame = _confounded(3000, seed=2, strength=0.4)
+    frame.loc[frame.index[:300], "z"] = -999
+    found = effect(frame, "t", "y", adjustment=["z"], estimator="regression")
+    assert found.verdict == "weak"
+    assert found.reasons == (
+        "10.0% of the rows hold a code for missing in z: what it hides is not adjusted for",
+    )
+    assert found.reasons[0].in_language("zh").startswith("10.0% 的行在 z 中")
+    np.testing.assert_array_equal(found.support.members, frame["z"] != -999)
+    assert found.support.rule == "z_-999 = 0"
+    known = effect(frame[frame["z"] != -999], "t", "y", adjustment=["z"], estimator="regression")
+    assert found.support.value == pytest.approx(known.value, abs=1e-9)
+    frame.loc[frame.index[40:300], "z"] = 0.0  # under 2%: a level of its own, and a note
+    found = effect(frame, "t", "y", adjustment=["z"], estimator="regression")
+    assert found.verdict == "supported"
+    assert "'z' holds -999 in 40 rows" in found.notes[0]
+
+
+def test_codes_for_missing_in_outcome_and_dose_are_named():
+    frame = _confounded(600, seed=3)
+    frame["dose"] = frame["z"] + np.random.default_rng(0).normal(size=len(frame))
+    plain = effect(frame, "t", "y", adjustment=["z"], estimator="regression")
+    assert plain.verdict == "supported"
+    coded = frame.assign(y=frame["y"].where(frame.index >= 6, -999))
+    found = effect(coded, "t", "y", adjustment=["z"], estimator="regression")
+    assert found.verdict == "weak"
+    assert found.reasons[0].startswith("outcome 'y' holds -999 in 6 rows, far from all its other")
+    assert found.support is None
+    coded = frame.assign(dose=frame["dose"].where(frame.index >= 1, 1e6))
+    found = effect(coded, "dose", "y", adjustment=["z"], estimator="regression")
+    assert found.reasons[-1].startswith("treatment 'dose' holds 1e+06 in 1 rows, far from all its")
+    with pytest.raises(NoOverlapError, match="treatment 'dose' holds 1e"):
+        effect(coded, "dose", "y", adjustment=["z"], estimator="regression", strict=True)

@@ -1048,3 +1048,62 @@ def test_a_panel_effect_as_a_dictionary_and_in_print():
         "verdict": None, "reasons": [], "diagnostics": {"lags": 3},
     }  # fmt: skip
     assert repr(found) == "effect of the change on tone (x): 1 [0.5, 1.5], p = 0.032"
+
+
+# ---- codes for missing values, and a group in place of the change --------------------------------
+
+
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        p.difference_in_differences,
+        p.synthetic_control,
+        p.synthetic_difference_in_differences,
+    ],
+)
+def test_codes_for_missing_among_the_outcomes_are_named(estimate):
+    frame = random_panel(np.random.default_rng(0))
+    assert not any("far from all" in reason for reason in estimate(frame, "y", **HOW).reasons)
+    frame.loc[frame.index[[7, 300]], "y"] = -999
+    found = estimate(frame, "y", **HOW)
+    assert found.verdict in ("weak", "extrapolated")
+    assert found.reasons[0].startswith("outcome 'y' holds -999 in 2 rows, far from all its other")
+    with pytest.raises(NoOverlapError, match="outcome 'y' holds -999 in 2 rows"):
+        estimate(frame, "y", **HOW, strict=True)
+
+
+def test_codes_for_missing_stay_named_beside_an_adjustment():
+    rng = np.random.default_rng(1)
+    frame = random_panel(rng)
+    frame["price"] = rng.normal(size=len(frame))
+    frame.loc[5, "y"] = -999
+    found = p.difference_in_differences(frame, "y", **HOW, adjustment=["price"])
+    assert any("holds -999 in 1 rows" in reason for reason in found.reasons)
+
+
+def test_codes_for_missing_in_a_series():
+    frame = series(np.random.default_rng(0))
+    assert p.interrupted_time_series(frame, "y", time="day", start=120).verdict is None
+    frame.loc[3, "y"] = -999
+    found = p.interrupted_time_series(frame, "y", time="day", start=120)
+    assert found.verdict == "weak"
+    assert "holds -999 in 1 rows" in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        p.difference_in_differences,
+        p.synthetic_control,
+        p.synthetic_difference_in_differences,
+    ],
+)
+def test_a_column_that_marks_the_group_is_told_apart_from_the_change(estimate):
+    frame = random_panel(np.random.default_rng(0))
+    group = frame.assign(on=(frame["unit"] < 4).astype(int))
+    message = "treated 'on': 4 of 4 treated units have 1 at every time, first 0, .* marks a group"
+    with pytest.raises(ValueError, match=message):
+        estimate(group, "y", **HOW)
+    always = frame.assign(on=frame["on"].where(frame["unit"] != 9, 1))
+    with pytest.raises(ValueError, match="1 of 5 treated units have 1 at every time, first 9"):
+        estimate(always, "y", **HOW)

@@ -718,3 +718,16 @@ def test_a_check_that_the_rows_do_not_do_for_is_named():
         refute(frame, "t", "y", ["x"], **how)
     found = refute(frame, "t", "y", ["x"], checks=["placebo treatment", "random cause"], **how)
     assert found["passed"].all()
+
+
+@pytest.mark.filterwarnings("ignore:frame. column 'x' holds")
+@pytest.mark.parametrize("far", [[1e6], [999999] * 8])
+def test_a_far_value_of_a_column_leaves_its_strength_as_it_is(hidden, far):
+    """One slip made the column look 200,000 times as strong with the treatment, or not at all."""
+    frame = hidden[["x", "y"]].assign(t=(hidden["t"] > 0).astype(int))
+    how = {"estimator": "regression", "multiples": (1,)}
+    plain = sensitivity(frame, "t", "y", ["x"], **how).bounds
+    frame.loc[: len(far) - 1, "x"] = far
+    found = sensitivity(frame, "t", "y", ["x"], **how).bounds
+    for strength in ("with_treatment", "with_outcome", "value"):
+        assert found[strength].item() == pytest.approx(plain[strength].item(), rel=0.1, abs=0.02)

@@ -1154,3 +1154,25 @@ def test_incremental_outcomes_of_shares_and_draws_by_hand():
     assert tied == pytest.approx((1500, 1500, 1500))  # of equal scores the first
     with pytest.raises(ValueError, match=r"share must lie in \(0, 1\], not 1.1"):
         incremental_outcomes(score, uplift, users, share=1.1)
+
+
+@pytest.mark.filterwarnings("ignore:(train|outcome).* holds")
+def test_codes_for_missing_make_a_model_weak():
+    """Ten outcomes of -999 make effects of thousands; a column's code hides it in 5% of the rows."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=600)
+    t = rng.integers(0, 2, 600)
+    frame = pd.DataFrame({"x": x, "t": t, "y": x + t + rng.normal(size=600)})
+    how = {"learner": "dr_linear"}
+    assert UpliftModel.train(frame, "t", "y", ["x"], **how).verdict == "supported"
+    spoilt = frame.assign(y=frame["y"].where(frame.index > 9, -999))
+    found = UpliftModel.train(spoilt, "t", "y", ["x"], **how)
+    assert found.verdict == "weak"
+    assert found.reasons[0].startswith("outcome 'y' holds -999 in 10 rows, far from all its other")
+    spoilt = frame.assign(x=frame["x"].where(frame.index > 29, 9999))
+    found = UpliftModel.train(spoilt, "t", "y", ["x"], **how)
+    assert found.verdict == "weak"
+    assert found.reasons[0].startswith("5.0% of the rows hold a code for missing in x")
+    # no row's effect is continued from the code: those with it have one of their own
+    new = pd.DataFrame({"x": [0.0, 9999.0]})
+    assert np.abs(found.predict(new) - 1).max() < 1

@@ -110,6 +110,42 @@ def test_rows_are_shuffled_by_the_seed():
     assert orders(0) == first != orders(1)
 
 
+def test_the_number_of_threads_moves_no_digit_that_is_read():
+    """Sums of matrix products in another order differ by rounding, which training must not blow up.
+
+    The bounds are a hundred times what single precision rounds.
+    """
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(1000, 64, generator=rng)
+    y = (x[:, :1] > 0).float()
+
+    def trained():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(
+            torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 1)
+        )
+
+        def loss(rows, generator):
+            return torch.nn.functional.binary_cross_entropy_with_logits(model(x[rows]), y[rows])
+
+        history = fit(model, loss, len(x), None, epochs=3, batch_size=512, progress=False)
+        return history["loss"].to_numpy(), torch.sigmoid(model(x)).detach().numpy()
+
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            found.append(trained())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    (losses, shares), *others = found
+    for other_losses, other_shares in others:
+        np.testing.assert_allclose(other_losses, losses, rtol=1e-5)
+        np.testing.assert_allclose(other_shares, shares, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.policy import policy_value, policy_values, slate_value
+from causal_lib.policy import learn_policy, policy_value, policy_values, slate_value
 from causal_lib.policy import value as off_policy
 from causal_lib.policy.reward_model import fit_additive
 from causal_lib.policy.value import ESTIMATORS, PolicyValue
@@ -954,3 +954,17 @@ def test_what_logs_may_lack_unseen():
     assert found.may_lack == pytest.approx(0.1 + 1.644854 * 0.05)
     assert replace(found, mean_weight=1.2).may_lack == 0
     assert replace(found, mean_weight=None).may_lack == 1
+
+
+def test_codes_for_missing_among_the_rewards_are_named():
+    logs = pd.DataFrame({"item_id": np.arange(3000) % 3, "click": 0.0, "propensity_score": 1 / 3})
+    logs["click"] = np.random.default_rng(0).integers(0, 2, len(logs)) * 1.0
+    policy = np.array([0.2, 0.3, 0.5])
+    assert policy_values(logs, policy, estimators=("ips",))["ips"].verdict == "ok"
+    logs.loc[:29, "click"] = -999
+    for value in policy_values(logs, policy, estimators=("ips", "snips")).values():
+        assert value.verdict.startswith("reward 'click' holds -999 in 30 rows, far from all its")
+    known = policy_values(logs, policy, estimators=("ips",), reward_range=(-999, 1))
+    assert known["ips"].verdict == "ok"  # whoever names the range means it
+    with pytest.warns(UserWarning, match="reward 'click' holds -999 in 30 rows"):
+        learn_policy(logs.assign(x=np.arange(len(logs)) % 7), ["x"])

@@ -154,3 +154,23 @@ def test_thresholding_gives_a_maximal_dag(seed, d, threshold):
         more = kept.copy()
         more[i, j] = True
         assert not acyclic(more)
+
+
+@pytest.mark.parametrize("method", ["dagma", "graph_network", "pretrained"])
+def test_the_number_of_threads_changes_nothing(method):
+    """Sums in another order would differ in the last digits, and graphs by what they decide."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 300))
+    frame = pd.DataFrame({"x": x, "y": y, "z": x + y + rng.normal(size=300)})
+    few = {"steps": 100} if method == "graph_network" else {}
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            graph = discover(frame, method=method, **few)
+            assert torch.get_num_threads() == threads
+            found.append((graph.edges, graph.info["score"]))
+    finally:
+        torch.set_num_threads(before)
+    assert found[1:] == found[:1] * 2

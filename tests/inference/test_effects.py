@@ -1388,7 +1388,7 @@ def test_refusals_before_anything_is_computed():
 # ---- codes for missing values --------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:frame. column 'z' holds")
+@pytest.mark.filterwarnings("default:frame. column 'z' holds")
 def test_rows_with_codes_for_missing_make_an_answer_weak():
     """What a code hides is not adjusted for; the rows without one show the effect, which is 0.5."""
     frame = _confounded(3000, seed=2, strength=0.4)

@@ -720,7 +720,7 @@ def test_a_check_that_the_rows_do_not_do_for_is_named():
     assert found["passed"].all()
 
 
-@pytest.mark.filterwarnings("ignore:frame. column 'x' holds")
+@pytest.mark.filterwarnings("default:frame. column 'x' holds")
 @pytest.mark.parametrize("far", [[1e6], [999999] * 8])
 def test_a_far_value_of_a_column_leaves_its_strength_as_it_is(hidden, far):
     """One slip made the column look 200,000 times as strong with the treatment, or not at all."""

@@ -569,7 +569,7 @@ def test_a_far_value_does_not_hide_that_arms_differ(estimator, far):
     assert found.verdict != "supported"
 
 
-@pytest.mark.filterwarnings("ignore:frame. column 'z' holds")
+@pytest.mark.filterwarnings("default:frame. column 'z' holds")
 @pytest.mark.parametrize("estimator", ["ipw", "regression", "aipw"])
 @pytest.mark.parametrize(
     ("far", "count"), [(1e12, 1), (300.0, 1), (-250.0, 1), (999_999.0, 8), (-99_999.0, 8)]

@@ -1156,7 +1156,7 @@ def test_incremental_outcomes_of_shares_and_draws_by_hand():
         incremental_outcomes(score, uplift, users, share=1.1)
 
 
-@pytest.mark.filterwarnings("ignore:(train|outcome).* holds")
+@pytest.mark.filterwarnings("default:(train|outcome).* holds")
 def test_codes_for_missing_make_a_model_weak():
     """Ten outcomes of -999 make effects of thousands; a column's code hides it in 5% of the rows."""
     rng = np.random.default_rng(0)

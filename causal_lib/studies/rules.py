@@ -213,7 +213,8 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid, smallest):
     roles = prepared.roles
     scale = 1.0 if roles.price else estimated.facts["scale"]
     better = over["as today"]["low"] > 0
-    reasons = () if better else (Reason("not_better" if smallest is None else "no_room"),)
+    doubt = Reason("not_better") if smallest is None else Reason("no_room")
+    reasons = () if better else (doubt,)
     verdict = worst(estimated.verdict, "supported" if better else "weak")
     told = {
         "rule": rule.told(),

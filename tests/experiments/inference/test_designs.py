@@ -69,6 +69,7 @@ def _effect(support=None, verdict="supported", calls=None):
         if calls is not None:
             calls.append((len(frame), estimator, seed, cluster, tuple(adjustment)))
         found = {"verdict": verdict, "reasons": (), "value": 1.1, "low": 0.9, "high": 1.3}
+        found |= {"diagnostics": {"uncorrected": 1.05} if estimator == "pretrained" else {}}
         return SimpleNamespace(**found, support=support(frame) if support else None)
 
     return effect
@@ -93,6 +94,9 @@ def test_an_answer_is_judged_by_the_population_that_its_verdict_names(monkeypatc
     table = study.design_answers([LINEAR.name], 2, methods=("default",), n_jobs=1)
     assert table["covers"].tolist() == [True, True]
     assert table["named_truth"].isna().all()
+    assert "uncorrected" not in table
+    table = study.design_answers([LINEAR.name], 1, methods=("pretrained",), n_jobs=1)
+    assert table["uncorrected"].tolist() == [1.05]
 
 
 def test_refusals_are_rows_and_estimators_and_clusters_are_passed_on(monkeypatch):

@@ -270,3 +270,10 @@ def test_under_nbval_a_kernel_is_started_at_most_three_times(monkeypatch, deaths
     else:
         assert patiently(start)("python3") == "kernel"
     assert len(started) == starts
+
+
+def test_the_overview_needs_every_other_notebook():
+    """It counts their predictions; one that it does not need is not there when it runs."""
+    overview = next(path for path in BOOKS if path.name.startswith("00_"))
+    needed = nbformat.read(overview, as_version=4).metadata["causal_lib"]["needs"]
+    assert needed == [path.name[:2] for path in BOOKS if path != overview]

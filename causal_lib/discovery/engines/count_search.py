@@ -216,6 +216,24 @@ class OrderSearch:
         high = int(after[0]) if len(after) else len(others)
         return low, high
 
+    def restart(self, restarts: int) -> tuple[list[frozenset], float]:
+        """The best `families` and their score of a descent and so many more, each from the best
+        order so far after some random moves.
+        """
+        best = math.inf
+        best_order = self.order
+        for attempt in range(restarts + 1):
+            if attempt:
+                self.order = best_order
+                self.shake((1 + attempt % 3) * max(1, round(math.log(len(self.order)))))
+            self.descend()
+            families, score = self.families()
+            if score <= best + _TOLERANCE:
+                best = score
+                best_order = self.order
+                parents = families
+        return parents, best
+
     def shake(self, moves: int) -> None:
         """Move so many random variables to random places that they may take."""
         for v in self.rng.choice(len(self.order), min(moves, len(self.order)), replace=False):
@@ -269,18 +287,7 @@ def search_counts(
         candidates,
         np.random.default_rng(seed),
     )
-    best = math.inf
-    best_order = search.order
-    for attempt in range(restarts + 1):
-        if attempt:
-            search.order = best_order
-            search.shake((1 + attempt % 3) * max(1, round(math.log(len(ordered)))))
-        search.descend()
-        families, score = search.families()
-        if score <= best + _TOLERANCE:
-            best = score
-            best_order = search.order
-            parents = families
+    parents, best = search.restart(restarts)
     adjacency = np.zeros((len(names), len(names)), dtype=bool)
     for z, family in enumerate(parents):
         adjacency[sorted(family), z] = True

@@ -31,7 +31,6 @@ that the score finds, Gamella and others, arXiv 2211.14897; Yang, Katcoff and Uh
 Mooij, Magliacane and Claassen, JMLR 21 (2020).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -316,18 +315,7 @@ def search_environments(
         edges | (edges.astype(int) @ edges > 0),
         np.random.default_rng(seed),
     )
-    best = math.inf
-    best_order = search.order
-    for attempt in range(-(-restarts // 5) + 1):
-        if attempt:
-            search.order = best_order
-            search.shake((1 + attempt % 3) * max(1, round(math.log(len(ordered)))))
-        search.descend()
-        families, score = search.families()
-        if score <= best + _TOLERANCE:
-            best = score
-            best_order = search.order
-            parents = families
+    parents, best = search.restart(-(-restarts // 5))
     adjacency = np.zeros((len(names), len(names)), dtype=bool)
     changed = np.zeros((len(names), len(parts)), dtype=bool)
     for z, family in enumerate(parents):

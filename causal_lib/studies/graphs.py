@@ -307,7 +307,8 @@ def _statistics(frame, codes=None, draws=0, seed=0):
             counts = np.zeros(0)
             while not counts.any():  # of a few units, none may be drawn
                 counts = poisson_counts(int(codes.max()) + 1, rng)
-            drawn.append(Statistics.from_frame(frame, weights=counts[codes].astype(float)))
+            one = Statistics.from_frame(frame, weights=counts[codes].astype(float))
+            drawn.append(one.with_levels(made.levels))  # rare levels are lost in some draws
         made = replace(
             made,
             draws=(

@@ -237,7 +237,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid, smallest):
         "grid": grid,
     }
     if better:
-        key = "rule_all" if () in rule.cases else "rule"
+        key = "rule_all" if () in rule.cases else "rule" if rule.cases else "rule_nobody"
     else:
         key = "rule_not_better" if smallest is None else "rule_no_room"
     says = [(key, told)]

@@ -96,6 +96,30 @@ def test_a_rule_where_all_gain_alike():
     assert "the smallest is 100% of them" in rule.sentences()[0]
 
 
+def test_a_treatment_that_harms_everybody_gives_the_rule_to_treat_nobody():
+    n = 600
+    rng = np.random.default_rng(4)
+    log = pd.DataFrame({"user": np.arange(n), "age": rng.normal(size=n)})
+    log["shown"] = rng.integers(0, 2, n)
+    log["bought"] = (rng.random(n) < 0.7 - 0.5 * log["shown"]).astype(int)
+    roles = {"treatment": "shown", "outcome": "bought", "unit": "user", "before": [["age"]]}
+    rule = study(log, roles | {"randomised": True}, **QUICK).steps["rule"]
+    assert rule.sentences()[0].startswith("Rule: treat no row. On held-out units that earns ")
+    assert rule.sentences("zh")[0].startswith("规则：都不处理。")
+    assert rule.facts["recommended"]
+
+
+def test_rare_levels_that_some_draws_lose_do_not_stop_the_graph():
+    n = 500
+    rng = np.random.default_rng(5)
+    log = pd.DataFrame({"user": np.arange(n), "age": rng.normal(size=n).round(2)})
+    log["shop"] = [f"s{one}" for one in rng.integers(0, 60, n)]
+    log["shown"] = rng.integers(0, 2, n)
+    log["bought"] = (rng.random(n) < 0.2 + 0.4 * log["shown"]).astype(int)
+    roles = {"treatment": "shown", "outcome": "bought", "unit": "user", "before": [["age", "shop"]]}
+    assert study(log, roles, **QUICK).steps["graph"].facts
+
+
 def test_an_effect_is_never_told_without_its_strength_against_hidden_causes(found):
     text = " ".join(found.conclusion())
     share = f"{found.steps['sensitivity'].facts['robustness']:.1%}"

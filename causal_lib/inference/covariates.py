@@ -157,6 +157,22 @@ class Covariates:
                     warnings.warn(f"{name}: {reason}", stacklevel=2)
         return cls(tuple(found), tuple(notes))
 
+    def with_few_levels(self, frame: pd.DataFrame) -> "Covariates":
+        """The encoder with an indicator for each of the commonest levels in ``frame``, at most 29,
+        of a column of labels, its other levels put together: for models in which thousands of
+        indicators would only be noise.
+        """
+        found = []
+        for column in self.columns:
+            if column.kind != "labels":
+                found.append(column)
+                continue
+            counts = as_labels(frame[column.name]).value_counts().drop(POOLED, errors="ignore")
+            common = sorted(counts.index, key=lambda level: (-counts[level], str(level)))
+            levels = (*common[: FEW - 1], POOLED)
+            found.append(replace(column, kind="indicators", levels=levels, pooled=True))
+        return replace(self, columns=tuple(found))
+
     @property
     def names(self) -> tuple[str, ...]:
         """Of the columns, before encoding."""
@@ -287,6 +303,21 @@ def wide_names(x: pd.DataFrame) -> list[str]:
     labels = label_columns(x)
     names = [name for name in x.columns if name not in labels]
     return names + [f"{name}_{level}" for name in labels for level in x[name].cat.categories[1:]]
+
+
+def with_common_levels(x: pd.DataFrame) -> pd.DataFrame:
+    """A `Covariates.table` with an indicator for each of the 30 commonest levels of a column of
+    labels: what is said in words needs no rare ones.
+    """
+    parts = []
+    for name in x.columns:
+        if name not in label_columns(x):
+            parts.append(x[name])
+            continue
+        counts = x[name].value_counts(sort=False)
+        for level in counts.sort_values(ascending=False, kind="stable").index[:FEW]:
+            parts.append((x[name] == level).astype(float).rename(f"{name}_{level}"))
+    return pd.concat(parts, axis=1)
 
 
 def expanded(x: pd.DataFrame) -> pd.DataFrame:

@@ -101,6 +101,22 @@ class Sample:
         """(n, k) the columns as floats, each label but the first an indicator."""
         return wide(self.x)
 
+    @cached_property
+    def level(self) -> np.ndarray | None:
+        """(n,) codes of the column of labels that has the most levels; None where there is none."""
+        labels = label_columns(self.x)
+        if not labels:
+            return None
+        return self.x[max(labels, key=lambda name: self.x[name].nunique())].cat.codes.to_numpy()
+
+    @cached_property
+    def beside_level(self) -> np.ndarray:
+        """(n, k) `numbers` without that column: least squares need no indicator of its levels."""
+        labels = label_columns(self.x)
+        if not labels:
+            return self.numbers
+        return wide(self.x.drop(columns=max(labels, key=lambda name: self.x[name].nunique())))
+
     @property
     def _unequal(self):
         """The weights, None where all are 1: models without weights are quicker."""
@@ -639,19 +655,22 @@ def regression(sample: Sample) -> Estimate:
 def _regression(sample, members):
     """Least squares on t, x and, unless ``members`` is None, products centred at the members."""
     t = sample.t.astype(float)
-    columns = sample.numbers
+    columns = sample.beside_level
     products = np.zeros((len(t), 0))
     if members is not None:
         plain = sample.x.drop(columns=label_columns(sample.x)).to_numpy(dtype=float)
         centred = plain - members @ plain / members.sum()
         products = centred * t[:, None]
     terms = 2 + columns.shape[1] + products.shape[1]
+    if sample.level is not None:
+        terms += len(np.unique(sample.level)) - 1
     if len(t) <= terms:
         raise ValueError(
             f"{len(t)} rows are too few for {terms} columns of treatment, adjustment and products"
         )
-    _check_left(residuals(columns, t, sample.weights), t)
-    line = LeastSquares.of(np.column_stack([t, columns, products]), sample.y, sample.weights)
+    how = sample.weights, sample.level
+    _check_left(residuals(columns, t, *how), t)
+    line = LeastSquares.of(np.column_stack([t, columns, products]), sample.y, *how)
     value = line.coefficients[0]
     influence = line.influence(0)
     alpha = line.representer(0)
@@ -766,7 +785,10 @@ def wald(sample: Sample) -> Estimate:
     Raises ValueError for an instrument whose first-stage F is below 10.
     Source: Angrist and Imbens 1994; Stock, Wright and Yogo 2002 (the limit).
     """
-    parts = [residuals(sample.numbers, values) for values in (sample.y, sample.t, sample.z)]
+    columns = sample.beside_level
+    parts = [
+        residuals(columns, values, None, sample.level) for values in (sample.y, sample.t, sample.z)
+    ]
     _check_left(parts[2], sample.z, "instrument")
     return _ratio_of_residuals(*parts)
 

@@ -1,6 +1,6 @@
 """Least squares that units cannot disturb: columns centred and scaled, QR with the rank told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular
@@ -34,9 +34,20 @@ class LeastSquares:
 
     @classmethod
     def of(
-        cls, columns: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None
+        cls,
+        columns: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray | None = None,
+        within: np.ndarray | None = None,
     ) -> "LeastSquares":
-        """Of ``y`` (n,) on a constant and ``columns`` (n, k), rows weighted by ``weights`` (n,)."""
+        """Of ``y`` (n,) on a constant and ``columns`` (n, k), rows weighted by ``weights`` (n,).
+
+        ``within``: (n,) codes of a category, for a constant for each of its levels. Deviations from
+        the means of the levels give the same coefficients, in memory that does not grow with the
+        levels. Source: Frisch and Waugh 1933.
+        """
+        if within is not None:
+            return cls._within(columns, y, weights, within)
         n, k = columns.shape
         root = np.ones(n) if weights is None else np.sqrt(weights)
         centre = np.average(columns, axis=0, weights=weights) if k else np.zeros(0)
@@ -70,6 +81,30 @@ class LeastSquares:
             solver,
             float(constant),
             centre,
+        )
+
+    @classmethod
+    def _within(cls, columns, y, weights, codes):
+        own = np.ones(len(y)) if weights is None else weights
+        codes = np.unique(codes, return_inverse=True)[1]
+        of_level = np.bincount(codes, own)
+
+        def deviations(values):
+            sums = np.bincount(codes, own * values)
+            means = np.divide(sums, of_level, out=np.zeros(len(sums)), where=of_level > 0)
+            moved = values - means[codes]
+            # what rounding leaves of a constant within levels is nothing
+            return np.where(np.abs(moved) > 1e-13 * np.abs(values).max(initial=0.0), moved, 0.0)
+
+        parts = [deviations(column) for column in columns.T]
+        table = np.column_stack(parts) if parts else np.zeros((len(y), 0))
+        line = cls.of(table, deviations(y), weights)
+        shares = np.divide(own, of_level[codes], out=np.zeros(len(y)), where=own > 0)
+        return replace(
+            line,
+            fitted=y - line.left,
+            leverage=line.leverage - own / own.sum() + shares,
+            rank=line.rank - 1 + int((of_level > 0).sum()),
         )
 
     def predict(self, columns: np.ndarray) -> np.ndarray:
@@ -117,11 +152,11 @@ class LeastSquares:
         return self.left / np.sqrt(np.maximum(1 - self.leverage, 1e-6))
 
 
-def residuals(
-    columns: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """(n,) what a constant and ``columns`` (n, k) leave of ``values`` (n,)."""
-    return LeastSquares.of(columns, values, weights).left
+def residuals(columns: np.ndarray, values: np.ndarray, *of: np.ndarray | None) -> np.ndarray:
+    """(n,) what a constant and ``columns`` (n, k) leave of ``values`` (n,); see `LeastSquares.of`
+    for the rest.
+    """
+    return LeastSquares.of(columns, values, *of).left
 
 
 def stack_weights(predictions: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -254,7 +254,8 @@ def sensitivity(
 
 def _freedom(sample):
     """Degrees of freedom of least squares on the treatment and columns."""
-    terms = LeastSquares.of(sample.numbers, sample.t.astype(float)).rank + 1
+    t = sample.t.astype(float)
+    terms = LeastSquares.of(sample.beside_level, t, within=sample.level).rank + 1
     if len(sample.t) < terms + 2:
         raise ValueError(f"{len(sample.t)} rows are too few for {terms} columns and a hidden cause")
     return len(sample.t) - terms

@@ -22,7 +22,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from causal_lib.columns import number_of
-from causal_lib.inference.covariates import POOLED, Covariates, label_columns, wide, wide_names
+from causal_lib.inference.covariates import (
+    POOLED,
+    Covariates,
+    label_columns,
+    with_common_levels,
+)
 from causal_lib.inference.estimators import Sample, arm_weights
 from causal_lib.inference.far_values import far_among
 from causal_lib.inference.models import ARMS
@@ -188,8 +193,9 @@ def rule_of(members: np.ndarray, x: pd.DataFrame) -> str:
     """What marks ``members`` (n,) among the rows of ``x`` in words; '' if nothing short does."""
     if not x.shape[1] or members.all():
         return ""
-    names = wide_names(x)
-    columns = wide(x)
+    x = with_common_levels(x)
+    names = list(x)
+    columns = x.to_numpy(dtype=float)
     scaler = StandardScaler().fit(columns)  # a tree takes spreads under 1e-7 for none
     scaled = scaler.transform(columns)
     tree = DecisionTreeClassifier(
@@ -351,23 +357,48 @@ def balance(sample: Sample, weights: np.ndarray) -> tuple[float, float]:
     from the median than five times the range from the 5th to the 95th percentile count as the
     median: beside a 999999 for "unknown" all other rows would be alike.
     """
-    columns = sample.numbers
-    if not columns.shape[1]:
+    if not sample.x.shape[1]:
         return 0.0, 0.0
+    arms = [sample.t == arm for arm in (0, 1)]
+    parts = [_balance_of_numbers(sample, arms, weights)]
+    for name in label_columns(sample.x):
+        parts.append(_balance_of_levels(sample.x[name].cat.codes.to_numpy(), sample, arms, weights))
+    found = np.max(parts, axis=0)
+    return float(found[0]), float(found[1])
+
+
+def _balance_of_numbers(sample, arms, weights):
+    columns = sample.x.drop(columns=label_columns(sample.x)).to_numpy(dtype=float)
+    if not columns.shape[1]:
+        return [0.0, 0.0]
     low, middle, high = np.quantile(columns, (0.05, 0.5, 0.95), axis=0)
     far = (np.abs(columns - middle) > _FAR * (high - low)) & (high > low)
     columns = np.where(far, middle, columns)
-    arms = [columns[sample.t == arm] for arm in (0, 1)]
-    scale = np.sqrt((arms[0].var(axis=0) + arms[1].var(axis=0)) / 2)
+    parts = [columns[rows] for rows in arms]
+    scale = np.sqrt((parts[0].var(axis=0) + parts[1].var(axis=0)) / 2)
     level = np.abs(columns).max(axis=0)
     scale = np.where(scale > 1e-13 * level, scale, np.inf)
     found = []
     for own in (sample.weights, weights):
         mean = [
-            np.average(arm, axis=0, weights=own[sample.t == code]) for code, arm in enumerate(arms)
+            np.average(part, axis=0, weights=own[rows])
+            for part, rows in zip(parts, arms, strict=True)
         ]
         found.append(float((np.abs(mean[1] - mean[0]) / scale).max()))
-    return found[0], found[1]
+    return found
+
+
+def _balance_of_levels(codes, sample, arms, weights):
+    """As of an indicator for each level but the first, in memory that the levels do not fill."""
+    length = int(codes.max()) + 1
+    rows_of = [np.bincount(codes[rows], minlength=length) / rows.sum() for rows in arms]
+    scale = np.sqrt(sum(share * (1 - share) for share in rows_of) / 2)
+    scale = np.where(scale > 0, scale, np.inf)
+    found = []
+    for own in (sample.weights, weights):
+        share = [np.bincount(codes[rows], own[rows], length) / own[rows].sum() for rows in arms]
+        found.append(float((np.abs(share[1] - share[0]) / scale)[1:].max(initial=0.0)))
+    return found
 
 
 def _supported_rows(sample, lacking):

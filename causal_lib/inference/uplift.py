@@ -21,7 +21,7 @@ from causal_lib.checks import (
 )
 from causal_lib.columns import number_of
 from causal_lib.graph import CausalGraph
-from causal_lib.inference.covariates import Covariates, expanded
+from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.estimators import Sample
 from causal_lib.inference.learners import (
     CANDIDATES,
@@ -67,7 +67,7 @@ class UpliftModel:
         cluster). The mean over the rows of a fold is set to that of all rows: how far the models
         of the folds differ in their level is chance, and opposite to the scores they are judged by.
     groups : (n,) cluster of each row.
-    x : (n, columns) adjustment columns of the training rows as numbers.
+    x : (n, columns) adjustment columns of the training rows as numbers, as the learners see them.
     learner : a name of `LEARNERS`, or 'stack'.
     events : whether the outcome is 0 or 1.
     chosen : one row per candidate, the average effect first: loss (mean squared distance of scores
@@ -77,7 +77,7 @@ class UpliftModel:
     aligned : (n,) ``predicted``, with the same spread in every fold: that which the predictions of
         ``model`` have on these rows. `recommend` regresses scores on it.
     untreated : (n,) AIPW score of the outcome that each training row has when not treated.
-    covariates : the encoder of the adjustment columns.
+    covariates : the encoder of ``x``.
     verdict, reasons : what the training rows can say of the average effect, as of `effects.Effect`;
         ``reasons`` also tells where the learner 'pretrained' does not know such a table.
     """
@@ -152,7 +152,9 @@ class UpliftModel:
             does not check the adjustment set, `effects.effect` does. `Knowledge` enters by
             ``graph.cpdag(knowledge)``.
 
-        The order of the rows changes nothing, nor does that of the columns, nor the unit of one.
+        Of a category of more than 30 levels the scores are adjusted for each level; the learners
+        tell the 29 commonest apart. The order of the rows changes nothing, nor does that of the
+        columns, nor the unit of one.
 
         Raises
         ------
@@ -177,8 +179,8 @@ class UpliftModel:
             raise ValueError(f"adjustment holds {', '.join(sorted(own))} itself")
         others = [column for column in (propensity, cluster) if column is not None]
         check_frame(frame, [treatment, outcome, *adjustment, *others], complete=True, name="train")
-        covariates = Covariates.fit(frame, sorted(adjustment), name="train")
-        table = covariates.table(frame, name="train")
+        fine = Covariates.fit(frame, sorted(adjustment), name="train")
+        table = fine.table(frame, name="train")
         if table.shape[1] == 0:
             raise ValueError(
                 "adjustment is empty: effects can vary only with columns; give some, or use effect"
@@ -192,7 +194,9 @@ class UpliftModel:
         reverse = is_reversed(t, y)
         codes = turned(t) if reverse else t
         table = table[canonical_columns(table, y, codes)]
-        x = expanded(table)
+        covariates = fine.with_few_levels(frame)
+        x = covariates.table(frame, name="train")
+        x = x[canonical_columns(x, y, codes)]
         order = canonical_order(table, codes, y, clusters=groups)
         table = table.iloc[order].reset_index(drop=True)
         roles = None
@@ -501,7 +505,7 @@ class UpliftModel:
 
     def _design(self, frame):
         check_frame(frame, self.adjustment, complete=True, name="new")
-        return expanded(self.covariates.table(frame, name="new"))[self.x.columns]
+        return self.covariates.table(frame, name="new")[self.x.columns]
 
     def __repr__(self):
         slope = self.calibration().loc["slope"]

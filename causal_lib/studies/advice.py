@@ -7,6 +7,7 @@ from causal_lib.studies.effects import half_width
 from causal_lib.studies.step import Step
 
 _BOTH = (1.959964 + 0.841621) ** 2  # a test of level 5% with power 80%
+_SMALL = 0.2  # standard deviations of the outcome: an effect that a bucket should show
 
 
 def advise(
@@ -16,11 +17,14 @@ def advise(
     says = []
     facts = {}
     if estimated.verdict != "refused":
+        clear = estimated.facts["clear"]
         facts |= _sizes(prepared, estimated)
         if facts["rows_needed"] > len(prepared.frame):
-            says.append(("advice_rows", {"rows": facts["rows_needed"]}))
+            key = "advice_rows" if clear else "advice_more_rows"
+            says.append((key, {"rows": facts["rows_needed"]}))
         if not identified.facts.get("random"):
-            says.append(("advice_bucket", {"rows": facts["bucket"]}))
+            key = "advice_bucket" if clear else "advice_bucket_small"
+            says.append((key, {"rows": facts["bucket"], "share": _SMALL}))
     else:
         says.append(("advice_arms", {"treatment": prepared.roles.treatment}))
     if sensitive.verdict != "supported" and sensitive.facts.get("column"):
@@ -39,12 +43,20 @@ def advise(
 
 
 def _sizes(prepared, estimated):
-    """Rows that halve the interval against the effect, and rows of a random bucket."""
+    """Rows that halve the interval against the effect, and rows of a random bucket.
+
+    What cannot be told from no effect has no size: rows halve its interval then, and the bucket is
+    one that shows a small effect.
+    """
+    n = len(prepared.frame)
     half = half_width(estimated)
     value = abs(estimated.facts["value"])
-    aim = max(value, half) / 2
-    rows = math.ceil(len(prepared.frame) * (half / aim) ** 2)
     y = prepared.frame[prepared.roles.outcome].to_numpy(dtype=float)
+    if estimated.facts["clear"]:
+        rows = math.ceil(n * (2 * half / value) ** 2)
+        size = value / float(y.std())
+    else:
+        rows = 4 * n
+        size = _SMALL
     # two arms of equal size, a difference of the size of the effect
-    arm = math.ceil(2 * _BOTH * float(y.var()) / max(value, half) ** 2)
-    return {"rows_needed": rows, "bucket": 2 * arm}
+    return {"rows_needed": rows, "bucket": 2 * math.ceil(2 * _BOTH / size**2)}

@@ -6,6 +6,7 @@ What makes an answer impossible or silently wrong is a `LogError`; what weakens 
 import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ _TELLS = 0.95  # share of the outcome's variance in one column from which it is 
 _CLOSE = 0.5  # the share from which it is named
 _DUE = 10  # rows that were due to differ where none does
 _FEWEST_ROWS = 100
+_FEWEST_UNITS = 5  # the folds keep units whole
 _FEW_UNITS = 30
 _RARE = 0.01
 _LATER = re.compile(
@@ -40,7 +42,7 @@ class Prepared:
     Attributes
     ----------
     frame : (n, columns) treatment 0/1, outcome, columns known before; unit, item and time as codes
-        and times; no missing values.
+        and times; no missing values; categories with all of their levels.
     roles : the roles of its columns, those left out taken away.
     readings : how each column of ``before`` was read.
     audit : the `Step` of what was found.
@@ -50,6 +52,16 @@ class Prepared:
     roles: Roles
     readings: Mapping[str, Reading]
     audit: Step
+
+    @cached_property
+    def grouped(self) -> pd.DataFrame:
+        """`frame` with rare levels of each category put together, for the graph and for rules."""
+        levels = {
+            name: reading.grouped(self.frame[name], read.levels)
+            for name, read in self.readings.items()
+            if read.kind == "category"
+        }
+        return self.frame.assign(**levels)
 
     @property
     def cluster(self) -> str | None:
@@ -253,10 +265,12 @@ def _check_variation(table, roles):
                     f"log: {role} {column!r} is {value:g} in all {len(t):,} rows, which tells "
                     "nothing; leave the role out"
                 )
-    if roles.unit and (table[roles.unit] == table[roles.unit][0]).all():
+    units = len(np.unique(table[roles.unit])) if roles.unit else len(t)
+    if units < _FEWEST_UNITS:
         raise LogError(
-            f"log: unit {roles.unit!r} is the same in all {len(t):,} rows: nothing shows how far "
-            "units differ by chance; name the column whose rows are alike, or leave the role out"
+            f"log: the {len(t):,} rows are of {units} {'unit' if units == 1 else 'units'} "
+            f"({roles.unit!r}); at least {_FEWEST_UNITS} show how far units differ by chance; name "
+            "the column whose rows are alike, or leave the role out"
         )
 
 
@@ -440,7 +454,7 @@ def _step(log, made, roles, readings, found):
             "column": name,
             "read as": read.kind,
             "missing": read.missing,
-            "levels": len(read.levels) or int(made[name].nunique()),
+            "levels": int(made[name].nunique()),
         }
         for name, read in readings.items()
     ]

@@ -49,7 +49,8 @@ class Reading:
     kind : 'number', 'category', 'age' (a date as days before the row's time) or 'date' (days since
         ``origin``).
     fill : what stands for a missing number.
-    levels : of a category; others are `OTHER`.
+    levels : of a category: those of enough rows for the graph and for rules, where the others are
+        `OTHER`. The effect is adjusted for each level.
     missing : number of missing values.
     """
 
@@ -232,8 +233,8 @@ def ids(values: pd.Series, role: str) -> pd.Series:
 def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Reading, list[Reason]]:
     """The column without missing values, how it was read, and notes on what was done to it.
 
-    Missing numbers are filled by the median and missing labels are a level of their own. Levels of
-    few rows are put together. A date becomes days before the row's ``time``, where there is one.
+    Missing numbers are filled by the median and missing labels are a level of their own. A date
+    becomes days before the row's ``time``, where there is one.
 
     Raises LogError for what cannot be read, and for dates after the row's time.
     """
@@ -270,22 +271,26 @@ def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Rea
     return filled, Reading(name, kind, fill, origin=origin, missing=lost), notes
 
 
+def grouped(values: pd.Series, levels: Sequence[str]) -> pd.Series:
+    """A category with `OTHER` in place of all but ``levels``."""
+    return values.where(values.isin(levels), OTHER)
+
+
 def _labels(values):
-    """A category as text of at most 30 levels, its levels, and notes."""
+    """A category as text, its levels that have enough rows, at most 30, and notes."""
     text = values.astype(object).where(values.notna(), MISSING).astype(str)
     counts = text.value_counts()
     common = counts[counts >= min(_RARE_ROWS, max(2, len(text) // 50))]
-    kept = list(common.index[:_LEVELS]) if len(counts) > 2 else list(counts.index)
-    pooled = [level for level in counts.index if level not in kept]
+    kept = common.index[:_LEVELS] if len(common) and len(counts) > 2 else counts.index[:_LEVELS]
+    rare = counts.drop(kept)
     notes = []
     if missing := int(values.isna().sum()):
         notes.append(Reason("missing_level", column=values.name, rows=missing))
-    if pooled and len(kept):
-        rows = int(counts[pooled].sum())
+    if len(rare):
+        rows = int(rare.sum())
         notes.append(
-            Reason("rare_levels", column=values.name, levels=len(pooled), rows=rows, other=OTHER)
+            Reason("rare_levels", column=values.name, levels=len(rare), rows=rows, other=OTHER)
         )
-        text = text.where(text.isin(kept), OTHER)
     return text, tuple(sorted(kept)), notes
 
 

@@ -3,18 +3,23 @@
 import math
 
 from causal_lib.graph import CausalGraph
+from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.effects import effect, effects_by
 from causal_lib.inference.identification import identify
 from causal_lib.inference.nuisances import NoOverlapError
 from causal_lib.inference.robustness import sensitivity
+from causal_lib.inference.support import thin_labels
 from causal_lib.progress import without_bars
 from causal_lib.reasons import Reason
 from causal_lib.studies.audit import Prepared
+from causal_lib.studies.columns import grouped
 from causal_lib.studies.step import Step, worst
 
 TARGETS = ("all", "treated", "overlap")
 ESTIMATORS = ("aipw", "ipw")
+_FEWEST = 10  # rows of an arm: the spread of fewer outcomes is not known
 _PLACEBO_LEVEL = 0.99
+_MOST_CELLS = 20_000_000  # of indicators in a least squares: a second and 160 MB
 _PLACEBO_ROWS = 500
 _STRENGTHS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
 
@@ -28,6 +33,11 @@ def estimate_effect(prepared: Prepared, graph: Step, identified: Step, *, seed: 
     roles = prepared.roles
     if identified.verdict == "refused":
         return Step("effect", "refused", (("effect_refused", {}),), identified.reasons)
+    treated = int(prepared.frame[roles.treatment].sum())
+    smaller = min(treated, len(prepared.frame) - treated)
+    if smaller < _FEWEST:
+        why = Reason("small_arm", rows=smaller, fewest=_FEWEST)
+        return Step("effect", "refused", (("effect_refused", {}),), (why,))
     how = {"cluster": prepared.cluster, "seed": seed}
     adjustment = list(identified.facts["adjustment"])
     if identified.facts["strategy"] == "front-door":
@@ -40,9 +50,7 @@ def estimate_effect(prepared: Prepared, graph: Step, identified: Step, *, seed: 
         how["adjustment"] = adjustment
         if roles.propensity:
             how["propensity"] = roles.propensity
-        chosen = ESTIMATORS if adjustment else ("difference",)
-        targets = TARGETS if adjustment else ("all",)
-        asked = [(estimator, target) for target in targets for estimator in chosen]
+        asked = _asked(prepared, adjustment)
     columns = [roles.treatment, roles.outcome, *roles.columns_before]
     columns += [name for name in (roles.propensity, roles.unit) if name]
     frame = prepared.frame[columns]
@@ -99,6 +107,17 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
     tables["controls"] = checks
     verdict = "weak" if reasons else "supported"
     return Step("sensitivity", verdict, tuple(says), tuple(reasons), facts, tables)
+
+
+def _asked(prepared, adjustment):
+    """(estimator, target) of each answer; those of all rows come first."""
+    if not adjustment:
+        return [("difference", "all")]
+    chosen = dict.fromkeys(TARGETS, ESTIMATORS)
+    if thin_labels(Covariates.fit(prepared.frame, adjustment).table(prepared.frame)):
+        # a model of each level is drawn to the others: rows of a level are compared with each other
+        chosen |= {"all": ("regression", "aipw"), "overlap": ("regression", "aipw")}
+    return [(name, target) for target, names in chosen.items() for name in names]
 
 
 _TOLD = ("robustness", "of_sign", "column", "with_treatment", "with_outcome")
@@ -161,7 +180,7 @@ def _hidden_cause(prepared, adjustment, tables):
     """Strengths by least squares with one coefficient; the strongest measured column."""
     roles = prepared.roles
     found = sensitivity(
-        prepared.frame,
+        _with_indicators(prepared.frame, adjustment),
         roles.treatment,
         roles.outcome,
         adjustment,
@@ -202,6 +221,17 @@ def _hidden_cause(prepared, adjustment, tables):
     }
 
 
+def _with_indicators(frame, columns):
+    """``frame`` with so many levels of each category as least squares can carry, the commonest."""
+    most = max(_MOST_CELLS // len(frame), 1)
+    few = {}
+    for name in columns:
+        values = frame[name]
+        if values.dtype.kind not in "fiub" and values.nunique() > most:
+            few[name] = grouped(values, values.value_counts().index[:most])
+    return frame.assign(**few)
+
+
 def _controls(prepared, adjustment, seed):
     """Effects on outcomes that the treatment cannot move, with 99% intervals."""
     roles = prepared.roles
@@ -215,7 +245,7 @@ def _controls(prepared, adjustment, seed):
     for name, frame, column in asked:
         try:
             one = effect(
-                frame,
+                _with_indicators(frame, adjustment),
                 roles.treatment,
                 column,
                 adjustment=adjustment,

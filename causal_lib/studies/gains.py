@@ -82,9 +82,10 @@ def find_gains(
 def _step(prepared, model, adjustment, estimated):
     slope = model.calibration().loc["slope"]
     qini = model.qini()
-    # where many predictions are alike, there are no fifths of them
+    # where many predictions are alike, or units are few, there are no fifths of them
     edges = np.quantile(model.predicted, np.linspace(0, 1, _GROUPS + 1))
-    grouped = model.grouped(_GROUPS) if (np.diff(edges) > 0).all() else None
+    able = (np.diff(edges) > 0).all() and model.groups.max() + 1 >= 2 * _GROUPS
+    grouped = model.grouped(_GROUPS) if able else None
     scale = estimated.facts["scale"]
     varies = bool(slope["low"] > 0) and qini[1] > 0 and grouped is not None
     facts = {

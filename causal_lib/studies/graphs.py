@@ -71,13 +71,13 @@ def find_graph(prepared: Prepared, *, draws: int = DRAWS, seed: int = 0) -> Step
         columns = _constant_within(prepared, getattr(roles, role))
         if len(columns) < 2:
             continue
-        rows = prepared.frame.drop_duplicates(getattr(roles, role))[columns]
+        rows = prepared.grouped.drop_duplicates(getattr(roles, role))[columns]
         if len(rows) < _FEWEST_UNITS:
             continue
         part = discover(_statistics(rows), knowledge=known.restrict(columns), seed=seed)
         known = known.fixing(part)
         stages.append({"of": getattr(roles, role), "rows": len(rows), "columns": columns})
-    frame = prepared.frame[names]
+    frame = prepared.grouped[names]
     codes = prepared.frame[roles.unit].to_numpy() if roles.unit else np.arange(len(frame))
     statistics = _statistics(frame, codes, draws, seed)
     graph = discover(statistics, knowledge=known, seed=seed)

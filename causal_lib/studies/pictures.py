@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from causal_lib.drawing import SIGNS, Interval, graph_svg, intervals_svg, legend
 from causal_lib.graph import CausalGraph
+from causal_lib.studies.rules import rows_of
 from causal_lib.studies.templates import say, texts_of, word
 
 
@@ -90,8 +91,7 @@ def _rule(rows, scale, language):
     found = [
         Interval(word(row["policy"], language), *_ends(row, scale), plots.ESTIMATE) for row in rows
     ]
-    per = "1,000" if scale == 1000 else "1"
-    return intervals_svg(found, label=say("axis_gain", language, per=per))
+    return intervals_svg(found, label=say("axis_gain", language, per=rows_of(scale)))
 
 
 def _axis(what, facts, language):

@@ -62,7 +62,8 @@ def read_log(
         database is read in parts, and only ``columns`` of it are kept.
     columns : the columns that are needed; all where left out. Others are not read. Those of a CSV
         file come as texts, read by `prepare` as what they mean.
-    missing : further spellings of a missing value, beside the empty cell, NA and NULL.
+    missing : further spellings of a missing value, beside those of the source: of a CSV file the
+        empty cell, NA and NULL. A number or a date that is spelled so is missing too.
     encoding, separator : of a CSV file; guessed where empty, and said in ``notes``.
 
     Raises
@@ -81,7 +82,7 @@ def read_log(
         raise LogError(
             f"log: a path, a frame or an Arrow table is needed, not {type(source).__name__}"
         )
-    frame = _checked(found.frame, columns)
+    frame = _without_missing(_checked(found.frame, columns), tuple(missing))
     return Log(frame, found.source, found.notes)
 
 
@@ -156,6 +157,33 @@ def _checked(frame, columns):
     if not len(frame):
         raise LogError("log: it has no rows")
     return frame
+
+
+def _without_missing(frame, missing):
+    """``frame`` with nothing in place of values that ``missing`` spells."""
+    if not missing:
+        return frame
+    numbers = pd.to_numeric(pd.Series(missing), errors="coerce").dropna()
+    dates = pd.to_datetime(pd.Series(missing), errors="coerce", format="ISO8601").dropna()
+    found = {}
+    for name in frame.columns:
+        values = frame[name]
+        kind = values.dtype.kind
+        if kind in "iuf":
+            lost = values.isin(numbers)
+        elif kind == "M":
+            plain = values.dt.tz_localize(None) if values.dt.tz is not None else values
+            lost = plain.isin(dates)
+        elif kind == "b":
+            continue
+        else:
+            spelled = values.astype(str).str.replace(r"\.0+$", "", regex=True)
+            lost = values.notna() & (values.isin(missing) | spelled.isin(missing))
+        if lost.any():
+            # whole numbers stay whole: an id above 2^53 is no float
+            whole = values.dtype in ("int64", "uint64")
+            found[name] = (values.convert_dtypes() if whole else values).mask(lost)
+    return frame.assign(**found)
 
 
 # ---- text ----------------------------------------------------------------------------------------

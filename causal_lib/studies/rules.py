@@ -159,7 +159,7 @@ def choose_rule(
     ]
     if not columns:
         return Step("rule", "refused", (("rule_refused", {}),), (Reason("nothing_to_ask"),))
-    frame = prepared.frame
+    frame = prepared.grouped
     leaves = _Leaves.grown(frame[learn], columns, gain[learn], depth)
     rule = leaves.rule(budget, cost)
     shown = rule.applies(frame).astype(float)
@@ -224,7 +224,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid, smallest):
         "high": scale * over["as today"]["high"],
         "budget": budget,
         "unit": roles.price or roles.outcome,
-        "per": "1,000" if scale == 1000 else "1",
+        "per": rows_of(scale),
         "smallest": smallest,
     }
     facts = {
@@ -250,6 +250,11 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid, smallest):
     return Step("rule", verdict, tuple(says), reasons, facts, {"policies": rows})
 
 
+def rows_of(scale: float) -> Reason:
+    """ "1,000 rows" or "row", by which numbers are given."""
+    return Reason("thousand_rows" if scale == 1000 else "a_row")
+
+
 def _half(units, seed):
     """(n,) bool: the rows of half of the units, drawn at random."""
     names, codes = np.unique(units, return_inverse=True)
@@ -267,7 +272,7 @@ def _value(parts, groups):
 def _relevance(prepared, learn, seed):
     """(n,) the predicted outcome when treated, by a model of the learning half."""
     roles = prepared.roles
-    x = design(prepared.frame, list(roles.columns_before))
+    x = design(prepared.grouped, list(roles.columns_before))
     treated = learn & (prepared.frame[roles.treatment] == 1).to_numpy()
     y = prepared.frame[roles.outcome].to_numpy(dtype=float)
     return fit(y[treated], x[treated], seed)(x)

@@ -51,7 +51,7 @@ class Settings:
     budget : share of rows that the rule may treat; None: as many as today.
     cost : of one treated row, in outcomes, or in money where the roles name a price.
     depth : of the rule's tree.
-    draws : of the graph's stability.
+    draws : of the graph's stability, at least 2.
     rows : at most so many are analysed.
     seed : of everything that is drawn.
     """
@@ -70,8 +70,8 @@ class Settings:
             check_number(self.cost, name="cost")
             check_whole(self.rows, name="rows", low=100)
             check_whole(self.seed, name="seed", low=0)
-            for name in ("depth", "draws"):
-                check_whole(getattr(self, name), name=name)
+            check_whole(self.depth, name="depth")
+            check_whole(self.draws, name="draws", low=2)
         except ValueError as error:
             raise LogError(str(error)) from None
 

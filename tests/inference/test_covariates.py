@@ -436,3 +436,19 @@ def test_a_date_long_ago_is_a_code():
         with pytest.warns(UserWarning, match="1900-01-01"):
             other = Covariates.fit(frame.assign(since=kind), ["since"])
         pd.testing.assert_frame_equal(other.table(frame.assign(since=kind)), table)
+
+
+def test_few_levels_are_the_commonest_ones_and_the_rest():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"shop": np.repeat(np.arange(100), np.arange(1, 101)), "age": 1.0})
+    frame["age"] = rng.normal(size=len(frame))
+    frame["shop"] = "s" + frame["shop"].astype(str)
+    few = Covariates.fit(frame, ["shop", "age"]).with_few_levels(frame)
+    x = few.table(frame)
+    assert list(x)[:3] == ["shop_s98", "shop_s97", "shop_s96"]  # the commonest is the reference
+    assert list(x)[28:] == ["shop_(rare)", "age"]
+    counts = x.drop(columns="age").sum()
+    assert counts["shop_s98"] == 99
+    assert counts["shop_(rare)"] == np.arange(1, 72).sum()
+    unseen = few.table(pd.DataFrame({"shop": ["new"], "age": [0.0]}))
+    assert unseen["shop_(rare)"].item() == 1

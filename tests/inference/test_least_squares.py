@@ -177,3 +177,33 @@ def test_units_and_offsets_change_nothing_but_the_units(table, power, shift, of_
         assert moved.influence(k) * unit[k] / 10.0**of_y == pytest.approx(
             plain.influence(k), rel=digits, abs=digits * abs(plain.influence(k)).max()
         )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_within_levels_is_least_squares_with_an_indicator_for_each(table, weighted):
+    columns, y, weights = table
+    rng = np.random.default_rng(2)
+    codes = rng.integers(0, 9, len(y)) * 3  # codes need not be dense
+    weights = np.where(rng.random(len(y)) < 0.2, 0.0, weights) if weighted else None
+    indicators = (codes[:, None] == np.unique(codes)[1:]).astype(float)
+    whole = LeastSquares.of(np.column_stack([columns, indicators]), y, weights)
+    found = LeastSquares.of(columns, y, weights, codes)
+    assert found.rank == whole.rank
+    assert found.coefficients == pytest.approx(whole.coefficients[:3], rel=1e-10)
+    there = np.ones(len(y), dtype=bool) if weights is None else weights > 0
+    for name in ("left", "leverage", "fitted"):
+        assert getattr(found, name)[there] == pytest.approx(getattr(whole, name)[there], abs=1e-9)
+    for column in range(3):
+        assert found.influence(column) == pytest.approx(whole.influence(column), abs=1e-9)
+        assert found.direction(column) == pytest.approx(whole.direction(column), abs=1e-12)
+        own = whole.representer(column)[:3]
+        assert found.representer(column) == pytest.approx(own, abs=1e-9)
+
+
+def test_a_column_that_is_constant_within_levels_says_nothing_new():
+    rng = np.random.default_rng(0)
+    codes = np.repeat(np.arange(8), 5)
+    columns = np.column_stack([rng.normal(size=40), 1e9 + codes % 3])
+    found = LeastSquares.of(columns, rng.normal(size=40), None, codes)
+    assert found.rank == 9
+    assert found.coefficients[1] == 0

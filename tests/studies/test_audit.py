@@ -36,7 +36,8 @@ def test_rare_levels_are_put_together_and_said(roles):
     log = make_log()
     log["device"] = [f"d{one}" if one < 9 else "phone" for one in range(len(log))]
     found = prepare(log, roles)
-    assert set(found.frame["device"]) == {"phone", "(other)"}
+    assert set(found.grouped["device"]) == {"phone", "(other)"}
+    assert found.frame["device"].nunique() == 10  # the effect is adjusted for each of them
     assert "9 rare levels (9 rows)" in notes(found)
 
 

@@ -278,7 +278,12 @@ CASES = {
     ),
     "a column of lists": (parquet(device=[[1], [2]] * 300), {}, "'device' holds ndarrays"),
     "a column of bytes": (parquet(device=[b"a", b"b"] * 300), {}, "'device' holds bytes"),
-    "one unit": (changed(user=lambda frame: "u1"), {}, "unit 'user' is the same in all 600 rows"),
+    "one unit": (changed(user=lambda frame: "u1"), {}, "600 rows are of 1 unit ('user')"),
+    "two units": (
+        changed(user=lambda frame: np.where(frame.index % 2, "u1", "u2")),
+        {},
+        "600 rows are of 2 units ('user'); at least 5",
+    ),
     "a control that is constant": (
         changed(control=lambda frame: 1),
         {"negative_control": "control"},

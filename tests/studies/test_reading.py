@@ -186,3 +186,24 @@ def test_the_error_lists_what_is_there(tmp_path):
     ROWS.to_csv(tmp_path / "log.csv", index=False)
     with pytest.raises(LogError, match=r"no column 'z'; columns there: '城市', 'x', 'y'"):
         read_log(tmp_path / "log.csv", columns=["z"])
+
+
+def test_spellings_of_missing_are_those_of_every_source():
+    log = pd.DataFrame(
+        {
+            "id": [2**60 + 1, -999, 3],
+            "age": [40.0, -999.0, 30.0],
+            "city": ["a", "n/a", "-999.0"],
+            "group": pd.Categorical(["u", "n/a", "v"]),
+            "joined": pd.to_datetime(["2024-01-01", "1900-01-01", "2024-02-02"], utc=True),
+            "small": pd.array([1, -999, 2], dtype="Int64"),
+            "seen": [True, False, True],
+        }
+    )
+    found = read_log(log, missing=["n/a", "-999", "1900-01-01"]).frame
+    assert found.isna().sum().tolist() == [1, 1, 2, 1, 1, 1, 0]
+    assert found["id"][0] == 2**60 + 1
+    assert found["id"].isna()[1]
+    as_arrow = read_log(pa.Table.from_pandas(log), missing=["n/a", "-999", "1900-01-01"]).frame
+    assert as_arrow.isna().sum().tolist() == [1, 1, 2, 1, 1, 1, 0]
+    assert read_log(log).frame.equals(log)

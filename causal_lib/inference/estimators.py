@@ -102,20 +102,19 @@ class Sample:
         return wide(self.x)
 
     @cached_property
+    def _finest(self):
+        """The column of labels that has the most levels, in a list; [] where there is none."""
+        return sorted(label_columns(self.x), key=lambda name: -self.x[name].nunique())[:1]
+
+    @cached_property
     def level(self) -> np.ndarray | None:
-        """(n,) codes of the column of labels that has the most levels; None where there is none."""
-        labels = label_columns(self.x)
-        if not labels:
-            return None
-        return self.x[max(labels, key=lambda name: self.x[name].nunique())].cat.codes.to_numpy()
+        """(n,) codes of the levels of that column; None where there is none."""
+        return self.x[self._finest[0]].cat.codes.to_numpy() if self._finest else None
 
     @cached_property
     def beside_level(self) -> np.ndarray:
         """(n, k) `numbers` without that column: least squares need no indicator of its levels."""
-        labels = label_columns(self.x)
-        if not labels:
-            return self.numbers
-        return wide(self.x.drop(columns=max(labels, key=lambda name: self.x[name].nunique())))
+        return wide(self.x.drop(columns=self._finest))
 
     @property
     def _unequal(self):

@@ -265,8 +265,7 @@ def _check_variation(table, roles):
                     f"log: {role} {column!r} is {value:g} in all {len(t):,} rows, which tells "
                     "nothing; leave the role out"
                 )
-    units = len(np.unique(table[roles.unit])) if roles.unit else len(t)
-    if units < _FEWEST_UNITS:
+    if roles.unit and (units := len(np.unique(table[roles.unit]))) < _FEWEST_UNITS:
         raise LogError(
             f"log: the {len(t):,} rows are of {units} {'unit' if units == 1 else 'units'} "
             f"({roles.unit!r}); at least {_FEWEST_UNITS} show how far units differ by chance; name "

@@ -222,13 +222,18 @@ def _hidden_cause(prepared, adjustment, tables):
 
 
 def _with_indicators(frame, columns):
-    """``frame`` with so many levels of each category as least squares can carry, the commonest."""
+    """``frame`` with so many levels of each category as least squares can carry, the commonest.
+
+    The category of most levels keeps all: least squares within its levels need no indicators.
+    """
     most = max(_MOST_CELLS // len(frame), 1)
+    categories = [name for name in columns if frame[name].dtype.kind not in "fiub"]
+    categories.sort(key=lambda name: -frame[name].nunique())
     few = {}
-    for name in columns:
-        values = frame[name]
-        if values.dtype.kind not in "fiub" and values.nunique() > most:
-            few[name] = grouped(values, values.value_counts().index[:most])
+    for name in categories[1:]:
+        counts = frame[name].value_counts()
+        if len(counts) > most:
+            few[name] = grouped(frame[name], counts.index[:most])
     return frame.assign(**few)
 
 

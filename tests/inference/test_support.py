@@ -226,6 +226,18 @@ def test_thin_labels_are_compared_within_levels_that_have_both_arms():
 # ---- diagnostics by hand -------------------------------------------------------------------------
 
 
+def test_imbalance_of_labels_is_that_of_their_indicators():
+    rng = np.random.default_rng(0)
+    codes = rng.choice(40, 500, p=rng.dirichlet(np.ones(40)))
+    t = (rng.random(500) < 0.3 + 0.4 * (codes % 3 == 1)).astype(int)
+    labels = pd.DataFrame({"shop": pd.Categorical.from_codes(codes, [f"s{k}" for k in range(40)])})
+    weights = rng.uniform(0.5, 2, 500)
+    found = balance(_sample(t, labels, 0.5, weights=weights), weights**2)
+    indicators = pd.DataFrame((codes[:, None] == np.arange(1, 40)).astype(float))
+    same = balance(_sample(t, indicators, 0.5, weights=weights), weights**2)
+    assert found == pytest.approx(same, rel=1e-12)
+
+
 def test_imbalance_is_in_units_of_the_arms_mean_deviation():
     """Arms of variance 1 and 4: a deviation of the root of 2.5. The means 1 and 3, or 1 and 2 with
     weights 3 and 1.

@@ -558,8 +558,9 @@ def incremental_outcomes(
 
     Parameters
     ----------
-    score : (n,) what the rows are ranked by; uplift : (n,) the true effect of recommending each row
-        (simulations only).
+    score : (n,) what the rows are ranked by; of rows that are alike at the end of the list, each
+        counts with the share of them that there is room for. uplift : (n,) the true effect of
+        recommending each row (simulations only).
     groups : (n,) what is resampled for the interval: users.
 
     Returns
@@ -570,10 +571,19 @@ def incremental_outcomes(
     check_whole(n_boot, name="n_boot", low=2)
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], not {share}")
-    chosen = np.argsort(-np.asarray(score), kind="stable")[: max(1, round(share * len(score)))]
+    score = np.asarray(score, dtype=float)
+    if lost := int(np.isnan(score).sum()):
+        raise ValueError(f"score: {lost} of {len(score)} values are missing; leave these rows out")
+    wanted = max(1, round(share * len(score)))
+    order = np.argsort(-score, kind="stable")
+    last = score[order[wanted - 1]]
+    above = int((score > last).sum())
+    chosen = order[: int((score >= last).sum())]
+    part = np.ones(len(chosen))
+    part[above:] = (wanted - above) / (len(chosen) - above)
     codes = pd.factorize(np.asarray(groups)[chosen])[0]
-    sums = np.bincount(codes, np.asarray(uplift)[chosen])
-    counts = np.bincount(codes)
+    sums = np.bincount(codes, part * np.asarray(uplift)[chosen])
+    counts = np.bincount(codes, part)
     rng = np.random.default_rng(seed)
     drawn = np.array([resampled_counts(len(counts), rng) for _ in range(n_boot)])
     low, high = percentile_ends(drawn @ sums / (drawn @ counts))

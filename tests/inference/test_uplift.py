@@ -1151,7 +1151,11 @@ def test_incremental_outcomes_of_shares_and_draws_by_hand():
         score, uplift, users, share=0.1, n_boot=200, seed=0
     )
     tied = incremental_outcomes(np.zeros(4), np.array([1.0, 2, 3, 4]), np.zeros(4), share=0.5)
-    assert tied == pytest.approx((1500, 1500, 1500))  # of equal scores the first
+    assert tied == pytest.approx((2500, 2500, 2500))  # whatever the order of the rows
+    some = incremental_outcomes(np.array([3, 1, 1, 1]), np.arange(4.0), np.zeros(4), share=0.5)
+    assert some[0] == pytest.approx(1000 * (0 + (1 + 2 + 3) / 3) / 2)
+    with pytest.raises(ValueError, match="score: 1 of 2 values are missing"):
+        incremental_outcomes(np.array([np.nan, 1]), np.ones(2), np.zeros(2))
     with pytest.raises(ValueError, match=r"share must lie in \(0, 1\], not 1.1"):
         incremental_outcomes(score, uplift, users, share=1.1)
 

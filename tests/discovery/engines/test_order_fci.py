@@ -77,7 +77,7 @@ class Oracle:
         return None
 
 
-def independence_map(oracle, order):
+def independence_map(oracle, order, names=NAMES):
     """The DAG in which a variable's parents are the predecessors that it depends on given all
     others.
     """
@@ -85,7 +85,7 @@ def independence_map(oracle, order):
     for k, z in enumerate(order):
         for p in order[:k]:
             adjacency[p, z] = not oracle.independent(p, z, set(order[:k]) - {p})
-    return CausalGraph.from_adjacency(adjacency, NAMES[: len(order)])
+    return CausalGraph.from_adjacency(adjacency, names[: len(order)])
 
 
 @cache

@@ -72,8 +72,9 @@ class Marks:
     Parameters
     ----------
     skeleton : (d, d) bool, the edges.
-    separates : of (b, x, y), where x and y have no edge: whether b stands in the set that
-        separates them.
+    separates : of (b, x, y), where x and y have no edge: whether b stands in every set that
+        separates them (True) or in none (False); None where the data do not decide, and b then is
+        taken neither for a collider nor for a non-collider between x and y.
     not_cause : (d, d) bool; an edge between i and j has an arrowhead at i where [i, j] is true.
     required : (d, d) bool; an edge between i and j is i -> j where [i, j] is true.
 
@@ -86,7 +87,7 @@ class Marks:
     def __init__(
         self,
         skeleton: np.ndarray,
-        separates: Callable[[int, int, int], bool],
+        separates: Callable[[int, int, int], bool | None],
         not_cause: np.ndarray | None = None,
         required: np.ndarray | None = None,
     ):
@@ -114,7 +115,7 @@ class Marks:
             marks[j, i] = TAIL
         for b, near in enumerate(self.near):
             for x, y in itertools.combinations(sorted(near), 2):
-                if y not in self.near[x] and not self.separates(b, x, y):
+                if y not in self.near[x] and self.separates(b, x, y) is False:
                     for a in (x, y):
                         self._arrow(a, b)
 
@@ -154,11 +155,13 @@ class Marks:
                     if c not in near[a]:
                         # 1: a *-> b o-* c, a and c apart
                         if marks[c, b] == CIRCLE:
-                            changed |= self._tail(c, b) | self._arrow(b, c)
+                            if self.separates(b, a, c):
+                                changed |= self._tail(c, b) | self._arrow(b, c)
                         # 3: a *-> b <-* c, a *-o t o-* c, t *-o b
                         elif marks[c, b] == ARROW:
                             for t in near[a] & near[b] & near[c]:
-                                if marks[a, t] == CIRCLE and marks[c, t] == CIRCLE:
+                                circles = marks[a, t] == CIRCLE and marks[c, t] == CIRCLE
+                                if circles and self.separates(t, a, c):
                                     changed |= self._arrow(t, b)
                     # 2: a -> b *-> c or a *-> b -> c, and a *-o c
                     elif marks[b, c] == ARROW and TAIL in (marks[b, a], marks[c, b]):
@@ -195,9 +198,10 @@ class Marks:
                     if not (self._directed(a, c) and marks[b, a] == ARROW):
                         continue
                     t = self._discriminating_start(a, b, c)
-                    if t is None:
+                    inside = None if t is None else self.separates(b, t, c)
+                    if inside is None:
                         continue
-                    if self.separates(b, t, c):
+                    if inside:
                         self._tail(c, b)
                         self._arrow(b, c)
                     else:
@@ -232,17 +236,21 @@ class Marks:
                     continue
                 # 9: an uncovered path from a, that may be directed, over a b apart from c
                 firsts = [b for b in sorted(near) if b != c and self._may_lead(a, b)]
-                if any(c not in self.near[b] and self._path(a, b, c) for b in firsts):
+                if any(self._part(b, a, c) and self._path(a, b, c) for b in firsts):
                     changed |= self._tail(c, a)
                     continue
                 # 10: b -> c <- t, and such paths from a to b and to t that begin apart
                 causes = [b for b in sorted(self.near[c]) if b != a and self._directed(b, c)]
                 starts = {b: [m for m in firsts if m == b or self._path(a, m, b)] for b in causes}
                 for b, t in itertools.combinations(causes, 2):
-                    if any(m != o and o not in self.near[m] for m in starts[b] for o in starts[t]):
+                    if any(self._part(m, a, o) for m in starts[b] for o in starts[t]):
                         changed |= self._tail(c, a)
                         break
         return changed
+
+    def _part(self, x, b, y):
+        """Whether b, a neighbour of both, separates x and y, which have no edge: no collider."""
+        return x != y and y not in self.near[x] and bool(self.separates(b, x, y))
 
     def _may_lead(self, a, b):
         """Whether the edge between a and b may be a -> b."""
@@ -250,7 +258,7 @@ class Marks:
 
     def _path(self, a, b, end):
         """Whether an uncovered path a, b, ..., end may be directed: of three variables in a row
-        the outer ones are apart.
+        the middle one separates the outer ones.
         """
         todo = deque([(a, b)])
         before = {(a, b): None}
@@ -263,7 +271,7 @@ class Marks:
                 on_path.add(step[0])
                 step = before[step]
             for w in sorted(self.near[v]):
-                if w in on_path or w in self.near[u] or not self._may_lead(v, w):
+                if w in on_path or not self._may_lead(v, w) or not self._part(u, v, w):
                     continue
                 if w == end:
                     return True

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from causal_lib.discovery.engines.order_fci import order_fci
-from causal_lib.discovery.engines.pag_rules import pag_of
+from causal_lib.discovery.engines.pag_rules import Marks, pag_of
 from causal_lib.graph import CIRCLE, CausalGraph
 from causal_lib.worlds.random_models import random_dag
 from tests.discovery.engines.test_order_fci import (
@@ -91,3 +91,24 @@ def test_what_it_refuses():
         pag_of(CausalGraph.from_edges("ab", ["a -- b"]))
     with pytest.raises(ValueError, match="no variable 'z'"):
         pag_of(CausalGraph.from_edges("ab", ["a -> b"]), ["z"])
+
+
+@pytest.mark.parametrize(
+    ("inside", "edges"),
+    [
+        (True, ["a o-> b", "b -> c"]),
+        (False, ["a o-> b", "b <-o c"]),
+        (None, ["a o-> b", "b o-o c"]),
+    ],
+)
+def test_what_the_data_do_not_decide_stays_open(inside, edges):
+    """a - b - c, where b is known to be no cause of a: rule 1, a collider, or neither."""
+    skeleton = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=bool)
+    known = np.zeros((3, 3), dtype=bool)
+    known[1, 0] = True
+    marks = Marks(skeleton, lambda b, x, y: inside, not_cause=known)
+    marks.orient_colliders()
+    marks.apply_rules()
+    found = CausalGraph("abc", marks.marks, kind="PAG")
+    wanted = CausalGraph.from_edges("abc", edges).as_pag()
+    assert found == wanted

@@ -33,6 +33,10 @@ from causal_lib.worlds.random_models import random_dag, simulate
 NETWORKS = ("child", "insurance", "alarm", "hepar2", *GAUSSIAN)
 SHARE = 0.15
 """Of the nodes of a network that are hidden."""
+FIRST = 3
+"""The first sample. Samples 0 to 2 were measured before, and looked at while the search was
+improved.
+"""
 LIMIT = 30
 """CPU seconds of FCI on one table."""
 OWN = "order-fci"
@@ -72,11 +76,12 @@ def hidden(
     """
     table = Measurements()
     _warm_up()
-    problems = [(name, seed) for name in networks for seed in range(seeds)]
+    samples = range(FIRST, FIRST + seeds)
+    problems = [(name, seed) for name in networks for seed in samples]
     for name, seed in progress_bar(problems, delay=0, desc="networks"):
         frame, dag = draw(name, n, seed)
         _measure(table, name, seed, frame, dag, _hide(dag, SHARE, seed), limit)
-    for seed in progress_bar(range(seeds), delay=0, desc="simulations"):
+    for seed in progress_bar(samples, delay=0, desc="simulations"):
         for setting, size, degree, kinds in (
             (f"linear, d={d}", d, 2.0, None),
             (f"mixed, d={d_mixed}", d_mixed, 1.5, "mixed"),
@@ -185,13 +190,15 @@ def scores(found: CausalGraph, truth: CausalGraph, dag: CausalGraph) -> dict:
 
 
 def _claims(table, groups, linear, larger):
-    """The claims, and the predictions as they were written before anything was measured."""
+    """The claims, and the predictions: all but the last as they were written before anything was
+    measured, the last before these samples were.
+    """
     claims = []
     predictions = []
 
-    def predict(sentence, made):
+    def predict(sentence, made, note, recorded=""):
         claims.extend(made)
-        predictions.append(prediction(sentence, made))
+        predictions.append(prediction(sentence, made, recorded, note))
 
     def values(group, what, method=OWN):
         return np.concatenate([table.of(setting, method, what) for setting in groups[group]])
@@ -217,6 +224,10 @@ def _claims(table, groups, linear, larger):
             )
             for group in groups
         ],
+        "First measured on samples 0 to 2: .58 on the networks, .96 on the simulations; failed. "
+        "The search then learned to leave a mark open where the data do not decide it, and these "
+        "are other samples.",
+        "changed",
     )
     compared = [("networks", FCI), ("networks", CHI_SQUARE), ("simulations", FCI)]
     predict(
@@ -231,6 +242,8 @@ def _claims(table, groups, linear, larger):
             for group, method in compared
             if len(less(group, method))
         ],
+        "First measured on samples 0 to 2: differences of -.01 and .02 on the networks and of .02 "
+        "on the simulations; failed. Nothing was changed for it.",
     )
     ratios = [
         table.of(setting, FCI, "seconds") / table.of(setting, OWN, "seconds")
@@ -245,6 +258,7 @@ def _claims(table, groups, linear, larger):
                 "times quicker than FCI", np.concatenate(ratios), "at least 50", statistic="median"
             )
         ],
+        "First measured on samples 0 to 2: 17 times; failed. Nothing was changed for it.",
     )
     seconds = {
         setting: Claim.of(
@@ -259,6 +273,26 @@ def _claims(table, groups, linear, larger):
         "It takes at most 5 CPU seconds on 100 variables, 10 of them hidden, and at most 60 on "
         "300, 30 of them hidden.",
         list(seconds.values()),
+        "First measured on samples 0 to 2: .24 and 1.4 seconds; held.",
+    )
+    predict(
+        "On the networks at least 75% of its arrowheads are those of the true PAG, and at least "
+        "90% are true of the DAG: a variable at an arrowhead is no ancestor of the other.",
+        [
+            Claim.of(
+                "networks: arrowheads of the true PAG",
+                values("networks", "arrowhead_precision"),
+                "at least 0.75",
+            ),
+            Claim.of(
+                "networks: arrowheads true of the DAG",
+                values("networks", "not_causes"),
+                "at least 0.9",
+            ),
+        ],
+        "Written after the search had been improved on samples 0 to 2, and before these samples "
+        "were measured.",
+        "changed",
     )
     return claims, predictions
 

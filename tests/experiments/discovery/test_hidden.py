@@ -75,6 +75,6 @@ def test_the_claims_leave_out_what_was_not_measured(measured):
     names = [claim.name for claim in claims]
     assert "networks: adjacency F1 less that of FCI" in names
     assert "simulations: adjacency F1 less that of FCI" not in names
-    assert len(predictions) == 4
+    assert len(predictions) == 5
     picture = hidden.figure(measured, ["d=12", "d=15"])
     assert [label.get_text() for label in picture.axes[0].get_yticklabels()] == ["d=12", "d=15"]

@@ -279,14 +279,15 @@ def _order_environments(environments: Environments, knowledge, seed, **settings)
     return _with_info(replace(found, info=info), encoding)
 
 
-def _order_fci(table, knowledge, seed, *, alpha, max_condition, **settings):
+def _order_fci(table, knowledge, seed, *, penalty, restarts, alpha, max_condition):
     statistics, encoding = _blocks(table)
     known = knowledge or Knowledge()
     # without a forbidden edge the graph of the search might deny a dependence that a hidden cause
     # makes; it is honoured when the marks are set
     for_search = Knowledge(known.tiers, required=known.required)
-    dag = search_orders(statistics, knowledge=for_search, seed=seed, **settings).extension()
-    separation = CovarianceSeparation(statistics, alpha)
+    how = {"penalty": penalty, "restarts": restarts, "seed": seed}
+    dag = search_orders(statistics, knowledge=for_search, **how).extension()
+    separation = CovarianceSeparation(statistics, alpha, penalty)
     found = order_fci(dag, separation, knowledge=knowledge, max_condition=max_condition)
     return _with_info(found, encoding)
 

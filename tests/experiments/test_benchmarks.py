@@ -38,8 +38,8 @@ NOT_YET = {
     "policy.off_policy": {"bounds", "unsupported", "mean_weight", "mean_weight_error"},
     "worlds.shop": {"claims", "cpu_seconds"},
 }
-# Claims are of single sizes or designs, and the smallest run has not all of them.
-IN_PART = {"pretrained.effect_averages", "pretrained.effects"}
+# Claims or rows are of single sizes, designs or networks, and the smallest run has not all of them.
+IN_PART = {"discovery.hidden", "pretrained.effect_averages", "pretrained.effects"}
 # The peer of a claim is chosen with hindsight, so it depends on the data.
 HINDSIGHT = {
     "pretrained.families": r"(?<=pretrained - )(flop|pc)$",
@@ -91,6 +91,14 @@ def _costs():
 
 SMALLEST = {
     "costs": {"repeats": 1, "worlds": 1, "users": 100, "methods": _costs()},
+    "discovery.hidden": {
+        "networks": ["child", "ecoli70"],
+        "n": 300,
+        "seeds": 1,
+        "d": 10,
+        "d_mixed": 10,
+        "larger": 20,
+    },
     "discovery.interventions": {
         "d": 6,
         "n_targets": 2,

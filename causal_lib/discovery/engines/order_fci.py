@@ -7,14 +7,16 @@ independent given the parents of the later one. What is left to do is FCI's work
 1. Remove edges between variables that some set of neighbours separates. Only an edge that stands in
    a triangle can be one too many.
 2. Orient colliders, and remove edges by sets of further variables (possible d-separating sets).
-3. Orient colliders on what is left, and apply the rules 1-4 and 8-10 of Zhang; 5-7 are for
-   selection.
+3. Orient colliders on what is left, and apply the rules of Zhang (`pag_rules`).
+
+A weak edge that was missed makes colliders that are none. So a mark that rests on two variables
+without an edge needs both: that they are independent given a set, and that they clearly depend once
+the middle variable enters or leaves this set. Otherwise it stays a circle.
 
 Sources: Ogarrio, Spirtes and Ramsey, PGM 2016 (GFCI: a score, then FCI); Spirtes, Glymour and
 Scheines 2000 (FCI); Zhang, Artificial Intelligence 172 (2008) (the rules and their completeness).
 """
 
-import itertools
 from collections import deque
 from typing import Protocol
 
@@ -23,8 +25,9 @@ from scipy.stats import chi2
 
 from causal_lib.discovery.compiled import njit
 from causal_lib.discovery.engines.constraint import never_causes
+from causal_lib.discovery.engines.pag_rules import Marks
 from causal_lib.discovery.statistics import Statistics
-from causal_lib.graph import ARROW, CIRCLE, NONE, TAIL, CausalGraph
+from causal_lib.graph import ARROW, CausalGraph
 from causal_lib.knowledge import Knowledge
 
 
@@ -34,6 +37,11 @@ class Separation(Protocol):
     def find(self, x: int, y: int, pool: list[int], size: int) -> tuple[int, ...] | None:
         """A set of ``size`` variables of ``pool`` given which x and y are independent, or None."""
 
+    def depend(self, x: int, y: int, given: list[int]) -> bool:
+        """Whether x and y clearly depend given some others; neither this nor independence where the
+        data do not decide.
+        """
+
 
 class CovarianceSeparation:
     """Independence of blocks of columns by the likelihood ratio of a degenerate Gaussian.
@@ -41,16 +49,18 @@ class CovarianceSeparation:
         -m ln(det var(X, Y | Z) / (det var(X | Z) det var(Y | Z))) < χ² quantile of 1 - alpha,
         m = n - q_Z - (q_X + q_Y + 3) / 2,
 
-    with q_X q_Y degrees of freedom, as in `constraint.covariance_test`.
+    with q_X q_Y degrees of freedom, as in `constraint.covariance_test`. They clearly depend where
+    the left side is above penalty q_X q_Y ln n, the score's price of an edge, and that quantile.
     """
 
-    def __init__(self, statistics: Statistics, alpha: float):
+    def __init__(self, statistics: Statistics, alpha: float, penalty: float = 0.0):
         widths = statistics.widths
         self.correlation = np.ascontiguousarray(statistics.correlation)
         self.first = np.concatenate([[0], np.cumsum(widths)])
         self.count = float(statistics.count)
         freedom = np.arange(widths.max() ** 2 + 1)
         self.limits = chi2.isf(alpha, np.maximum(freedom, 1))
+        self.prices = np.maximum(penalty * np.log(self.count) * freedom, self.limits)
 
     def find(self, x: int, y: int, pool: list[int], size: int) -> tuple[int, ...] | None:
         """Of all sets of ``size`` that make x and y independent, the one under which they depend
@@ -67,6 +77,12 @@ class CovarianceSeparation:
             size,
         )
         return None if found[0] == -2 else tuple(found[found >= 0].tolist())
+
+    def depend(self, x: int, y: int, given: list[int]) -> bool:
+        """See `Separation`."""
+        given = np.array(given, dtype=np.int64)
+        shape = (self.correlation, self.first, self.count, self.prices)
+        return bool(_dependence(*shape, x, y, given) > 1)
 
 
 @njit()
@@ -174,9 +190,9 @@ def order_fci(
     search = _Search(dag, separation, knowledge, max_condition)
     search.remove_by_neighbours()
     search.remove_by_possible_d_separators()
-    search.orient_colliders()
-    search.apply_rules()
-    return CausalGraph(dag.names, search.marks, kind="PAG")
+    search.found.orient_colliders()
+    search.found.apply_rules()
+    return CausalGraph(dag.names, search.found.marks, kind="PAG")
 
 
 class _Search:
@@ -184,18 +200,17 @@ class _Search:
         d = len(dag.names)
         self.separation = separation
         self.limit = d if max_condition is None else max_condition
-        self.marks = np.where(dag.skeleton, CIRCLE, NONE).astype(np.int8)
-        self.near = [set(np.flatnonzero(row).tolist()) for row in dag.skeleton]
         position = {name: i for i, name in enumerate(dag.order())}
         self.position = [position[name] for name in dag.names]
         self.parents = [set(np.flatnonzero(dag.adjacency[:, j]).tolist()) for j in range(d)]
         self.separators = {}  # of pairs whose edge of the DAG was removed
+        self.decided = {}  # (b, x, y): see `_separates`
         known = knowledge or Knowledge()
         self.not_ancestor = never_causes(knowledge, dag.names)  # for sure: by the tiers
-        self.not_cause = ~known.allowed(dag.names) & ~np.eye(d, dtype=bool)
+        not_cause = ~known.allowed(dag.names) & ~np.eye(d, dtype=bool)
         self.required = known.required_matrix(dag.names)
-
-    # ---- which edges stay ------------------------------------------------------------------------
+        self.found = Marks(dag.skeleton, self._separates, not_cause, self.required)
+        self.near = self.found.near
 
     def remove_by_neighbours(self):
         """Remove edges whose ends are separated by neighbours of one of them, small sets first."""
@@ -210,7 +225,7 @@ class _Search:
 
     def remove_by_possible_d_separators(self):
         """Remove edges whose ends are separated by sets of variables farther away."""
-        self.orient_colliders()
+        self.found.orient_colliders()
         pools = {}
         for x, y in self._edges():
             if self.near[x] & self.near[y]:
@@ -243,15 +258,14 @@ class _Search:
             found = self.separation.find(x, y, pool, size)
             if found is not None:
                 self.separators[x, y] = set(found)
-                self.near[x].discard(y)
-                self.near[y].discard(x)
-                self.marks[x, y] = self.marks[y, x] = NONE
+                self.found.remove(x, y)
                 return
 
     def _possible_d_separators(self, x):
         """Variables at the end of a path from x on which each inner one is a collider or stands in
         a triangle with its neighbours on the path.
         """
+        marks = self.found.marks
         found = set()
         seen = {(x, y) for y in self.near[x]}
         todo = deque(seen)
@@ -261,187 +275,32 @@ class _Search:
             for c in self.near[b]:
                 if c in (a, x) or (b, c) in seen:
                     continue
-                collider = self.marks[a, b] == ARROW and self.marks[c, b] == ARROW
+                collider = marks[a, b] == ARROW and marks[c, b] == ARROW
                 if collider or c in self.near[a]:
                     seen.add((b, c))
                     todo.append((b, c))
         return found
 
-    # ---- which marks they have -------------------------------------------------------------------
-
     def _separates(self, b, x, y):
-        """Whether b stands in the set that separates x and y, which have no edge."""
-        found = self.separators.get((min(x, y), max(x, y)))
-        if found is None:
-            later = x if self.position[x] > self.position[y] else y
-            found = self.parents[later]
-        return b in found
+        """Whether b stands in the sets that separate x and y, which have no edge.
 
-    def orient_colliders(self):
-        """Circles everywhere; then the marks that are known, and arrowheads at colliders."""
-        marks = self.marks
-        marks[marks != NONE] = CIRCLE
-        edges = marks != NONE
-        marks.T[edges & self.not_cause] = ARROW
-        for i, j in np.argwhere(self.required & edges):
-            marks[i, j] = ARROW
-            marks[j, i] = TAIL
-        for b, near in enumerate(self.near):
-            for x, y in itertools.combinations(sorted(near), 2):
-                if y not in self.near[x] and not self._separates(b, x, y):
-                    for a in (x, y):
-                        self._arrow(a, b)
+        Where the data are those of a PAG, the set that was found separates them with b and not
+        without it, or the other way round. None where the data do not say so clearly: where weak
+        edges were missed, x and y are nearly independent with b and without it.
 
-    def _arrow(self, a, b):
-        """An arrowhead at b on the edge from a, unless a tail is known there."""
-        if self.marks[a, b] == CIRCLE:
-            self.marks[a, b] = ARROW
-            return True
-        return False
-
-    def _tail(self, a, b):
-        """A tail at b on the edge from a, unless an arrowhead is known there."""
-        if self.marks[a, b] == CIRCLE:
-            self.marks[a, b] = TAIL
-            return True
-        return False
-
-    def apply_rules(self):
-        """Zhang's rules until none changes a mark; those that search paths where no other does."""
-        while True:
-            if self._rules_1_to_3() or self._rule_8():
-                continue
-            if not (self._rule_4() or self._rules_9_and_10()):
-                break
-
-    def _rules_1_to_3(self):
-        marks = self.marks
-        near = self.near
-        changed = False
-        for b in range(len(near)):
-            for a in near[b]:
-                if marks[a, b] != ARROW:
-                    continue
-                for c in near[b]:
-                    if c == a:
-                        continue
-                    if c not in near[a]:
-                        # 1: a *-> b o-* c, a and c apart
-                        if marks[c, b] == CIRCLE:
-                            changed |= self._tail(c, b) | self._arrow(b, c)
-                        # 3: a *-> b <-* c, a *-o t o-* c, t *-o b
-                        elif marks[c, b] == ARROW:
-                            for t in near[a] & near[b] & near[c]:
-                                if marks[a, t] == CIRCLE and marks[c, t] == CIRCLE:
-                                    changed |= self._arrow(t, b)
-                    # 2: a -> b *-> c or a *-> b -> c, and a *-o c
-                    elif marks[b, c] == ARROW and TAIL in (marks[b, a], marks[c, b]):
-                        changed |= self._arrow(a, c)
-        return changed
-
-    def _rule_8(self):
-        """a -> b -> c and a o-> c: a -> c."""
-        marks = self.marks
-        changed = False
-        for a, near in enumerate(self.near):
-            for c in near:
-                if marks[a, c] != ARROW or marks[c, a] != CIRCLE:
-                    continue
-                for b in near & self.near[c]:
-                    if self._directed(a, b) and self._directed(b, c):
-                        changed |= self._tail(c, a)
-        return changed
-
-    def _directed(self, a, b):
-        return self.marks[a, b] == ARROW and self.marks[b, a] == TAIL
-
-    def _rule_4(self):
-        """A path that discriminates b between t and c: t, ..., a, b, c, where every variable
-        between t and b is a collider and a parent of c, and t and c are apart. Then b is a collider
-        unless it separates t and c.
+        Source: after Ramsey, Spirtes and Zhang, UAI 2006 (conservative PC).
         """
-        marks = self.marks
-        for b, near in enumerate(self.near):
-            for c in near:
-                if marks[c, b] != CIRCLE:
-                    continue
-                for a in near & self.near[c]:
-                    if not (self._directed(a, c) and marks[b, a] == ARROW):
-                        continue
-                    t = self._discriminating_start(a, b, c)
-                    if t is None:
-                        continue
-                    if self._separates(b, t, c):
-                        self._tail(c, b)
-                        self._arrow(b, c)
-                    else:
-                        self._arrow(a, b)
-                        self._arrow(c, b)
-                        self._arrow(b, c)
-                    return True
-        return False
-
-    def _discriminating_start(self, a, b, c):
-        """The start t of the shortest discriminating path that ends in a, b, c, or None."""
-        seen = {a, b, c}
-        todo = deque([a])
-        while todo:
-            v = todo.popleft()
-            for t in sorted(self.near[v]):
-                if t in seen or self.marks[t, v] != ARROW:
-                    continue
-                if t not in self.near[c]:
-                    return t
-                if self._directed(t, c) and self.marks[v, t] == ARROW:
-                    seen.add(t)
-                    todo.append(t)
-        return None
-
-    def _rules_9_and_10(self):
-        marks = self.marks
-        changed = False
-        for a, near in enumerate(self.near):
-            for c in sorted(near):
-                if marks[a, c] != ARROW or marks[c, a] != CIRCLE:
-                    continue
-                # 9: an uncovered path from a, that may be directed, over a b apart from c
-                firsts = [b for b in sorted(near) if b != c and self._may_lead(a, b)]
-                if any(c not in self.near[b] and self._path(a, b, c) for b in firsts):
-                    changed |= self._tail(c, a)
-                    continue
-                # 10: b -> c <- t, and such paths from a to b and to t that begin apart
-                causes = [b for b in sorted(self.near[c]) if b != a and self._directed(b, c)]
-                starts = {b: [m for m in firsts if m == b or self._path(a, m, b)] for b in causes}
-                for b, t in itertools.combinations(causes, 2):
-                    if any(m != o and o not in self.near[m] for m in starts[b] for o in starts[t]):
-                        changed |= self._tail(c, a)
-                        break
-        return changed
-
-    def _may_lead(self, a, b):
-        """Whether the edge between a and b may be a -> b."""
-        return self.marks[a, b] != TAIL and self.marks[b, a] != ARROW
-
-    def _path(self, a, b, end):
-        """Whether an uncovered path a, b, ..., end may be directed: of three variables in a row
-        the outer ones are apart.
-        """
-        todo = deque([(a, b)])
-        before = {(a, b): None}
-        while todo:
-            edge = todo.popleft()
-            u, v = edge
-            on_path = {u, v}
-            step = before[edge]
-            while step is not None:
-                on_path.add(step[0])
-                step = before[step]
-            for w in sorted(self.near[v]):
-                if w in on_path or w in self.near[u] or not self._may_lead(v, w):
-                    continue
-                if w == end:
-                    return True
-                if (v, w) not in before:
-                    before[v, w] = edge
-                    todo.append((v, w))
-        return False
+        key = (b, min(x, y), max(x, y))
+        if key not in self.decided:
+            found = self.separators.get(key[1:])
+            if found is None:
+                later = x if self.position[x] > self.position[y] else y
+                found = self.parents[later]
+            within = sorted(found | {b})
+            without = sorted(found - {b})
+            self.decided[key] = None
+            for inside, one, other in ((True, within, without), (False, without, within)):
+                independent = self.separation.find(x, y, one, len(one)) is not None
+                if independent and self.separation.depend(x, y, other):
+                    self.decided[key] = inside
+        return self.decided[key]

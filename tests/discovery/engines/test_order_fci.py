@@ -70,6 +70,9 @@ class Oracle:
     def independent(self, x, y, given):
         return (min(x, y), max(x, y), frozenset(given)) in self.known
 
+    def depend(self, x, y, given):
+        return not self.independent(x, y, given)
+
     def find(self, x, y, pool, size):
         for given in itertools.combinations(pool, size):
             if self.independent(x, y, given):
@@ -77,7 +80,7 @@ class Oracle:
         return None
 
 
-def independence_map(oracle, order):
+def independence_map(oracle, order, names=NAMES):
     """The DAG in which a variable's parents are the predecessors that it depends on given all
     others.
     """
@@ -85,7 +88,7 @@ def independence_map(oracle, order):
     for k, z in enumerate(order):
         for p in order[:k]:
             adjacency[p, z] = not oracle.independent(p, z, set(order[:k]) - {p})
-    return CausalGraph.from_adjacency(adjacency, NAMES[: len(order)])
+    return CausalGraph.from_adjacency(adjacency, names[: len(order)])
 
 
 @cache
@@ -166,6 +169,39 @@ def test_the_test_is_that_of_pc_on_blocks():
             assert (found is not None) == (p[best] > 0.05)
             if found is not None:
                 assert p[found] == pytest.approx(p[best])
+
+
+def test_a_clear_dependence_costs_more_than_an_edge_of_the_score():
+    """By the formula, on two numbers whose ratio of likelihoods is known."""
+    for r, clear in ((0.05, False), (0.08, True)):
+        covariance = np.array([[1.0, r], [r, 1.0]])
+        statistics = Statistics(("x", "y"), (None, None), 4000.0, np.zeros(2), covariance)
+        own = CovarianceSeparation(statistics, 0.01, penalty=2.0)
+        ratio = -(4000 - 2.5) * np.log(1 - r**2)
+        assert ratio > 6.7  # beyond the quantile: not independent
+        assert own.find(0, 1, [], 0) is None
+        assert own.depend(0, 1, []) == (ratio > 2 * np.log(4000)) == clear
+    # without a penalty the quantile decides
+    assert CovarianceSeparation(statistics, 0.01).depend(0, 1, [])
+
+
+def chain(r_xz, n=4000.0):
+    """Statistics of x - y - z in which the edges at y are weak and that of x and z is weaker."""
+    covariance = np.array([[1.0, 0.2, r_xz], [0.2, 1.0, 0.2], [r_xz, 0.2, 1.0]])
+    return Statistics(tuple("xyz"), (None,) * 3, n, np.zeros(3), covariance)
+
+
+def test_a_collider_needs_a_clear_dependence():
+    """With a correlation of .015 the test finds x and z independent, and so it does given y, where
+    it is (.015 - .04) / .96: no mark follows. With 0 they depend given y, but by less than an edge
+    costs: 4,000 rows times .04² are 7, and 2 ln 4,000 is 17.
+    """
+    open_marks = CausalGraph.from_edges("xyz", ["x o-o y", "y o-o z"]).as_pag()
+    assert discover(chain(0.015), method="order-fci") == open_marks
+    assert discover(chain(0.0), method="order-fci") == open_marks
+    collider = CausalGraph.from_edges("xyz", ["x o-> y", "z o-> y"]).as_pag()
+    assert len(discover(chain(0.015, n=400_000.0), method="order-fci").edges) == 3
+    assert discover(chain(0.0, n=40_000.0), method="order-fci") == collider
 
 
 def confounded(n=4000, seed=0):

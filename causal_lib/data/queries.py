@@ -48,6 +48,14 @@ class Found:
     infinite: int
 
 
+class _DuckDB(DefaultDialect):
+    """SQLAlchemy's standard SQL for DuckDB."""
+
+    default_paramstyle = "qmark"
+    # else a divisor is cast to NUMERIC, which is rounded to three digits
+    div_is_floordiv = False
+
+
 class Query:
     """The rows that ``query`` selects, for sums over them.
 
@@ -69,7 +77,7 @@ class Query:
                 "create_engine(url)"
             )
         self._connection = connection
-        self._dialect = DefaultDialect(paramstyle="qmark") if self._duckdb else connection.dialect
+        self._dialect = _DuckDB() if self._duckdb else connection.dialect
         self.dialect = "duckdb" if self._duckdb else self._dialect.name
         if isinstance(query, str):
             query = sa.text(re.sub(r"(?<!\\):", r"\:", re.sub(r"[;\s]*$", "\n", query)))
@@ -92,9 +100,9 @@ class Query:
                 within._connection.close()
 
     def _describe(self):
-        inner = self.statement.columns() if isinstance(self.statement, sa.TextClause) else None
-        inner = (self.statement if inner is None else inner).subquery("t")
-        head = sa.select(sa.literal_column("*")).select_from(inner).limit(0)
+        text = isinstance(self.statement, sa.TextClause)
+        self.table = (self.statement.columns() if text else self.statement).subquery("t")
+        head = sa.select(sa.literal_column("*")).select_from(self.table).limit(0)
         if self._duckdb:
             described = self._execute(head).description
         else:
@@ -107,11 +115,6 @@ class Query:
                 f"query: {names.count(twice[0])} columns are named {twice[0]!r}; give each a name "
                 "of its own by AS"
             )
-        columns = [sa.column(quoted_name(name, quote=True)) for name in names]
-        if isinstance(self.statement, sa.TextClause):
-            self.table = self.statement.columns(*columns).subquery("t")
-        else:
-            self.table = self.statement.subquery("t")
 
     @property
     def names(self) -> list[str]:
@@ -136,7 +139,7 @@ class Query:
 
     def column(self, name: str):
         """The column as it stands."""
-        return self.table.c[name]
+        return sa.column(quoted_name(name, quote=True))
 
     def number(self, name: str):
         """A column of numbers as float64; NaN, which DuckDB knows, counts as missing."""

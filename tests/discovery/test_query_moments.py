@@ -4,56 +4,18 @@ import re
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from causal_lib.data.queries import Query
-from causal_lib.data.store import Store
 from causal_lib.discovery.statistics import Statistics
-
-MYSQL = pytest.param("mysql", marks=[pytest.mark.mysql, pytest.mark.xdist_group("mysql")])
-
-
-class _Database:
-    """A database that takes any frame as the table ``log``."""
-
-    def __init__(self, kind, url):
-        self.kind = kind
-        self._url = url
-        if kind == "duckdb":
-            self.connection = pytest.importorskip("duckdb").connect()
-        else:
-            self.connection = sa.create_engine(url)
-
-    def put(self, frame):
-        if self.kind == "duckdb":
-            self.connection.register("given", pa.Table.from_pandas(frame, preserve_index=False))
-            self.connection.execute("CREATE OR REPLACE TABLE log AS SELECT * FROM given")
-            return
-        with Store(self._url) as store:
-            store.write_table("log", frame, replace=True)
-
-    def run(self, sql):
-        if self.kind == "duckdb":
-            self.connection.execute(sql)
-        else:
-            with self.connection.begin() as connection:
-                connection.exec_driver_sql(sql)
-
-    def statistics(self, query="SELECT * FROM log", **options):
-        return Statistics.from_sql(self.connection, query, **options)
+from tests.databases import Database
 
 
-@pytest.fixture(params=["sqlite", "duckdb", MYSQL])
-def database(request, tmp_path):
-    kind = request.param
-    url = f"sqlite:///{tmp_path / 'log.sqlite'}"
-    found = _Database(kind, request.getfixturevalue("mysql_url") if kind == "mysql" else url)
-    yield found
-    found.connection.close() if kind == "duckdb" else found.connection.dispose()
+def _statistics(database, query="SELECT * FROM log", **options):
+    return Statistics.from_sql(database.connection, query, **options)
 
 
 def _same(found, expected, tolerance=1e-9):
@@ -113,9 +75,9 @@ def test_any_frame_equals_memory(database, given_frame):
         expected = Statistics.from_frame(known, missing="complete", weights=w)
     except ValueError as error:
         with pytest.raises(ValueError, match=re.escape(str(error))):
-            database.statistics(categories=["grade"], **options)
+            _statistics(database, categories=["grade"], **options)
     else:
-        _same(database.statistics(categories=["grade"], **options), expected)
+        _same(_statistics(database, categories=["grade"], **options), expected)
 
 
 def test_only_sums_leave_the_database(database, monkeypatch):
@@ -133,7 +95,7 @@ def test_only_sums_leave_the_database(database, monkeypatch):
         return answer
 
     monkeypatch.setattr(f"{query}.rows", counted)
-    _same(database.statistics(), Statistics.from_frame(frame))
+    _same(_statistics(database), Statistics.from_frame(frame))
     assert max(found) == 3
 
 
@@ -143,7 +105,7 @@ def test_large_offsets_lose_no_digits(database):
     frame = pd.DataFrame({"far": 1e9 + z, "clock": 1.7e9 + np.arange(4000) + z, "z": z, "c": 0.1})
     frame["rare"] = np.where(np.arange(4000) == 7, "once", "always")
     database.put(frame)
-    stats = database.statistics()
+    stats = _statistics(database)
     _same(stats, Statistics.from_frame(frame))
     constant = stats.columns.index("c")
     assert (stats.cov[constant] == 0).all()  # so that a search can tell that it is constant
@@ -154,7 +116,7 @@ def test_more_sums_than_one_statement_takes(database):
     rng = np.random.default_rng(1)
     frame = pd.DataFrame(rng.normal(size=(60, 45)), columns=[f"x{k}" for k in range(45)])
     database.put(frame)
-    _same(database.statistics(), Statistics.from_frame(frame))
+    _same(_statistics(database), Statistics.from_frame(frame))
 
 
 NAMES = ["a b", 'say "x"', "it's", "价格", "a%b", "a:b", "select", "`", "X", "[1]"]
@@ -169,16 +131,16 @@ def test_any_name_of_a_column(database):
     expected = Statistics.from_frame(frame.drop(columns="a b"), weights=weights)
     quoted = "`a b`" if database.kind == "mysql" else '"a b"'
     rest = f"SELECT log.*, ABS({quoted}) AS w FROM log"
-    found = database.statistics(rest, weights="w")
+    found = _statistics(database, rest, weights="w")
     _same(found.subset(expected.names), expected)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
 def test_a_collation_joins_no_levels(kind, tmp_path):
-    database = _Database(kind, f"sqlite:///{tmp_path / 'log.sqlite'}")
+    database = Database(kind, f"sqlite:///{tmp_path / 'log.sqlite'}")
     database.run("CREATE TABLE log (s VARCHAR COLLATE NOCASE)")
     database.run("INSERT INTO log VALUES ('a'), ('A'), ('a'), ('b')")
-    stats = database.statistics()
+    stats = _statistics(database)
     assert stats.levels == (("A", "a", "b"),)
     assert stats.mean.tolist() == [0.5, 0.25]
 
@@ -197,7 +159,7 @@ def test_every_form_of_a_query(form, database):
     if form == "select":
         log = sa.table("log", sa.column("x"), sa.column("c"))
         query = sa.select(log).where(log.c.c != "12:30")
-    _same(database.statistics(query), Statistics.from_frame(frame[:3]))
+    _same(_statistics(database, query), Statistics.from_frame(frame[:3]))
 
 
 def test_draws_read_the_rows(database):
@@ -205,7 +167,7 @@ def test_draws_read_the_rows(database):
     frame = pd.DataFrame({"x": rng.normal(size=300), "city": rng.choice(list("abc"), 300)})
     frame["place"] = np.arange(300)
     database.put(frame)
-    found = database.statistics("SELECT x, city FROM log ORDER BY place", n_boot=3, seed=4)
+    found = _statistics(database, "SELECT x, city FROM log ORDER BY place", n_boot=3, seed=4)
     expected = Statistics.from_frame(frame[["x", "city"]], n_boot=3, seed=4)
     _same(found, expected)
     np.testing.assert_allclose(found.draws[2], expected.draws[2], atol=1e-12)
@@ -319,32 +281,32 @@ def test_bad_input_is_named(database, query, options, message):
         )
     )
     with pytest.raises(ValueError, match=message):
-        database.statistics(query, **options)
+        _statistics(database, query, **options)
 
 
 def test_one_row(database):
     database.put(pd.DataFrame({"x": [3.0], "c": ["u"]}))
-    stats = database.statistics()
+    stats = _statistics(database)
     _same(stats, Statistics.from_frame(pd.DataFrame({"x": [3.0], "c": ["u"]})))
 
 
 def test_an_identifier_is_no_category(database):
     database.put(pd.DataFrame({"id": [f"u{k}" for k in range(1001)]}))
     with pytest.raises(ValueError, match="column 'id' has over 1000 levels; leave an identifier"):
-        database.statistics()
+        _statistics(database)
 
 
 def test_numbers_and_text_in_one_column_of_sqlite(tmp_path):
-    database = _Database("sqlite", f"sqlite:///{tmp_path / 'log.sqlite'}")
+    database = Database("sqlite", f"sqlite:///{tmp_path / 'log.sqlite'}")
     database.run("CREATE TABLE log (x, y)")
     database.run("INSERT INTO log VALUES (1, 1.0), (2.5, 2), ('three', 5), (9e999, 2), (x'00', 1)")
     with pytest.raises(ValueError, match="'x' holds 3 numbers and 1 texts and 1 blobs; make"):
-        database.statistics()
+        _statistics(database)
     with pytest.raises(ValueError, match="column 'x' has 1 infinite values; replace them"):
-        database.statistics("SELECT * FROM log WHERE typeof(x) IN ('integer', 'real')")
+        _statistics(database, "SELECT * FROM log WHERE typeof(x) IN ('integer', 'real')")
     with pytest.raises(ValueError, match="column 'x' is of type BLOB; make it a number or a cat"):
-        database.statistics("SELECT * FROM log WHERE typeof(x) = 'blob'")
-    stats = database.statistics("SELECT CAST(x AS TEXT) AS x, y FROM log WHERE y > 1")
+        _statistics(database, "SELECT * FROM log WHERE typeof(x) = 'blob'")
+    stats = _statistics(database, "SELECT CAST(x AS TEXT) AS x, y FROM log WHERE y > 1")
     assert stats.levels[0] == ("2.5", "Inf", "three")
 
 
@@ -384,7 +346,7 @@ def test_random_rows_are_noticed(database):
     database.put(pd.DataFrame({"x": rng.normal(size=200), "c": rng.choice(list("abcd"), 200)}))
     draw = "RAND()" if database.kind == "mysql" else "RANDOM()"
     with pytest.raises(ValueError, match=r"its rows changed while .* of column 'c'; it must give"):
-        database.statistics(f"SELECT * FROM log ORDER BY {draw} LIMIT 100")
+        _statistics(database, f"SELECT * FROM log ORDER BY {draw} LIMIT 100")
 
 
 def test_what_is_no_connection():

@@ -86,9 +86,8 @@ class Query:
 
     @contextmanager
     def reading(self) -> Iterator["Query"]:
-        """The query on one connection, in one transaction, with the names and types of its columns.
-
-        Raises ValueError where a name stands twice.
+        """The query on one connection, in one transaction, with the names and types of its
+        columns.
         """
         opened = isinstance(self._connection, sa.Engine)
         within = Query(self._connection.connect() if opened else self._connection, self.statement)
@@ -108,13 +107,7 @@ class Query:
         else:
             with self._execute(head) as found:
                 described = found.cursor.description
-        names = [str(column[0]) for column in described]
-        self._declared = dict(zip(names, (column[1] for column in described), strict=True))
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(
-                f"query: {names.count(twice[0])} columns are named {twice[0]!r}; give each a name "
-                "of its own by AS"
-            )
+        self._declared = {str(column[0]): column[1] for column in described}
 
     @property
     def names(self) -> list[str]:

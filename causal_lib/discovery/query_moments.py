@@ -12,6 +12,7 @@ from causal_lib.discovery.moments import MAX_LEVELS, by_variable, of_sums
 _ROUNDING = 1e-6  # by how much two sums over the same rows may differ, relative to their size
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an overflow is found in the result
 def query_moments(query: Query, categories, weights, missing):
     """Names, levels, stack (without draws), rows used and rows left out of ``query``.
 
@@ -61,9 +62,9 @@ def query_moments(query: Query, categories, weights, missing):
             raise ValueError(none_left(seen, holes))
         p = len(numbers)
         ends = means[p:]
-        # a constant is its own mean, to the last digit
+        # a constant is its own mean, to the last digit; the sum of infinite ones is none
         centre = [
-            low if low == high else mean / count
+            low if low == high else np.nan if mean is None else mean / count
             for mean, low, high in zip(means[:p], ends[::2], ends[1::2], strict=True)
         ]
         deviations = [

@@ -1,6 +1,7 @@
 """Sums that databases compute, against those of the same rows in memory."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -356,3 +357,19 @@ def test_random_rows_are_noticed(database):
 def test_what_is_no_connection():
     with pytest.raises(ValueError, match=r"connection: an SQLAlchemy engine .*, not str; make an"):
         Statistics.from_sql("sqlite://", "SELECT 1 AS x")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
+@given(cuts=st.lists(st.integers(1, 99), min_size=1, max_size=3, unique=True))
+def test_parts_of_a_query_merge_to_the_whole(database, cuts):
+    rng = np.random.default_rng(6)
+    frame = pd.DataFrame({"x": 1e5 + rng.normal(size=100), "c": rng.choice(list("abcdef"), 100)})
+    frame["place"] = np.arange(100)
+    database.put(frame)
+    ends = [0, *sorted(cuts), 100]
+    parts = [
+        _statistics(database, f"SELECT x, c FROM log WHERE place >= {low} AND place < {high}")
+        for low, high in pairwise(ends)
+    ]
+    # a part's mean is a float64, which costs digits between parts
+    _same(Statistics.merge(parts), Statistics.from_frame(frame[["x", "c"]]))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import sqlalchemy as sa
 
-from causal_lib.data.queries import Query, check_query_columns
+from causal_lib.data.queries import DIALECTS, Query, check_query_columns
 
 NO_WEIGHT = "the policy gives every logged action probability 0: the logs say nothing about it"
 
@@ -75,8 +75,14 @@ def sums_of_query(
 ) -> WeightedSums:
     """The sums that the database computes of the columns of ``query``.
 
-    Raises ValueError for columns that are absent, no numbers, incomplete or out of range.
+    Raises ValueError for another database than those of `DIALECTS`, and for columns that are
+    absent, no numbers, incomplete or out of range.
     """
+    if query.dialect not in DIALECTS:
+        raise ValueError(
+            f"connection: sums are computed by {', '.join(DIALECTS)}, not by {query.dialect}; read "
+            "the rows by pandas.read_sql and give the frame"
+        )
     with query.reading() as table:
         wanted = {"reward": reward, "propensity": propensity, "policy": target, "cluster": cluster}
         check_query_columns(wanted, table.names)

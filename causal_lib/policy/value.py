@@ -358,6 +358,10 @@ def _values_of_column(logs, connection, columns, estimators, given, reward_range
             f"leave out {', '.join(surplus)}, or give the probabilities of all actions"
         )
     if connection is None:
+        if not isinstance(logs, pd.DataFrame):
+            raise ValueError(
+                f"logs: a frame is needed, or a query with connection=, not {type(logs).__name__}"
+            )
         needed = [columns["reward"], columns["propensity"], policy, columns["cluster"]]
         check_frame(logs, [*filter(None, needed)], complete=True, name="logs")
         chance = propensities(logs, columns["propensity"])

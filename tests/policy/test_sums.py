@@ -199,3 +199,14 @@ def test_bad_input_is_named(database, query, policy, options, message):
     database.put(logs)
     with pytest.raises(ValueError, match=message):
         policy_values(query, policy, connection=database.connection, **options)
+
+
+def test_a_query_needs_a_connection_to_a_database_that_is_known(monkeypatch):
+    with pytest.raises(ValueError, match="logs: a frame is needed, or a query with connection=, n"):
+        policy_values(QUERY, "target")
+    engine = sa.create_engine("sqlite://")
+    monkeypatch.setattr(engine.dialect, "name", "oracle")
+    with pytest.raises(
+        ValueError, match=r"connection: sums are computed by sqlite, .*, not by ora"
+    ):
+        policy_values(QUERY, "target", connection=engine)

@@ -14,9 +14,10 @@ from scipy.stats import chi2
 
 from causal_lib import progress
 from causal_lib.worlds.online_shop import shop
+from tests.databases import database
 from tests.mysql import kill_connection, mariadb, mysql_url
 
-__all__ = ["kill_connection", "mariadb", "mysql_url"]  # fixtures, for whoever asks
+__all__ = ["database", "kill_connection", "mariadb", "mysql_url"]  # fixtures, for whoever asks
 
 # Derandomised, so that a red run is red again. Neither a deadline nor a check of how long drawing
 # takes: the machine may be busy.

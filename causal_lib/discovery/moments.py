@@ -20,7 +20,7 @@ BOOLEAN = (False, True)
 # rows whose numbers stay in the processor's cache while they are laid out and multiplied
 _CACHED = 4_096
 _CELLS = 64  # cells of a joint table of categories: larger ones are fewer, but leave the cache
-_LEVELS = 1_000  # a category of more levels is an identifier, and its block would not fit memory
+MAX_LEVELS = 1_000  # a category of more levels is an identifier, and its block would not fit memory
 _EM_STEPS = 2_000
 
 
@@ -92,9 +92,9 @@ def read_column(name, column):
         )
     gaps = codes.is_null().to_numpy(zero_copy_only=False) if codes.null_count else None
     codes = codes.fill_null(0).to_numpy()
-    if len(levels) > _LEVELS:  # few of a dictionary's levels may occur
+    if len(levels) > MAX_LEVELS:  # few of a dictionary's levels may occur
         used, codes = np.unique(codes, return_inverse=True)
-        if len(used) > _LEVELS:
+        if len(used) > MAX_LEVELS:
             raise ValueError(
                 f"column {name!r} has {len(used)} levels; leave an identifier out, "
                 "group other levels"
@@ -138,23 +138,28 @@ def chunk_moments(names, columns, w, n_boot, rng, origin):
     moments = (_moments(numbers, shift, cells, back, v) for v in (w, *draws))
     counts, means, covs = (np.array(each) for each in zip(*moments, strict=True))
     means[:, :p] += np.subtract(shift, np.asarray(origin)[numeric])
-    # `_moments` puts the numbers first and then all levels: back to the order of the variables,
-    # without references
+    return by_variable(names, [levels for _, levels, _ in columns], (counts, means, covs))
+
+
+def by_variable(names, levels, stack):
+    """Levels and stack of the columns of variables, of a stack whose columns are the numbers and
+    then all ``levels``, references too.
+    """
     number_at = 0
-    level_at = p
+    level_at = sum(own is None for own in levels)
     keep = []
     kept_levels = []
-    for name, (_, levels, _) in zip(names, columns, strict=True):
-        if levels is None:
+    for name, own in zip(names, levels, strict=True):
+        if own is None:
             keep.append(number_at)
             kept_levels.append(None)
             number_at += 1
         else:
-            order, kept = _order(name, levels, means[0, level_at : level_at + len(levels)] > 0)
+            order, kept = _order(name, own, stack[1][0, level_at : level_at + len(own)] > 0)
             keep += [level_at + k for k in order[1:]]
             kept_levels.append(kept)
-            level_at += len(levels)
-    return kept_levels, take((counts, means, covs), keep)
+            level_at += len(own)
+    return kept_levels, take(stack, keep)
 
 
 def _cells(coded, n):
@@ -212,6 +217,16 @@ def _moments(numbers, shift, cells, back, w):
         square += weighted.T @ weighted
     sums = back.T @ sums
     counts = back.T @ (counts + np.triu(counts, 1).T) @ back
+    return of_sums(square, sums, counts)
+
+
+def of_sums(square, sums, counts):
+    """Count, mean and covariance of p numbers and L levels, of weighted sums.
+
+    ``square`` (p + 1, p + 1) of the products of numbers, the last of which is 1; ``sums`` (L, p +
+    1) of the numbers in each level; ``counts`` (L, L) of pairs of levels.
+    """
+    p = len(square) - 1
     count = square[p, p]
     # a draw may have left out every row
     mean = np.concatenate([square[p, :p], sums[:, p]]) / (count or 1)

@@ -1,9 +1,9 @@
 """`Statistics`: count, mean and covariance of a mixed table, all that Gaussian and block scores
 read of the data.
 
-One pass over a frame, Parquet files or a SQL query, in memory that does not grow with the rows;
-parts merge exactly, so that workers can each take files (map-reduce). Bootstrap covariances are
-made in the same pass.
+One pass over a frame or Parquet files, in memory that does not grow with the rows; parts merge
+exactly, so that workers can each take files (map-reduce). Bootstrap covariances are made in the
+same pass. A database sums a query's rows itself.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
-import sqlalchemy as sa
 from threadpoolctl import ThreadpoolController
 
-from causal_lib.checks import check_columns, check_frame
+from causal_lib.checks import check_column_names, check_columns, check_frame
+from causal_lib.data.queries import DIALECTS, Query
 from causal_lib.discovery.encoding import plain
 from causal_lib.discovery.moments import (
     along,
@@ -33,6 +34,7 @@ from causal_lib.discovery.moments import (
     sorted_levels,
     take,
 )
+from causal_lib.discovery.query_moments import none_left, query_moments
 from causal_lib.progress import progress_bar
 
 # rows of one chunk: enough to hide Python's cost, few enough to hold two chunks at a time
@@ -204,19 +206,36 @@ class Statistics:
         cls, connection, query, *, categories=(), weights=None, missing="raise", n_boot=0, seed=0,
         chunk_rows=100_000,
     ) -> "Statistics":  # fmt: skip
-        """As `from_parquet`, of the rows of ``query`` (text or a select) on an SQLAlchemy engine or
-        connection.
+        """As `from_parquet`, of the rows of ``query``, which the database sums itself.
 
-        A query without ORDER BY may give its rows in another order next time, and so other draws.
+        Only sums leave SQLite, MySQL, MariaDB and DuckDB, not rows, unless draws are asked for:
+        these, and all of another database, read the rows ``chunk_rows`` at a time.
+
+        Parameters
+        ----------
+        connection : SQLAlchemy engine or connection, or a connection of DuckDB (``pip install
+            'causal-lib[duckdb]'``).
+        query : text or a select. It runs several times, so it must give the same rows each time. A
+            query without ORDER BY may give them in another order next time, and so other draws.
+            DuckDB reads Parquet parts by the types of the first, which rounds fractions where the
+            first holds whole numbers: write read_parquet(..., union_by_name = true).
+
+        >>> import sqlalchemy
+        >>> engine = sqlalchemy.create_engine("sqlite://")
+        >>> log = pd.DataFrame({"x": [1.0, 2.0, 3.0, 6.0], "city": ["b", "a", "c", "a"]})
+        >>> log.to_sql("log", engine, index=False)
+        4
+        >>> stats = Statistics.from_sql(engine, "SELECT x, city FROM log WHERE x < 6")
+        >>> stats.columns, stats.mean.round(3).tolist()
+        (('x', 'city=b', 'city=c'), [2.0, 0.333, 0.333])
         """
         _check_options(missing, n_boot, chunk_rows, streamed=True)
         categories = check_columns(categories, name="categories")
-        # stream_results asks for a server-side cursor, else the MySQL driver would fetch the whole
-        # result first
-        query = (sa.text(query) if isinstance(query, str) else query).execution_options(
-            stream_results=True
-        )
-        batches = map(arrow_batch, pd.read_sql(query, connection, chunksize=chunk_rows))
+        check_column_names(weights=weights)
+        query = Query(connection, query)
+        if not n_boot and query.dialect in DIALECTS:
+            return _unstack(*query_moments(query, categories, weights, missing), ())
+        batches = map(arrow_batch, query.frames(chunk_rows))
         return _fold(_columns(_weighted(batches, weights, categories)), missing, n_boot, seed, None)
 
     @staticmethod
@@ -415,6 +434,7 @@ def _check_options(missing, n_boot, rows, streamed=False):
 
 
 def _parquet_batches(files, wanted, rows):
+    first = pq.read_schema(files[0])
     for path in files:
         schema = pq.read_schema(path)
         lacking = [name for name in wanted if name not in schema.names]
@@ -423,6 +443,14 @@ def _parquet_batches(files, wanted, rows):
             raise ValueError(
                 f"{path.name}: no column {', '.join(map(repr, lacking))}; columns there: {there}"
             )
+        for name in wanted:
+            kind = schema.field(name).type
+            known = first.field(name).type
+            if _is_category(kind) != _is_category(known):
+                raise ValueError(
+                    f"{path.name}: column {name!r} is of type {kind}, in {files[0].name} of type "
+                    f"{known}; write both parts with one type"
+                )
         # its codes are all that is needed
         text = [name for name in wanted if is_text(schema.field(name).type)]
         # without pre_buffer, or it would hold the whole file in the end; a buffer keeps the reads
@@ -431,6 +459,10 @@ def _parquet_batches(files, wanted, rows):
             path, read_dictionary=text, pre_buffer=False, buffer_size=1 << 20
         ) as file:
             yield from (batch.select(wanted) for batch in file.iter_batches(rows, columns=wanted))
+
+
+def _is_category(kind):
+    return is_text(kind) or pa.types.is_dictionary(kind)
 
 
 def _ahead(pool, items):
@@ -516,12 +548,10 @@ def _fold(chunks, missing, n_boot, seed, total):
                 whole = part if whole is None else _pair(whole, part)
             bar.update(n)
     if whole is None:
-        worst = (
-            f"; column {names[holes.argmax()]!r} misses {holes.max()} values"
-            if np.any(holes)
-            else ""
+        gaps = np.broadcast_to(holes, len(names)).tolist()
+        raise ValueError(
+            none_left(seen, {name: gap for name, gap in zip(names, gaps, strict=True) if gap})
         )
-        raise ValueError(f"none of {seen} rows is complete and of positive weight{worst}")
     origin = np.repeat(origin, whole.widths)
     draws = whole.draws[0], whole.draws[1] + origin, whole.draws[2]
     return replace(whole, mean=whole.mean + origin, draws=draws, dropped=dropped)

@@ -29,18 +29,30 @@ def check_interval(interval: str, level: float) -> None:
 class Clicks:
     """Rewards of 0 and 1 in logs of n rounds.
 
-    weighted : (n,) weight x reward.
-    weight : Σw² / Σw, a click's weight where rewards do not depend on weights.
+    mean, error : mean of weight x reward, and its standard error.
+    weight : Σw² / Σw / n, a click's part of the mean where rewards do not depend on weights.
     """
 
-    weighted: np.ndarray
+    mean: float
+    error: float
     weight: float
 
     @classmethod
     def of(cls, w: np.ndarray, r: np.ndarray, groups: np.ndarray | None) -> "Clicks":
         """Of rewards ``r`` with weights ``w`` (n,), dependent within ``groups``."""
         sums = w if groups is None else np.bincount(groups, w)
-        return cls(w * r, float(sums @ sums / sums.sum()))
+        weight = float(sums @ sums / sums.sum())
+        return cls((w * r).mean(), error_of_mean(w * r, groups), weight / len(w))
+
+
+def error_of_mean(score: np.ndarray, groups: np.ndarray | None) -> float:
+    """Standard error of the mean of ``score`` (n,), of rounds that depend on each other within
+    ``groups``; 0 of a single round.
+    """
+    n = len(score)
+    if groups is not None:
+        return standard_error(score - score.mean(), groups)
+    return score.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -59,8 +71,12 @@ class Intervals:
         """(low, high) of the mean of ``score`` (n,); ``clicks`` for rewards of 0 and 1."""
         if self.kind == "bootstrap":
             return self._percentiles(score)
-        mean = score.mean()
-        error = self.error(score)
+        return self.around(score.mean(), self.error(score), clicks)
+
+    def around(
+        self, mean: float, error: float, clicks: Clicks | None = None
+    ) -> tuple[float, float]:
+        """(low, high) of a mean with this standard error, but for percentiles."""
         if self.kind == "normal" or clicks is None:
             half = norm.ppf((1 + self.level) / 2) * error
             return mean - half, mean + half
@@ -69,10 +85,7 @@ class Intervals:
 
     def error(self, score: np.ndarray) -> float:
         """Standard error of the mean of ``score``; 0 of a single round."""
-        n = len(score)
-        if self.groups is not None:
-            return standard_error(score - score.mean(), self.groups)
-        return score.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
+        return error_of_mean(score, self.groups)
 
     def _percentiles(self, score):
         sums = score if self.groups is None else np.bincount(self.groups, score)
@@ -94,10 +107,9 @@ class Intervals:
         that of the weighted clicks.
         """
         tail = (1 - self.level) / 2
-        n = len(clicks.weighted)
-        mean = clicks.weighted.mean()
-        weight = clicks.weight / n
-        sampled = self.error(clicks.weighted)
+        mean = clicks.mean
+        weight = clicks.weight
+        sampled = clicks.error
         variance = sampled**2
         if variance > 0:
             count = mean**2 / variance

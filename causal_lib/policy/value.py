@@ -15,6 +15,7 @@ from causal_lib.checks import (
     check_range,
 )
 from causal_lib.columns import number_of
+from causal_lib.data.queries import Query
 from causal_lib.inference.covariates import design
 from causal_lib.inference.far_values import far_among
 from causal_lib.policy.columns import (
@@ -27,6 +28,7 @@ from causal_lib.policy.columns import (
 from causal_lib.policy.estimators import ESTIMATORS, Rounds, estimators_table
 from causal_lib.policy.intervals import Clicks, Intervals, check_interval
 from causal_lib.policy.reward_model import FOLDS, fit_additive, order_of_rounds
+from causal_lib.policy.sums import NO_WEIGHT, sums_of_arrays, sums_of_query
 from causal_lib.policy.support import FALSE_ALARM, Support, find_support
 from causal_lib.resampling import cluster_codes
 
@@ -36,6 +38,7 @@ from causal_lib.resampling import cluster_codes
 MIN_EFFECTIVE = 100
 _LARGEST = 10**9  # entries of a table of rounds and actions: 8 GB
 _BLOCK = 2_000_000  # entries of (rows, actions) in memory at once
+_OF_SUMS = ("ips", "snips")  # estimators of a policy that is a column
 _NO_INTERVAL = "no interval: the logs do not say how wrong the model is"
 _GRID = 12  # thresholds among which data choose
 # What the logs lack is negligible where it can move the value by at most this share of the
@@ -128,7 +131,7 @@ class PolicyValue:
 
 
 def policy_value(
-    logs: pd.DataFrame, policy: np.ndarray, *, estimator: str = "dr", **how
+    logs: pd.DataFrame | str, policy: np.ndarray | str, *, estimator: str = "dr", **how
 ) -> PolicyValue:
     """The mean reward that ``policy`` would have earned in the rounds of ``logs``, by one
     estimator: see `policy_values`.
@@ -137,8 +140,8 @@ def policy_value(
 
 
 def policy_values(
-    logs: pd.DataFrame,
-    policy: np.ndarray,
+    logs: pd.DataFrame | str,
+    policy: np.ndarray | str,
     *,
     estimators: Sequence[str] | None = None,
     actions: Sequence | None = None,
@@ -155,6 +158,7 @@ def policy_values(
     interval: str = "auto",
     level: float = 0.95,
     seed: int = 0,
+    connection=None,
 ) -> dict[str, PolicyValue]:
     """The mean reward that ``policy`` would have earned in the rounds of ``logs``, which another
     policy chose.
@@ -167,10 +171,13 @@ def policy_values(
 
     Parameters
     ----------
-    logs : one row a round; reward a number, propensity in (0, 1].
+    logs : one row a round; reward a number, propensity in (0, 1]. With ``connection`` a query, text
+        or a select, as in `Statistics.from_sql`: the database computes sums, no row leaves it.
     policy : (n, K) or (K,) action probabilities of the policy to value; rows sum to 1. Columns of a
         DataFrame, with the index of the logs, and entries of a Series are matched to the logged
-        actions by label; so are those of ``expected``, ``logging`` and ``embedding``.
+        actions by label; so are those of ``expected``, ``logging`` and ``embedding``. Or the name
+        of a column of the logs, the policy's probability of the logged action: enough for 'ips' and
+        'snips', and all that can be done with a query.
     estimators : names of the table. By default all that have what they need: 'mips' if ``logging``
         and ``embedding`` are given; those with q if there are at least 3 rounds to fit it on, or
         ``expected`` is given.
@@ -196,6 +203,8 @@ def policy_values(
         rewards of 0 and 1 by gamma quantiles of the weighted clicks, which hold where clicks are
         rare and become normal where they are many, else normal.
     level : of the interval, in (0, 1).
+    connection : SQLAlchemy engine or connection of SQLite, MySQL or MariaDB, or a connection of
+        DuckDB.
 
     Notes
     -----
@@ -207,7 +216,8 @@ def policy_values(
     cells of the context: then there is no value, but ``bounds``. It is refused, too, where weights
     of an action do not sum to the policy's probabilities, so that propensities are wrong or some
     contexts lack the action. Sums that are within chance of what they should be can hide a lack:
-    `PolicyValue.may_lack` tells how large, and only ``context`` or ``logging`` can rule it out.
+    `PolicyValue.may_lack` tells how large, and only ``context`` or ``logging`` can rule it out. Of
+    a policy that is a column only the mean weight can be checked, not the weights of each action.
 
     Raises
     ------
@@ -234,6 +244,24 @@ def policy_values(
         raise ValueError(f"threshold must be above 0, not {threshold}")
     check_column_names(action=action, reward=reward, propensity=propensity, cluster=cluster)
     context = check_columns(context, name="context")
+    if isinstance(policy, str):
+        given = {
+            "actions": actions,
+            "context": context or None,
+            "expected": expected,
+            "logging": logging,
+            "embedding": embedding,
+            "threshold": threshold,
+        }
+        columns = {"reward": reward, "propensity": propensity, "target": policy, "cluster": cluster}
+        return _values_of_column(
+            logs, connection, columns, estimators, given, reward_range, interval, level
+        )
+    if connection is not None:
+        raise ValueError(
+            "policy: with a connection, the name of the query's column that holds the policy's "
+            f"probability of the logged action is needed, not {type(policy).__name__}"
+        )
     check_frame(
         logs,
         [action, reward, propensity, *context, *filter(None, [cluster])],
@@ -257,9 +285,7 @@ def policy_values(
             raise ValueError(f"logging has {logging.shape[-1]} actions; the policy has {k}")
     w = _at(policy, codes) / chance
     if not w.any():
-        raise ValueError(
-            "the policy gives every logged action probability 0: the logs say nothing about it"
-        )
+        raise ValueError(NO_WEIGHT)
     groups = cluster_codes(logs, cluster) if cluster else None
     policy_mean = shown_mean = group_w = np.zeros(0)
     if any(ESTIMATORS[name].modelled for name in estimators):
@@ -316,6 +342,135 @@ def policy_values(
         name: judged["embedding" in ESTIMATORS[name].needs].value(name, rounds)
         for name in estimators
     }
+
+
+def _values_of_column(logs, connection, columns, estimators, given, reward_range, interval, level):
+    """The values of a policy of which a column holds the probability of each logged action."""
+    policy = columns["target"]
+    estimators = _OF_SUMS if estimators is None else tuple(estimators)
+    surplus = [name for name, one in given.items() if one is not None]
+    surplus += [f"estimator {name!r}" for name in estimators if name not in _OF_SUMS]
+    surplus += ["interval='bootstrap'"] * (interval == "bootstrap")
+    if surplus:
+        raise ValueError(
+            f"policy: column {policy!r} holds the probability of the logged action alone, which is "
+            f"enough for {' and '.join(map(repr, _OF_SUMS))} with interval 'auto' or 'normal'; "
+            f"leave out {', '.join(surplus)}, or give the probabilities of all actions"
+        )
+    if connection is None:
+        if not isinstance(logs, pd.DataFrame):
+            raise ValueError(
+                f"logs: a frame is needed, or a query with connection=, not {type(logs).__name__}"
+            )
+        needed = [columns["reward"], columns["propensity"], policy, columns["cluster"]]
+        check_frame(logs, [*filter(None, needed)], complete=True, name="logs")
+        chance = propensities(logs, columns["propensity"])
+        aimed = number_of(logs, policy, name="logs")
+        check_range(aimed, 0, 1, name=f"policy column {policy!r}")
+        r = number_of(logs, columns["reward"], name="logs")
+        if not aimed.any():
+            raise ValueError(NO_WEIGHT)
+        groups = cluster_codes(logs, columns["cluster"]) if columns["cluster"] else None
+        sums = sums_of_arrays(aimed / chance, r, groups)
+        possible = _reward_range(reward_range, r)
+        far = far_among(r, columns["reward"], "reward") if reward_range is None else ()
+    else:
+        sums = sums_of_query(Query(connection, logs), **columns)
+        far = ()  # is not seen in sums
+        possible = (0.0, 1.0) if reward_range is None else _reward_range(reward_range, ())
+        held = (
+            f"column {columns['reward']!r} holds numbers from {sums.lowest:g} to {sums.highest:g}"
+        )
+        if (
+            reward_range is not None
+            and not possible[0] <= sums.lowest <= sums.highest <= possible[1]
+        ):
+            raise ValueError(f"reward_range {reward_range}: {held}; widen it")
+        if reward_range is None and not sums.binary:
+            raise ValueError(
+                f"reward_range: rewards other than 0 and 1 need it where a database sums, since "
+                f"far values are not seen in sums; {held}"
+            )
+    known = sums.binary or reward_range is not None
+    found = _judge_sums(sums, estimators, possible, known, Intervals(interval, level, None))
+    if far:
+        found = {
+            name: replace(one, verdict=str(far[0])) if one.verdict == "ok" else one
+            for name, one in found.items()
+        }
+    return found
+
+
+def _judge_sums(sums, estimators, possible, known, intervals):
+    """The values of ``estimators`` of `WeightedSums`, with the verdict that their weights allow.
+
+    ``possible`` rewards (lowest, highest) are ``known``, or only observed.
+    """
+    lowest, highest = possible
+    m = sums.ratio
+    n = sums.rounds
+    clicks = None
+    if sums.binary:
+        total = sums.weight * n
+        weight = sums.group_squares / total / n
+        clicks = (
+            Clicks(m * sums.weight, sums.error(m, 1), weight),
+            Clicks((1 - m) * sums.weight, sums.error(1 - m, -1), weight),
+        )
+
+    def ends(mean, error, value):
+        # where most rewards are 1, the rounds without a click are what is rare
+        if clicks is None or value <= 0.5:
+            return intervals.around(mean, error, clicks and clicks[0])
+        low, high = intervals.around(-mean, error, clicks[1])
+        return -high, -low
+
+    error = sums.error(1, 0)
+    off = 1 - sums.weight
+    fits = abs(off) <= max(norm.isf(FALSE_ALARM) * error, 1e-9)
+    low, high = ends(m, sums.error(0, 1), m)
+    negligible = max(_NEGLIGIBLE * (high - low), 1e-6 * (highest - lowest))
+    verdict = "ok"
+    bounds = None
+    if not fits and abs(off) * (highest - lowest) > negligible:
+        verdict = (
+            f"the weights do not fit the policy: they average {sums.weight:.3g}, not 1; "
+            "propensities are wrong, or actions are never shown in some contexts"
+        )
+        if off > 0:  # what is lacking earns the lowest or the highest reward
+            least = ends(m + off * (lowest - m), sums.error(m - lowest, 1), m)[0]
+            most = ends(m + off * (highest - m), sums.error(m - highest, 1), m)[1]
+            bounds = (float(np.clip(least, *possible)), float(np.clip(most, *possible)))
+    size = (sums.weight * n) ** 2 / sums.squares
+    found = {}
+    for name in estimators:
+        if name == "ips":
+            value = m * sums.weight
+            low, high = ends(value, sums.error(m, 1), 0.0)
+        else:
+            value = m
+            low, high = ends(value, sums.error(0, 1 / sums.weight), value)
+        if known:
+            low = max(low, min(value, lowest))
+            high = min(high, max(value, highest))
+        found[name] = _or_none(
+            PolicyValue(
+                name,
+                float(value),
+                float(low),
+                float(high),
+                float(size),
+                float(sums.largest / (sums.weight * n)),
+                n,
+                verdict,
+                {},
+                (float(low), float(high)) if verdict == "ok" else bounds,
+                float(np.clip(off, 0, 1)) if not fits else 0.0,
+                sums.weight,
+                error,
+            )
+        )
+    return found
 
 
 def _possible(rounds, expected, logging, embedding):
@@ -423,7 +578,10 @@ def _slate(name, rows, worst, limits, intervals):
         return np.bincount(rows["round"], values)
 
     score = a_round(w * r)
-    clicks = Clicks(score, float(w @ w / w.sum())) if binary else None
+    clicks = None
+    if binary:
+        weight = float(w @ w / w.sum()) / len(score)
+        clicks = Clicks(score.mean(), intervals.error(score), weight)
     low, high = intervals.ends(score, clicks)
     by_place = rows.groupby("place")["ratio"].agg(["mean", "std", "count"])
     by_place["error"] = (by_place["std"] / np.sqrt(by_place["count"])).fillna(0)

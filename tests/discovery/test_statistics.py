@@ -553,6 +553,30 @@ def test_bad_streams_are_named(options, message, tmp_path):
         Statistics.from_parquet(tmp_path / "f.parquet", **{"batch_rows": 50, **options})
 
 
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"y": [1.0]}, "^1.parquet: no column 'x'; columns there: y"),
+        (
+            {"x": ["one"]},
+            "^1.parquet: column 'x' is of type .*string, in 0.parquet of type int64; write both",
+        ),
+    ],
+    ids=["names", "types"],
+)
+def test_a_part_of_another_schema_is_named(other, message, tmp_path):
+    pd.DataFrame({"x": [1, 2]}).to_parquet(tmp_path / "0.parquet", index=False)
+    pd.DataFrame(other).to_parquet(tmp_path / "1.parquet", index=False)
+    with pytest.raises(ValueError, match=message):
+        Statistics.from_parquet(tmp_path)
+
+
+def test_parts_of_whole_numbers_and_of_fractions_are_numbers(tmp_path):
+    pd.DataFrame({"x": [1, 2]}).to_parquet(tmp_path / "0.parquet", index=False)
+    pd.DataFrame({"x": [1.5]}).to_parquet(tmp_path / "1.parquet", index=False)
+    assert Statistics.from_parquet(tmp_path).mean.tolist() == [1.5]
+
+
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no Parquet file"):
         Statistics.from_parquet(tmp_path)

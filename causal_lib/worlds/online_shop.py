@@ -274,6 +274,23 @@ class Shop(World):
             index=self.frame.index,
         )
 
+    def two_rankings(self, *, seed: int = 0) -> pd.DataFrame:
+        """The log if items were shown by popularity in the first half of the days and by price in
+        the second, cheap ones first, whoever the user is: price, quality, popularity, stock,
+        exposed, purchased, and ``week``, 'by popularity' or 'by price'.
+        """
+        log = self.log()
+        second = (2 * self.frame["day"] > self.frame["day"].max()).to_numpy()
+        by = np.where(second, -_standard(log["price"]), _standard(log["popularity"]))
+        again = self.resimulate(1 / (1 + np.exp(0.5 - 1.5 * by)), seed=seed)
+        rng = np.random.default_rng([seed, 3])
+        log = log[["price", "quality", "popularity", "stock"]]
+        return log.assign(
+            exposed=again["exposed"],
+            purchased=(rng.random(len(again)) < again["purchase"]).astype(int),
+            week=np.where(second, "by price", "by popularity"),
+        )
+
     def _rates(self, user, item, position):
         feature = _features(self.users, self.items)
         tastes = _taste(feature, self.user_taste, self.item_taste, user, item)
@@ -286,6 +303,11 @@ class Shop(World):
             f"{int(logged['exposed'].sum()):,} exposed, {int(logged['clicked'].sum()):,} clicks, "
             f"{int(logged['purchased'].sum()):,} purchases; true effect of exposure {self.ate:.4f}"
         )
+
+
+def _standard(column):
+    values = column.to_numpy(dtype=float)
+    return (values - values.mean()) / values.std()
 
 
 @simulates("4.3")

@@ -383,3 +383,25 @@ def test_prices_set_by_intervention_move_what_they_cause_and_nothing_else():
     ]
     ratio = np.exp(-0.6 * PRICE_ON_POPULARITY * np.log(0.5))
     assert stock[1] / stock[0] == pytest.approx(ratio, abs=0.05)
+
+
+def test_two_rankings_change_what_is_shown_and_nothing_before_it():
+    world = shop(n_users=300, n_items=60, days=6, seed=2)
+    log = world.two_rankings(seed=1)
+    assert log.equals(world.two_rankings(seed=1))
+    attributes = ["price", "quality", "popularity", "stock"]
+    pd.testing.assert_frame_equal(log[attributes], world.log()[attributes])
+    assert log["week"].eq("by price").equals(world.frame["day"] >= 3)
+    slopes = {}
+    for week, rows in log.groupby("week"):
+        z = rows[["price", "popularity"]]
+        z = np.column_stack([(z - z.mean()) / z.std(), np.ones(len(z))])
+        exposed = rows["exposed"].to_numpy(dtype=float)
+        fit, (rss,), *_ = np.linalg.lstsq(z, exposed, rcond=None)
+        # errors of a slope are at most those of uncorrelated columns times two
+        slopes[week] = fit[:2] / (2 * np.sqrt(rss) / len(z))
+    # in a week one of the two decides, in standard errors
+    assert abs(slopes["by popularity"][0]) < 4
+    assert slopes["by popularity"][1] > 10
+    assert slopes["by price"][0] < -10
+    assert abs(slopes["by price"][1]) < 4

@@ -25,7 +25,7 @@ def pag_of(dag: CausalGraph, hidden: Iterable[str] = ()) -> CausalGraph:
 
     >>> dag = CausalGraph.from_edges("axhyb", ["a -> x", "h -> x", "h -> y", "b -> y"])
     >>> pag_of(dag, ["h"]).edges
-    ['a o-> x', 'x <-> y', 'b o-> y']
+    ['a o-> x', 'x <-> y', 'y <-o b']
     """
     dag.require_dag("the PAG of a DAG")
     hidden = frozenset(hidden)

@@ -37,7 +37,6 @@ SACHS_TARGETS = {
 }
 """Condition -> the proteins that its reagent acts on, as Sachs and others (2005) give them."""
 OBSERVATIONAL = "anti-CD3/CD28"
-SHOP_COLUMNS = ("price", "quality", "popularity", "stock", "exposed", "purchased")
 SHOP_EDGES = {
     "one week": (("popularity", "exposed"), ("exposed", "purchased")),
     "two weeks": (("popularity", "exposed"), ("price", "exposed"), ("exposed", "purchased")),
@@ -234,10 +233,11 @@ def _cells():
 def _weeks(table, seeds, n_users, targets=None):
     """Edges at exposed in a shop that ranks by popularity for a week, then by price."""
     for seed in seeds:
-        log, week = two_weeks(n_users, seed)
+        log = shop(n_users, 200, 14, seed).two_rankings(seed=seed)
+        first = log[log["week"] == "by popularity"].drop(columns="week")
         found = {
-            "one week": discover(log[week == "by popularity"]),
-            "two weeks": discover(log.assign(week=week), environments="week", targets=targets),
+            "one week": discover(first),
+            "two weeks": discover(log, environments="week", targets=targets),
         }
         for weeks, graph in found.items():
             right = [(a, b) in SHOP_EDGES[weeks] for a, b in _directed_at(graph, "exposed")]
@@ -250,26 +250,6 @@ def _weeks(table, seeds, n_users, targets=None):
                 values["exposed_is_target"] = float("exposed" in own)
                 values["other_targets"] = len(set(own) - {"exposed"})
             table.add("shop", seed, weeks, **values)
-
-
-def two_weeks(n_users: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """The log of a shop, and the ranking of each row's week: 'by popularity', then 'by price'."""
-    world = shop(n_users, 200, 14, seed)
-    log = world.log()
-    second = (world.frame["day"] >= 7).to_numpy()
-    by = np.where(second, -_standard(log["price"]), _standard(log["popularity"]))
-    again = world.resimulate(1 / (1 + np.exp(0.5 - 1.5 * by)), seed=seed)
-    rng = np.random.default_rng([seed, 3])
-    log = log.assign(
-        exposed=again["exposed"],
-        purchased=(rng.random(len(again)) < again["purchase"]).astype(int),
-    )
-    return log[[*SHOP_COLUMNS]], np.where(second, "by price", "by popularity")
-
-
-def _standard(column):
-    values = column.to_numpy(dtype=float)
-    return (values - values.mean()) / values.std()
 
 
 def _directed_at(graph, name):

@@ -774,6 +774,11 @@ def _route(frame, treatment, outcome, graph, estimand, adjustment):
             f"the estimand is of {estimand.treatment} on {estimand.outcome}, not of {treatment} "
             f"on {outcome}"
         )
+    if estimand.strategy == "no effect":
+        raise ValueError(
+            f"by the graph {treatment!r} has no effect on {outcome!r}: it is 0, whatever the data "
+            "say; give adjustment= to estimate it without the graph"
+        )
     if not serving(estimand.strategy):
         known = dict.fromkeys(one.strategy for one in ESTIMATORS.values())
         raise ValueError(

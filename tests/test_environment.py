@@ -31,8 +31,8 @@ LOCK = [
 PINNED = {
     canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LOCK)
 }
-# each of them is for one thing, which says itself what to install
-UNLOCKED = {"language", "duckdb"}
+# it is for one thing, which says itself what to install
+UNLOCKED = {"language"}
 LOCKED = [extra for name, extra in PROJECT["optional-dependencies"].items() if name not in UNLOCKED]
 REQUIREMENTS = PROJECT["dependencies"] + [
     one for extra in LOCKED for one in extra if not one.startswith("causal-lib[")

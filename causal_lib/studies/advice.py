@@ -7,6 +7,7 @@ from causal_lib.studies.effects import half_width
 from causal_lib.studies.step import Step
 
 _BOTH = (1.959964 + 0.841621) ** 2  # a test of level 5% with power 80%
+_TOLD = 0.01  # of the treatment by a column: less is no reason to look for its like
 _SMALL = 0.2  # standard deviations of the outcome: an effect that a bucket should show
 
 
@@ -27,7 +28,8 @@ def advise(
             says.append((key, {"rows": facts["bucket"], "share": _SMALL}))
     else:
         says.append(("advice_arms", {"treatment": prepared.roles.treatment}))
-    if sensitive.verdict != "supported" and sensitive.facts.get("column"):
+    told = sensitive.facts.get("with_treatment", 0.0) > _TOLD
+    if sensitive.verdict != "supported" and told:
         says.append(("advice_column", {"column": sensitive.facts["column"]}))
     for row in identified.tables.get("deciding", ())[:1]:
         says.append(("advice_edge", {"edge": row["edge"]}))

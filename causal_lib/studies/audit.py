@@ -13,6 +13,7 @@ import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
 from causal_lib.checks import check_whole
+from causal_lib.inference.nuisances import standard_error
 from causal_lib.reasons import Reason
 from causal_lib.studies import columns as reading
 from causal_lib.studies.columns import Reading
@@ -28,6 +29,8 @@ _FEWEST_ROWS = 100
 _FEWEST_UNITS = 5  # the folds keep units whole
 _FEW_UNITS = 30
 _RARE = 0.01
+_OFF = 0.2  # of the smaller chance, how far shares of treated rows may be from propensities
+_SURELY = 5  # standard errors
 _LATER = re.compile(
     r"click|purchas|order|buy|bought|revenue|gmv|conver|dwell|watch_time|rating|refund|"
     r"点击|购买|下单|订单|收入|转化|成交|评分",
@@ -59,7 +62,7 @@ class Prepared:
         levels = {
             name: reading.grouped(self.frame[name], read.levels)
             for name, read in self.readings.items()
-            if read.kind == "category"
+            if read.kind in ("category", "moment")
         }
         return self.frame.assign(**levels)
 
@@ -120,7 +123,7 @@ def prepare(
         _check_propensity(table, roles)
     tiers, covariates, readings = _before(frame, roles, time, found)
     table |= covariates
-    made = pd.DataFrame({name: np.asarray(values) for name, values in table.items()})
+    made = pd.DataFrame({name: pd.Series(values) for name, values in table.items()})
     roles = replace(
         roles,
         before=tiers,
@@ -128,6 +131,7 @@ def prepare(
         impossible=_edges_among(roles, roles.impossible, tiers),
     )
     _check_leaks(made, roles, found)
+    _check_copies(made, roles)
     if len(made) < _FEWEST_ROWS:
         raise LogError(f"log: {len(made)} rows are left; at least {_FEWEST_ROWS} are needed")
     made = _drawn(made, roles, rows, seed, found)
@@ -291,6 +295,30 @@ def _check_propensity(table, roles):
             f"are {int(treated.sum()):,}: it is not the probability that {roles.treatment!r} is 1; "
             "leave the role out, or give the probability of treatment in every row"
         )
+    _check_fit(table, roles, chance, treated)
+
+
+def _check_fit(table, roles, chance, treated):
+    """LogError where rows of a high propensity are not treated as often as it says.
+
+    In tenths of the rows by propensity. Units are the chance: their rows may be treated alike.
+    """
+    tenths = np.unique(np.quantile(chance, np.linspace(0.1, 0.9, 9)))
+    bins = np.unique(np.searchsorted(tenths, chance), return_inverse=True)[1]
+    rows = np.bincount(bins)
+    share = np.bincount(bins, treated) / rows
+    due = np.bincount(bins, chance) / rows
+    units = table[roles.unit] if roles.unit else np.arange(len(chance))
+    apart = (np.abs(share - due) * rows).sum() / len(chance)
+    error = standard_error((treated - chance) * np.sign(share - due)[bins], units)
+    room = np.minimum(chance, 1 - chance).mean()
+    if apart > _OFF * room and apart > _SURELY * error + np.sqrt(len(rows)) * error:
+        worst = int(np.argmax(np.abs(share - due)))
+        raise LogError(
+            f"log: propensity {roles.propensity!r} does not fit {roles.treatment!r}: of the "
+            f"{rows[worst]:,} rows where it is about {due[worst]:.2g}, {share[worst]:.2g} are "
+            "treated; leave the role out, or give the probability of treatment in every row"
+        )
 
 
 def _before(frame, roles, time, found):
@@ -301,11 +329,18 @@ def _before(frame, roles, time, found):
     for tier in roles.before:
         kept = []
         for column in tier:
+            if column == roles.time and time.dtype.kind == "M":
+                for made, read in reading.moments(time):
+                    name = _free(read.name, [*frame.columns, *covariates])
+                    kept.append(name)
+                    covariates[name] = made
+                    readings[name] = replace(read, name=name)
+                continue
             values = frame[column]
             if values.nunique(dropna=True) == 0:
                 found.notes.append(Reason("only_missing", column=column))
                 continue
-            made, read, notes = reading.covariate(values, time)
+            made, read, notes = reading.covariate(values, time, of_ids=column == roles.item)
             distinct = made.nunique()
             if distinct < 2:
                 found.notes.append(Reason("constant", column=column))
@@ -320,9 +355,7 @@ def _before(frame, roles, time, found):
             covariates[column] = made
             readings[column] = read
             if read.missing and not text:
-                name = f"{column} missing"
-                while name in frame.columns or name in covariates:
-                    name += "'"
+                name = _free(f"{column} missing", [*frame.columns, *covariates])
                 lost = values.isna().to_numpy().astype(float)
                 if 0 < lost.sum() < len(lost):
                     kept.append(name)
@@ -330,6 +363,13 @@ def _before(frame, roles, time, found):
         if kept:
             tiers.append(tuple(kept))
     return tuple(tiers), covariates, readings
+
+
+def _free(name, taken):
+    """``name``, with marks behind it where it is taken."""
+    while name in taken:
+        name += "'"
+    return name
 
 
 def _edges_among(roles, edges, tiers):
@@ -361,6 +401,20 @@ def _check_leaks(made, roles, found):
             found.weaken("weak", Reason("tells_outcome", column=column, share=share))
         elif _LATER.search(column):
             found.weaken("weak", Reason("name_of_later", column=column))
+
+
+def _check_copies(made, roles):
+    """LogError where each row stands in a log without units equally often, more than once."""
+    if roles.unit:
+        return
+    _, counts = np.unique(pd.util.hash_pandas_object(made, index=False), return_counts=True)
+    times = int(np.gcd.reduce(counts))
+    if times > 1 and len(counts) >= _FEWEST_ROWS:
+        raise LogError(
+            f"log: each of its {len(counts):,} rows stands {times} times, as where a file is put "
+            "together with itself: intervals would be too narrow; leave the copies out, or name "
+            "the unit whose rows are alike"
+        )
 
 
 def coded_column(values: pd.Series) -> np.ndarray:
@@ -410,6 +464,10 @@ def _drawn(made, roles, rows, seed, found):
 
 
 def _judge(made, roles, found):
+    y = made[roles.outcome].to_numpy(dtype=float)
+    if _only_where_treated(y, made[roles.treatment].to_numpy()):
+        reason = Reason("only_treated", outcome=roles.outcome, treatment=roles.treatment)
+        found.weaken("weak", reason)
     if not roles.unit:
         found.notes.append(Reason("no_unit"))
         return
@@ -439,7 +497,7 @@ def _step(log, made, roles, readings, found):
             {
                 "read": found.read,
                 "rows": len(made),
-                "source": log.source,
+                "source": Reason("a_frame") if log.source == "a frame" else log.source,
                 "share": float(t.mean()),
                 "treatment": roles.treatment,
                 "columns": len(readings),

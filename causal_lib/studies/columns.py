@@ -46,8 +46,8 @@ class Reading:
     Attributes
     ----------
     name : of the column.
-    kind : 'number', 'category', 'age' (a date as days before the row's time) or 'date' (days since
-        ``origin``).
+    kind : 'number', 'category', 'age' (a date as days before the row's time), 'date' (days since
+        ``origin``) or 'moment' (of the row's own time, its day or hour as a category).
     fill : what stands for a missing number.
     levels : of a category: those of enough rows for the graph and for rules, where the others are
         `OTHER`. The effect is adjusted for each level.
@@ -230,16 +230,18 @@ def ids(values: pd.Series, role: str) -> pd.Series:
     return pd.Series(pd.factorize(values)[0], index=values.index, name=name)
 
 
-def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Reading, list[Reason]]:
+def covariate(
+    values: pd.Series, time: pd.Series | None, *, of_ids: bool = False
+) -> tuple[pd.Series, Reading, list[Reason]]:
     """The column without missing values, how it was read, and notes on what was done to it.
 
     Missing numbers are filled by the median and missing labels are a level of their own. A date
-    becomes days before the row's ``time``, where there is one.
+    becomes days before the row's ``time``, where there is one. Numbers ``of_ids`` are labels.
 
     Raises LogError for what cannot be read, and for dates after the row's time.
     """
     name = values.name
-    kind, values = _kind(values)
+    kind, values = ("category", values) if of_ids else _kind(values)
     lost = int(values.isna().sum())
     notes = []
     if kind == "category":
@@ -271,13 +273,27 @@ def covariate(values: pd.Series, time: pd.Series | None) -> tuple[pd.Series, Rea
     return filled, Reading(name, kind, fill, origin=origin, missing=lost), notes
 
 
+def moments(time: pd.Series) -> list[tuple[pd.Series, Reading]]:
+    """The day and the hour of the rows' ``time``, each a category, and how they were read.
+
+    What trends and what goes by the day of the week is told by the day.
+    """
+    found = []
+    for name, values in (("day", time.dt.strftime("%Y-%m-%d")), ("hour", time.dt.strftime("%H"))):
+        if values.nunique() >= 2:
+            text, levels, _ = _labels(values.rename(f"{time.name} {name}"))
+            found.append((text, Reading(text.name, "moment", levels=levels)))
+    return found
+
+
 def grouped(values: pd.Series, levels: Sequence[str]) -> pd.Series:
     """A category with `OTHER` in place of all but ``levels``."""
-    return values.where(values.isin(levels), OTHER)
+    text = values.astype(object)
+    return text.where(text.isin(levels), OTHER).astype("category")
 
 
 def _labels(values):
-    """A category as text, its levels that have enough rows, at most 30, and notes."""
+    """A category of texts, its levels that have enough rows, at most 30, and notes."""
     text = values.astype(object).where(values.notna(), MISSING).astype(str)
     counts = text.value_counts()
     common = counts[counts >= min(_RARE_ROWS, max(2, len(text) // 50))]
@@ -291,7 +307,7 @@ def _labels(values):
         notes.append(
             Reason("rare_levels", column=values.name, levels=len(rare), rows=rows, other=OTHER)
         )
-    return text, tuple(sorted(kept)), notes
+    return text.astype("category"), tuple(sorted(kept)), notes  # "007" is no number
 
 
 def _kind(values):

@@ -2,6 +2,8 @@
 
 import math
 
+import pandas as pd
+
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.effects import effect, effects_by
@@ -19,6 +21,8 @@ TARGETS = ("all", "treated", "overlap")
 ESTIMATORS = ("aipw", "ipw")
 _FEWEST = 10  # rows of an arm: the spread of fewer outcomes is not known
 _PLACEBO_LEVEL = 0.99
+_RANDOM_LEVEL = 0.99999  # of many columns and levels, some differ by chance
+_LEVELS = 5  # of a category that are compared, the commonest
 _MOST_CELLS = 20_000_000  # of indicators in a least squares: a second and 160 MB
 _PLACEBO_ROWS = 500
 _STRENGTHS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
@@ -86,6 +90,8 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
     tables = {}
     if random:
         says.append(("sensitivity_random", {}))
+        if not prepared.roles.propensity:
+            reasons += [Reason("not_random", column=name) for name in _unequal(prepared)]
     elif identified.facts["strategy"] == "front-door" or not adjustment:
         says.append(("sensitivity_none", {}))
         reasons.append(Reason("strength_unknown"))
@@ -97,6 +103,8 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
         excluded = estimated.facts["low"] > 0 or estimated.facts["high"] < 0
         if excluded and facts["undone"]:
             reasons.append(Reason("undone", column=facts["column"]))
+        for further in _further(prepared, adjustment):
+            reasons.append(Reason("adjusted_for_more", **further))
     checks = _controls(prepared, adjustment, seed)
     for check in checks:
         previous = check["name"] == _previous_name(prepared)
@@ -112,7 +120,7 @@ def probe(prepared: Prepared, identified: Step, estimated: Step, *, seed: int = 
 def _asked(prepared, adjustment):
     """(estimator, target) of each answer; those of all rows come first."""
     if not adjustment:
-        return [("difference", "all")]
+        return [("ipw" if prepared.roles.propensity else "difference", "all")]
     chosen = dict.fromkeys(TARGETS, ESTIMATORS)
     if thin_labels(Covariates.fit(prepared.frame, adjustment).table(prepared.frame)):
         # a model of each level is drawn to the others: rows of a level are compared with each other
@@ -219,6 +227,99 @@ def _hidden_cause(prepared, adjustment, tables):
         "strengths": [with_treatment, with_outcome],
         "under": [[found.under(t, y) for y in with_outcome] for t in with_treatment],
     }
+
+
+def _further(prepared, adjustment):
+    """What else the log knows of a row, its item and its time, where this moves the effect: names,
+    and the effect ``without`` and adjusted for that (``value``), by least squares with one
+    coefficient.
+
+    Of a nested pair of estimates the difference has about the difference of the variances
+    (Hausman 1978). Less than a standard error of the effect does no harm.
+    """
+    found = []
+    for names, columns in _known_besides(prepared, adjustment):
+        frame = prepared.frame.assign(**columns)
+        without, more = (
+            effect(
+                _with_indicators(frame, used),
+                prepared.roles.treatment,
+                prepared.roles.outcome,
+                adjustment=used,
+                estimator="regression",
+                target="overlap",
+                cluster=prepared.cluster,
+            )
+            for used in (adjustment, [*adjustment, *columns])
+        )
+        errors = without.standard_error, more.standard_error
+        apart = abs(more.value - without.value)
+        chance = math.sqrt(abs(errors[1] ** 2 - errors[0] ** 2))
+        if apart > max(*errors, 3 * chance):
+            found.append({"names": names, "without": without.value, "value": more.value})
+    return found
+
+
+def _known_besides(prepared, adjustment):
+    """(column, or what of it in words, what to adjust for): the rows' item, their day and hour, and
+    the day of the week of dates.
+    """
+    roles = prepared.roles
+    taken = set(prepared.frame.columns)
+
+    def free(name):
+        while name in taken:
+            name += "'"
+        return name
+
+    n = len(prepared.frame)
+    if roles.item and roles.item not in adjustment:
+        items = prepared.frame[roles.item]
+        if 2 <= items.nunique() <= n // 2:
+            yield roles.item, {free("item"): items.astype("category")}
+    moments = [name for name, read in prepared.readings.items() if read.kind == "moment"]
+    if roles.time and prepared.frame[roles.time].dtype.kind == "M" and not moments:
+        time = prepared.frame[roles.time]
+        parts = {"day": time.dt.floor("D").rank(method="dense"), "hour": time.dt.hour}
+        used = {
+            free(name): part.astype("category")
+            for name, part in parts.items()
+            if 2 <= part.nunique() <= n // 2
+        }
+        if used:
+            yield roles.time, used
+    for name, read in prepared.readings.items():
+        if read.kind == "date":
+            days = prepared.frame[name] + pd.Timestamp(read.origin).weekday()
+            week = (days // 1 % 7).astype(int).astype("category")
+            yield Reason("weekday", column=name), {free("weekday"): week}
+
+
+def _unequal(prepared):
+    """Columns known before that differ between the arms beyond chance, though the treatment is said
+    to have been drawn at random.
+    """
+    roles = prepared.roles
+    found = []
+    for name in roles.columns_before:
+        values = prepared.frame[name]
+        parts = {name: values}
+        if values.dtype.kind not in "fiub":
+            levels = values.value_counts().index[:_LEVELS]
+            parts = {level: (values == level).astype(float) for level in levels}
+        for part in parts.values():
+            one = effect(
+                prepared.frame.assign(**{name: part}),
+                roles.treatment,
+                name,
+                adjustment=[],
+                estimator="difference",
+                cluster=prepared.cluster,
+            )
+            low, high = one.interval(_RANDOM_LEVEL)
+            if not low <= 0 <= high and name not in found:
+                found.append(name)
+    return found
 
 
 def _with_indicators(frame, columns):

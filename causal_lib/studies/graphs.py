@@ -30,6 +30,7 @@ _SHRUNK = 0.001
 _FEWEST_UNITS = 50
 _OFTEN = 0.5
 _MARK = "# as written by a study: "
+_STRATEGIES = {"back-door": "back_door", "no effect": "no_path", "front-door": "front_door"}
 _DECIDES = 0.999  # share of the treatment told by one column: it is decided by it
 
 
@@ -201,7 +202,7 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
     given = graph.facts.get("given", False)
     if not given:
         return _by_tiers(prepared, found, [], estimand)
-    if estimand.strategy not in ("back-door", "no effect", "front-door"):
+    if estimand.strategy not in _STRATEGIES:
         return Step(
             "identify",
             "refused",
@@ -212,7 +213,13 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
     adjustment = list(estimand.optimal or estimand.adjustment or ())
     facts = {"strategy": estimand.strategy, "adjustment": adjustment}
     says = (
-        ("identified", {"strategy": estimand.strategy, "columns": ", ".join(adjustment) or "-"}),
+        (
+            "identified",
+            {
+                "strategy": Reason(_STRATEGIES[estimand.strategy]),
+                "columns": ", ".join(adjustment) or Reason("no_column"),
+            },
+        ),
     )
     return Step("identify", says=says, facts=facts, tables={"deciding": decides})
 
@@ -244,7 +251,8 @@ def _by_tiers(prepared, found, notes, estimand=None):
     if not is_adjustment_set(dag, roles.treatment, roles.outcome, adjustment):
         raise RuntimeError("the tiers do not justify the adjustment")  # by construction they do
     key = "identify_random" if random else "identify_tiers"
-    says = ((key, {"columns": len(adjustment), "smaller": ", ".join(smaller) or "-"}),)
+    told = {"columns": len(adjustment), "smaller": ", ".join(smaller) or Reason("no_column")}
+    says = ((key, told),)
     facts = {
         "strategy": "back-door",
         "adjustment": adjustment,
@@ -328,9 +336,8 @@ def _constant_within(prepared, column) -> Sequence[str]:
     groups = frame.groupby(column, sort=False)
     if groups.ngroups == len(frame):
         return []
-    return [
-        name for name in prepared.roles.columns_before if bool((groups[name].nunique() == 1).all())
-    ]
+    others = [name for name in prepared.roles.columns_before if name != column]
+    return [name for name in others if bool((groups[name].nunique() == 1).all())]
 
 
 def _is_edge(edge):

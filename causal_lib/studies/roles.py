@@ -14,6 +14,7 @@ from causal_lib.studies.templates import render
 _ONE = ("unit", "item", "time", "propensity", "price", "position", "negative_control")
 _COLUMNS = ("treatment", "outcome", *_ONE)
 _LISTS = ("after", "unused")
+_BOTH = ({"position", "after"}, *({role, "before"} for role in ("price", "item", "time")))
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,10 @@ class Roles:
     treatment : what was done: 0 and 1, or two labels named by ``control`` and ``treated``.
     outcome : what came of it: a number, or 0 and 1.
     unit : whose rows are alike, as a user: rows of a unit are never taken for independent.
-    item : what was shown.
-    time : when, a date or a number that orders the rows.
+    item : what was shown; it may stand in ``before`` as well, where rows of one item are to be
+        compared with each other.
+    time : when, a date or a number that orders the rows; where it stands in ``before`` as well, a
+        date is adjusted for by its day and hour.
     time_unit : of a time in numbers, where it is not plain: seconds, milliseconds, microseconds or
         nanoseconds since 1970; days since then, or excel_days; calendar (20240301); order.
     before : tiers of the columns that were known before the treatment, earliest first; a column of
@@ -169,7 +172,7 @@ class Roles:
             for column in columns:
                 if column in seen:
                     other = seen[column]
-                    if {role, other} in ({"position", "after"}, {"price", "before"}):
+                    if {role, other} in _BOTH:
                         continue
                     raise LogError(
                         f"roles: column {column!r} is named twice ({other}, {role}); a column has "

@@ -222,7 +222,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid, smallest):
         "more": scale * over["as today"]["value"],
         "low": scale * over["as today"]["low"],
         "high": scale * over["as today"]["high"],
-        "budget": budget,
+        "budget": 100 * budget,
         "unit": roles.price or roles.outcome,
         "per": rows_of(scale),
         "smallest": smallest,

@@ -318,10 +318,24 @@ def _read(log, roles):
     control = roles.control if roles.control != "" else 0
     if pd.api.types.is_string_dtype(found.frame[roles.treatment].dtype):
         control = str(control)
+    _check_apart(found, more, roles)
     rows = more.frame.assign(**{roles.treatment: control})
     frame = pd.concat([found.frame, rows], ignore_index=True)
     note = Reason("candidates", rows=len(rows), source=more.source)
     return Log(frame, found.source, (*found.notes, *more.notes, note))
+
+
+def _check_apart(found, more, roles):
+    """LogError for candidates that are rows of the log too, where no time tells them apart."""
+    key = [roles.unit, roles.item]
+    if roles.time or not all(key):
+        return
+    both = pd.concat([one.frame[key].astype(str).drop_duplicates() for one in (found, more)])
+    if again := int(both.duplicated().sum()):
+        raise LogError(
+            f"log: {again:,} candidates ({', '.join(key)}) of {more.source} are rows of the log as "
+            "well; leave them out of the candidates, or name the time that tells them apart"
+        )
 
 
 def _hash(prepared, roles, given, settings):

@@ -123,3 +123,9 @@ def test_positions_with_names_come_after_numbers(own_log):
     place = np.array(["10", "9", "top"])[np.arange(len(own_log)) % 3]
     found = open_log(own_log.assign(place=place), ROLES | {"position": "place"})
     assert [row["position"] for row in found.audit.tables["positions"]] == ["9", "10", "top"]
+
+
+def test_an_outcome_that_only_treated_rows_have_is_weak(own_log, roles):
+    found = prepare(own_log.assign(bought=own_log["bought"] * own_log["shown"]), roles)
+    assert found.audit.verdict == "weak"
+    assert "bought is 0 in every row with shown = 0" in str(found.audit.reasons[0])

@@ -279,6 +279,16 @@ CASES = {
     "a column of lists": (parquet(device=[[1], [2]] * 300), {}, "'device' holds ndarrays"),
     "a column of bytes": (parquet(device=[b"a", b"b"] * 300), {}, "'device' holds bytes"),
     "one unit": (changed(user=lambda frame: "u1"), {}, "600 rows are of 1 unit ('user')"),
+    "rows that stand twice": (
+        lambda path: csv(path, pd.concat([LOG, LOG])),
+        {"unit": "", "item": "", "time": "", "before": [["cost"]]},
+        "stands 2 times",
+    ),
+    "a propensity of other rows": (
+        changed(chance=lambda frame: np.where(frame["shown"] == 1, 0.3, 0.7)),
+        {"propensity": "chance"},
+        "propensity 'chance' does not fit 'shown'",
+    ),
     "two units": (
         changed(user=lambda frame: np.where(frame.index % 2, "u1", "u2")),
         {},

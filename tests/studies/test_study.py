@@ -231,6 +231,14 @@ def test_candidates_are_rows_that_were_not_treated(log, tmp_path):
     assert prepared.frame["shown"].value_counts().to_dict() == log["shown"].value_counts().to_dict()
 
 
+def test_candidates_that_are_rows_of_the_log_need_a_time(log, tmp_path):
+    log.drop(columns="time").to_csv(tmp_path / "log.csv", index=False)
+    log[:7].drop(columns=["time", "shown"]).to_csv(tmp_path / "more.csv", index=False)
+    roles = ROLES | {"candidates": str(tmp_path / "more.csv"), "time": ""}
+    with pytest.raises(LogError, match=r"7 candidates \(user, item\) of more.csv are rows of the"):
+        open_log(tmp_path / "log.csv", roles)
+
+
 # ---- the order of rows, kept steps ---------------------------------------------------------------
 
 

@@ -2,23 +2,26 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from causal_lib.graph import CausalGraph
 from causal_lib.inference.covariates import Covariates
 from causal_lib.inference.effects import effect, effects_by
+from causal_lib.inference.estimators import ESTIMATORS, Sample
 from causal_lib.inference.identification import identify
-from causal_lib.inference.nuisances import NoOverlapError
+from causal_lib.inference.nuisances import NoOverlapError, standard_error
 from causal_lib.inference.robustness import sensitivity
 from causal_lib.inference.support import thin_labels
 from causal_lib.progress import without_bars
 from causal_lib.reasons import Reason
+from causal_lib.resampling import cluster_codes
 from causal_lib.studies.audit import Prepared
 from causal_lib.studies.columns import grouped
 from causal_lib.studies.step import Step, worst
 
 TARGETS = ("all", "treated", "overlap")
-ESTIMATORS = ("aipw", "ipw")
+_PAIR = ("aipw", "ipw")
 _FEWEST = 10  # rows of an arm: the spread of fewer outcomes is not known
 _PLACEBO_LEVEL = 0.99
 _RANDOM_LEVEL = 0.99999  # of many columns and levels, some differ by chance
@@ -121,7 +124,7 @@ def _asked(prepared, adjustment):
     """(estimator, target) of each answer; those of all rows come first."""
     if not adjustment:
         return [("ipw" if prepared.roles.propensity else "difference", "all")]
-    chosen = dict.fromkeys(TARGETS, ESTIMATORS)
+    chosen = dict.fromkeys(TARGETS, _PAIR)
     if thin_labels(Covariates.fit(prepared.frame, adjustment).table(prepared.frame)):
         # a model of each level is drawn to the others: rows of a level are compared with each other
         chosen |= {"all": ("regression", "aipw"), "overlap": ("regression", "aipw")}
@@ -237,27 +240,35 @@ def _further(prepared, adjustment):
     Of a nested pair of estimates the difference has about the difference of the variances
     (Hausman 1978). Less than a standard error of the effect does no harm.
     """
+    besides = list(_known_besides(prepared, adjustment))
+    if not besides:
+        return []
+    without = _slope(prepared, prepared.frame, adjustment)
     found = []
-    for names, columns in _known_besides(prepared, adjustment):
+    for names, columns in besides:
         frame = prepared.frame.assign(**columns)
-        without, more = (
-            effect(
-                _with_indicators(frame, used),
-                prepared.roles.treatment,
-                prepared.roles.outcome,
-                adjustment=used,
-                estimator="regression",
-                target="overlap",
-                cluster=prepared.cluster,
-            )
-            for used in (adjustment, [*adjustment, *columns])
-        )
-        errors = without.standard_error, more.standard_error
-        apart = abs(more.value - without.value)
-        chance = math.sqrt(abs(errors[1] ** 2 - errors[0] ** 2))
-        if apart > max(*errors, 3 * chance):
-            found.append({"names": names, "without": without.value, "value": more.value})
+        more = _slope(prepared, frame, [*adjustment, *columns])
+        apart = abs(more[0] - without[0])
+        chance = math.sqrt(abs(more[1] ** 2 - without[1] ** 2))
+        if apart > max(without[1], more[1], 3 * chance):
+            found.append({"names": names, "without": without[0], "value": more[0]})
     return found
+
+
+def _slope(prepared, frame, columns):
+    """The effect by least squares with one coefficient, and its standard error."""
+    roles = prepared.roles
+    few = _with_indicators(frame, columns)
+    sample = Sample(
+        frame[roles.outcome].to_numpy(dtype=float),
+        frame[roles.treatment].to_numpy(),
+        Covariates.fit(few, sorted(columns)).table(few),
+        cluster_codes(frame, prepared.cluster),
+        np.ones(len(frame)),
+        target="overlap",
+    )
+    found = ESTIMATORS["regression"].estimate(sample)
+    return found.value, standard_error(found.influence, sample.groups)
 
 
 def _known_besides(prepared, adjustment):

@@ -6,6 +6,9 @@ from itertools import permutations, product
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from causal_lib.graph import CausalGraph
@@ -133,6 +136,23 @@ def test_a_group_is_one_player():
     assert found == pytest.approx(expected, abs=1e-12)
 
 
+@given(
+    st.integers(1, 5).flatmap(lambda m: st.lists(st.floats(-9, 9), min_size=2**m, max_size=2**m))
+)
+def test_shares_sum_to_the_whole_and_a_player_who_adds_nothing_has_none(worths):
+    players = range(len(worths).bit_length() - 1)
+
+    def value(coalition):
+        return worths[sum(2**player for player in coalition)]
+
+    found = shapley(value, players)
+    assert sum(found.values()) == pytest.approx(worths[-1] - worths[0], abs=1e-9)
+    with_idle = shapley(lambda coalition: value(coalition - {"idle"}), [*players, "idle"])
+    assert with_idle["idle"] == pytest.approx(0, abs=1e-9)
+    for player in players:
+        assert with_idle[player] == pytest.approx(found[player], abs=1e-9)
+
+
 def test_holm_by_hand():
     assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
     assert holm(np.array([0.9, 0.8])).tolist() == [1.0, 1.0]
@@ -159,6 +179,32 @@ def test_it_is_what_the_empirical_tables_give(binary):
         for node in NODES:
             row = rows.loc[node]
             assert abs(row["value"] - expected[node]) < 0.15 * row["standard_error"] + 1e-12
+
+
+def test_a_group_between_whose_nodes_another_stands(binary):
+    frames, _ = binary
+    groups = {"a and c": ["a", "c"]}
+    found = attribute_change(*frames, "y", COMPLETE, learners=SATURATED, mechanisms=groups)
+    assert found.parts["nodes"].tolist() == ["a, c", "b", "y"]
+    members = {"a and c": ["a", "c"], "b": ["b"], "y": ["y"]}
+    expected = shapley(mixed(list(map(tables_of, frames))), list(members), members)
+    for row in found.parts.itertuples():
+        assert abs(row.value - expected[row.mechanism]) < 0.15 * row.standard_error
+
+
+def test_either_model_may_be_wrong(binary):
+    """A model that knows no columns does no harm where the other is right."""
+    frames, _ = binary
+    expected = over_orders(mixed(list(map(tables_of, frames))), NODES)
+
+    def errors(**wrong):
+        found = attribute_change(*frames, "y", COMPLETE, learners=SATURATED | wrong)
+        away = found.parts["value"] - [expected[node] for node in NODES]
+        return np.abs(away / found.parts["standard_error"])
+
+    assert errors(outcome=DummyRegressor()).max() < 0.4
+    assert errors(propensity=DummyClassifier()).max() < 0.4
+    assert errors(outcome=DummyRegressor(), propensity=DummyClassifier()).max() > 2
 
 
 def test_its_errors_are_those_of_the_bootstrap(binary):
@@ -246,9 +292,12 @@ def test_the_mechanism_that_changed_comes_first(name):
 
 
 def test_where_nothing_changed_no_mechanism_is_named():
-    named = [change(visits(400, seed), visits(400, seed + 100)).moved for seed in range(10)]
-    assert sum(map(bool, named)) <= 1
-    assert "no mechanism is seen to have moved it" in repr(change(visits(400, 0), visits(400, 100)))
+    answers = [change(visits(400, seed), visits(400, seed + 100)) for seed in range(10)]
+    assert sum(bool(found.moved) for found in answers) <= 1
+    # weights that only follow noise would leave fewer effective rows
+    assert np.median([found.diagnostics["effective_sample_size"] for found in answers]) > 399
+    quiet = next(found for found in answers if not found.moved)
+    assert "no mechanism is seen to have moved it" in repr(quiet)
 
 
 def test_the_same_rows_twice_have_no_change():

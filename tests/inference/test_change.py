@@ -244,6 +244,33 @@ def fast_tables(frame):
     return found
 
 
+def test_a_bucket_that_grows_is_compared_with_the_mean_before():
+    """φ of the bucket's mechanism is (q1 - q0) ((m0 + m1) / 2 - mean before), for the shares q of
+    the bucket and its means m, and its error that of 2,000 resamples.
+    """
+    rng = np.random.default_rng(0)
+    frames = []
+    for share, rates in ((0.1, [0.5, 0.9]), (0.9, [0.4, 0.8])):
+        bucket = (rng.random(800) < share).astype(int)
+        y = (rng.random(800) < np.array(rates)[bucket]).astype(int)
+        frames.append(pd.DataFrame({"bucket": bucket, "y": y}))
+    graph = CausalGraph.from_edges(["bucket", "y"], ["bucket -> y"])
+    found = attribute_change(*frames, "y", graph, by="bucket", learners=SATURATED).buckets
+
+    def share(of_before, of_after):
+        """Of bucket 1, from the shares of the cells (..., bucket, y) in each period."""
+        in_bucket = [cells[..., 1, :].sum(axis=-1) for cells in (of_before, of_after)]
+        means = [of_before[..., 1, 1] / in_bucket[0], of_after[..., 1, 1] / in_bucket[1]]
+        start = of_before[..., 1].sum(axis=-1)
+        return (in_bucket[1] - in_bucket[0]) * (np.mean(means, axis=0) - start)
+
+    cells = [pd.crosstab(frame["bucket"], frame["y"]).to_numpy() / 800 for frame in frames]
+    drawn = [rng.multinomial(800, one.ravel(), 2000).reshape(-1, 2, 2) / 800 for one in cells]
+    row = found[(found["mechanism"] == "bucket") & (found["bucket"] == 1)].iloc[0]
+    assert abs(row["value"] - share(*cells)) < 0.2 * row["standard_error"]
+    assert row["standard_error"] == pytest.approx(share(*drawn).std(), rel=0.08)
+
+
 def test_the_shares_sum_to_the_change_and_those_of_buckets_to_the_shares(binary):
     frames, found = binary
     whole = frames[1]["y"].mean() - frames[0]["y"].mean()
@@ -260,7 +287,8 @@ def test_the_change_of_two_means_has_their_error(binary):
     assert (found.high - found.low) / 2 == pytest.approx(1.9606 * error, rel=1e-3)
 
 
-def test_a_known_model_that_is_not_straight():
+@pytest.mark.parametrize("propensity", ["splines", DummyClassifier()])
+def test_a_known_model_that_is_not_straight(propensity):
     """E[y] = E[price² x stock]; who is priced and what is in stock both change."""
     graph = CausalGraph.from_edges(["price", "stock", "y"], ["price -> y", "stock -> y"])
 
@@ -271,7 +299,8 @@ def test_a_known_model_that_is_not_straight():
         y = price**2 * stock + rng.normal(size=3000)
         return pd.DataFrame({"price": price, "stock": stock, "y": y})
 
-    found = change(week(1, 1.0, 0.5), week(2, 1.2, 0.8), graph, "y", learners="splines")
+    learners = {"outcome": "splines", "propensity": propensity}
+    found = change(week(1, 1.0, 0.5), week(2, 1.2, 0.8), graph, "y", learners=learners)
     squares = np.array([1.0, 1.44])
     rates = np.array([0.5, 0.8])
     truth = [np.diff(squares)[0] * rates.mean(), np.diff(rates)[0] * squares.mean(), 0.0]

@@ -1,6 +1,7 @@
 """A change split over mechanisms, against brute force, empirical tables and the bootstrap."""
 
 import json
+from decimal import Decimal
 from itertools import permutations, product
 
 import numpy as np
@@ -366,6 +367,24 @@ def test_units_shift_order_and_names_change_nothing():
     assert change(*two).parts["value"].to_numpy() / 20 == pytest.approx(
         once.parts["value"].to_numpy(), abs=1e-9
     )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda f: f.convert_dtypes(),
+        lambda f: f.convert_dtypes(dtype_backend="pyarrow"),
+        lambda f: f.assign(price=[Decimal(repr(x)) for x in f["price"]]),
+        lambda f: f.assign(sold=f["sold"].astype(bool), who=f["who"].astype("category")),
+        lambda f: f.set_index(pd.date_range("2026-01-01", periods=len(f))),
+        lambda f: f.assign(price=pd.Timestamp("2026-01-01") + pd.to_timedelta(f["price"], "D")),
+    ],
+    ids=["nullable", "arrow", "decimal", "boolean and category", "index", "dates"],
+)
+def test_what_columns_mean_counts_and_not_their_dtypes(other):
+    frames = visits(80, 1), visits(80, 2)
+    plain = change(*frames).parts["value"].to_numpy()
+    assert change(*map(other, frames)).parts["value"].to_numpy() == pytest.approx(plain, abs=1e-8)
 
 
 def test_rows_of_a_unit_count_once():

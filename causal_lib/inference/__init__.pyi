@@ -6,6 +6,7 @@ from .adjustment import (
     why_no_adjustment_set,
 )
 from .bayes_net import CausalNetwork
+from .change import ChangeAttribution, attribute_change
 from .counterfactuals import probabilities_of_causation
 from .covariates import design
 from .dose import dose_response
@@ -31,6 +32,7 @@ from .uplift import UpliftModel, incremental_outcomes
 __all__ = [
     "ESTIMATORS",
     "CausalNetwork",
+    "ChangeAttribution",
     "ClassEstimand",
     "Effect",
     "EffectRange",
@@ -41,6 +43,7 @@ __all__ = [
     "Sensitivity",
     "Support",
     "UpliftModel",
+    "attribute_change",
     "best_treatments",
     "causalml_part",
     "design",

@@ -149,6 +149,7 @@ SMALLEST = {
     "discovery.table": {"rows": 400, "d": 6, "pairs": 1},
     "discovery.tiers": {"d": 10, "n": 300, "graphs": 2},
     "errata": {"graph": ("uxmy", ("u -> x", "u -> y", "x -> m", "m -> y"))},
+    "inference.changes": {"counts": {"none": 1, "one": 2, "two": 1}, "users": 150},
     "inference.coverage": {"runs": 2, "n": 300, "n_jobs": 1},
     "inference.designs": {
         "runs": 2,

@@ -30,7 +30,6 @@ _SHRUNK = 0.001
 _FEWEST_UNITS = 50
 _OFTEN = 0.5
 _MARK = "# as written by a study: "
-_STRATEGIES = {"back-door": "back_door", "no effect": "no_path", "front-door": "front_door"}
 _DECIDES = 0.999  # share of the treatment told by one column: it is decided by it
 
 
@@ -202,7 +201,12 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
     given = graph.facts.get("given", False)
     if not given:
         return _by_tiers(prepared, found, [], estimand)
-    if estimand.strategy not in _STRATEGIES:
+    in_words = {
+        "back-door": Reason("back_door"),
+        "front-door": Reason("front_door"),
+        "no effect": Reason("no_path"),
+    }
+    if estimand.strategy not in in_words:
         return Step(
             "identify",
             "refused",
@@ -216,7 +220,7 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
         (
             "identified",
             {
-                "strategy": Reason(_STRATEGIES[estimand.strategy]),
+                "strategy": in_words[estimand.strategy],
                 "columns": ", ".join(adjustment) or Reason("no_column"),
             },
         ),

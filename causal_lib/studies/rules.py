@@ -252,7 +252,7 @@ def _step(prepared, rule, rows, over, budget, cost, estimated, grid, smallest):
 
 def rows_of(scale: float) -> Reason:
     """ "1,000 rows" or "row", by which numbers are given."""
-    return Reason("thousand_rows" if scale == 1000 else "a_row")
+    return Reason("thousand_rows") if scale == 1000 else Reason("a_row")
 
 
 def _half(units, seed):

@@ -36,7 +36,8 @@ def advise(
     if estimated.facts.get("support"):
         says.append(("advice_overlap", {"rule": estimated.facts["support"]["rule"] or "-"}))
     for role in ("unit", "time", "negative_control"):
-        if not getattr(prepared.roles, role):
+        known = role == "negative_control" and identified.facts.get("random")
+        if not getattr(prepared.roles, role) and not known:
             says.append((f"advice_{role}", {}))
     if not says:
         says.append(("advice_nothing", {}))

@@ -32,8 +32,13 @@ _RARE = 0.01
 _OFF = 0.2  # of the smaller chance, how far shares of treated rows may be from propensities
 _SURELY = 5  # standard errors
 _LATER = re.compile(
-    r"click|purchas|order|buy|bought|revenue|gmv|conver|dwell|watch_time|rating|refund|"
+    r"(?<![a-z])(click|purchas|order|buy|bought|revenue|gmv|conver|dwell|watch_time|rating|refund)|"
     r"点击|购买|下单|订单|收入|转化|成交|评分",
+    re.IGNORECASE,
+)
+_PAST = re.compile(
+    r"(?<![a-z])(last|past|prev(ious)?|prior|hist(ory|orical)?|before|since|ago|\d+ ?(d|days?))"
+    r"(?![a-z])|历史|过去|上次|此前|近\d",
     re.IGNORECASE,
 )
 
@@ -127,8 +132,8 @@ def prepare(
     roles = replace(
         roles,
         before=tiers,
-        known=_edges_among(roles, roles.known, tiers),
-        impossible=_edges_among(roles, roles.impossible, tiers),
+        known=_edges_among(roles, roles.known, tiers, readings),
+        impossible=_edges_among(roles, roles.impossible, tiers, readings),
     )
     _check_leaks(made, roles, found)
     _check_copies(made, roles)
@@ -372,9 +377,17 @@ def _free(name, taken):
     return name
 
 
-def _edges_among(roles, edges, tiers):
+def _edges_among(roles, edges, tiers, readings):
     able = {roles.treatment, roles.outcome, *(name for tier in tiers for name in tier)}
-    return tuple(edge for edge in edges if set(edge) <= able)
+    # an edge of the time is one of each of its parts
+    parts = {roles.time: [name for name, read in readings.items() if read.kind == "moment"]}
+    pairs = [
+        (cause, effect)
+        for a, b in edges
+        for cause in parts.get(a, [a])
+        for effect in parts.get(b, [b])
+    ]
+    return tuple(pair for pair in pairs if set(pair) <= able)
 
 
 def _check_leaks(made, roles, found):
@@ -385,7 +398,7 @@ def _check_leaks(made, roles, found):
     for column in roles.columns_before:
         values = made[column]
         coded = coded_column(values)
-        if _only_where_treated(coded, t):
+        if _only_where_treated(coded, t, *_ids(made, roles)):
             raise LogError(
                 f"log: column {column!r} is 0 in every row with "
                 f"{roles.treatment} = 0 and varies in the others: it is written when the treatment "
@@ -399,7 +412,7 @@ def _check_leaks(made, roles, found):
             )
         if binary and share > _CLOSE:
             found.weaken("weak", Reason("tells_outcome", column=column, share=share))
-        elif _LATER.search(column):
+        elif _LATER.search(column) and not _PAST.search(column):
             found.weaken("weak", Reason("name_of_later", column=column))
 
 
@@ -424,15 +437,24 @@ def coded_column(values: pd.Series) -> np.ndarray:
     return pd.factorize(values)[0].astype(float)
 
 
-def _only_where_treated(values, t):
-    """Whether ``values`` are one number where untreated, though others were due there."""
+def _ids(made, roles):
+    """Codes (n,) of the units and of the items, where they are named."""
+    return [pd.factorize(made[name])[0] for name in (roles.unit, roles.item) if name]
+
+
+def _only_where_treated(values, t, *ids):
+    """Whether ``values`` are one number where untreated, though others were due there: units or
+    items (``ids``, codes of each) whose rows have others are few where they are so by chance.
+    """
     untreated = values[t == 0]
     treated = values[t == 1]
     usual = untreated[0]
     if not (untreated == usual).all() or usual != 0:
         return False
     share = float((treated != usual).mean())
-    return share * len(untreated) >= _DUE and (treated != usual).sum() >= _DUE
+    if share * len(untreated) < _DUE or (treated != usual).sum() < _DUE:
+        return False
+    return all(len(np.unique(codes[t == 1][treated != usual])) >= _DUE for codes in ids)
 
 
 def told(values: np.ndarray, y: np.ndarray) -> float:
@@ -465,7 +487,8 @@ def _drawn(made, roles, rows, seed, found):
 
 def _judge(made, roles, found):
     y = made[roles.outcome].to_numpy(dtype=float)
-    if _only_where_treated(y, made[roles.treatment].to_numpy()):
+    t = made[roles.treatment].to_numpy()
+    if _only_where_treated(y, t, *_ids(made, roles)):
         reason = Reason("only_treated", outcome=roles.outcome, treatment=roles.treatment)
         found.weaken("weak", reason)
     if not roles.unit:

@@ -203,13 +203,9 @@ def _hidden_cause(prepared, adjustment, tables):
     bounds = found.bounds.fillna({"value": 0.0, "low": -math.inf, "high": math.inf})
     pull = (bounds["value"] - found.value).abs()
     strongest = bounds.loc[pull.idxmax()]
-    tables["hidden"] = [
-        {
-            key: row[key]
-            for key in ("as strong as", "with_treatment", "with_outcome", "value", "low", "high")
-        }
-        for row in found.bounds.to_dict("records")
-    ]
+    keys = ["as strong as", "with_treatment", "with_outcome", "value", "low", "high"]
+    capped = found.bounds[keys].assign(with_outcome=found.bounds["with_outcome"].clip(upper=1.0))
+    tables["hidden"] = capped.to_dict("records")
     column = (
         float(min(strongest["with_treatment"], 1.0)),
         float(min(strongest["with_outcome"], 1.0)),
@@ -247,7 +243,10 @@ def _further(prepared, adjustment):
     found = []
     for names, columns in besides:
         frame = prepared.frame.assign(**columns)
-        more = _slope(prepared, frame, [*adjustment, *columns])
+        try:
+            more = _slope(prepared, frame, [*adjustment, *columns])
+        except (NoOverlapError, ValueError):  # it decides the treatment, or has too many levels
+            continue
         apart = abs(more[0] - without[0])
         chance = math.sqrt(abs(more[1] ** 2 - without[1] ** 2))
         if apart > max(without[1], more[1], 3 * chance):
@@ -284,7 +283,7 @@ def _known_besides(prepared, adjustment):
         return name
 
     n = len(prepared.frame)
-    if roles.item and roles.item not in adjustment:
+    if roles.item and roles.item not in (*adjustment, *roles.columns_before):
         items = prepared.frame[roles.item]
         if 2 <= items.nunique() <= n // 2:
             yield roles.item, {free("item"): items.astype("category")}
@@ -383,8 +382,9 @@ def _previous_name(prepared):
 
 
 def _previous(prepared):
-    """Rows with the outcome of their unit's previous row, and the name of its column; None where
-    there are too few.
+    """Rows with the outcome of their unit's previous row, which was not treated: else the treatment
+    of that row would show in it where a unit is treated alike; and the name of its column. None
+    where there are too few.
     """
     roles = prepared.roles
     if not (roles.unit and roles.time):
@@ -397,7 +397,8 @@ def _previous(prepared):
     name = "previous outcome"
     while name in order.columns:
         name += "'"
-    kept = order.assign(**{name: earlier})[later & earlier.notna()]
+    untreated = before[roles.treatment].shift() == 0
+    kept = order.assign(**{name: earlier})[later & untreated & earlier.notna()]
     if len(kept) < _PLACEBO_ROWS or kept[name].nunique() < 2:
         return None
     if kept[roles.treatment].nunique() < 2:

@@ -35,10 +35,13 @@ _DECIDES = 0.999  # share of the treatment told by one column: it is decided by 
 
 @dataclass(frozen=True, eq=False)
 class GivenGraph:
-    """A graph that a person gave: ``graph`` and the variables of it that the log lacks."""
+    """A graph that a person gave: ``graph`` and the variables of it that the log lacks; or one that
+    is ``learnt``, as a study wrote it.
+    """
 
     graph: CausalGraph
     hidden: tuple[str, ...] = ()
+    learnt: bool = False
 
 
 def knowledge_of(prepared: Prepared) -> Knowledge:
@@ -102,7 +105,11 @@ def take_graph(prepared: Prepared, given: GivenGraph) -> Step:
     wrong = late.restrict(graph.names).violations(graph)
     if wrong:
         raise LogError(f"graph: edge {wrong[0]} runs against the tiers of the roles; change either")
+    if given.learnt:  # its file does not name columns without an edge
+        names = [*roles.columns_before, roles.treatment, roles.outcome]
+        graph = CausalGraph.from_edges(names, graph.triples)
     facts = {"graph": graph.to_dict(), "hidden": list(given.hidden), "given": True}
+    facts["learnt"] = given.learnt
     edges = [{"cause": a, "sign": sign, "effect": b} for a, sign, b in graph.triples]
     says = (("graph_given", {"edges": len(edges), "hidden": len(given.hidden)}),)
     return Step("graph", says=says, facts=facts, tables={"edges": edges})
@@ -127,7 +134,8 @@ def read_graph(path: str | Path) -> GivenGraph:
         raise LogError("graph: hidden is a list of names")
     names = dict.fromkeys(name for edge in edges for name in (edge[0], edge[2]))
     try:
-        return GivenGraph(CausalGraph.from_edges(names, map(tuple, edges)), tuple(hidden))
+        graph = CausalGraph.from_edges(names, map(tuple, edges))
+        return GivenGraph(graph, tuple(hidden), not is_edited(path))
     except ValueError as error:
         raise LogError(f"graph: {error}") from None
 
@@ -162,7 +170,8 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
     """Whether the effect is identified under the graph and its class, and by which columns.
 
     Under a learnt graph all columns of ``before`` are adjusted for: the tiers alone make that right
-    if nothing is hidden, whatever edges the search missed. Under a given graph its own set is used.
+    if nothing is hidden, whatever edges the search missed. Under a graph that a person changed or
+    wrote its own set is used.
     """
     roles = prepared.roles
     found = CausalGraph.from_dict(graph.facts["graph"])
@@ -198,8 +207,7 @@ def identify_effect(prepared: Prepared, graph: Step) -> Step:
         )
     except ValueError as error:  # a class of too many members
         return _by_tiers(prepared, found, [Reason.of(error)])
-    given = graph.facts.get("given", False)
-    if not given:
+    if not graph.facts["given"] or graph.facts.get("learnt"):
         return _by_tiers(prepared, found, [], estimand)
     in_words = {
         "back-door": Reason("back_door"),

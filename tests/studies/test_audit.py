@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,3 +131,20 @@ def test_an_outcome_that_only_treated_rows_have_is_weak(own_log, roles):
     found = prepare(own_log.assign(bought=own_log["bought"] * own_log["shown"]), roles)
     assert found.audit.verdict == "weak"
     assert "bought is 0 in every row with shown = 0" in str(found.audit.reasons[0])
+
+
+def test_a_flag_of_a_few_units_is_no_trace_of_the_treatment(roles):
+    log = make_log(2000, seed=4)
+    users = log["user"].unique()
+    vip = log["user"].isin(users[:3])
+    shown = log["shown"].where(~vip, 1)  # by chance all rows of three users are treated
+    found = prepare(
+        log.assign(vip=vip.astype(int), shown=shown), replace(roles, before=(("vip",),))
+    )
+    assert found.roles.before == (("vip",),)
+
+
+@pytest.mark.parametrize("name", ["border", "clicks_last_30d", "days_since_last_order", "过去点击"])
+def test_names_of_what_was_known_before_are_not_doubted(name, own_log, roles):
+    found = prepare(own_log.rename(columns={"cost": name}), replace(roles, before=((name,),)))
+    assert found.audit.verdict == "supported"

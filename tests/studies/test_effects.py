@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causal_lib.studies import study
+from causal_lib.studies import Roles, open_log, study
 
 QUICK = {"draws": 2, "progress": False}
 ROLES = {
@@ -82,3 +82,36 @@ def test_a_treatment_said_to_be_random_that_a_column_moves_is_weak():
     log = log_of("")
     log["shown"] = np.random.default_rng(1).integers(0, 2, len(log))
     assert study(log, roles, **QUICK).verdict == "supported"
+
+
+@pytest.mark.parametrize("by", ["item", "day"])
+def test_a_treatment_that_item_or_day_decides_is_no_error(by):
+    log = log_of("")
+    codes = log["item"] if by == "item" else log["time"].dt.day_of_year
+    log["shown"] = (codes % 2).astype(int)
+    assert study(log, ROLES, **QUICK).steps["effect"].facts
+
+
+def test_a_unit_that_is_always_treated_has_no_placebo_before():
+    """Its earlier outcomes are those of treated rows."""
+    log = log_of("")
+    log["shown"] = log["user"] % 2
+    log["spent"] += 2 * log["shown"]
+    found = study(log, ROLES | {"randomised": True, "item": ""}, **QUICK)
+    assert not found.steps["sensitivity"].tables["controls"]
+
+
+def test_an_earlier_outcome_that_tells_of_a_hidden_cause_is_seen():
+    log = log_of("")
+    rng = np.random.default_rng(1)
+    mood = rng.normal(size=600)[log["user"]]
+    log["shown"] = (rng.random(len(log)) < 1 / (1 + np.exp(-1.5 * mood))).astype(int)
+    log["spent"] = 0.5 * log["shown"] + 2 * mood + rng.normal(size=len(log))
+    found = study(log, ROLES | {"item": ""}, **QUICK)
+    assert any("previous spent" in str(why) for why in found.reasons)
+
+
+def test_an_edge_of_the_time_is_one_of_day_and_hour():
+    roles = ROLES | {"before": [["time"], ["age"]], "impossible": [["time", "age"]]}
+    prepared = open_log(log_of(""), Roles.from_dict(roles))
+    assert prepared.roles.impossible == (("time day", "age"), ("time hour", "age"))

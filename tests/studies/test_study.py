@@ -172,6 +172,15 @@ def test_a_given_graph_is_taken(log, found, folder, roles):
     assert {tuple(row.values()) for row in step.tables["edges"]} == first
 
 
+def test_a_graph_as_a_study_wrote_it_gives_the_same_effect(log, found, folder, tmp_path):
+    again = study(log, ROLES, graph=folder / "graph.toml", **QUICK)
+    assert again.steps["effect"].to_dict() == found.steps["effect"].to_dict()
+    text = (folder / "graph.toml").read_text(encoding="utf-8")
+    (tmp_path / "graph.toml").write_text(text.replace("edges = [", "edges = [ "), encoding="utf-8")
+    own = study(log, ROLES, graph=tmp_path / "graph.toml", **QUICK).steps["identify"]
+    assert own.sentences()[0].startswith("Under the given graph")
+
+
 def test_a_hidden_cause_that_would_turn_the_sign_undoes_the_effect():
     """As strong as age it would more than undo the small effect: the whole interval of what is
     left lies beyond zero.
@@ -411,7 +420,8 @@ def test_earnings_are_told_by_the_row():
     assert "per 1 rows" not in told
 
 
-def test_a_column_that_is_called_as_the_placebo_is_kept(log):
+def test_a_column_that_is_called_as_the_placebo_is_kept():
+    log = make_log(2400, seed=1)
     own = open_log(log, ROLES)
     before = [["age", "device", "previous outcome"], ["cost"]]
     named = open_log(log.rename(columns={"joined": "previous outcome"}), ROLES | {"before": before})

@@ -493,12 +493,30 @@ def _judge(made, roles, found):
         found.weaken("weak", reason)
     if not roles.unit:
         found.notes.append(Reason("no_unit"))
+        if groups := _treated_alike(made, roles):
+            found.weaken("weak", Reason("treated_alike", groups=groups))
         return
     units = made[roles.unit].nunique()
     if units < _FEW_UNITS:
         found.weaken("weak", Reason("few_units", units=units, unit=roles.unit))
     elif units == len(made):
         found.notes.append(Reason("own_unit", unit=roles.unit))
+
+
+def _treated_alike(made, roles):
+    """Groups of rows that are the same in all that was known before, where each is treated alike
+    though chance would not do that: such rows are of one unit. 0 where it may be chance.
+    """
+    if not roles.before:
+        return 0
+    alike = pd.util.hash_pandas_object(made[list(roles.columns_before)], index=False)
+    sums = made[roles.treatment].groupby(alike.to_numpy()).agg(["size", "sum"])
+    several = sums[sums["size"] > 1]
+    mixed = ((several["sum"] > 0) & (several["sum"] < several["size"])).sum()
+    share = made[roles.treatment].mean()
+    size = several["size"].to_numpy(dtype=float)
+    due = float((1 - share**size - (1 - share) ** size).sum())
+    return len(several) if mixed == 0 and due >= _DUE else 0
 
 
 def _step(log, made, roles, readings, found):

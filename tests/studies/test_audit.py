@@ -148,3 +148,19 @@ def test_a_flag_of_a_few_units_is_no_trace_of_the_treatment(roles):
 def test_names_of_what_was_known_before_are_not_doubted(name, own_log, roles):
     found = prepare(own_log.rename(columns={"cost": name}), replace(roles, before=((name,),)))
     assert found.audit.verdict == "supported"
+
+
+def test_rows_that_seem_to_be_of_one_unit_are_told():
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(200), 5)
+    log = pd.DataFrame({"age": rng.normal(40, 9, 200)[user]})
+    log["shown"] = rng.integers(0, 2, 200)[user]
+    log["bought"] = rng.integers(0, 2, 1000)
+    roles = {"treatment": "shown", "outcome": "bought", "before": [["age"]]}
+    found = prepare(log, Roles.from_dict(roles)).audit
+    assert found.verdict == "weak"
+    assert "200 groups of rows" in str(found.reasons[0])
+    by_row = log.assign(shown=rng.integers(0, 2, 1000))
+    assert prepare(by_row, Roles.from_dict(roles)).audit.verdict == "supported"
+    few_columns = by_row.assign(age=by_row["age"].round(-1))
+    assert prepare(few_columns, Roles.from_dict(roles)).audit.verdict == "supported"

@@ -353,19 +353,20 @@ def _controls(prepared, adjustment, seed):
     roles = prepared.roles
     asked = []
     if roles.negative_control:
-        asked.append((roles.negative_control, prepared.frame, roles.negative_control))
+        asked.append((roles.negative_control, prepared.frame, roles.negative_control, adjustment))
     earlier = _previous(prepared)
     if earlier is not None:
-        asked.append((_previous_name(prepared), *earlier))
+        frame, column, treated = earlier
+        asked.append((_previous_name(prepared), frame, column, [*adjustment, treated]))
     found = []
-    for name, frame, column in asked:
+    for name, frame, column, used in asked:
         try:
             one = effect(
-                _with_indicators(frame, adjustment),
+                _with_indicators(frame, used),
                 roles.treatment,
                 column,
-                adjustment=adjustment,
-                estimator="regression" if adjustment else "difference",
+                adjustment=used,
+                estimator="regression" if used else "difference",
                 target="all",
                 cluster=prepared.cluster,
                 seed=seed,
@@ -382,9 +383,9 @@ def _previous_name(prepared):
 
 
 def _previous(prepared):
-    """Rows with the outcome of their unit's previous row, which was not treated: else the treatment
-    of that row would show in it where a unit is treated alike; and the name of its column. None
-    where there are too few.
+    """Rows with the outcome and the treatment of their unit's previous row, and the names of these
+    columns; None where there are too few. Where a unit is treated alike again and again, the
+    previous outcome shows the previous treatment: it is adjusted for.
     """
     roles = prepared.roles
     if not (roles.unit and roles.time):
@@ -395,15 +396,17 @@ def _previous(prepared):
     # rows of one moment are one page: none of them comes before another
     later = order[roles.time] > before[roles.time].shift()
     name = "previous outcome"
-    while name in order.columns:
+    treated = "previous treatment"
+    while {name, treated} & set(order.columns):
         name += "'"
-    untreated = before[roles.treatment].shift() == 0
-    kept = order.assign(**{name: earlier})[later & untreated & earlier.notna()]
+        treated += "'"
+    earlier_treatment = before[roles.treatment].shift()
+    kept = order.assign(**{name: earlier, treated: earlier_treatment})[later & earlier.notna()]
     if len(kept) < _PLACEBO_ROWS or kept[name].nunique() < 2:
         return None
     if kept[roles.treatment].nunique() < 2:
         return None
-    return kept.reset_index(drop=True), name
+    return kept.reset_index(drop=True), name, treated
 
 
 def half_width(step: Step) -> float:

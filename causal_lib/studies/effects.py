@@ -357,7 +357,10 @@ def _controls(prepared, adjustment, seed):
     earlier = _previous(prepared)
     if earlier is not None:
         frame, column, treated = earlier
-        asked.append((_previous_name(prepared), frame, column, [*adjustment, treated]))
+        # a hidden cause shows in both treatments; one drawn at random may repeat for no cause
+        random = roles.randomised or roles.propensity
+        used = [*adjustment, treated] if random else adjustment
+        asked.append((_previous_name(prepared), frame, column, used))
     found = []
     for name, frame, column, used in asked:
         try:
@@ -384,8 +387,8 @@ def _previous_name(prepared):
 
 def _previous(prepared):
     """Rows with the outcome and the treatment of their unit's previous row, and the names of these
-    columns; None where there are too few. Where a unit is treated alike again and again, the
-    previous outcome shows the previous treatment: it is adjusted for.
+    columns; None where there are too few. None, too, where the previous treatment decides this one,
+    as where a unit is always treated alike: the previous outcome then shows the effect itself.
     """
     roles = prepared.roles
     if not (roles.unit and roles.time):
@@ -405,6 +408,8 @@ def _previous(prepared):
     if len(kept) < _PLACEBO_ROWS or kept[name].nunique() < 2:
         return None
     if kept[roles.treatment].nunique() < 2:
+        return None
+    if kept.groupby(treated)[roles.treatment].nunique().max() < 2:
         return None
     return kept.reset_index(drop=True), name, treated
 

@@ -72,7 +72,7 @@ def test_the_module_runs_as_a_program_and_without_a_command_shows_its_help():
         (["run", "--jobs", "0"], "jobs is 0; at least 1"),
         (
             ["bench", "nothing"],
-            "unknown benchmark nothing; known: costs, discovery.interventions, discovery.interventions_peer, ",
+            "unknown benchmark nothing; known: costs, discovery.hidden, discovery.interventions, ",
         ),
     ],
 )
